@@ -1,0 +1,1 @@
+"""Benchmarks of instance-segmentation methods on cell images, under one budget."""

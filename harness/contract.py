@@ -1,0 +1,294 @@
+"""What flows through the house and what an adapter must give. Read this file first.
+
+A *method* is a change to a *recipe*. A recipe has five slots; `mask_rcnn` fills all of them and every other method
+changes one. An *engine* turns a recipe into a *model* that gives losses and predictions. The harness trains,
+times, scores and records models, and knows nothing else of them.
+
+    source - Sample - augment - batch - Model.losses - step - checkpoint
+    checkpoint - Model.predict - Predictions - score - record - table
+
+To add a method, put one file into `methods/` (or name a module under the entry-point group "harness.methods") that
+holds `METHOD = Method(...)` or `METHODS = (...)`. Nothing else needs to be touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import HarnessError
+from harness.masks import CropMasks
+
+if TYPE_CHECKING:
+    import torch
+
+SLOTS = ("init", "backbone", "mask_head", "supervision", "augment")
+"""The five slots of a recipe, in the order in which they act."""
+
+# ------------------------------------------------------------------------------------------------ what flows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instances:
+    """The annotated cells of one image.
+
+    boxes: (N, 4) int32, x0 y0 x1 y1 in pixels, half open, at least one pixel each way, inside the image.
+    labels: (N,) int64, index into the data set's classes.
+    masks: the N masks, tight on their boxes; None once supervision has taken them away (point labels).
+    points: (N, P, 2) float32, x y in continuous pixel coordinates (the centre of pixel 0 is 0.5); or None.
+    point_labels: (N, P) int8: 1 inside the cell, 0 outside, -1 not to be used; or None.
+    crowd: (N,) bool: a region holding many cells. Left out of training, ignored by the scorer.
+    """
+
+    boxes: NDArray[np.int32]
+    labels: NDArray[np.int64]
+    masks: CropMasks | None
+    points: NDArray[np.float32] | None = None
+    point_labels: NDArray[np.int8] | None = None
+    crowd: NDArray[np.bool_] | None = None
+
+    @staticmethod
+    def of_masks(masks: CropMasks, labels: NDArray[np.integer], crowd: NDArray[np.bool_] | None = None) -> Instances:
+        """Instances whose boxes are those of their (tight) masks."""
+        return Instances(masks.boxes, np.asarray(labels, np.int64), masks, crowd=crowd)
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def select(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> Instances:
+        """The instances at an index array or where a boolean array is true, in that order."""
+        return Instances(
+            self.boxes[index],
+            self.labels[index],
+            None if self.masks is None else self.masks.select(index),
+            None if self.points is None else self.points[index],
+            None if self.point_labels is None else self.point_labels[index],
+            None if self.crowd is None else self.crowd[index],
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One image with its cells; what every source gives and every augmentation takes and gives.
+
+    image: (H, W) or (H, W, 3) uint8, grey or RGB. Never written to: an augmentation gives a new array.
+    cell_type: the type most of its cells have, used to stratify splits and to paste within a type.
+    group: images of one group (plate and well) stay on one side of a split; None where unknown.
+    """
+
+    image_id: str
+    image: NDArray[np.uint8]
+    instances: Instances
+    cell_type: str | None = None
+    group: str | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.image.shape[0], self.image.shape[1]
+
+    def with_(self, **changes: Any) -> Sample:
+        """A copy with some fields replaced."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """What a model says of one image, before any rule of the harness: overlaps allowed, any order.
+
+    masks: N crops in the coordinates of the original image, each holding at least one pixel.
+    scores: (N,) float32 in [0, 1]. labels: (N,) int64, index into the data set's classes.
+    """
+
+    size: tuple[int, int]
+    masks: CropMasks
+    scores: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+# ------------------------------------------------------------------------------------- what an adapter gives
+
+
+@dataclass(frozen=True)
+class Part:
+    """What fills one slot: a name for people, a factory, and the options it is called with.
+
+    factory: "package.module:function". It is imported only when the part is built, so that listing methods loads
+    no framework. It is called as function(task, **options); what it must return is told by the slot:
+
+    - init: an `Init` (see below).
+    - backbone: a torch module with `strides` and `channels` (tuples, one entry per output, fine to coarse) and
+      `pad_to` (the multiple its input's sides must have); forward takes (B, 3, H, W) and gives one map per stride.
+      Where `channels` differ from level to level, the engine adds a feature pyramid of its own on top.
+    - mask_head: see methods/nets/mask_heads.py.
+    - supervision: see methods/nets/supervision.py.
+    - augment: an `Augment` or a sequence of them.
+    - engine: a `Model`; called as function(recipe, task, **options).
+
+    options: JSON values only: they are written into the record and decide whether a run is the same run.
+    sizes: options by preset size ("small", "full"), laid over `options`; where there is no entry, nothing changes.
+    """
+
+    name: str
+    factory: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    sizes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def sized(self, size: str) -> Part:
+        """The part with the options of one preset size laid over its own."""
+        return Part(self.name, self.factory, {**self.options, **self.sizes.get(size, {})})
+
+    def with_options(self, **options: Any) -> Part:
+        return replace(self, options={**self.options, **options}, sizes={})
+
+    def build(self, *args: Any, **more: Any) -> Any:
+        """Import the factory and call it. Raises HarnessError where it cannot be found or refuses its options."""
+        module_name, _, function_name = self.factory.partition(":")
+        try:
+            factory: Callable[..., Any] = getattr(import_module(module_name), function_name)
+        except ModuleNotFoundError as error:
+            missing = (error.name or "").split(".")[0]
+            if missing == module_name.split(".")[0]:
+                raise HarnessError(f"part {self.name!r} names a module that is not there: {module_name}") from error
+            raise HarnessError(
+                f"part {self.name!r} needs the package {missing!r}; `python -m harness doctor` prints how to get it"
+            ) from error
+        except AttributeError as error:
+            raise HarnessError(f"part {self.name!r}: {module_name} has no {function_name!r}") from error
+        return factory(*args, **{**self.options, **more})
+
+
+@dataclass(frozen=True)
+class Init:
+    """Where weights start.
+
+    kind: "scratch", "imagenet" (backbone only), "coco" (whole model, class heads new) or "checkpoint" (whole model of
+    an earlier run). path: a local file that replaces the download, or the checkpoint.
+    """
+
+    kind: Literal["scratch", "imagenet", "coco", "checkpoint"] = "scratch"
+    path: str | None = None
+
+    @property
+    def pretrained(self) -> bool:
+        return self.kind != "scratch"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Five slots and the engine that turns them into a model; fully resolved, written into every record."""
+
+    engine: Part
+    init: Part
+    backbone: Part
+    mask_head: Part
+    supervision: Part
+    augment: Part
+
+    def filled(self, **parts: Part) -> Recipe:
+        """A copy with some slots filled anew."""
+        return replace(self, **parts)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a person should know of a method; `python -m harness methods NAME` prints it.
+
+    labels: what an annotator must have drawn, e.g. "full masks" or "boxes and 10 points a cell".
+    changes: one sentence on what it does to the recipe. departures: where and why this differs from the paper.
+    published: facts of the paper worth setting beside ours, e.g. {"parameters (80 classes)": "44,343,216"}.
+    """
+
+    title: str
+    paper: str
+    year: int
+    venue: str
+    changes: str
+    labels: str = "full masks"
+    departures: tuple[str, ...] = ()
+    published: Mapping[str, str] = field(default_factory=dict)
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A name on the command line and the slots it fills.
+
+    fills: slot (or "engine") to part. A method fills one slot; the baseline fills all. default: whether `all` runs it.
+    pretrained_weights: a note on where pretrained weights come from, for the line said when they cannot be had.
+    skip: called before anything runs; returns a one-line reason why it cannot run here, or None.
+    """
+
+    name: str
+    card: Card
+    fills: Mapping[str, Part]
+    default: bool = True
+    skip: Callable[[], str | None] | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a part may know of the data and the machine when it is built. Nothing of the validation images.
+
+    classes: names, in label order. pixel_mean, pixel_std: per channel (RGB), 0..255, of the training images.
+    crop: side of a training crop in pixels. max_cells: most cells on one training image (for caps on detections).
+    max_size: height and width of the largest image. settings: the preset's [model] table, the same for all methods.
+    """
+
+    classes: tuple[str, ...]
+    pixel_mean: tuple[float, float, float]
+    pixel_std: tuple[float, float, float]
+    crop: int
+    max_cells: int
+    max_size: tuple[int, int]
+    seed: int = 0
+    device: str = "cpu"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Pool(Protocol):
+    """Other training images, as an augmentation that mixes images sees them."""
+
+    def draw(self, rng: np.random.Generator, cell_type: str | None = None) -> Sample:
+        """Another training sample, brought through the augmentations before the asking one.
+
+        Of that cell type where one is given and there is such an image.
+        """
+        ...
+
+
+class Augment(Protocol):
+    """Sample to Sample, all randomness from `rng`. needs_masks: reads masks, so point supervision must keep them."""
+
+    needs_masks: bool
+
+    def __call__(self, sample: Sample, rng: np.random.Generator, pool: Pool) -> Sample: ...
+
+
+class Model(Protocol):
+    """What an engine builds. Trained, timed, checkpointed and asked for predictions by the harness.
+
+    module: every parameter and buffer; its state_dict is the checkpoint. A method that learns nothing gives an empty
+    torch.nn.Module, and the harness skips its training. The module is on task.device already.
+    """
+
+    module: torch.nn.Module
+
+    def losses(self, batch: Sequence[Sample]) -> Mapping[str, torch.Tensor]:
+        """Scalar losses by name, with gradients; the harness sums them. Called in training mode.
+
+        A batch may hold images without any cell.
+        """
+        ...
+
+    def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Predictions]:
+        """Predictions in the coordinates of each (H, W) or (H, W, 3) image, whatever its size. Called in eval mode."""
+        ...

@@ -1,0 +1,262 @@
+"""Many masks, each cropped to its own box: the shape that annotations and predictions travel in.
+
+790 cells on a 520x704 image are 289 MB as H x W planes and about 0.3 MB as crops. Crops may overlap and have holes,
+which a label map cannot express. All crops of an image lie end to end in one byte array, so that a set of masks is
+three arrays whatever its size: it slices, concatenates, caches and maps from disk as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import HarnessError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CropMasks:
+    """N binary masks, each stored inside its box only.
+
+    boxes: (N, 4) int32, x0 y0 x1 y1 in pixels, half open, inside the image; a box need not be tight.
+    pixels: (sum of box areas,) uint8 of 0 and 1; crop i is row-major in pixels[offsets[i]:offsets[i + 1]].
+    offsets: (N + 1,) int64.
+    """
+
+    boxes: NDArray[np.int32]
+    pixels: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+
+    @staticmethod
+    def empty() -> CropMasks:
+        return CropMasks(np.zeros((0, 4), np.int32), np.zeros(0, np.uint8), np.zeros(1, np.int64))
+
+    @staticmethod
+    def from_crops(boxes: NDArray[np.integer] | Sequence[Sequence[int]], crops: Sequence[NDArray]) -> CropMasks:
+        """From N boxes and N crops of shape (y1 - y0, x1 - x0), any dtype; non-zero is inside.
+
+        Raises ValueError where a crop's shape is not its box's.
+        """
+        box_array = np.asarray(boxes, np.int32).reshape(-1, 4)
+        if len(box_array) != len(crops):
+            raise ValueError(f"{len(box_array)} boxes for {len(crops)} crops")
+        for i, (box, crop) in enumerate(zip(box_array.tolist(), crops, strict=True)):
+            if crop.shape != (box[3] - box[1], box[2] - box[0]):
+                raise ValueError(f"crop {i} has shape {crop.shape}, its box {box}")
+        flat = [np.ascontiguousarray(crop != 0).view(np.uint8).ravel() for crop in crops]
+        pixels = np.concatenate(flat) if flat else np.zeros(0, np.uint8)
+        return CropMasks(box_array, pixels, offsets_of(box_array))
+
+    @staticmethod
+    def from_planes(planes: NDArray) -> CropMasks:
+        """From a dense (N, H, W) array; for tests and small inputs. Every plane must hold a pixel."""
+        boxes, crops = [], []
+        for plane in np.asarray(planes) != 0:
+            box = extent(plane)
+            if box is None:
+                raise ValueError("an empty mask has no box")
+            boxes.append(box)
+            crops.append(plane[box[1] : box[3], box[0] : box[2]])
+        return CropMasks.from_crops(boxes, crops)
+
+    @staticmethod
+    def from_label_image(labels: NDArray[np.integer]) -> tuple[CropMasks, NDArray[np.int64]]:
+        """One mask per distinct non-zero value of an (H, W) label image; also the values, ascending."""
+        from scipy import ndimage
+
+        values, compact = np.unique(labels, return_inverse=True)
+        compact = compact.reshape(labels.shape).astype(np.int32)
+        if len(values) and values[0] != 0:
+            compact += 1  # no background: np.unique numbered a real label 0
+        else:
+            values = values[1:]
+        boxes, crops = [], []
+        for index, where in enumerate(ndimage.find_objects(compact)):
+            rows, cols = where
+            boxes.append((cols.start, rows.start, cols.stop, rows.stop))
+            crops.append(compact[where] == index + 1)
+        return CropMasks.from_crops(boxes, crops), values.astype(np.int64)
+
+    @staticmethod
+    def concatenate(parts: Sequence[CropMasks]) -> CropMasks:
+        boxes = np.concatenate([p.boxes for p in parts]) if parts else np.zeros((0, 4), np.int32)
+        pixels = np.concatenate([p.pixels for p in parts]) if parts else np.zeros(0, np.uint8)
+        return CropMasks(boxes, pixels, offsets_of(boxes))
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        return (self.crop(i) for i in range(len(self)))
+
+    def crop(self, i: int) -> NDArray[np.uint8]:
+        """Mask i as a (y1 - y0, x1 - x0) view of 0 and 1."""
+        x0, y0, x1, y1 = self.boxes[i].tolist()
+        return self.pixels[self.offsets[i] : self.offsets[i + 1]].reshape(y1 - y0, x1 - x0)
+
+    def areas(self) -> NDArray[np.int64]:
+        """(N,) set pixels of each mask."""
+        total = np.concatenate([[0], np.cumsum(self.pixels, dtype=np.int64)])
+        return total[self.offsets[1:]] - total[self.offsets[:-1]]
+
+    def select(self, index: NDArray[np.integer] | NDArray[np.bool_] | Sequence[int]) -> CropMasks:
+        """The masks at an index array or where a boolean array is true, in that order."""
+        picked = np.arange(len(self))[np.asarray(index, dtype=None if len(index) else np.int64)]
+        boxes = self.boxes[picked]
+        pieces = [self.pixels[self.offsets[i] : self.offsets[i + 1]] for i in picked.tolist()]
+        pixels = np.concatenate(pieces) if pieces else np.zeros(0, np.uint8)
+        return CropMasks(boxes, pixels, offsets_of(boxes))
+
+    def tight(self) -> tuple[CropMasks, NDArray[np.int64]]:
+        """The non-empty masks with boxes shrunk to their pixels, and their (M,) indices here."""
+        boxes, crops, kept = [], [], []
+        for i, (box, crop) in enumerate(zip(self.boxes.tolist(), self, strict=True)):
+            inner = extent(crop)
+            if inner is None:
+                continue
+            boxes.append((box[0] + inner[0], box[1] + inner[1], box[0] + inner[2], box[1] + inner[3]))
+            crops.append(crop[inner[1] : inner[3], inner[0] : inner[2]])
+            kept.append(i)
+        return CropMasks.from_crops(boxes, crops), np.asarray(kept, np.int64)
+
+    def window(self, x0: int, y0: int, x1: int, y1: int) -> tuple[CropMasks, NDArray[np.int64]]:
+        """What is left inside a window, in the window's coordinates, tight; and the (M,) indices here."""
+        b = self.boxes
+        near = np.flatnonzero((b[:, 0] < x1) & (b[:, 2] > x0) & (b[:, 1] < y1) & (b[:, 3] > y0))
+        boxes, crops = [], []
+        for i in near.tolist():
+            bx0, by0, bx1, by1 = b[i].tolist()
+            cx0, cy0, cx1, cy1 = max(bx0, x0), max(by0, y0), min(bx1, x1), min(by1, y1)
+            boxes.append((cx0 - x0, cy0 - y0, cx1 - x0, cy1 - y0))
+            crops.append(self.crop(i)[cy0 - by0 : cy1 - by0, cx0 - bx0 : cx1 - bx0])
+        clipped, kept = CropMasks.from_crops(boxes, crops).tight()
+        return clipped, near[kept]
+
+    def set_pixels(self, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Every set pixel: its row-major index in an image of that width, and which mask it belongs to.
+
+        Two (P,) int64 arrays, masks in order. The join of these with a label map or with another set's is how
+        overlaps are counted without a plane per mask.
+        """
+        where = np.flatnonzero(self.pixels)
+        owner = np.searchsorted(self.offsets, where, side="right") - 1
+        local = where - self.offsets[owner]
+        x0, y0, x1, _ = self.boxes.T.astype(np.int64)
+        span = (x1 - x0)[owner]
+        return (y0[owner] + local // span) * width + x0[owner] + local % span, owner
+
+    def planes(self, height: int, width: int) -> NDArray[np.uint8]:
+        """Dense (N, H, W): N x H x W bytes. For tests and for code of others that wants planes."""
+        dense = np.zeros((len(self), height, width), np.uint8)
+        for plane, box, crop in zip(dense, self.boxes.tolist(), self, strict=True):
+            plane[box[1] : box[3], box[0] : box[2]] = crop
+        return dense
+
+
+def offsets_of(boxes: NDArray[np.integer]) -> NDArray[np.int64]:
+    """(N + 1,) offsets of crops of these (N, 4) boxes laid end to end."""
+    sizes = (boxes[:, 2] - boxes[:, 0]).astype(np.int64) * (boxes[:, 3] - boxes[:, 1])
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+
+
+def extent(mask: NDArray) -> tuple[int, int, int, int] | None:
+    """x0, y0, x1, y1 (half open) of the non-zero pixels of an (H, W) array; None where there are none."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    if not len(rows):
+        return None
+    cols = np.flatnonzero(mask.any(axis=0))
+    return int(cols[0]), int(rows[0]), int(cols[-1]) + 1, int(rows[-1]) + 1
+
+
+def to_rle(masks: CropMasks, height: int, width: int) -> list[str]:
+    """COCO compressed run lengths of each mask in an image of this size, as ASCII text.
+
+    Column-major runs as pycocotools writes them; a plane per mask is never made: the runs of the crop are
+    shifted to where the crop lies.
+    """
+    from pycocotools import mask as coco
+
+    runs = []
+    for box, crop in zip(masks.boxes.tolist(), masks, strict=True):
+        x0, y0, x1, y1 = box
+        # a zero above and below each column separates runs of neighbouring columns; they are joined below
+        columns = np.zeros((x1 - x0, y1 - y0 + 2), np.int8)
+        columns[:, 1:-1] = crop.T
+        step = np.diff(columns, axis=1)
+        col, start = np.nonzero(step == 1)
+        _, stop = np.nonzero(step == -1)
+        base = (x0 + col) * height + y0
+        begin, end = base + start, base + stop
+        joined = np.flatnonzero(begin[1:] == end[:-1])
+        begin, end = np.delete(begin, joined + 1), np.delete(end, joined)
+        edges = np.empty(2 * len(begin) + 2, np.int64)
+        edges[0], edges[-1] = 0, height * width
+        edges[1:-1:2], edges[2:-1:2] = begin, end
+        counts = np.diff(edges)
+        if counts[-1] == 0 and len(counts) > 1:
+            counts = counts[:-1]
+        runs.append({"size": [height, width], "counts": counts.tolist()})
+    return [r["counts"].decode("ascii") for r in coco.frPyObjects(runs, height, width)] if runs else []
+
+
+def from_rle(counts: Sequence[str], height: int, width: int) -> CropMasks:
+    """The masks of COCO compressed run lengths, tight. Raises HarnessError on one that is empty or does not fit.
+
+    The size is checked from the runs before anything of the image's size is made, so a short text cannot claim
+    a huge image.
+    """
+    from pycocotools import mask as coco
+
+    boxes, crops = [], []
+    for i, text in enumerate(counts):
+        runs = decode_counts(text)
+        if int(runs.sum()) > height * width:
+            raise HarnessError(f"run lengths {i} cover {int(runs.sum())} pixels of an image of {height}x{width}")
+        rle = {"size": [height, width], "counts": text.encode("ascii")}
+        x, y, w, h = (int(v) for v in coco.toBbox(rle))
+        if w <= 0 or h <= 0:
+            raise HarnessError(f"run lengths {i} hold no pixel")
+        boxes.append((x, y, x + w, y + h))
+        crops.append(crop_of_runs(runs, height, boxes[-1]))
+    return CropMasks.from_crops(boxes, crops)
+
+
+def crop_of_runs(runs: NDArray[np.int64], height: int, box: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+    """The (y1 - y0, x1 - x0) crop of column-major alternating run lengths (zeros first), without the whole plane."""
+    x0, y0, x1, y1 = box
+    ends = np.cumsum(runs)
+    begin, end = ends[0:-1:2], ends[1::2]
+    strip = np.zeros((x1 - x0) * height + 1, np.int8)
+    low, high = x0 * height, x1 * height
+    np.add.at(strip, np.clip(begin[: len(end)], low, high) - low, 1)
+    np.add.at(strip, np.clip(end, low, high) - low, -1)
+    filled = np.cumsum(strip[:-1], dtype=np.int8).astype(np.uint8)
+    return np.ascontiguousarray(filled.reshape(x1 - x0, height).T[y0:y1])
+
+
+def decode_counts(text: str) -> NDArray[np.int64]:
+    """COCO's compressed text as (R,) run lengths. Raises HarnessError on text that is not such.
+
+    Each value is written in base 32, low digit first, as characters from '0'; bit 5 means more follow, bit 4 of
+    the last is the sign; from the third on values are differences to the one two before (pycocotools' format).
+    """
+    codes = np.frombuffer(text.encode("ascii", "replace"), np.uint8).astype(np.int64) - 48
+    if len(codes) == 0 or codes.min() < 0 or codes.max() > 63:
+        raise HarnessError(f"not compressed run lengths: {text[:20]!r}")
+    last = np.flatnonzero((codes & 32) == 0)
+    if len(last) == 0 or last[-1] != len(codes) - 1:
+        raise HarnessError(f"compressed run lengths break off: {text[-20:]!r}")
+    first = np.concatenate([[0], last[:-1] + 1])
+    if (last - first).max() > 11:
+        raise HarnessError(f"a run length too long to be one: {text[:20]!r}")
+    place = np.arange(len(codes)) - np.repeat(first, last - first + 1)
+    values = np.add.reduceat((codes & 31) << (5 * place), first)
+    values -= np.where(codes[last] & 16, 1 << (5 * (last - first + 1)), 0)
+    for parity in (0, 1):
+        # runs 1, 3, 5... and 2, 4, 6... are two running sums; run 0 stands alone
+        values[1 + parity :: 2] = np.cumsum(values[1 + parity :: 2])
+    if values.min() < 0:
+        raise HarnessError(f"a negative run length in {text[:20]!r}")
+    return values
