@@ -65,7 +65,9 @@ class DenseField:
     def at(self, points: Tensor, classes: Tensor) -> Tensor:
         """Bilinear between cell centres, zero logits outside the grid (PointSup, METHODS section 5)."""
         picked = self._of_class(classes)[:, None]
-        sampled = F.grid_sample(picked, points[:, None] * 2 - 1, mode="bilinear", padding_mode="zeros", align_corners=False)
+        sampled = F.grid_sample(
+            picked, points[:, None] * 2 - 1, mode="bilinear", padding_mode="zeros", align_corners=False
+        )
         return sampled[:, 0, 0]
 
     def penalty(self) -> Tensor | None:
