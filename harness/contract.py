@@ -182,6 +182,15 @@ class Init:
         return self.kind != "scratch"
 
 
+def init_part(kind: str, path: str | None = None) -> Part:
+    """What fills the init slot where no method does."""
+    return Part(kind, "harness.contract:_init", {"kind": kind, "path": path})
+
+
+def _init(task: Task, kind: Literal["scratch", "imagenet", "coco", "checkpoint"], path: str | None = None) -> Init:
+    return Init(kind, path)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Five slots and the engine that turns them into a model; fully resolved, written into every record."""
@@ -223,6 +232,7 @@ class Method:
     """A name on the command line and the slots it fills.
 
     fills: slot (or "engine") to part. A method fills one slot; the baseline fills all. default: whether `all` runs it.
+    honours: where it fills "engine", the slots that engine reads; another method may change these and no others.
     pretrained_weights: a note on where pretrained weights come from, for the line said when they cannot be had.
     skip: called before anything runs; returns a one-line reason why it cannot run here, or None.
     """
@@ -231,6 +241,7 @@ class Method:
     card: Card
     fills: Mapping[str, Part]
     default: bool = True
+    honours: tuple[str, ...] = SLOTS
     skip: Callable[[], str | None] | None = None
 
 
