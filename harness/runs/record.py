@@ -10,19 +10,24 @@ Layout of a run's folder (every path in a record is relative to it; the table ne
         predictions.json.gz           calibration and validation predictions, COCO run lengths, before any rule
         curve.csv                     step, seconds, learning rate, each loss
         log.txt                       all the worker printed
-        checkpoint.pt                 newest good state while it trains; the weights when it has ended
+        state-<step>.ckpt             newest good state, and the one before it, while it trains
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 SCHEMA_VERSION = 1
 """Raised when a field changes its meaning; a record of another version is named and left aside."""
 
 Status = Literal["ok", "oom", "timeout", "crash", "diverged", "skipped", "interrupted"]
+
+
+Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
+"""A float that JSON holds as null where it is not finite; read back as NaN."""
 
 
 class _Model(BaseModel):
@@ -48,7 +53,7 @@ class Rule(_Model):
     search: every (score threshold, minimum area, calibration IoU) looked at, so that the choice can be checked.
     """
 
-    score_thresholds: dict[str, float]
+    score_thresholds: dict[str, Number]
     min_areas: dict[str, int]
     chosen_on: str
     search: list[dict[str, Any]] = Field(default_factory=list)
@@ -58,10 +63,10 @@ class Scores(_Model):
     """Validation scores; scoring_version names the rules they follow. NaN is written as null."""
 
     scoring_version: str
-    iou_map: float
-    by_type: dict[str, float] = Field(default_factory=dict)
-    by_threshold: dict[str, float] = Field(default_factory=dict)
-    by_image: dict[str, float] = Field(default_factory=dict)
+    iou_map: Number
+    by_type: dict[str, Number] = Field(default_factory=dict)
+    by_threshold: dict[str, Number] = Field(default_factory=dict)
+    by_image: dict[str, Number] = Field(default_factory=dict)
     ap: float | None = None
     ap50: float | None = None
     ap75: float | None = None
@@ -104,7 +109,7 @@ class CurvePoint(_Model):
     fraction: float
     seconds: float
     iteration: int
-    iou_map: float
+    iou_map: Number
 
 
 class RunRecord(_Model):
@@ -128,7 +133,7 @@ class RunRecord(_Model):
     scores: Scores | None = None
     learning_curve: list[CurvePoint] = Field(default_factory=list)
     cost: Cost = Field(default_factory=Cost)
-    final_losses: dict[str, float] = Field(default_factory=dict)
+    final_losses: dict[str, Number] = Field(default_factory=dict)
     total_loss: float | None = None
     log: str = ""
     machine: dict[str, Any] = Field(default_factory=dict)
