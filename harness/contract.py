@@ -150,7 +150,11 @@ class Part:
         return replace(self, options={**self.options, **options}, sizes={})
 
     def build(self, *args: Any, **more: Any) -> Any:
-        """Import the factory and call it. Raises HarnessError where it cannot be found or refuses its options."""
+        """Import the factory and call it. Raises HarnessError where it cannot be found."""
+        return self.load()(*args, **{**self.options, **more})
+
+    def load(self) -> Callable[..., Any]:
+        """The factory itself. Raises HarnessError where it cannot be found."""
         module_name, _, function_name = self.factory.partition(":")
         try:
             factory: Callable[..., Any] = getattr(import_module(module_name), function_name)
@@ -163,7 +167,7 @@ class Part:
             ) from error
         except AttributeError as error:
             raise HarnessError(f"part {self.name!r}: {module_name} has no {function_name!r}") from error
-        return factory(*args, **{**self.options, **more})
+        return factory
 
 
 @dataclass(frozen=True)

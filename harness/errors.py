@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class HarnessError(Exception):
     """A mistake a user can cause, said in one line: what, where, and what to type next.
@@ -9,3 +11,11 @@ class HarnessError(Exception):
     The command line prints the message without a traceback and exits with status 2. Anything else that
     escapes is a bug of ours and keeps its traceback.
     """
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What to add to "no method 'x'": "; did you mean 'y'?", or nothing where nothing is near."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,172 @@
+"""Finds the methods there are. What a user types (`container+copy_paste`) is read by harness/stacks.py.
+
+Methods are looked for in three places: the files of `methods/` (not those whose names begin with _), the modules named
+under the entry-point group "harness.methods", and the files a user gives with `--adapter`. A module may hold
+
+    METHOD = Method(...)            one method, or METHODS = (...) for several
+    FAMILIES = {"timm": function}   `timm:<name>` is function("<name>") -> Method
+    REQUIREMENTS = {"package": "the line that installs it"}, for `doctor`
+
+A module that cannot be imported is kept with its error and keeps nobody else from running.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module, metadata, util
+from pathlib import Path
+from types import ModuleType
+
+from harness.contract import Method
+from harness.errors import HarnessError, nearest
+
+GROUP = "harness.methods"
+
+Family = Callable[[str], Method]
+
+
+class NameTakenError(HarnessError):
+    """Two modules name the same method or family."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method and where it was found: a file, or an entry point."""
+
+    method: Method
+    origin: str
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A module that could not be read, and why."""
+
+    origin: str
+    error: str
+
+
+@dataclass
+class Catalog:
+    """Every method that was found, by name, in the order of finding; families by prefix; install lines by package."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    families: dict[str, tuple[Family, str]] = field(default_factory=dict)
+    requirements: dict[str, str] = field(default_factory=dict)
+    broken: list[Broken] = field(default_factory=list)
+    modules: set[str] = field(default_factory=set)
+
+    def __iter__(self) -> Iterator[Method]:
+        return (entry.method for entry in self.entries.values())
+
+    def defaults(self) -> list[str]:
+        """What `all` means."""
+        return [method.name for method in self if method.default]
+
+    def method(self, name: str) -> Method:
+        """The method of that name, or of a family. Raises HarnessError, with the nearest name."""
+        if name in self.entries:
+            return self.entries[name].method
+        prefix, colon, rest = name.partition(":")
+        if colon and prefix in self.families:
+            return self.families[prefix][0](rest)
+        for broken in self.broken:
+            if Path(broken.origin).stem == name:
+                raise HarnessError(f"method {name!r} cannot be read: {broken.origin}: {broken.error}")
+        known = [*self.entries, *(f"{prefix}:" for prefix in self.families)]
+        raise HarnessError(
+            f"no method {name!r}{nearest(name, known)}" + (" (`python -m harness methods` lists them)" if known else "")
+        )
+
+    def origin(self, name: str) -> str:
+        """Where the method of that name was found."""
+        prefix = name.partition(":")[0]
+        return self.entries[name].origin if name in self.entries else self.families[prefix][1]
+
+    def add(self, module: ModuleType, origin: str) -> None:
+        """Take in what a module holds. Raises HarnessError where a name is taken or a thing is no Method."""
+        found = list(getattr(module, "METHODS", ()))
+        if hasattr(module, "METHOD"):
+            found.append(module.METHOD)
+        families = dict(getattr(module, "FAMILIES", {}))
+        if not found and not families:
+            raise HarnessError("holds neither METHOD, METHODS nor FAMILIES")
+        for method in found:
+            if not isinstance(method, Method):
+                raise HarnessError(f"holds a {type(method).__name__} where a harness.contract.Method should be")
+            if method.name in self.entries:
+                raise NameTakenError(f"method {method.name!r} is in two files: {self.origin(method.name)} and {origin}")
+            self.entries[method.name] = Entry(method, origin)
+        for prefix, family in families.items():
+            if prefix in self.families:
+                raise NameTakenError(f"family {prefix!r} is in two files: {self.families[prefix][1]} and {origin}")
+            self.families[prefix] = (family, origin)
+        self.requirements.update(getattr(module, "REQUIREMENTS", {}))
+
+
+def find(adapters: Sequence[str | Path] = ()) -> Catalog:
+    """Everything there is. Raises HarnessError for a name found twice and for a bad file among `adapters`."""
+    import methods
+
+    catalog = Catalog()
+    for folder in methods.__path__:
+        for path in sorted(Path(folder).glob("*.py")):
+            if not path.name.startswith("_"):
+                _take(catalog, f"methods.{path.stem}", str(path))
+    for point in metadata.entry_points(group=GROUP):
+        _take(catalog, point.value, f"entry point {point.name} = {point.value}")
+    for adapter in adapters:
+        name = module_of_file(Path(adapter))
+        _take(catalog, name, str(adapter))
+        if catalog.broken and catalog.broken[-1].origin == str(adapter):
+            raise HarnessError(f"adapter {adapter}: {catalog.broken[-1].error}")
+    return catalog
+
+
+def _take(catalog: Catalog, module_name: str, origin: str) -> None:
+    if module_name in catalog.modules:
+        return
+    catalog.modules.add(module_name)
+    try:
+        module = import_module(module_name)
+    except Exception as error:  # whatever a stranger's module raises
+        catalog.broken.append(Broken(origin, f"{type(error).__name__}: {error}"))
+        return
+    try:
+        catalog.add(module, origin)
+    except NameTakenError:
+        raise
+    except HarnessError as error:
+        catalog.broken.append(Broken(origin, str(error)))
+
+
+def module_of_file(path: Path) -> str:
+    """Make a file importable by its stem, here and in processes started from here; that stem.
+
+    Its folder goes to the end of the search path here and into PYTHONPATH for children, so that a part's factory
+    written as f"{__name__}:build" is found by the process that trains.
+    """
+    if not path.is_file():
+        raise HarnessError(f"no adapter file {path}")
+    path = path.resolve()
+    if path.suffix != ".py" or not path.stem.isidentifier():
+        raise HarnessError(
+            f"adapter {path.name} must be a Python file whose name can be imported, such as my_method.py"
+        )
+    import methods
+
+    if path.parent in [Path(folder).resolve() for folder in methods.__path__]:
+        return f"methods.{path.stem}"
+    loaded = sys.modules.get(path.stem)
+    spec = util.find_spec(path.stem) if loaded is None else loaded.__spec__
+    if spec is not None and Path(spec.origin or "").resolve() != path:
+        raise HarnessError(f"adapter {path.name} has the name of a module that is installed; rename the file")
+    folder = str(path.parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    inherited = os.environ.get("PYTHONPATH", "")
+    if folder not in inherited.split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [inherited, folder]))
+    return path.stem

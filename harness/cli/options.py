@@ -1,0 +1,61 @@
+"""What several verbs have in common: options, completion of names, printing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+adapters = click.option(
+    "--adapter",
+    "adapters",
+    multiple=True,
+    metavar="FILE.py",
+    type=click.Path(),
+    help="A file that adds a method and lies outside methods/; may be given again.",
+)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def print_json(value: Any) -> None:
+    """Indented JSON on standard output; NaN as null."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
+    """A table as wide as the screen; whole lines, unwrapped, where the output is not a screen."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 2000
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
+
+
+def complete_methods(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of methods, also behind a comma or a plus."""
+    from harness.catalog import find
+
+    cut = max(incomplete.rfind(","), incomplete.rfind("+")) + 1
+    head, tail = incomplete[:cut], incomplete[cut:]
+    names = ["all", *(method.name for method in find())]
+    return [CompletionItem(head + name) for name in names if name.startswith(tail)]
+
+
+def complete_presets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of the presets that come with the harness."""
+    from harness.presets import names
+
+    return [CompletionItem(name) for name in names() if name.startswith(incomplete)]

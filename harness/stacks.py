@@ -1,0 +1,205 @@
+"""Reads what a user types for a method, `container+copy_paste(p=0.5)+pointsup`, and fills a recipe with it."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import inspect
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from harness.catalog import Catalog
+from harness.contract import SLOTS, Init, Method, Part, Recipe, init_part
+from harness.errors import HarnessError, nearest
+
+BASELINE = "mask_rcnn"
+"""The method whose parts fill every slot that a stack leaves alone."""
+
+OWN = Part("the engine's own", "")
+"""What stands in a recipe for a slot that its engine does not read."""
+
+ENGINE_READS = ("init", "backbone", "mask_head")
+"""The slots that only an engine builds; the other two act on data, and the harness builds them itself."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A stack as it will run.
+
+    name: the stack in one spelling, however it was typed. slots_changed: against the baseline; "engine" where the
+    engine is another. labels: what an annotator must have drawn. methods: those of the stack, engine first.
+    """
+
+    name: str
+    recipe: Recipe
+    slots_changed: tuple[str, ...]
+    labels: str
+    methods: tuple[Method, ...]
+
+    def skip_reason(self) -> str | None:
+        """Why it cannot run on this machine, by the first of its methods that says so; None where it can."""
+        reasons = (method.skip() for method in self.methods if method.skip is not None)
+        return next((reason for reason in reasons if reason), None)
+
+
+@dataclass(frozen=True)
+class _Term:
+    name: str
+    options: dict[str, Any]
+
+    def __str__(self) -> str:
+        inside = ",".join(f"{key}={json.dumps(value)}" for key, value in self.options.items())
+        return f"{self.name}({inside})" if inside else self.name
+
+
+def split_methods(text: str, catalog: Catalog) -> list[str]:
+    """The stacks of a comma-separated list, each once; `all` stands for every method that runs by default."""
+    stacks: list[str] = []
+    for piece in _split(text, ","):
+        stacks += catalog.defaults() if piece == "all" else [piece]
+    if not stacks:
+        raise HarnessError("no method named; say --methods all, or names from `python -m harness methods`")
+    return list(dict.fromkeys(stacks))
+
+
+def resolve(catalog: Catalog, text: str, size: str, init: Init) -> Resolved:
+    """The recipe of one stack, its parts at a preset's size. Raises HarnessError where the stack cannot be."""
+    stack = [(_term(piece), catalog.method(_term(piece).name)) for piece in _split(text, "+")]
+    engines = [pair for pair in stack if "engine" in pair[1].fills]
+    if len(engines) > 1:
+        raise HarnessError(f"{text}: {engines[0][0].name} and {engines[1][0].name} each are an engine of their own")
+    base_term, base = engines[0] if engines else (_Term(BASELINE, {}), catalog.method(BASELINE))
+    changes = [pair for pair in stack if pair not in engines]
+    by_slot = _one_method_a_slot(text, base, changes)
+
+    baseline = catalog.method(BASELINE)
+    parts = {slot: part.sized(size) for slot, part in baseline.fills.items()}
+    parts["init"] = init_part(init.kind, init.path)
+    if base is not baseline:
+        parts |= {slot: OWN for slot in ENGINE_READS if slot not in base.honours}
+        parts |= {slot: part.sized(size) for slot, part in base.fills.items()}
+    _lay_over(parts, base_term, base)
+    for term, method in changes:
+        parts |= {slot: part.sized(size) for slot, part in method.fills.items()}
+        _lay_over(parts, term, method)
+
+    order = sorted(by_slot, key=SLOTS.index)
+    terms = list(dict.fromkeys(str(by_slot[slot][0]) for slot in order))
+    if base is not baseline or base_term.options or not terms:
+        terms.insert(0, str(base_term))
+    methods = tuple({m.name: m for m in (base, *(by_slot[slot][1] for slot in order))}.values())
+    own_labels = [m.card.labels for m in methods[1:] if m.card.labels != base.card.labels]
+    return Resolved(
+        name="+".join(terms),
+        recipe=Recipe(**parts),
+        slots_changed=(() if base is baseline else ("engine",)) + tuple(order),
+        labels="; ".join(dict.fromkeys(own_labels)) or base.card.labels,
+        methods=methods,
+    )
+
+
+def _one_method_a_slot(text: str, base: Method, changes: list[tuple[_Term, Method]]) -> dict[str, tuple[_Term, Method]]:
+    by_slot: dict[str, tuple[_Term, Method]] = {}
+    for term, method in changes:
+        for slot in method.fills:
+            if slot not in base.honours:
+                raise HarnessError(
+                    f"{text}: {method.name} changes the slot {slot}, which the engine of {base.name} does not read"
+                    f" (it reads: {', '.join(base.honours) or 'none'})"
+                )
+            if slot in by_slot:
+                raise HarnessError(f"{text}: {by_slot[slot][1].name} and {method.name} both change the slot {slot}")
+            by_slot[slot] = (term, method)
+    return by_slot
+
+
+def _lay_over(parts: dict[str, Part], term: _Term, method: Method) -> None:
+    """Put the options a user typed on the parts of a method that take them."""
+    for name, value in term.options.items():
+        takers = {slot: _options_of(slot, parts[slot]) for slot in method.fills}
+        takes = [slot for slot, names in takers.items() if names is None or name in names]
+        if not takes:
+            known = sorted({option for names in takers.values() for option in names or ()})
+            raise HarnessError(
+                f"{term.name} has no option {name!r}{nearest(name, known)} (it has: {', '.join(known) or 'none'})"
+            )
+        parts[takes[0]] = parts[takes[0]].with_options(**{name: value})
+
+
+def _options_of(slot: str, part: Part) -> list[str] | None:
+    """The names of the options a part's factory takes; None where it takes any.
+
+    An argument without a default that the part does not set is one that the engine gives.
+    """
+    arguments = list(inspect.signature(part.load()).parameters.values())
+    if any(a.kind is inspect.Parameter.VAR_KEYWORD for a in arguments):
+        return None
+    after_task = arguments[2 if slot == "engine" else 1 :]
+    return [a.name for a in after_task if a.default is not a.empty or a.name in part.options]
+
+
+# ------------------------------------------------------------------------------------------------- reading text
+
+
+def _split(text: str, mark: str) -> list[str]:
+    """The pieces of a text between marks that stand outside brackets and quotes, stripped, none empty."""
+    return [piece.strip() for piece in _pieces(text, mark) if piece.strip()]
+
+
+def _pieces(text: str, mark: str) -> Iterator[str]:
+    depth, quote, start, escaped = 0, "", 0, False
+    for i, letter in enumerate(text):
+        if quote:
+            quote = "" if letter == quote and not escaped else quote
+            escaped = letter == "\\" and not escaped
+        elif letter in "'\"":
+            quote = letter
+        elif letter in "([{":
+            depth += 1
+        elif letter in ")]}":
+            depth -= 1
+            if depth < 0:
+                _unreadable(text, "a bracket closes that was not opened")
+        elif letter == mark and depth == 0:
+            yield text[start:i]
+            start = i + 1
+    if depth or quote:
+        _unreadable(text, "a quote is not closed" if quote else "a bracket is not closed")
+    yield text[start:]
+
+
+def _term(text: str) -> _Term:
+    name, bracket, rest = text.partition("(")
+    if not bracket:
+        return _Term(text, {})
+    if not rest.endswith(")"):
+        _unreadable(text, "something follows the options")
+    options = {}
+    for piece in _split(rest[:-1], ","):
+        key, equals, value = piece.partition("=")
+        if not equals or not key.strip().isidentifier():
+            _unreadable(text, f"{piece!r} is not name=value")
+        options[key.strip()] = _value(value.strip(), text)
+    return _Term(name.strip(), options)
+
+
+def _value(text: str, where: str) -> Any:
+    """A JSON value or Python literal; anything else is a string, so that `init=coco` needs no quotes."""
+    words = {"true": True, "false": False, "null": None, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    value: Any = text
+    for read in (json.loads, ast.literal_eval):
+        with contextlib.suppress(ValueError, SyntaxError, RecursionError):
+            value = read(text)
+            break
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError):
+        _unreadable(where, f"{text!r} is not a number, a word, true, false or a list")
+
+
+def _unreadable(text: str, why: str) -> NoReturn:
+    raise HarnessError(f"cannot read {text!r}: {why}; write it as 'container+copy_paste(p=0.5)', in quotes")
