@@ -1,0 +1,162 @@
+"""Runs one cell in a process of its own and always comes back with its record, whatever the method does."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.measure.memory import machine_memory
+from harness.runs.cell_files import LOG, prepare, record_of
+from harness.runs.log_pump import LogPump
+from harness.runs.new_record import new_record, now
+from harness.runs.oom_kills import kernel_oom_kills
+from harness.runs.outcomes import of_exit, printable
+from harness.runs.processes import CellProcess, end_leftovers
+from harness.runs.progress import Progress, ProgressReader
+from harness.runs.record import Cost, RunRecord, Status
+from harness.runs.records import CELLS, RECORD, write_record
+from harness.runs.spec import CellSpec
+
+WORKER = (sys.executable, "-m", "harness.runs.worker")
+
+_POLL = 0.1
+"""Seconds between two looks at a cell."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a cell may take. wall_seconds: from its start; memory_bytes: resident, with all it starts.
+
+    grace_seconds: for a last checkpoint, between being asked to stop and being killed.
+    """
+
+    wall_seconds: float
+    memory_bytes: int = field(default_factory=lambda: int(0.9 * machine_memory()))
+    grace_seconds: float = 60.0
+
+
+@dataclass
+class StopRequest:
+    """How often the person at the keyboard, or the cluster, has asked to stop. Twice means at once."""
+
+    times: int = 0
+
+
+@dataclass
+class _Watch:
+    """What was seen of a cell from outside. ended_by_us: the status that names why it was stopped."""
+
+    ended_by_us: Status | None = None
+    reason: str = ""
+    peak_memory: int = 0
+
+
+def run_cell(
+    spec: CellSpec,
+    folder: Path,
+    limits: Limits,
+    stop: StopRequest,
+    on_progress: Callable[[Progress], None],
+    worker: tuple[str, ...] = WORKER,
+) -> RunRecord:
+    """Work through one cell, in `folder`, whose lock the caller holds; its record, which is on disk when this returns.
+
+    Raises StorageError where the disk takes no record, HarnessError where no process can be started.
+    """
+    end_leftovers(folder)
+    prepare(folder, spec)
+    started, clock, oom_kills = now(), time.monotonic(), kernel_oom_kills()
+    process = CellProcess(worker, folder, _environment(spec))
+    pump = LogPump(process.output, folder / LOG)
+    try:
+        watch = _watch(process, limits, stop, on_progress)
+    finally:
+        code = process.end_all()
+        pump.finish()
+        os.close(process.progress)
+
+    log = f"{CELLS}/{folder.name}/{LOG}"
+    record = record_of(folder, spec.key)
+    if record is None:
+        status, reason = watch.ended_by_us, watch.reason
+        if status is None:
+            status, reason = of_exit(code, kernel_oom_kills() != oom_kills, printable(pump.last_line()))
+        record = new_record(
+            spec,
+            status,
+            reason,
+            started=started,
+            wall_seconds=time.monotonic() - clock,
+            cost=Cost(peak_host_rss=watch.peak_memory or None),
+        )
+    elif record.status == "interrupted" and watch.ended_by_us is not None:
+        record = record.model_copy(update={"status": watch.ended_by_us, "reason": watch.reason})
+    return write_record(folder / RECORD, record.model_copy(update={"log": log}))
+
+
+def _environment(spec: CellSpec) -> dict[str, str]:
+    # The order of sets of strings must not differ between two runs of the same seed.
+    environment = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+    if spec.deterministic:
+        environment["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    return environment
+
+
+def _watch(process: CellProcess, limits: Limits, stop: StopRequest, on_progress: Callable[[Progress], None]) -> _Watch:
+    """Look at the cell until it has ended or must be killed."""
+    watch = _Watch()
+    reader = ProgressReader()
+    started = time.monotonic()
+    kill_at = float("inf")
+    while not process.ended():
+        progress = reader.feed(_available(process.progress))
+        if progress is not None:
+            on_progress(progress)
+        memory = process.memory()
+        watch.peak_memory = max(watch.peak_memory, memory)
+        if memory > limits.memory_bytes or _machine_is_full(memory):
+            watch.ended_by_us = "oom"
+            watch.reason = f"stopped at {memory / 2**30:.1f} GiB of memory; the limit is {_gib(limits)}, --memory-limit"
+            return watch
+        now_ = time.monotonic()
+        if kill_at == float("inf"):
+            if stop.times:
+                watch.ended_by_us, watch.reason = "interrupted", "stopped on request"
+            elif now_ - started > limits.wall_seconds:
+                watch.ended_by_us = "timeout"
+                watch.reason = f"not done after {limits.wall_seconds:,.0f} s; --wall-limit sets the limit"
+            if watch.ended_by_us is not None:
+                kill_at = now_ + limits.grace_seconds
+                process.ask_to_stop()
+        if now_ > kill_at or stop.times > 1:
+            return watch
+    return watch
+
+
+def _available(descriptor: int) -> bytes:
+    """What is in a pipe, after waiting for it a little."""
+    readable, _, _ = select.select([descriptor], [], [], _POLL)
+    if not readable:
+        return b""
+    data = os.read(descriptor, 2**16)
+    if not data:
+        # The worker has closed its end, so there is nothing to wait for but its own end.
+        time.sleep(_POLL)
+    return data
+
+
+def _machine_is_full(memory: int) -> bool:
+    """Whether next to nothing is left, and this cell holds a good part of what is used."""
+    import psutil
+
+    facts = psutil.virtual_memory()
+    return facts.available < 0.02 * facts.total and memory > 0.25 * facts.total
+
+
+def _gib(limits: Limits) -> str:
+    return f"{limits.memory_bytes / 2**30:.1f} GiB"

@@ -1,0 +1,45 @@
+"""A record as a cell begins it: what was asked, and of which machine."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from harness.measure.machine import git_commit, machine_facts, package_versions
+from harness.runs.record import RunRecord, Status
+from harness.runs.spec import CellSpec
+
+
+def new_record(spec: CellSpec, status: Status, reason: str = "", **fields: Any) -> RunRecord:
+    """A record of the cell with what its specification and the machine say; `fields` are laid over that."""
+    facts: dict[str, Any] = {
+        "key": spec.key,
+        "status": status,
+        "reason": reason,
+        "method": spec.method,
+        "seed": spec.seed,
+        "preset": spec.preset.name,
+        "budget": spec.budget,
+        "command": spec.command,
+        "recipe": spec.recipe,
+        "settings": settings(spec),
+        "slots_changed": spec.slots_changed,
+        "labels": spec.labels,
+        "machine": machine_facts(),
+        "versions": package_versions(),
+        "git_commit": git_commit(),
+        "finished": now(),
+    }
+    return RunRecord(**{**facts, **fields})
+
+
+def settings(spec: CellSpec) -> dict[str, Any]:
+    """Everything but the recipe that decides how the cell is trained and scored."""
+    preset = spec.preset.model_dump(mode="json", include={"size", "init", "training", "evaluation", "model"})
+    own = spec.model_dump(mode="json", include={"device", "deterministic", "threshold", "micro_batches", "skip_bad"})
+    return {**preset, **own}
+
+
+def now() -> str:
+    """Date and time in UTC, to the second, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
