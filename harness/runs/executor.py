@@ -7,13 +7,13 @@ import select
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.measure.memory import machine_memory
 from harness.runs.cell_files import LOG, prepare, record_of
 from harness.runs.log_pump import LogPump
-from harness.runs.new_record import new_record, now
+from harness.runs.new_record import new_record, notes, now
 from harness.runs.oom_kills import kernel_oom_kills
 from harness.runs.outcomes import of_exit, printable
 from harness.runs.processes import CellProcess, end_leftovers
@@ -36,8 +36,13 @@ class Limits:
     """
 
     wall_seconds: float
-    memory_bytes: int = field(default_factory=lambda: int(0.9 * machine_memory()))
-    grace_seconds: float = 60.0
+    memory_bytes: int
+    grace_seconds: float
+
+
+def default_memory_limit() -> int:
+    """Bytes: 90 % of what the machine or container has."""
+    return int(0.9 * machine_memory())
 
 
 @dataclass
@@ -86,14 +91,9 @@ def run_cell(
         status, reason = watch.ended_by_us, watch.reason
         if status is None:
             status, reason = of_exit(code, kernel_oom_kills() != oom_kills, printable(pump.last_line()))
-        record = new_record(
-            spec,
-            status,
-            reason,
-            started=started,
-            wall_seconds=time.monotonic() - clock,
-            cost=Cost(peak_host_rss=watch.peak_memory or None),
-        )
+        cost = Cost(peak_host_rss=watch.peak_memory or None, notes=notes(spec))
+        wall = time.monotonic() - clock
+        record = new_record(spec, status, reason, started=started, wall_seconds=wall, cost=cost)
     elif record.status == "interrupted" and watch.ended_by_us is not None:
         record = record.model_copy(update={"status": watch.ended_by_us, "reason": watch.reason})
     return write_record(folder / RECORD, record.model_copy(update={"log": log}))

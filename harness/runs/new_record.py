@@ -40,6 +40,13 @@ def settings(spec: CellSpec) -> dict[str, Any]:
     return {**preset, **own}
 
 
+def notes(spec: CellSpec) -> list[str]:
+    """What a reader of the cost must know of how the cell was run."""
+    if spec.micro_batches == 1:
+        return []
+    return [f"each batch worked through in {spec.micro_batches} parts to save memory; the effective batch is the same"]
+
+
 def now() -> str:
     """Date and time in UTC, to the second, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

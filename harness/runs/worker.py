@@ -19,7 +19,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.runs.cell_files import CELL, read_cell
-from harness.runs.new_record import new_record, now
+from harness.runs.new_record import new_record, notes, now
 from harness.runs.outcomes import of_exception
 from harness.runs.progress import ProgressPipe
 from harness.runs.record import RunRecord
@@ -72,8 +72,9 @@ def _work(spec: CellSpec, folder: Path, progress: ProgressPipe, perform: Perform
     except BaseException as error:
         traceback.print_exc()
         status, reason = of_exception(error)
-        record = new_record(spec, status, reason, started=started)
-    ended = {"started": record.started or started, "finished": now(), "wall_seconds": time.monotonic() - clock}
+        record = new_record(spec, status, reason)
+    cost = record.cost.model_copy(update={"notes": [*record.cost.notes, *notes(spec)]})
+    ended = {"cost": cost, "started": started, "finished": now(), "wall_seconds": time.monotonic() - clock}
     return record.model_copy(update=ended)
 
 
