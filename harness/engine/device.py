@@ -1,0 +1,62 @@
+"""The device a cell runs on: seeding, waiting for it, and the numbers it may compute in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+from harness.errors import HarnessError
+
+
+def check(device: str) -> str:
+    """The device by its full name. Raises HarnessError where it is not there."""
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise HarnessError("--device cuda: torch sees no CUDA device here; type --device cpu, or see `harness doctor`")
+    return device
+
+
+def synchroniser(device: str) -> Callable[[], None]:
+    """Waits until all queued work is done."""
+    return torch.cuda.synchronize if device.startswith("cuda") else _nothing
+
+
+def _nothing() -> None:
+    return None
+
+
+def autocast(device: str) -> AbstractContextManager[Any]:
+    """bfloat16 arithmetic on GPUs that have it, float32 elsewhere."""
+    if device.startswith("cuda") and torch.cuda.is_bf16_supported():
+        return torch.autocast("cuda", torch.bfloat16)
+    return nullcontext()
+
+
+def seed(number: int, deterministic: bool) -> None:
+    """Seed torch; with `deterministic`, ask for kernels that repeat bit for bit (slower on a GPU)."""
+    import random
+
+    import numpy as np
+
+    random.seed(number)
+    np.random.seed(number % 2**32)
+    torch.manual_seed(number)
+    if deterministic:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
+
+
+def random_state(device: str) -> dict[str, torch.Tensor]:
+    """torch's generators, for a checkpoint."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.startswith("cuda"):
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_random_state(state: dict[str, torch.Tensor], device: str) -> None:
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and device.startswith("cuda"):
+        torch.cuda.set_rng_state(state["cuda"], device)

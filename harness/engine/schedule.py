@@ -1,0 +1,24 @@
+"""The learning rate as a function of the budget used, so that it fits whatever the budget's unit is."""
+
+from __future__ import annotations
+
+import math
+
+from harness.presets import Training
+
+START_FACTOR = 0.01
+STEPS = (7 / 9, 25 / 27)
+"""Where "step" divides the rate by ten: detectron2's 3x schedule (210k and 250k of 270k iterations)."""
+
+
+def learning_rate(training: Training, used: float) -> float:
+    """The rate at `used` (0..1) of the budget: linear warm-up, then constant, cosine to zero, or two steps down."""
+    peak = training.learning_rate
+    if used < training.warmup:
+        return peak * (START_FACTOR + (1 - START_FACTOR) * used / training.warmup)
+    if training.decay == "cosine":
+        progress = min((used - training.warmup) / (1 - training.warmup), 1.0)
+        return peak * 0.5 * (1 + math.cos(math.pi * progress))
+    if training.decay == "step":
+        return float(peak * 0.1 ** sum(used >= step for step in STEPS))
+    return peak

@@ -1,0 +1,70 @@
+"""What training leaves behind beside weights: its losses step by step, its times, and the learning curve."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+SETTLING = 5
+"""Steps left out of the times: kernels are still being chosen and caches filled."""
+FINAL_FRACTION = 0.05
+"""The final loss is the mean over the last twentieth of the steps; one step alone is noise."""
+
+
+@dataclass
+class Trace:
+    """One row a step. seconds: on the training clock after the step; wait: spent waiting for its batch.
+
+    curve: (fraction of the budget, seconds, iteration, IoU) of the evaluations along the way.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    wait: list[float] = field(default_factory=list)
+    rate: list[float] = field(default_factory=list)
+    losses: dict[str, list[float]] = field(default_factory=dict)
+    curve: list[list[float]] = field(default_factory=list)
+
+    def add(self, seconds: float, wait: float, rate: float, losses: dict[str, float]) -> None:
+        for name, value in losses.items():
+            # a loss that appears late is filled up, so that all columns have one length
+            self.losses.setdefault(name, [float("nan")] * len(self.seconds)).append(value)
+        self.seconds.append(seconds)
+        self.wait.append(wait)
+        self.rate.append(rate)
+        for values in self.losses.values():
+            if len(values) < len(self.seconds):
+                values.append(float("nan"))
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    @property
+    def used_seconds(self) -> float:
+        return self.seconds[-1] if self.seconds else 0.0
+
+    def step_times(self) -> np.ndarray:
+        """(n,) seconds of each step after the first few."""
+        return np.diff(np.asarray([0.0, *self.seconds]))[min(SETTLING, max(len(self) - 1, 0)) :]
+
+    def final_losses(self) -> dict[str, float]:
+        """Mean of each loss over the last steps."""
+        last = max(1, round(len(self) * FINAL_FRACTION))
+        means = {name: values[-last:] for name, values in self.losses.items()}
+        return {name: float(np.nanmean(v)) for name, v in means.items() if not np.all(np.isnan(v))}
+
+    def to_csv(self) -> str:
+        names = list(self.losses)
+        lines = [",".join(["step", "seconds", "data_wait", "learning_rate", *names])]
+        for i in range(len(self)):
+            values = (self.seconds[i], self.wait[i], self.rate[i], *(self.losses[n][i] for n in names))
+            lines.append(",".join([str(i + 1), *(f"{v:.6g}" for v in values)]))
+        return "\n".join(lines) + "\n"
+
+    def to_plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_plain(plain: dict[str, Any]) -> Trace:
+        return Trace(**plain)

@@ -1,0 +1,100 @@
+"""Weights from files, loaded without executing anything, and one clear line where they cannot be had."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import HarnessError
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a .pth, .pt, .safetensors or detectron2 .pkl file, by name.
+
+    Raises HarnessError on a missing or foreign file. A .pkl is read by an unpickler that admits arrays only.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise HarnessError(f"no weights file at {path}")
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(str(file)))
+        if file.suffix == ".pkl":
+            return _arrays_of_pickle(file)
+        content: Any = torch.load(file, map_location="cpu", weights_only=True)
+    except HarnessError:
+        raise
+    except Exception as error:  # every reader has errors of its own; to the user they are one: not such a file
+        raise HarnessError(f"{path} cannot be read as weights: {str(error).splitlines()[0][:120]}") from error
+    for key in ("model", "state_dict", "module"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not any(isinstance(v, Tensor) for v in content.values()):
+        raise HarnessError(f"{path} holds no tensors by name")
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def _arrays_of_pickle(file: Path) -> dict[str, Tensor]:
+    import pickle
+
+    import numpy as np
+
+    class ArraysOnly(pickle.Unpickler):
+        """detectron2's zoo files are pickles of numpy arrays; nothing else may be named in one."""
+
+        def find_class(self, module: str, name: str) -> Any:
+            allowed = {("numpy", "ndarray"), ("numpy", "dtype"), ("collections", "OrderedDict")}
+            if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in ("_reconstruct", "scalar"):
+                return getattr(np._core.multiarray, name)  # type: ignore[attr-defined]
+            if (module, name) in allowed:
+                return super().find_class(module, name)
+            raise HarnessError(f"{file.name} asks to load {module}.{name}, which weights do not need; not opened")
+
+    with file.open("rb") as stream:
+        content = ArraysOnly(stream, encoding="latin1").load()
+    content = content.get("model", content) if isinstance(content, Mapping) else {}
+    return {str(k): torch.from_numpy(np.asarray(v)) for k, v in content.items() if isinstance(v, np.ndarray)}
+
+
+def load_matching(module: nn.Module, weights: Mapping[str, Tensor], source: str, may_differ: tuple[str, ...]) -> None:
+    """Copy weights by name. Names in `may_differ` (substrings) may be missing or of another shape: new class heads.
+
+    Anything else that is missing or of another shape raises HarnessError naming the first such parameter.
+    """
+    state = module.state_dict()
+    taken, wrong = {}, []
+    for name, value in state.items():
+        offered = weights.get(name)
+        if offered is not None and offered.shape == value.shape:
+            taken[name] = offered.to(value.dtype)
+        elif not any(part in name for part in may_differ) and not name.endswith("num_batches_tracked"):
+            wrong.append(name)
+    if wrong:
+        raise HarnessError(
+            f"{source} does not fit this network: {len(wrong)} of {len(state)} tensors are missing or of another "
+            f"shape, the first {wrong[0]!r}; give the weights of the same architecture, or --init scratch"
+        )
+    module.load_state_dict(taken, strict=False)
+
+
+def fetch(url: str, what: str) -> Path:
+    """Download weights into torch's cache, once. Raises HarnessError where there is no network."""
+    from torch.hub import download_url_to_file, get_dir
+
+    target = Path(get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    if not target.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            download_url_to_file(url, str(target), progress=False)
+        except Exception as error:  # urllib, socket, ssl and http errors alike mean: not to be had
+            raise HarnessError(
+                f"the {what} weights could not be downloaded ({type(error).__name__}); "
+                f"fetch {url} elsewhere and pass the file with --init KIND:FILE, or use --init scratch"
+            ) from error
+    return target

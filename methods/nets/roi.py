@@ -1,0 +1,66 @@
+"""Features of boxes, cut from the level of a pyramid that suits the size of each box."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+from methods.nets.roi_align_matmul import pays, roi_align_matmul
+
+CANONICAL_SIZE, CANONICAL_LEVEL = 224, 4
+"""A box of 224 pixels a side is cut from the level of stride 16 (Lin et al. 2017, equation 1)."""
+
+
+class RoIPool(nn.Module):
+    """RoIAlign on a pyramid: each box from one level, half-pixel aligned, no rounding.
+
+    size: side of the output in cells. strides: of the levels, fine to coarse, each double the one before.
+    sampling_ratio: samples a cell and axis; 0 takes as many as the cell spans feature pixels.
+    """
+
+    def __init__(self, size: int, strides: Sequence[int], sampling_ratio: int = 0) -> None:
+        super().__init__()
+        doubling = [strides[0] * 2**i for i in range(len(strides))]
+        if list(strides) != doubling or not math.log2(strides[0]).is_integer():
+            raise ValueError(f"strides {tuple(strides)} are not powers of two, each double the one before")
+        self.size, self.strides, self.sampling_ratio = size, tuple(strides), sampling_ratio
+
+    def forward(self, features: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
+        """features: one (B, C, h, w) map a level. boxes: B tensors (R_b, 4), x0 y0 x1 y1 in input pixels.
+
+        Returns (sum R_b, C, size, size), image after image.
+        """
+        return self.pool(features, with_image_index(boxes))
+
+    def pool(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
+        """The same for (R, 5) rows of image index and box."""
+        levels = self.levels_of(rois[:, 1:])
+        out = features[0].new_zeros((len(rois), features[0].shape[1], self.size, self.size))
+        for level, (feature, stride) in enumerate(zip(features, self.strides, strict=True)):
+            rows = torch.nonzero(levels == level)[:, 0]
+            if len(rows):
+                align = roi_align_matmul if pays(feature) else _aligned
+                out[rows] = align(feature, rois[rows], self.size, 1 / stride, self.sampling_ratio).to(out.dtype)
+        return out
+
+    def levels_of(self, boxes: Tensor) -> Tensor:
+        """(R,) int64 index of the level each (R, 4) box is cut from."""
+        side = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).clamp(min=0).sqrt()
+        # the small constant is detectron2's: it decides for boxes of exactly a power of two
+        wanted = torch.floor(CANONICAL_LEVEL + torch.log2(side / CANONICAL_SIZE + 1e-8))
+        finest = int(math.log2(self.strides[0]))
+        return (wanted.clamp(finest, finest + len(self.strides) - 1) - finest).long()
+
+
+def _aligned(feature: Tensor, rois: Tensor, size: int, scale: float, sampling_ratio: int) -> Tensor:
+    return roi_align(feature, rois.to(feature.dtype), size, scale, sampling_ratio, aligned=True)
+
+
+def with_image_index(boxes: Sequence[Tensor]) -> Tensor:
+    """(sum R_b, 5) rows of image index and box, from B tensors (R_b, 4)."""
+    index = [b.new_full((len(b), 1), float(i)) for i, b in enumerate(boxes)]
+    return torch.cat([torch.cat(index), torch.cat(list(boxes))], dim=1)
