@@ -1,0 +1,1 @@
+"""Data sources, splits and checks: all that opens a file with images."""

@@ -1,0 +1,149 @@
+"""Run lengths to cropped masks, all masks of an image at once, without a plane per mask."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import HarnessError
+from harness.masks import CropMasks, decode_counts, offsets_of
+
+MAX_COVER = 256
+"""Largest sum of an image's boxes, in images. Crowded real images stay under 20; only a hostile file goes beyond."""
+
+
+def faults_of_runs(
+    starts: NDArray[np.int64], stops: NDArray[np.int64], owner: NDArray[np.int64], pixels: int
+) -> dict[int, str]:
+    """What is wrong with which mask: {mask: words}. The runs are half open; `owner` says whose each is, ascending."""
+    same = owner[1:] == owner[:-1]
+    backwards = np.flatnonzero(same & (starts[1:] < starts[:-1])) + 1
+    overlapping = np.flatnonzero(same & (starts[1:] >= starts[:-1]) & (starts[1:] < stops[:-1])) + 1
+    faults: dict[int, str] = {}
+    for i in np.flatnonzero((starts < 0) | (stops > pixels)).tolist():
+        faults.setdefault(
+            int(owner[i]), f"a run of pixels {starts[i]} to {stops[i]} lies outside the {pixels} there are"
+        )
+    for i in np.flatnonzero(stops <= starts).tolist():
+        faults.setdefault(int(owner[i]), "a run length is not positive")
+    for i in backwards.tolist():
+        faults.setdefault(int(owner[i]), f"runs are not sorted: {starts[i]} comes after {starts[i - 1]}")
+    for i in overlapping.tolist():
+        faults.setdefault(
+            int(owner[i]), f"runs overlap: one starts at {starts[i]}, the one before ends at {stops[i - 1]}"
+        )
+    return faults
+
+
+def crops_of_runs(
+    starts: NDArray[np.int64], stops: NDArray[np.int64], owner: NDArray[np.int64], height: int, width: int
+) -> CropMasks:
+    """The tight masks of faultless row-major runs (see faults_of_runs); owners are 0..N-1, each with a run or more.
+
+    Raises HarnessError where the boxes together are MAX_COVER times the image.
+    """
+    if not len(starts):
+        return CropMasks.empty()
+    first, last = starts // width, (stops - 1) // width
+    rows_each = last - first + 1
+    if rows_each.max() > 1:  # a run may go on in the next row: cut it there
+        piece = np.repeat(np.arange(len(starts)), rows_each)
+        row = first[piece] + np.arange(len(piece)) - np.repeat(np.cumsum(rows_each) - rows_each, rows_each)
+        left = np.maximum(starts[piece] - row * width, 0)
+        right = np.minimum(stops[piece] - row * width, width)
+        owner = owner[piece]
+    else:
+        row, left, right = first, starts - first * width, stops - first * width
+    begin = np.searchsorted(owner, np.arange(owner[-1] + 1))
+    x0, y0 = np.minimum.reduceat(left, begin), np.minimum.reduceat(row, begin)
+    x1, y1 = np.maximum.reduceat(right, begin), np.maximum.reduceat(row, begin) + 1
+    boxes = np.stack([x0, y0, x1, y1], axis=1).astype(np.int32)
+    offsets = offsets_of(boxes)
+    if offsets[-1] > MAX_COVER * height * width:
+        raise HarnessError(f"the boxes of its {len(boxes)} cells are more than {MAX_COVER} times the image")
+    base = offsets[owner] + (row - y0[owner]) * (x1 - x0)[owner] - x0[owner]
+    # +1 where a run starts, -1 behind its end; no two runs share a start or an end, so plain indexing adds right
+    change = np.zeros(offsets[-1] + 1, np.int8)
+    change[base + left] += 1
+    change[base + right] -= 1
+    return CropMasks(boxes, np.cumsum(change[:-1], dtype=np.int8).view(np.uint8), offsets)
+
+
+def masks_of_pairs(texts: list[str], height: int, width: int) -> tuple[CropMasks, dict[int, str]]:
+    """Kaggle's text, "start length start length ...", 1-indexed and row-major, of every cell of one image.
+
+    Gives the masks of the good ones, in order, and what is wrong with the others by index.
+    """
+    faults: dict[int, str] = {}
+    counts = np.zeros(len(texts), np.int64)
+    for i, text in enumerate(texts):
+        fields = len(text.split())
+        if not text.isascii() or text.encode("ascii").translate(None, b"0123456789 "):
+            faults[i] = "run lengths hold something other than digits and spaces"
+        elif fields == 0:
+            faults[i] = "an empty mask: no run length"
+        elif fields % 2:
+            faults[i] = f"an odd number of run lengths: {fields}; they come in pairs of start and length"
+        else:
+            counts[i] = fields
+    joined = " ".join(text for i, text in enumerate(texts) if counts[i])
+    # numbers beyond int64 saturate; clipping keeps the sum of two in range and still outside every image
+    pairs = np.fromstring(joined, np.int64, sep=" ").clip(0, 2**40).reshape(-1, 2)
+    starts = pairs[:, 0] - 1
+    return _good_masks(
+        starts, starts + pairs[:, 1], np.repeat(np.arange(len(texts)), counts // 2), faults, height, width
+    )
+
+
+def masks_of_counts(counts: dict[int, NDArray[np.int64]], height: int, width: int) -> tuple[CropMasks, dict[int, str]]:
+    """COCO's alternating column-major run lengths (background first), by index of the cell, ascending.
+
+    Gives the masks of the good ones, in order, and what is wrong with the others by index.
+    """
+    faults: dict[int, str] = {}
+    starts, stops, owner = [], [], []
+    for i, runs in counts.items():
+        ends = np.cumsum(runs)
+        begin, end = ends[0:-1:2], ends[1::2]
+        filled = begin != end
+        if not filled.any():
+            faults[i] = "an empty mask"
+        if runs.min(initial=0) < 0:
+            faults[i] = "a negative run length"
+        elif len(ends) and not 0 <= ends[-1] <= height * width:
+            faults[i] = f"run lengths cover {ends[-1]} pixels of an image of {height * width}"
+        starts.append(begin[filled])
+        stops.append(end[filled])
+        owner.append(np.full(np.count_nonzero(filled), i))
+    if not starts:
+        return CropMasks.empty(), faults
+    # columns are read as rows, then every crop is turned
+    turned, faults = _good_masks(
+        np.concatenate(starts), np.concatenate(stops), np.concatenate(owner), faults, width, height
+    )
+    boxes = turned.boxes[:, [1, 0, 3, 2]]
+    return CropMasks.from_crops(boxes, [crop.T for crop in turned]), faults
+
+
+def counts_of_text(text: str, height: int, width: int) -> NDArray[np.int64]:
+    """COCO's compressed run lengths of one mask. Raises HarnessError on text that is not such."""
+    runs = decode_counts(text)
+    if runs.max() > height * width:
+        raise HarnessError(f"a run of {runs.max()} pixels in an image of {height * width}")
+    return runs
+
+
+def _good_masks(
+    starts: NDArray[np.int64],
+    stops: NDArray[np.int64],
+    owner: NDArray[np.int64],
+    faults: dict[int, str],
+    height: int,
+    width: int,
+) -> tuple[CropMasks, dict[int, str]]:
+    faults = {**faults_of_runs(starts, stops, owner, height * width), **faults}
+    if faults:
+        good = ~np.isin(owner, list(faults))
+        starts, stops, owner = starts[good], stops[good], owner[good]
+    _, owner = np.unique(owner, return_inverse=True)
+    return crops_of_runs(starts, stops, owner, height, width), faults

@@ -1,0 +1,114 @@
+"""Figures of a data set: what a network normalises with, and what a person wants to know before training."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.contract import Sample
+from harness.data.dataset import Dataset
+
+RGB = tuple[float, float, float]
+
+
+def pixel_statistics(dataset: Dataset, ids: Iterable[str]) -> tuple[RGB, RGB]:
+    """Mean and standard deviation per channel (RGB, 0..255) over all pixels of the images of these ids.
+
+    A grey image counts as three equal channels. Exact: sums are of whole numbers, so no order of images matters.
+    """
+    counts = np.zeros((3, 256), np.int64)
+    for image_id in ids:
+        image = dataset.sample(image_id).image
+        for channel in range(3):
+            if image.ndim == 3 or channel == 0:
+                plane = image if image.ndim == 2 else image[..., channel]
+                histogram = np.bincount(plane.ravel(), minlength=256)
+            counts[channel] += histogram
+    total = counts.sum(axis=1)
+    mean = counts @ np.arange(256) / total
+    std = np.sqrt(counts @ np.arange(256) ** 2 / total - mean**2)
+    return (float(mean[0]), float(mean[1]), float(mean[2])), (float(std[0]), float(std[1]), float(std[2]))
+
+
+@dataclass
+class _Gathered:
+    """Figures of the cells of one class, one entry per cell."""
+
+    areas: list[NDArray[np.int64]] = field(default_factory=list)
+    widths: list[NDArray[np.int64]] = field(default_factory=list)
+    heights: list[NDArray[np.int64]] = field(default_factory=list)
+    overlapped: int = 0
+    holes: int = 0
+
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """JSON values: counts, sizes and percentiles of a whole data set, overall and per class."""
+    gathered: dict[str, _Gathered] = defaultdict(_Gathered)
+    for sample in (dataset[i] for i in range(len(dataset))):
+        _gather(sample, dataset.classes, gathered)
+    sizes = Counter(f"{h}x{w}" for h, w in (dataset[i].size for i in range(len(dataset))))
+    return {
+        "source": dataset.public_source,
+        "fingerprint": dataset.fingerprint,
+        "classes": list(dataset.classes),
+        "images": len(dataset),
+        "images_by_type": dict(sorted(Counter(t or "no cells" for t in dataset.cell_types).items())),
+        "groups": len({g for g in dataset.groups if g is not None}),
+        "image_sizes": dict(sizes.most_common()),
+        "unlabelled_images": len(dataset.unlabelled),
+        "skipped_bad": dataset.skipped_bad,
+        "cells": dataset.cells,
+        "cells_per_image": _spread(np.asarray(dataset.cells_per_image)),
+        "by_class": {name: _figures(gathered[name]) for name in dataset.classes if name in gathered},
+        "notes": list(dataset.notes),
+    }
+
+
+def _gather(sample: Sample, classes: tuple[str, ...], gathered: dict[str, _Gathered]) -> None:
+    cells = sample.instances
+    assert cells.masks is not None
+    height, width = sample.size
+    where, owner = cells.masks.set_pixels(width)
+    shared = np.bincount(where, minlength=height * width)[where] > 1
+    overlapped = np.bincount(owner, shared, minlength=len(cells)) > 0
+    holes = np.asarray([_has_hole(crop) for crop in cells.masks], np.bool_)
+    areas, boxes = cells.masks.areas(), cells.boxes.astype(np.int64)
+    for label in np.unique(cells.labels).tolist():
+        of_class = cells.labels == label
+        figures = gathered[classes[label]]
+        figures.areas.append(areas[of_class])
+        figures.widths.append((boxes[:, 2] - boxes[:, 0])[of_class])
+        figures.heights.append((boxes[:, 3] - boxes[:, 1])[of_class])
+        figures.overlapped += int(overlapped[of_class].sum())
+        figures.holes += int(holes[of_class].sum())
+
+
+def _has_hole(crop: NDArray[np.uint8]) -> bool:
+    """Whether some background of a mask is cut off from the outside (4-connected background)."""
+    import cv2
+
+    outside = np.ones((crop.shape[0] + 2, crop.shape[1] + 2), np.uint8)
+    outside[1:-1, 1:-1] -= crop
+    return int(cv2.connectedComponents(outside, connectivity=4)[0]) > 2
+
+
+def _figures(gathered: _Gathered) -> dict[str, Any]:
+    areas = np.concatenate(gathered.areas)
+    return {
+        "cells": len(areas),
+        "area": _spread(areas),
+        "width": _spread(np.concatenate(gathered.widths)),
+        "height": _spread(np.concatenate(gathered.heights)),
+        "overlapped": gathered.overlapped,
+        "with_holes": gathered.holes,
+    }
+
+
+def _spread(values: NDArray[np.int64]) -> dict[str, float]:
+    points = np.percentile(values, (0, 5, 50, 95, 100)).tolist()
+    return dict(zip(("min", "p5", "median", "p95", "max"), points, strict=True))
