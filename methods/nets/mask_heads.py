@@ -7,11 +7,14 @@ head meets every supervision.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from methods.nets.supervision import MaskTargets
 
 
 class MaskField(Protocol):
@@ -25,8 +28,12 @@ class MaskField(Protocol):
         """(R, P) logits at (R, P, 2) points, x y in box coordinates, 0 and 1 at the box's edges."""
         ...
 
+    def full_mask_loss(self, targets: MaskTargets, classes: Tensor) -> Tensor:
+        """Scalar loss against full masks, as the head's own paper takes it; without the penalty."""
+        ...
+
     def penalty(self) -> Tensor | None:
-        """A scalar the head adds to its loss, or None."""
+        """A scalar the head adds to its loss under any supervision, or None."""
         ...
 
 
@@ -69,6 +76,12 @@ class DenseField:
             picked, points[:, None] * 2 - 1, mode="bilinear", padding_mode="zeros", align_corners=False
         )
         return sampled[:, 0, 0]
+
+    def full_mask_loss(self, targets: MaskTargets, classes: Tensor) -> Tensor:
+        """Mean cross-entropy; a cell of the grid is inside where at least half of it is (METHODS section 1)."""
+        logits = self.grid(classes)
+        inside = targets.masks_on_grid(logits.shape[-1]) >= 0.5
+        return F.binary_cross_entropy_with_logits(logits, inside.to(logits.dtype))
 
     def penalty(self) -> Tensor | None:
         return None

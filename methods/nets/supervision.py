@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
-from harness.contract import Instances
+from harness.contract import Instances, Task
 from methods.nets.mask_heads import MaskField
 
 
@@ -46,3 +46,26 @@ class Supervision(Protocol):
     def loss(self, field: MaskField, targets: MaskTargets, classes: Tensor) -> Tensor:
         """Scalar mask loss of R >= 1 boxes; classes is (R,) int64. With R = 0 the engine gives zero itself."""
         ...
+
+
+class FullMasks:
+    """The usual supervision: every pixel of every mask, read as the mask head's own paper reads them."""
+
+    needs_masks = True
+
+    def labels(self, instances: Instances, rng: np.random.Generator) -> Instances:
+        return instances
+
+    def loss(self, field: MaskField, targets: MaskTargets, classes: Tensor) -> Tensor:
+        return plus_penalty(field.full_mask_loss(targets, classes), field)
+
+
+def build(task: Task) -> FullMasks:
+    """Fills the supervision slot of the baseline."""
+    return FullMasks()
+
+
+def plus_penalty(loss: Tensor, field: MaskField) -> Tensor:
+    """The loss with the head's own penalty, where it has one."""
+    penalty = field.penalty()
+    return loss if penalty is None else loss + penalty
