@@ -28,11 +28,24 @@ def clip(instances: Instances, x0: int, y0: int, x1: int, y1: int) -> Instances:
     size = (y1 - y0, x1 - x0)
     points = None if instances.points is None else instances.points - np.array((x0, y0), np.float32)
     if instances.masks is not None:
-        masks, kept = instances.masks.window(x0, y0, x1, y1)
+        masks, kept = _clip_masks(instances.masks, x0, y0, x1, y1)
         return rebuild(instances, kept, masks, masks.boxes, points, size)
     boxes = np.clip(instances.boxes - np.array((x0, y0) * 2, np.int32), 0, (x1 - x0, y1 - y0) * 2)
     kept = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
     return rebuild(instances, kept, None, boxes[kept], points, size)
+
+
+def _clip_masks(masks: CropMasks, x0: int, y0: int, x1: int, y1: int) -> tuple[CropMasks, NDArray[np.int64]]:
+    """CropMasks.window for tight masks: only those that the window's edge cuts are measured anew."""
+    uncut = ((masks.boxes[:, :2] >= (x0, y0)) & (masks.boxes[:, 2:] <= (x1, y1))).all(axis=1)
+    near = ((masks.boxes[:, :2] < (x1, y1)) & (masks.boxes[:, 2:] > (x0, y0))).all(axis=1)
+    whole, rest = np.flatnonzero(uncut), np.flatnonzero(near & ~uncut)
+    inside = masks.select(whole)
+    inside = CropMasks(inside.boxes - np.array((x0, y0) * 2, np.int32), inside.pixels, inside.offsets)
+    cut, kept = masks.select(rest).window(x0, y0, x1, y1)
+    kept = np.concatenate([whole, rest[kept]])
+    order = np.argsort(kept)
+    return CropMasks.concatenate([inside, cut]).select(order), kept[order]
 
 
 def rescale(instances: Instances, size: tuple[int, int], new_size: tuple[int, int]) -> Instances:
@@ -41,15 +54,34 @@ def rescale(instances: Instances, size: tuple[int, int], new_size: tuple[int, in
     factor = np.array((new_width / width, new_height / height), np.float32)
     points = None if instances.points is None else instances.points * factor
     if instances.masks is not None:
-        # the source pixel under the centre of each new pixel, in whole numbers
-        rows = (2 * np.arange(new_height) + 1) * height // (2 * new_height)
-        cols = (2 * np.arange(new_width) + 1) * width // (2 * new_width)
-        masks, kept = look_up(instances.masks, rows[:, None] * width + cols, size)
+        masks, kept = _rescale_masks(instances.masks, size, new_size)
         return rebuild(instances, kept, masks, masks.boxes, points, new_size)
     low = np.floor(instances.boxes[:, :2] * factor)
     high = np.ceil(instances.boxes[:, 2:] * factor)
     boxes = np.clip(np.concatenate([low, high], axis=1), 0, (new_width, new_height) * 2).astype(np.int32)
     return rebuild(instances, np.arange(len(boxes)), None, boxes, points, new_size)
+
+
+def _rescale_masks(
+    masks: CropMasks, size: tuple[int, int], new_size: tuple[int, int]
+) -> tuple[CropMasks, NDArray[np.int64]]:
+    (height, width), (new_height, new_width) = size, new_size
+    # the source row and column under the centre of each new pixel, in whole numbers
+    rows = (2 * np.arange(new_height) + 1) * height // (2 * new_height)
+    cols = (2 * np.arange(new_width) + 1) * width // (2 * new_width)
+    left, right = np.searchsorted(cols, masks.boxes[:, ::2].T)
+    top, bottom = np.searchsorted(rows, masks.boxes[:, 1::2].T)
+    boxes = np.stack([left, top, right, bottom], axis=1)
+    kept = np.flatnonzero((right > left) & (bottom > top))
+    crops = []
+    for i, (x0, y0, x1, y1) in zip(kept.tolist(), boxes[kept].tolist(), strict=True):
+        bx, by = masks.boxes[i, :2].tolist()
+        crops.append(masks.crop(i)[rows[y0:y1, None] - by, cols[x0:x1] - bx])
+    scaled = CropMasks.from_crops(boxes[kept], crops)
+    if new_height >= height and new_width >= width:
+        return scaled, kept  # no row or column was passed over: still tight
+    scaled, left_over = scaled.tight()
+    return scaled, kept[left_over]
 
 
 def flip(instances: Instances, size: tuple[int, int], horizontal: bool, vertical: bool) -> Instances:

@@ -55,24 +55,24 @@ def warp(sample: Sample, field: NDArray[np.float32]) -> Sample:
     import cv2
 
     height, width = sample.size
-    here = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
-    there = here + field
+    x = np.arange(width, dtype=np.float32) + field[..., 0]
+    y = np.arange(height, dtype=np.float32)[:, None] + field[..., 1]
     grey = np.rint(sample.image.mean(axis=(0, 1))).reshape(-1).tolist()
     image = cv2.remap(
         np.ascontiguousarray(sample.image),
-        there[..., 0],
-        there[..., 1],
+        x,
+        y,
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=grey,
     )
-    nearest = np.rint(there).astype(np.int64)
-    outside = ((nearest < 0) | (nearest >= (width, height))).any(axis=-1)
-    lookup = np.where(outside, -1, nearest[..., 1] * width + nearest[..., 0])
+    col, row = np.rint(x).astype(np.int32), np.rint(y).astype(np.int32)
+    inside = (col >= 0) & (col < width) & (row >= 0) & (row < height)
+    lookup = np.where(inside, row * width + col, -1)
     return sample.with_(image=np.asarray(image, np.uint8), instances=_bent(sample.instances, lookup, field))
 
 
-def _bent(instances: Instances, lookup: NDArray[np.int64], field: NDArray[np.float32]) -> Instances:
+def _bent(instances: Instances, lookup: NDArray[np.int32], field: NDArray[np.float32]) -> Instances:
     size = lookup.shape[0], lookup.shape[1]
     masks, kept = look_up(masks_of(instances), lookup, size)
     points = None if instances.points is None else shown_at(instances.points, field)
