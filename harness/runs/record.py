@@ -60,19 +60,26 @@ class Rule(_Model):
 
 
 class Scores(_Model):
-    """Validation scores; scoring_version names the rules they follow. NaN is written as null."""
+    """Validation scores; scoring_version names the rules they follow. NaN is written as null.
+
+    cell_types: image id to cell type, where the data tell. ap_small, ap_medium, ap_large: COCO's sizes; ap_cell_*: LIVECell's (harness.scoring.coco.AREA_RANGES).
+    """
 
     scoring_version: str
     iou_map: Number
     by_type: dict[str, Number] = Field(default_factory=dict)
     by_threshold: dict[str, Number] = Field(default_factory=dict)
     by_image: dict[str, Number] = Field(default_factory=dict)
+    cell_types: dict[str, str] = Field(default_factory=dict)
     ap: float | None = None
     ap50: float | None = None
     ap75: float | None = None
     ap_small: float | None = None
     ap_medium: float | None = None
     ap_large: float | None = None
+    ap_cell_small: float | None = None
+    ap_cell_medium: float | None = None
+    ap_cell_large: float | None = None
     boundary_ap: float | None = None
     f1_50: float | None = None
     panoptic_quality: float | None = None

@@ -1,0 +1,157 @@
+"""`python -m harness compare`: two methods side by side, image by image, from their records alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.options import as_json, print_json, print_table
+from harness.errors import HarnessError, nearest
+
+if TYPE_CHECKING:
+    from harness.runs.record import RunRecord
+    from harness.scoring.uncertainty import Difference, SeedScores
+
+EXTREMES = 5
+"""Images shown at either end."""
+
+
+@click.command()
+@click.argument("first", metavar="RUN[:METHOD]")
+@click.argument("second", metavar="RUN[:METHOD]")
+@as_json
+def compare(first: str, second: str, as_json: bool) -> None:
+    """How much better the first is than the second: IoU, image by image, all seeds.
+
+    METHOD may be left out where a run holds one method.
+    """
+    a_name, a = records_of(first)
+    b_name, b = records_of(second)
+    facts = comparison(a, b)
+    if as_json:
+        print_json({"first": a_name, "second": b_name, **facts})
+    else:
+        _print(a_name, b_name, facts)
+
+
+def records_of(typed: str) -> tuple[str, list[RunRecord]]:
+    """The method's name and its scored records. Raises HarnessError with what there is to choose from."""
+    from harness.runs.records import read_records
+
+    run, method = _run_and_method(typed)
+    records, problems = read_records(Path(run))
+    for line in problems:
+        click.echo(line, err=True)
+    scored = [record for record in records if record.scores is not None]
+    names = sorted({record.method for record in scored})
+    if not names:
+        raise HarnessError(f"{run} holds no record with scores; `run` makes them")
+    if not method and len(names) > 1:
+        raise HarnessError(f"{run} holds several methods; type {run}: and one of {', '.join(names)}")
+    method = method or names[0]
+    if method not in names:
+        raise HarnessError(f"{run} has no scores of {method!r}{nearest(method, names)}; it has {', '.join(names)}")
+    return method, [record for record in scored if record.method == method]
+
+
+def _run_and_method(typed: str) -> tuple[str, str]:
+    """Cut at the first colon that has a folder before it: both folders and methods may have colons in their names."""
+    for at, character in enumerate(typed):
+        if character == ":" and Path(typed[:at]).is_dir():
+            return typed[:at], typed[at + 1 :]
+    return typed, ""
+
+
+def comparison(a: list[RunRecord], b: list[RunRecord]) -> dict[str, Any]:
+    """Everything `compare` says, as plain values.
+
+    Raises HarnessError where data, split, scoring version or seeds do not allow it; other differences are noted.
+    """
+    from harness.scoring.fairness import unlike_scores
+    from harness.scoring.uncertainty import paired_difference
+
+    unlike = sorted({name for found in unlike_scores([*a, *b]) for name in found})
+    for name in ("data", "split", "scoring version"):
+        if name in unlike:
+            remedy = "`score` brings records up to date" if name == "scoring version" else "run both on the same images"
+            raise HarnessError(f"the records differ in their {name} and cannot be compared; {remedy}")
+    first, second = by_seed(a), by_seed(b)
+    whole = paired_difference(first, second)
+    types = {image: name for record in (*a, *b) if record.scores for image, name in record.scores.cell_types.items()}
+    by_type = {}
+    for name in sorted(set(types.values())):
+        inside = {image for image in whole.by_image if types.get(image) == name}
+        if inside:
+            by_type[name] = _plain(paired_difference(_only(first, inside), _only(second, inside)))
+    ranked = sorted(whole.by_image.items(), key=lambda item: item[1])
+    return {
+        **_plain(whole),
+        "notes": [f"the records differ in their {name}" for name in unlike],
+        "by_type": by_type,
+        "first_worse_on": [(image, value) for image, value in ranked[:EXTREMES] if value < 0],
+        "first_better_on": [(image, value) for image, value in ranked[: -EXTREMES - 1 : -1] if value > 0],
+    }
+
+
+def by_seed(records: list[RunRecord]) -> SeedScores:
+    """Seed to per-image scores. Raises HarnessError where a seed is there twice."""
+    found: dict[int, dict[str, float]] = {}
+    for record in records:
+        if record.seed in found:
+            raise HarnessError(f"{record.method} has two records of seed {record.seed}: which is meant cannot be told")
+        assert record.scores is not None
+        found[record.seed] = record.scores.by_image
+    return found
+
+
+def _only(scores: SeedScores, images: set[str]) -> SeedScores:
+    return {seed: {i: v for i, v in by_image.items() if i in images} for seed, by_image in scores.items()}
+
+
+def _plain(difference: Difference) -> dict[str, Any]:
+    from harness.scoring.uncertainty import permutation_p
+
+    return {
+        "difference": difference.mean,
+        "interval_95": [difference.interval.low, difference.interval.high],
+        "p": difference.p,
+        "p_permutation_images": permutation_p(difference),
+        "different": difference.different,
+        "seeds": list(difference.seeds),
+        "images": difference.images,
+    }
+
+
+def _print(a: str, b: str, facts: dict[str, Any]) -> None:
+    rows = [("all", facts), *facts["by_type"].items()]
+    columns = ["cell type", "images", "IoU difference", "95% interval", "p", "p (images only)"]
+    print_table(columns, [_row(name, values) for name, values in rows], title=f"{a} minus {b}")
+    seeds = facts["seeds"]
+    if sum(seeds) > 2:
+        click.echo(f"Told apart: {'yes' if facts['different'] else 'no'} ({seeds[0]} and {seeds[1]} seeds).")
+        click.echo("Interval and p cover other images and other training runs; p (images only) these runs alone.")
+    else:
+        click.echo(
+            "Told apart: no: one seed each says nothing of other training runs; run both with --seeds 3 or more."
+        )
+        click.echo("Interval and p cover other images only.")
+    for note in facts["notes"]:
+        click.echo(f"Note: {note}.")
+    for name, sign in (("first_better_on", a), ("first_worse_on", b)):
+        if facts[name]:
+            shown = ", ".join(f"{image} {value:+.3f}" for image, value in facts[name])
+            click.echo(f"{sign} is better most on: {shown}")
+
+
+def _row(name: str, values: dict[str, Any]) -> list[str]:
+    low, high = values["interval_95"]
+    return [
+        name,
+        str(values["images"]),
+        f"{values['difference']:+.4f}",
+        f"{low:+.4f} to {high:+.4f}",
+        f"{values['p']:.4f}",
+        f"{values['p_permutation_images']:.4f}",
+    ]

@@ -1,0 +1,138 @@
+"""`python -m harness score`: stored predictions, scored again. No model, no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.options import as_json, print_json, print_table
+from harness.errors import HarnessError, nearest
+
+if TYPE_CHECKING:
+    from harness.engine.setting import LazyTruth
+    from harness.runs.record import RunRecord, Scores
+    from harness.runs.spec import CellSpec
+
+DEFAULT_METRICS = ("iou_map", "ap", "ap50", "boundary_ap", "f1_50", "panoptic_quality", "count_error")
+
+
+@click.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="What to print; may be given again.")
+@click.option("--threshold", type=click.FloatRange(0, 1), help="Fix the score threshold; only areas are searched then.")
+@as_json
+def score(run_dir: Path, metrics: tuple[str, ...], threshold: float | None, as_json: bool) -> None:
+    """Score the predictions stored in RUN_DIR again and rewrite its records.
+
+    The rule is chosen anew on the calibration images. All scores are computed, whatever is printed.
+    """
+    from harness.runs.records import RECORD, read_record, record_paths, write_record
+
+    names = _checked(metrics or DEFAULT_METRICS)
+    if not run_dir.is_dir():
+        raise HarnessError(f"no folder {run_dir}; give the folder of a run, as `run` printed it")
+    rows: list[dict[str, Any]] = []
+    failed: list[str] = []
+    data = _Data()
+    for path in record_paths(run_dir):
+        try:
+            record = read_record(path)
+            if record.scores is None:
+                continue
+            again = rescored(path.parent, record, data, threshold)
+            write_record(path.parent / RECORD, again)
+        except HarnessError as error:
+            failed.append(str(error))
+            continue
+        assert again.scores is not None
+        found = again.scores.model_dump(mode="json")
+        rows.append(
+            {
+                "method": record.method,
+                "seed": record.seed,
+                "before": record.scores.iou_map,
+                **{name: found[name] for name in names},
+            }
+        )
+    if not rows and not failed:
+        raise HarnessError(f"{run_dir} holds no record with scores; `run` makes them")
+    if as_json:
+        print_json({"records": rows, "failed": failed})
+    else:
+        columns = ["method", "seed", "before", *names]
+        print_table(columns, [[_shown(row[column]) for column in columns] for row in rows])
+    for line in failed:
+        click.echo(f"not scored: {line}", err=True)
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def rescored(folder: Path, record: RunRecord, data: _Data, threshold: float | None) -> RunRecord:
+    """The record of a cell's folder with rule and scores computed from its stored predictions.
+
+    A threshold the run was started with stays fixed. Raises HarnessError where the data are not those of the record,
+    or predictions are missing or damaged.
+    """
+    from harness.runs.cell_files import CELL, read_cell
+    from harness.scoring.calibrate import choose_rule
+    from harness.scoring.score import score as score_all
+    from harness.scoring.store import PREDICTIONS, read_predictions
+
+    assert record.data is not None
+    facts, stored = record.data, read_predictions(folder / PREDICTIONS)
+    spec = read_cell(folder / CELL)
+    if list(stored.classes) != facts.classes:
+        raise HarnessError(f"{folder / PREDICTIONS}: its classes are not those of the record beside it")
+    for split in ("calibration", "validation"):
+        if set(stored.splits.get(split, {})) != set(facts.splits[split]):
+            raise HarnessError(f"{folder / PREDICTIONS}: its {split} images are not those of the record beside it")
+    truth = data.truth(spec, facts.fingerprint)
+    fixed = spec.threshold if threshold is None else threshold
+    rule = choose_rule(stored.splits["calibration"], truth, facts.classes, threshold=fixed)
+    scores: Scores = score_all(stored.splits["validation"], truth, rule, facts.classes)
+    return record.model_copy(
+        update={"rule": rule, "scores": scores, "settings": {**record.settings, "threshold": fixed}}
+    )
+
+
+class _Data:
+    """Loads each source once."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[tuple[str, bool], Any] = {}
+
+    def truth(self, spec: CellSpec, fingerprint: str) -> LazyTruth:
+        """Raises HarnessError where the source cannot be loaded or is not what it was."""
+        from harness.data.sources import load
+        from harness.engine.setting import LazyTruth
+
+        key = (spec.source, spec.skip_bad)
+        if key not in self._loaded:
+            self._loaded[key] = load(spec.source, skip_bad=spec.skip_bad)
+        dataset = self._loaded[key]
+        if dataset.fingerprint != fingerprint:
+            raise HarnessError(
+                f"{dataset.public_source} has changed since {spec.method} was run (its fingerprint is "
+                f"{dataset.fingerprint[:12]}, the record's {fingerprint[:12]}); bring the old data back, or run again"
+            )
+        return LazyTruth(dataset, dataset.ids)
+
+
+def _checked(metrics: tuple[str, ...]) -> tuple[str, ...]:
+    from harness.runs.record import Scores
+
+    known = [name for name in Scores.model_fields if name not in ("scoring_version", "by_image", "cell_types")]
+    for name in metrics:
+        if name not in known:
+            raise HarnessError(f"no metric {name!r}{nearest(name, known)}; there are: {', '.join(known)}")
+    return metrics
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, dict):
+        return " ".join(f"{name}={_shown(inner)}" for name, inner in value.items())
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
