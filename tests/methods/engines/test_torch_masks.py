@@ -1,0 +1,73 @@
+"""Cropped masks on a device give what detectron2's bit masks give, without the planes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from builders import discs
+from detectron2.structures import BitMasks
+
+from methods.engines.torch_masks import MatchedLabels, TorchMasks
+
+
+@pytest.fixture
+def pair() -> tuple[TorchMasks, BitMasks, torch.Tensor]:
+    sample = discs(30, side=80, height=64, seed=3)
+    masks = sample.instances.masks
+    assert masks is not None
+    rng = np.random.default_rng(0)
+    corner = rng.uniform(0, 50, (30, 2))
+    extent = rng.uniform(0.5, 30, (30, 2))
+    boxes = np.concatenate([corner, np.minimum(corner + extent, [80, 64])], axis=1)
+    # boxes on the cells themselves, on the image's edges, and anywhere
+    boxes[:20] = masks.boxes[:20] + rng.uniform(-2, 2, (20, 4))
+    boxes = boxes.clip(0, [80, 64, 80, 64])
+    boxes[-1] = [0, 0, 80, 64]
+    planes = torch.from_numpy(masks.planes(64, 80)).bool()
+    return TorchMasks.of(masks, (64, 80), "cpu"), BitMasks(planes), torch.from_numpy(boxes).float()
+
+
+@pytest.mark.parametrize("size", [7, 14, 28])
+def test_grid_equals_roi_align_over_planes(pair: tuple[TorchMasks, BitMasks, torch.Tensor], size: int) -> None:
+    from detectron2.layers.roi_align import ROIAlign
+
+    crops, planes, boxes = pair
+    rois = torch.cat([torch.arange(len(boxes)).float()[:, None], boxes], dim=1)
+    theirs = ROIAlign((size, size), 1.0, 0, aligned=True)(planes.tensor[:, None].float(), rois)[:, 0]
+    assert torch.allclose(crops.on_grid(boxes, size), theirs, atol=1e-5)
+    assert torch.equal(crops.on_grid(boxes, size) >= 0.5, planes.crop_and_resize(boxes, size)) or (
+        (theirs - 0.5).abs().min() < 1e-5
+    )
+
+
+def test_indexing_shares_pixels_and_follows_matches(pair: tuple[TorchMasks, BitMasks, torch.Tensor]) -> None:
+    crops, _, boxes = pair
+    index = torch.tensor([5, 5, 2])
+    picked = crops[index]
+    assert picked.pixels.data_ptr() == crops.pixels.data_ptr()
+    assert torch.equal(picked.on_grid(boxes[index], 14), crops.on_grid(boxes, 14)[index])
+
+
+def test_values_at_pixel_centres_are_the_pixels(pair: tuple[TorchMasks, BitMasks, torch.Tensor]) -> None:
+    crops, planes, _ = pair
+    y, x = torch.meshgrid(torch.arange(64) + 0.5, torch.arange(80) + 0.5, indexing="ij")
+    everywhere = crops.bilinear(x.expand(30, 64, 80), y.expand(30, 64, 80))
+    assert torch.equal(everywhere, planes.tensor.float())
+
+
+def test_points_in_box_coordinates() -> None:
+    sample = discs(1, seed=1)
+    masks = sample.instances.masks
+    assert masks is not None
+    box = torch.from_numpy(masks.boxes).float()
+    labels = MatchedLabels(box, [1], [TorchMasks.of(masks, sample.size, "cpu")])
+    points = torch.tensor([[[0.5, 0.5], [0.001, 0.001]]])
+    assert labels.masks_at(points)[0, 0] == 1
+    assert labels.masks_at(points)[0, 1] < 0.5
+
+
+def test_masks_that_were_taken_away_cannot_be_read() -> None:
+    labels = MatchedLabels(torch.zeros(1, 4), [1], None)
+    with pytest.raises(RuntimeError, match="taken away"):
+        labels.masks_on_grid(28)
