@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from harness.contract import Card, Method, Part
 
-REQUIREMENTS = {
-    "detectron2": "python -m pip install --no-deps --only-binary=:all: --python-version 3.10 --require-hashes "
-    "--target $(python -c 'import sysconfig; print(sysconfig.get_path(\"purelib\"))') -r requirements/detectron2.txt"
-}
+REQUIREMENTS = {"detectron2": "python -m methods.engines.install_detectron2"}
 """Packages that pip does not install with the project, and the line that does. One built from source serves too."""
 
 ENGINE = Part("detectron2", "methods.engines.detectron2_rcnn:build")

@@ -119,8 +119,9 @@ def _predict(
 ) -> tuple[dict[str, dict[str, Predictions]], list[float]]:
     """Predictions of the calibration and validation images, and the milliseconds each of the latter took."""
     parts = {name: getattr(setting.splits, name) for name in ("calibration", "validation")}
-    images, before, times = sum(map(len, parts.values())), 0, []
-    found = {}
+    images, before = sum(map(len, parts.values())), 0
+    found: dict[str, dict[str, Predictions]] = {}
+    times: list[float] = []
     for name, ids in parts.items():
 
         def each(done: int, milliseconds: float, before: int = before) -> None:
