@@ -28,9 +28,10 @@ def cache_folder() -> Path:
     return (Path(named) if named else Path(platformdirs.user_cache_dir("cell-segmentation-harness"))) / "data"
 
 
-def cached(source: str, stamp: object, build: Callable[[Sink], Pack]) -> Pack:
+def cached(source: object, stamp: object, build: Callable[[Sink], Pack]) -> Pack:
     """The pack of a source in the state that `stamp` tells of: from the cache, or built and put there.
 
+    source, stamp: JSON values.
     Where the cache cannot be written (full disk, read-only folder) the pack is built in memory.
     """
     home = cache_folder() / _short_hash(source)
@@ -44,7 +45,7 @@ def cached(source: str, stamp: object, build: Callable[[Sink], Pack]) -> Pack:
         return build(MemorySink())
 
 
-def discard(source: str) -> None:
+def discard(source: object) -> None:
     """Remove every pack of a source."""
     shutil.rmtree(cache_folder() / _short_hash(source), ignore_errors=True)
 

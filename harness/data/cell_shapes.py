@@ -66,7 +66,7 @@ def blob(rng: np.random.Generator, area: float, elongation: float, roughness: fl
     at = rng.choice([0.0, math.pi], spikes) + rng.normal(0, 0.4, spikes)
     for tip in at.tolist():
         away = (ANGLES - tip + math.pi) % (2 * math.pi) - math.pi
-        radius += rng.uniform(0.5, 1.3) * short * np.exp(-((away / 0.25) ** 2))
+        radius += rng.uniform(0.6, 1.7) * short * np.exp(-((away / 0.25) ** 2))
     np.maximum(radius, 3.5, out=radius)
     turn = rng.uniform(0, 2 * math.pi)
     points = radius[:, None] * np.stack([np.cos(ANGLES + turn), np.sin(ANGLES + turn)], axis=1)
@@ -124,9 +124,9 @@ def cort(rng: np.random.Generator) -> Shape:
 TYPES = {
     t.name: t
     for t in (
-        CellType("shsy5y", shsy5y, 46, 0.55, 0.15, 9, 52, 50, 10, 1.6, 45, 4),
-        CellType("astro", astro, 14, 0.3, 0.12, 7, 44, 42, 11, 0.4, 50, 9),
-        CellType("cort", cort, 12, 0.3, 0.12, 12, 62, 85, 13, 8, 90, 50),
+        CellType("shsy5y", shsy5y, 46, 0.55, 0.15, 9, 66, 78, 11, 1.8, 45, 5),
+        CellType("astro", astro, 14, 0.3, 0.12, 8, 62, 70, 12, 0.4, 50, 9),
+        CellType("cort", cort, 12, 0.3, 0.12, 10, 66, 95, 14, 13, 70, 50),
     )
 }
 """The three types by name, in the order of the Sartorius classes."""

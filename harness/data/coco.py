@@ -113,6 +113,8 @@ def _images(table: list[Any], problems: list[str]) -> dict[int, _Image]:
         where = f"images[{i}]"
         if not _is_whole(number) or not isinstance(name, str) or not PurePosixPath(name).parts:
             problems.append(f"{where}: needs a whole number as id and a file_name")
+        elif not name.isprintable():
+            problems.append(f"{where}: the file_name {one_line(name)!r} holds characters that cannot be printed")
         elif not _is_whole(height) or not _is_whole(width) or height < 1 or width < 1 or height * width > MAX_PIXELS:
             problems.append(
                 f"{where} ({one_line(name)}): an image of {one_line(height)}x{one_line(width)} is not possible"
@@ -201,9 +203,13 @@ def _counts(shape: Any, height: int, width: int) -> NDArray[np.int64]:
     counts = shape.get("counts")
     if isinstance(counts, str):
         return counts_of_text(counts, height, width)
-    if not isinstance(counts, list) or not all(_is_whole(c) and 0 <= c <= height * width for c in counts):
-        raise HarnessError("counts are neither text nor a list of whole numbers that fit the image")
-    return np.asarray(counts, np.int64)
+    if (
+        isinstance(counts, list)
+        and set(map(type, counts)) == {int}
+        and 0 <= min(counts) <= max(counts) <= height * width
+    ):
+        return np.asarray(counts, np.int64)
+    raise HarnessError("counts are neither text nor a list of whole numbers that fit the image")
 
 
 def _counts_of_polygons(polygons: list[Any], height: int, width: int) -> NDArray[np.int64]:
@@ -213,7 +219,7 @@ def _counts_of_polygons(polygons: list[Any], height: int, width: int) -> NDArray
     if not polygons:
         raise HarnessError("an empty mask: no polygon")
     for polygon in polygons:
-        if not isinstance(polygon, list) or not all(_is_number(v) for v in polygon):
+        if not isinstance(polygon, list) or not set(map(type, polygon)) <= {int, float} or not _is_finite(polygon):
             raise HarnessError("a polygon is not a list of finite numbers")
         if len(polygon) % 2 or len(polygon) < 6:
             raise HarnessError(f"a polygon of {len(polygon)} numbers; three points, six numbers, are the least")
@@ -233,9 +239,12 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, float | int) and not isinstance(value, bool) and abs(value) < 1e9 and math.isfinite(value)
+def _is_finite(numbers: list[float]) -> bool:
+    try:
+        return all(map(math.isfinite, numbers))
+    except OverflowError:  # a whole number beyond what a float can be
+        return False
 
 
 def _is_box(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 4 and all(_is_number(v) for v in value)
+    return isinstance(value, list) and len(value) == 4 and set(map(type, value)) <= {int, float} and _is_finite(value)

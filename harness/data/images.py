@@ -84,7 +84,7 @@ def _decode(path: Path, size: tuple[int, int] | None, palette_as_index: bool = F
         if data.startswith(b"\x89PNG\r\n\x1a\n"):
             return _decode_png(data, size, palette_as_index)
         if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            return _decode_tiff(data, size), []
+            return _decode_tiff(data, size, palette_as_index), []
         return _decode_other(data, size)
     except HarnessError:
         raise
@@ -137,7 +137,7 @@ def _check_png(data: bytes) -> None:
         at = end
 
 
-def _decode_tiff(data: bytes, size: tuple[int, int] | None) -> NDArray:
+def _decode_tiff(data: bytes, size: tuple[int, int] | None, palette_as_index: bool) -> NDArray:
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
@@ -154,7 +154,7 @@ def _decode_tiff(data: bytes, size: tuple[int, int] | None) -> NDArray:
             from PIL import Image
 
             pixels = np.asarray(Image.open(io.BytesIO(data), formats=["TIFF"]))
-        if page.photometric == 3 and page.colormap is not None:
+        if page.photometric == 3 and page.colormap is not None and not palette_as_index:
             pixels = (page.colormap.T >> 8).astype(np.uint8)[pixels]
         if pixels.ndim == 3 and pixels.shape[-2:] == (height, width):
             pixels = np.moveaxis(pixels, 0, -1)

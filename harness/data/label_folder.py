@@ -59,7 +59,9 @@ class LabelFolder:
         problems: list[str] = []
         by_stem: dict[str, Path] = {}
         for path in images:
-            if path.stem in by_stem:
+            if not path.name.isprintable():
+                problems.append(f"{one_line(path.name)}: the name holds characters that cannot be printed")
+            elif path.stem in by_stem:
                 problems.append(f"{path.name}: another image, {by_stem[path.stem].name}, has the same name")
             else:
                 by_stem[path.stem] = path

@@ -40,7 +40,7 @@ def draw(
 
 
 def _light(size: tuple[int, int], rng: np.random.Generator) -> Image:
-    coarse = rng.normal(0, 2.0, (4, 4)).astype(np.float32)
+    coarse = rng.normal(0, 1.5, (4, 4)).astype(np.float32)
     return cv2.resize(coarse, (size[1], size[0]), interpolation=cv2.INTER_CUBIC)
 
 
@@ -121,7 +121,7 @@ def _paint_cell(
     m = MARGIN
     plane = cv2.copyMakeBorder(crop, m, m, m, m, cv2.BORDER_CONSTANT).astype(np.float32)
     soft = cv2.GaussianBlur(plane, (0, 0), 0.8)
-    wide = cv2.GaussianBlur(plane, (0, 0), 2.0)
+    wide = cv2.GaussianBlur(plane, (0, 0), 1.6)
     strength = rng.uniform(0.75, 1.25)
     rim = soft * (1 - wide) * 2
     halo = (1 - soft) * wide * 2
@@ -161,7 +161,7 @@ def _neurites(
             fixed = np.round(path * 2**SHIFT).astype(np.int32)
             cv2.polylines(lines, [fixed], False, int(rng.integers(90, 230)), 1, cv2.LINE_AA, SHIFT)
     narrow = cv2.GaussianBlur(lines.astype(np.float32) / 255, (0, 0), 0.6)
-    return 20 * cv2.GaussianBlur(narrow, (0, 0), 1.8) - 44 * narrow
+    return 44 * cv2.GaussianBlur(narrow, (0, 0), 1.6) - 62 * narrow
 
 
 def _scatter_debris(image: Image, count: int, rng: np.random.Generator) -> None:

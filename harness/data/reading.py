@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -52,7 +52,7 @@ class Place:
 
     text: str
     public: str
-    paths: tuple[Path, ...] = field(default=())
+    paths: tuple[Path, ...] = ()
 
 
 class Source(Protocol):
@@ -88,7 +88,7 @@ def in_order(calls: Sequence[Callable[[], T]]) -> Iterator[T]:
         try:
             for call in calls:
                 waiting.append(pool.submit(call))
-                if len(waiting) > 4 * workers:
+                if len(waiting) > 2 * workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -42,7 +42,8 @@ def load(source: str, *, skip_bad: bool = False, cache: bool = True) -> Dataset:
     Raises HarnessError with one line, naming file and row, at the first thing that is wrong.
     """
     reader = open_source(source)
-    name = f"{source} {[str(p) for p in reader.place.paths]} skip_bad={skip_bad}"
+    place = reader.place
+    name = [type(reader).__name__, [str(path) for path in place.paths] or source, skip_bad]
 
     def build(sink: Sink) -> Pack:
         return _pack(reader, sink, skip_bad)
@@ -51,7 +52,6 @@ def load(source: str, *, skip_bad: bool = False, cache: bool = True) -> Dataset:
         discard(name)
         return cached(name, [reader.version, reader.stamp()], build)
 
-    place = reader.place
     if not cache:
         return Dataset(build(MemorySink()), place.text, place.public, reader.unlabelled())
     pack = cached(name, [reader.version, reader.stamp()], build)

@@ -150,6 +150,10 @@ def test_a_palette_of_labels_is_not_applied(tmp_path: Path) -> None:
     picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
     picture.save(tmp_path / "x.png")
     assert np.array_equal(read_labels(tmp_path / "x.png"), GREY % 3)
+    table = np.arange(3 * 256, dtype=np.uint16).reshape(3, 256) * 80
+    tifffile.imwrite(tmp_path / "x.tif", GREY, photometric="palette", colormap=table)
+    assert np.array_equal(read_labels(tmp_path / "x.tif"), GREY)
+    assert np.array_equal(read_image(tmp_path / "x.tif")[0], (table.T >> 8)[GREY])
 
 
 @pytest.mark.parametrize(
