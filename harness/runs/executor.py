@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.errors import HarnessError
 from harness.measure.memory import machine_memory
-from harness.runs.cell_files import LOG, prepare, record_of
+from harness.runs.cell_files import LOG, prepare
 from harness.runs.log_pump import LogPump
 from harness.runs.new_record import new_record, notes, now
 from harness.runs.oom_kills import kernel_oom_kills
@@ -19,12 +20,12 @@ from harness.runs.outcomes import of_exit, printable
 from harness.runs.processes import CellProcess, end_leftovers
 from harness.runs.progress import Progress, ProgressReader
 from harness.runs.record import Cost, RunRecord, Status
-from harness.runs.records import CELLS, RECORD, write_record
+from harness.runs.records import CELLS, RECORD, read_record, write_record
 from harness.runs.spec import CellSpec
 
 WORKER = (sys.executable, "-m", "harness.runs.worker")
 
-_POLL = 0.1
+_POLL = 0.2
 """Seconds between two looks at a cell."""
 
 
@@ -86,10 +87,12 @@ def run_cell(
         os.close(process.progress)
 
     log = f"{CELLS}/{folder.name}/{LOG}"
-    record = record_of(folder, spec.key)
+    record, unreadable = _record_left(folder, spec.key)
     if record is None:
         status, reason = watch.ended_by_us, watch.reason
-        if status is None:
+        if status is None and unreadable:
+            status, reason = "crash", unreadable
+        elif status is None:
             status, reason = of_exit(code, kernel_oom_kills() != oom_kills, printable(pump.last_line()))
         cost = Cost(peak_host_rss=watch.peak_memory or None, notes=notes(spec))
         wall = time.monotonic() - clock
@@ -97,6 +100,17 @@ def run_cell(
     elif record.status == "interrupted" and watch.ended_by_us is not None:
         record = record.model_copy(update={"status": watch.ended_by_us, "reason": watch.reason})
     return write_record(folder / RECORD, record.model_copy(update={"log": log}))
+
+
+def _record_left(folder: Path, key: str) -> tuple[RunRecord | None, str]:
+    """The worker's record, or why what it left cannot be one; neither where it left nothing."""
+    if not (folder / RECORD).exists():
+        return None, ""
+    try:
+        record = read_record(folder / RECORD)
+    except HarnessError as error:
+        return None, printable(f"its record cannot be read ({error}); was the harness changed while it ran?")
+    return (record, "") if record.key == key else (None, "it left the record of other work")
 
 
 def _environment(spec: CellSpec) -> dict[str, str]:

@@ -13,11 +13,14 @@ from harness.runs.record import Status
 REASON_LIMIT = 300
 """Characters of a reason; the log has the rest."""
 
+NO_RECORD_EXIT = 75
+"""Exit status of a worker that cannot read its cell or write its record (EX_TEMPFAIL)."""
+
 FAILED: frozenset[Status] = frozenset(("oom", "timeout", "crash", "diverged"))
 """What makes a run's exit status 1, and is done again only when asked."""
 
 _OOM_NAMES = frozenset(("MemoryError", "OutOfMemoryError"))
-_OOM_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+_OOM_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "cublas_status_alloc_failed")
 
 
 class Diverged(Exception):  # noqa: N818 - an outcome, not a fault
@@ -55,9 +58,12 @@ def of_exit(code: int, kernel_ran_out: bool, last_line: str) -> tuple[Status, st
         return "oom", "killed by the system for want of memory (signal 9)"
     if code in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP):
         return "interrupted", f"ended from outside by {_signal_name(-code)}"
-    ended = f"ended by {_signal_name(-code)}" if code < 0 else f"ended with exit status {code}"
+    if code < 0:
+        return "crash", f"the process was ended by {_signal_name(-code)}; its log says where it was"
+    if code == NO_RECORD_EXIT:
+        return "interrupted", f"the worker could not do its part: {last_line}"[:REASON_LIMIT]
     said = f"; last words: {last_line}" if last_line else ""
-    return "crash", f"the process {ended} and left no record{said}"[:REASON_LIMIT]
+    return "crash", f"the process ended with exit status {code} and left no record{said}"[:REASON_LIMIT]
 
 
 def one_line(error: BaseException) -> str:
@@ -69,17 +75,17 @@ def one_line(error: BaseException) -> str:
     return printable(text)
 
 
-def printable(text: str) -> str:
-    """Text on one line, cut to REASON_LIMIT, without control characters."""
-    words = " ".join(text[: 10 * REASON_LIMIT].split())
-    return "".join(character for character in words if character.isprintable())[:REASON_LIMIT]
+def printable(text: str, limit: int = REASON_LIMIT) -> str:
+    """Text on one line, cut to so many characters, without those that steer a terminal."""
+    words = " ".join(text[: 10 * limit].split())
+    return "".join(character for character in words if character.isprintable())[:limit]
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
     for link in _chain(error):
         if _OOM_NAMES & {base.__name__ for base in type(link).__mro__}:
             return True
-        if isinstance(link, RuntimeError | OSError) and any(word in one_line(link) for word in _OOM_WORDS):
+        if isinstance(link, RuntimeError | OSError) and any(w in one_line(link).lower() for w in _OOM_WORDS):
             return True
     return False
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.engine.budget import Budget
 from harness.errors import HarnessError
 from harness.presets import Preset
-from harness.runs.files import make_folder, write_json_atomic
+from harness.runs.files import make_folder, remove_temporaries, write_json_atomic
 from harness.runs.home import without_home
 from harness.runs.locks import folder_lock
 from harness.runs.new_record import now, settings
@@ -103,6 +103,7 @@ def write_manifest(run_dir: Path, manifest: Manifest) -> None:
     """
     make_folder(run_dir)
     with folder_lock(run_dir):
+        remove_temporaries(run_dir)
         try:
             before = read_manifest(run_dir)
         except HarnessError:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _TOKEN = "HARNESS_CELL_TOKEN"
 _TOKEN_FILE = "worker.token"
 _KILL_ROUNDS = 50
+_SECONDS_BETWEEN_CHILDREN = 1.0
 
 
 class CellProcess:
@@ -58,6 +59,8 @@ class CellProcess:
             os.close(progress_end)
         self._token = token
         self._leader = psutil.Process(self._popen.pid)
+        self._children_memory = 0
+        self._children_looked_at = time.monotonic()
 
     def ended(self) -> bool:
         """Whether the worker has ended. It is not reaped yet, so that its number cannot become another's."""
@@ -82,15 +85,25 @@ class CellProcess:
         """Bytes resident in the worker and its descendants, shared pages counted once where the system tells."""
         import psutil
 
-        total = 0
         try:
-            total = self._leader.memory_info().rss
+            own: int = self._leader.memory_info().rss
+        except psutil.Error:
+            return 0
+        if time.monotonic() - self._children_looked_at > _SECONDS_BETWEEN_CHILDREN:
+            # Finding children reads through all processes of the machine: too dear for every look.
+            self._children_memory = self._memory_of_children()
+            self._children_looked_at = time.monotonic()
+        return own + self._children_memory
+
+    def _memory_of_children(self) -> int:
+        import psutil
+
+        total = 0
+        with contextlib.suppress(psutil.Error):
             for child in self._leader.children(recursive=True):
                 with contextlib.suppress(psutil.Error):
                     facts = child.memory_info()
                     total += max(facts.rss - getattr(facts, "shared", 0), 0)
-        except psutil.Error:
-            pass
         return total
 
 

@@ -62,7 +62,8 @@ class Rule(_Model):
 class Scores(_Model):
     """Validation scores; scoring_version names the rules they follow. NaN is written as null.
 
-    cell_types: image id to cell type, where the data tell. ap_small, ap_medium, ap_large: COCO's sizes; ap_cell_*: LIVECell's (harness.scoring.coco.AREA_RANGES).
+    cell_types: image id to cell type, where the data tell. ap_small, ap_medium, ap_large: COCO's sizes; ap_cell_*:
+    LIVECell's (harness.scoring.coco.AREA_RANGES).
     """
 
     scoring_version: str

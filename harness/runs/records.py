@@ -15,12 +15,15 @@ from pydantic import ValidationError
 from harness.errors import HarnessError
 from harness.runs.files import write_json_atomic
 from harness.runs.home import without_home
+from harness.runs.outcomes import printable
 from harness.runs.record import SCHEMA_VERSION, RunRecord
 
 CELLS = "cells"
 RECORD = "record.json"
 SIZE_LIMIT = 64 * 2**20
 """Bytes. A record of 5,000 validation images has about 1 MB."""
+_LINE_LIMIT = 1000
+"""Characters of a line that names a problem: names of folders and fields may be a stranger's."""
 
 
 def write_record(path: Path, record: RunRecord) -> RunRecord:
@@ -47,7 +50,7 @@ def read_record(path: Path) -> RunRecord:
     if not isinstance(plain, dict):
         raise HarnessError(f"{path}: not a record")
     if plain.get("schema_version") != SCHEMA_VERSION:
-        version = str(plain.get("schema_version"))[:20]
+        version = printable(str(plain.get("schema_version")), 20)
         raise HarnessError(f"{path}: a record of version {version}; this harness reads version {SCHEMA_VERSION}")
     try:
         right = checksum(plain)
@@ -59,7 +62,7 @@ def read_record(path: Path) -> RunRecord:
         record = RunRecord.model_validate(plain)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(step) for step in first["loc"])
+        where = printable(".".join(str(step) for step in first["loc"]))
         raise HarnessError(f"{path}: {where}: {first['msg']}") from error
     log = PurePosixPath(record.log)
     if log.is_absolute() or ".." in log.parts:
@@ -83,10 +86,10 @@ def read_records(run_dir: Path) -> tuple[list[RunRecord], list[str]]:
             _refuse_outside(path, run_dir)
             record = read_record(path)
         except HarnessError as error:
-            problems.append(f"left aside: {error}")
+            problems.append(printable(f"left aside: {error}", _LINE_LIMIT))
             continue
         if record.key in by_key:
-            problems.append(f"left aside: {path}: the same work as {by_key[record.key]}")
+            problems.append(printable(f"left aside: {path}: the same work as {by_key[record.key]}", _LINE_LIMIT))
             continue
         by_key[record.key] = path
         records.append(record)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import faulthandler
+import math
 import os
 import signal
 import sys
@@ -18,18 +19,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.measure.memory import peak_rss
 from harness.runs.cell_files import CELL, read_cell
 from harness.runs.new_record import new_record, notes, now
-from harness.runs.outcomes import of_exception
+from harness.runs.outcomes import NO_RECORD_EXIT, Diverged, of_exception
 from harness.runs.progress import ProgressPipe
-from harness.runs.record import RunRecord
+from harness.runs.record import Cost, RunRecord
 from harness.runs.records import RECORD, write_record
 from harness.runs.spec import CellSpec
 
 Perform = Callable[[CellSpec, Path, ProgressPipe], RunRecord]
-
-NO_RECORD_EXIT = 75
-"""Exit status where the disk would not take the record (EX_TEMPFAIL)."""
 
 _ORPHAN_GRACE = 30.0
 """Seconds for a last checkpoint once the process above is gone."""
@@ -47,12 +46,12 @@ def main(arguments: list[str] | None = None, perform: Perform | None = None) -> 
     progress = ProgressPipe(options.progress)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: progress.request_stop())
-    if options.parent is not None:
-        threading.Thread(target=_end_after, args=(options.parent, progress), daemon=True).start()
+    parent = os.getppid() if options.parent is None else options.parent
+    threading.Thread(target=_end_after, args=(parent, progress), daemon=True).start()
 
     try:
         spec = read_cell(options.folder / CELL)
-        record = _work(spec, options.folder, progress, perform)
+        record = _work(spec, options.folder, progress, perform, parent)
         write_record(options.folder / RECORD, record)
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
@@ -60,7 +59,7 @@ def main(arguments: list[str] | None = None, perform: Perform | None = None) -> 
     return 0 if record.status == "ok" else 1
 
 
-def _work(spec: CellSpec, folder: Path, progress: ProgressPipe, perform: Perform | None) -> RunRecord:
+def _work(spec: CellSpec, folder: Path, progress: ProgressPipe, perform: Perform | None, parent: int) -> RunRecord:
     started, clock = now(), time.monotonic()
     try:
         if perform is None:
@@ -68,11 +67,17 @@ def _work(spec: CellSpec, folder: Path, progress: ProgressPipe, perform: Perform
 
             perform = work
         record = perform(spec, folder, progress)
+        if record.status == "ok" and (record.scores is None or not math.isfinite(record.scores.iou_map)):
+            raise Diverged("it ended without a finite score")
     # Everything: a method may call sys.exit, and its row must still say so.
     except BaseException as error:
-        traceback.print_exc()
         status, reason = of_exception(error)
-        record = new_record(spec, status, reason)
+        if os.getppid() != parent:
+            # Its output had nowhere to go, which may be all that was wrong.
+            status, reason = "interrupted", "the run it was part of was killed"
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+        record = new_record(spec, status, reason, cost=Cost(peak_host_rss=peak_rss()))
     cost = record.cost.model_copy(update={"notes": [*record.cost.notes, *notes(spec)]})
     ended = {"cost": cost, "started": started, "finished": now(), "wall_seconds": time.monotonic() - clock}
     return record.model_copy(update=ended)
@@ -83,6 +88,9 @@ def _end_after(parent: int, progress: ProgressPipe) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
     progress.request_stop()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for output in (1, 2):
+        os.dup2(nowhere, output)
     time.sleep(_ORPHAN_GRACE)
     os.killpg(os.getpgrp(), signal.SIGKILL)
 

@@ -1,0 +1,68 @@
+"""Runs the long form of the reliability tests and writes results/reliability.md.
+
+python benchmarks/reliability.py            200 rounds of chaos, every fault at every write, 10,000 inputs a reader
+python benchmarks/reliability.py --short    as in the test suite
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from harness.measure.machine import git_commit, machine_facts
+from harness.runs.files import make_folder, write_text_atomic
+from harness.runs.new_record import now
+
+ROOT = Path(__file__).parents[1]
+LONG = {"HARNESS_CHAOS_ROUNDS": "200", "HARNESS_ALL_FAULTS": "1", "HARNESS_FUZZ": "10000"}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true", help="as in the test suite")
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "reliability.md")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        figures = Path(name) / "figures.jsonl"
+        environment = {**os.environ, **({} if options.short else LONG), "HARNESS_FIGURES": str(figures)}
+        tests = [sys.executable, "-m", "pytest", "-q", "--timeout", "7200", "tests/harness/runs"]
+        code = subprocess.run(tests, cwd=ROOT, env=environment, check=False).returncode
+        lines = figures.read_text(encoding="utf-8").splitlines() if figures.is_file() else []
+    command = "python benchmarks/reliability.py" + (" --short" if options.short else "")
+    make_folder(options.out.parent)
+    write_text_atomic(options.out, page(command, code, [json.loads(line) for line in lines]))
+    return code
+
+
+def page(command: str, code: int, figures: list[dict[str, Any]]) -> str:
+    """The figures as Markdown, with what made them."""
+    machine = machine_facts()
+    rows = [f"| {f.pop('name')} | {', '.join(f'{key} {value:,}' for key, value in f.items())} |" for f in figures]
+    return "\n".join(
+        [
+            "# Reliability",
+            "",
+            f"Made by `{command}` on {now()[:10]}, commit {git_commit() or 'unknown'}.",
+            f"Machine: {machine['cpu']}, {machine['cores_usable']} cores, {machine['memory'] / 2**30:.0f} GiB, "
+            f"{machine['system']}, {machine['python']}.",
+            f"All checks {'passed' if code == 0 else 'did NOT pass'}.",
+            "",
+            "A fast stand-in for training is run by the real plan, executor, worker and files. *lost*: rows that are",
+            "missing afterwards or differ from those of a quiet run; *doubled*: rows that are there twice.",
+            "",
+            "| What | Figures |",
+            "|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
