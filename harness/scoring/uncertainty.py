@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +71,7 @@ def seed_spread(scores: SeedScores) -> tuple[float, float | None]:
 
 def image_interval(scores: SeedScores, seed: int = 0) -> Interval:
     """Bootstrap over images (percentiles, 10,000 rounds) of the mean over images, each averaged over seeds."""
-    means = _resampled_means(_matrix(scores, _common(*scores.values())).mean(axis=0), np.random.default_rng(seed))
-    return _interval(means)
+    return _interval(_resampled_means(_matrix(scores, _common(*scores.values())).mean(axis=0), seed))
 
 
 def paired_difference(a: SeedScores, b: SeedScores, seed: int = 0) -> Difference:
@@ -81,13 +81,12 @@ def paired_difference(a: SeedScores, b: SeedScores, seed: int = 0) -> Difference
         raise HarnessError("the two share no validation image: were they run on other data or with another split?")
     first, second = _matrix(a, images), _matrix(b, images)
     per_image = first.mean(axis=0) - second.mean(axis=0)
-    rng = np.random.default_rng(seed)
-    drawn = _resampled_means(per_image, rng)
+    drawn = _resampled_means(per_image, seed)
     freedom = len(first) + len(second) - 2
     if freedom:
         pooled = sum(float(part.mean(axis=1).var() * len(part)) for part in (first, second))
         error = np.sqrt(pooled / freedom * (1 / len(first) + 1 / len(second)))
-        drawn = drawn + error * rng.standard_t(freedom, len(drawn))
+        drawn = drawn + error * np.random.default_rng([seed, 1]).standard_t(freedom, len(drawn))
     below, above = np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0)
     return Difference(
         mean=float(per_image.mean()),
@@ -165,10 +164,16 @@ def _matrix(scores: SeedScores, images: list[str]) -> NDArray[np.float64]:
     return np.asarray([[by_image[i] for i in images] for by_image in scores.values()], np.float64)
 
 
-def _resampled_means(values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+def _resampled_means(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     """(ROUNDS,) means of as many values drawn with replacement."""
-    counts = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=ROUNDS)
-    return counts @ values / len(values)
+    return _draws(len(values), seed) @ values / len(values)
+
+
+@lru_cache(maxsize=4)
+def _draws(images: int, seed: int) -> NDArray[np.float64]:
+    """(ROUNDS, images): how often each image is drawn; drawn once, so that a table of many methods takes no time."""
+    counts = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=ROUNDS)
+    return counts.astype(np.float64)
 
 
 def _interval(drawn: NDArray[np.float64]) -> Interval:
