@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 from pathlib import Path
@@ -86,6 +87,33 @@ def test_a_damaged_pack_is_made_anew(own_cache: Path, name: str, harm: str) -> N
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert same(plain, load(SOURCE))
     assert same(plain, load(SOURCE))
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value"),
+    [
+        ("images", (1, 0), 5),
+        ("images", (1, 1), 65),
+        ("images", (0, 3), -1),
+        ("cells", (1,), 10**6),
+        ("cells", (-1,), 1),
+        ("boxes", (0, 2), 10**6),
+        ("boxes", (0, 2), -5),
+        ("crop_starts", (1,), 10**9),
+        ("crop_starts", (0,), 1),
+    ],
+)
+def test_an_index_that_leads_astray_is_not_believed(
+    own_cache: Path, name: str, place: tuple[int, ...], value: int
+) -> None:
+    load(SOURCE)
+    folder = files_of(own_cache)[0].parent
+    pack = packing.read_pack(folder)
+    assert pack is not None
+    array = getattr(pack, name).copy()
+    array[place] = value
+    packing.write_index(dataclasses.replace(pack, **{name: array}), folder)
+    assert packing.read_pack(folder) is None
 
 
 def test_a_pack_holds_no_pickle(own_cache: Path) -> None:

@@ -54,6 +54,7 @@ def test_crowd_flags_are_kept_and_labels_follow_category_ids(tmp_path: Path) -> 
         (annotation(2, [[1, 1, 2, float("nan"), 3, 3]]), "not a list of finite numbers"),
         (annotation(2, [[1, 1, 2, float("inf"), 3, 3]]), "not a list of finite numbers"),
         (annotation(2, [[1, 1, 2, 1e8, 3, 3]]), "reaches far outside"),
+        (annotation(2, [[1, 1, -1e8, 2, 3, 3]]), "reaches far outside"),
         (annotation(2, [[-9, -9, -8, -9, -8, -8]]), "an empty mask"),
         (annotation(2, []), "an empty mask"),
         (annotation(2, None), "no segmentation"),
