@@ -49,7 +49,7 @@ def card_facts(catalog: Catalog, name: str) -> dict[str, Any]:
         "slots": slots_of(method),
         "changes": card.changes,
         "labels": card.labels,
-        "engine": engine_of(method),
+        "engine": engine_of(catalog, method),
         "default": method.default,
         "departures": list(card.departures),
         "published": dict(card.published),
@@ -65,9 +65,10 @@ def slots_of(method: Method) -> list[str]:
     return ["engine"] if "engine" in method.fills else list(method.fills)
 
 
-def engine_of(method: Method) -> str:
-    """The name of the engine a method brings, or that it changes the baseline's recipe."""
-    return method.fills["engine"].name if "engine" in method.fills else BASELINE
+def engine_of(catalog: Catalog, method: Method) -> str:
+    """The name of the engine that a method runs on: its own, or the baseline's."""
+    own = method if "engine" in method.fills else catalog.method(BASELINE)
+    return own.fills["engine"].name
 
 
 def _list(catalog: Catalog, as_json: bool) -> None:
@@ -86,7 +87,7 @@ def _list(catalog: Catalog, as_json: bool) -> None:
             ", ".join(slots_of(method)),
             f"{method.card.title} ({method.card.venue} {method.card.year})",
             method.card.labels,
-            engine_of(method),
+            engine_of(catalog, method),
             "yes" if method.default else "",
         )
         for method in catalog

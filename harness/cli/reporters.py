@@ -1,0 +1,145 @@
+"""What a person sees while a run goes on: bars on a screen, lines in a log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self
+
+import click
+
+from harness.runs.outcomes import FAILED
+from harness.runs.plan import PlannedCell
+from harness.runs.progress import Progress
+from harness.runs.record import RunRecord
+from harness.runs.run import Reporter
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+
+class Shown(Reporter, Protocol):
+    """A reporter that holds the screen while it is entered."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+def reporter(run_dir: Path, quiet: bool) -> Shown:
+    """Bars where standard error is a screen, lines where it is not or `quiet` asks for them."""
+    import sys
+
+    return Lines(run_dir) if quiet or not sys.stderr.isatty() else Bars(run_dir)
+
+
+def outcome(cell: PlannedCell, record: RunRecord, run_dir: Path) -> str:
+    """How a cell ended, in one line."""
+    name = f"{record.method} seed {record.seed}"
+    if record.status == "ok" and record.scores is not None:
+        return f"{name}: IoU {record.scores.iou_map:.4f}, {record.cost.train_seconds:.0f} s of training"
+    log = f" (log: {cell.folder(run_dir) / 'log.txt'})" if record.status in FAILED else ""
+    return f"{name}: {record.status}: {record.reason}{log}"
+
+
+class Lines:
+    """A line when a cell starts, is a tenth further, and ends; on standard error."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self._tenth = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def started(self, cell: PlannedCell, index: int, total: int) -> None:
+        self._tenth = -1
+        self._say(f"[{index}/{total}] {cell.spec.method} seed {cell.spec.seed}: {cell.spec.budget}")
+
+    def progress(self, cell: PlannedCell, progress: Progress) -> None:
+        tenth = int(10 * progress.fraction)
+        if progress.phase != "training" or tenth == self._tenth:
+            return
+        self._tenth = tenth
+        self._say(f"    {progress.fraction:4.0%}  {details(progress)}")
+
+    def ended(self, cell: PlannedCell, record: RunRecord) -> None:
+        self._say(outcome(cell, record, self.run_dir))
+
+    def kept(self, cell: PlannedCell, record: RunRecord) -> None:
+        self._say(f"kept from before: {outcome(cell, record, self.run_dir)}")
+
+    def waiting(self, cell: PlannedCell) -> None:
+        self._say(f"another run works on {cell.name}; waiting for it")
+
+    def stopping(self, times: int) -> None:
+        self._say("stopping: the cell writes a checkpoint (once more to end it at once)" if times == 1 else "ending")
+
+    def _say(self, line: str) -> None:
+        click.echo(line, err=True)
+
+
+class Bars(Lines):
+    """One bar for the run, one for the cell, under the lines of what has ended."""
+
+    def __init__(self, run_dir: Path) -> None:
+        super().__init__(run_dir)
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=30),
+            TextColumn("{task.percentage:3.0f}%"),
+            TextColumn("{task.fields[details]}", markup=False),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+        )
+        self._whole: TaskID | None = None
+        self._cell: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        self._whole = self._progress.add_task("run", total=None, details="")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def started(self, cell: PlannedCell, index: int, total: int) -> None:
+        assert self._whole is not None
+        self._progress.update(self._whole, total=total, completed=index - 1, details=f"{index} of {total}")
+        self._drop_cell()
+        self._cell = self._progress.add_task(f"{cell.spec.method} seed {cell.spec.seed}", total=1.0, details="starting")
+
+    def progress(self, cell: PlannedCell, progress: Progress) -> None:
+        if self._cell is not None:
+            self._progress.update(self._cell, completed=progress.fraction, details=details(progress))
+
+    def ended(self, cell: PlannedCell, record: RunRecord) -> None:
+        self._drop_cell()
+        if self._whole is not None:
+            self._progress.advance(self._whole)
+        super().ended(cell, record)
+
+    def _drop_cell(self) -> None:
+        if self._cell is not None:
+            self._progress.remove_task(self._cell)
+            self._cell = None
+
+    def _say(self, line: str) -> None:
+        self._progress.console.print(line, markup=False, highlight=False)
+
+
+def details(progress: Progress) -> str:
+    """Phase, loss, images a second, time left: what is known of them."""
+    parts = [progress.phase]
+    if progress.loss is not None:
+        parts.append(f"loss {progress.loss:.3f}")
+    if progress.images_per_second is not None:
+        parts.append(f"{progress.images_per_second:.1f} images/s")
+    if progress.seconds_left is not None:
+        minutes, seconds = divmod(round(progress.seconds_left), 60)
+        parts.append(f"{minutes}:{seconds:02d} left")
+    return ", ".join(parts)

@@ -1,0 +1,282 @@
+"""`python -m harness run`: plan, train, score, leaderboard."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import click
+
+from harness.cli.options import adapters, as_json, complete_methods, complete_presets, print_table
+from harness.errors import HarnessError, nearest
+
+if TYPE_CHECKING:
+    from harness.catalog import Catalog
+    from harness.contract import Init
+    from harness.presets import Preset
+    from harness.runs.plan import Entrant, Manifest
+
+UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+@click.command(context_settings={"show_default": True})
+@click.option(
+    "--methods",
+    metavar="LIST",
+    shell_complete=complete_methods,
+    help="Names and stacks, as in mask_rcnn,container+copy_paste(p=0.5); or all.",
+)
+@click.option(
+    "--data",
+    "sources",
+    multiple=True,
+    metavar="SOURCE",
+    help="Data source (`data --help` lists them); may be given again.  [default: the preset's]",
+)
+@click.option(
+    "--preset",
+    default="quick",
+    metavar="NAME|FILE.toml",
+    shell_complete=complete_presets,
+    help="How to train and evaluate.",
+)
+@click.option("--budget", metavar="AMOUNT", help="Training of each cell: 90s, 10m, 2h, 1000it, 20ep.")
+@click.option("--seeds", default=1, type=click.IntRange(1), help="How many seeds of each method.")
+@click.option("--seed", default=0, type=click.IntRange(0), help="The first of the seeds.")
+@click.option(
+    "--init",
+    metavar="KIND[:PATH]",
+    help="Starting weights: scratch, imagenet, coco, checkpoint:FILE; a path replaces the download.",
+)
+@click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute.")
+@click.option(
+    "--out",
+    metavar="RUN_DIR",
+    type=click.Path(path_type=Path),
+    help="Folder of the run; one that exists is gone on with.  [default: a new one in results/runs]",
+)
+@click.option("--skip-bad", is_flag=True, help="Leave bad images and cells out, and count them.")
+@click.option("--threshold", type=click.FloatRange(0, 1), help="A fixed score threshold, in place of the chosen one.")
+@click.option("--deterministic", is_flag=True, help="Ask for kernels that repeat bit for bit (slower on a GPU).")
+@click.option(
+    "--on-oom",
+    default="record",
+    type=click.Choice(["record", "halve"]),
+    help="Out of memory: a row that says so, or again in half the micro-batch.",
+)
+@click.option("--retry-failed", is_flag=True, help="Do failed cells of an earlier run again.")
+@click.option("--wall-limit", metavar="TIME", help="Longest time of a cell: 30m, 2h.  [default: by its budget]")
+@click.option("--memory-limit", metavar="SIZE", help="Most memory of a cell: 8GB.  [default: 90 % of the machine's]")
+@click.option("--dry-run", is_flag=True, help="Check everything and print the plan; train nothing.")
+@click.option("--quiet", is_flag=True, help="Plain lines in place of progress bars.")
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard event files beside the records.")
+@adapters
+@as_json
+def run(
+    methods: str | None,
+    sources: tuple[str, ...],
+    preset: str,
+    budget: str | None,
+    seeds: int,
+    seed: int,
+    init: str | None,
+    device: str,
+    out: Path | None,
+    skip_bad: bool,
+    threshold: float | None,
+    deterministic: bool,
+    on_oom: Literal["record", "halve"],
+    retry_failed: bool,
+    wall_limit: str | None,
+    memory_limit: str | None,
+    dry_run: bool,
+    quiet: bool,
+    tensorboard: bool,
+    adapters: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Train and score methods under one budget; ends in a leaderboard.
+
+    All that was typed is checked, and the data read, before anything trains. A method that fails gets its row and
+    the others go on. The same command with the same --out goes on where it was stopped.
+    """
+    from harness.catalog import find
+    from harness.presets import load
+    from harness.runs.run import RunOptions, run_plan
+    from harness.stacks import split_methods
+
+    chosen = load(preset)
+    catalog = find(adapters)
+    weights = _init(init or chosen.init)
+    if methods is None and not chosen.rows:
+        raise HarnessError("no method named: say --methods all, or names from `python -m harness methods`")
+    if methods is None:
+        entrants = _rows(catalog, chosen, budget, weights)
+    else:
+        entrants = _stacks(catalog, split_methods(methods, catalog), chosen, budget, weights)
+    options = RunOptions(
+        wall_limit=None if wall_limit is None else _seconds(wall_limit),
+        memory_limit=None if memory_limit is None else _bytes(memory_limit),
+        on_oom=on_oom,
+        retry_failed=retry_failed,
+    )
+    manifest = _plan(
+        entrants,
+        range(seed, seed + seeds),
+        sources or (chosen.source,),
+        skip_bad=skip_bad,
+        device=_device(device),
+        deterministic=deterministic,
+        threshold=threshold,
+        tensorboard=tensorboard,
+    )
+    run_dir = out or Path("results/runs") / f"{datetime.now():%Y-%m-%d-%H%M%S}-{chosen.name}"
+    if dry_run:
+        _print_plan(manifest, run_dir)
+        return
+
+    from harness.cli.reporters import reporter
+    from harness.report.leaderboard import write_leaderboards
+    from harness.report.table import show
+
+    with reporter(run_dir, quiet or as_json) as shown:
+        status = run_plan(manifest, run_dir, options, shown, write_leaderboards)
+    show([run_dir], "json" if as_json else "screen")
+    click.echo(f"{run_dir / 'leaderboard.md'}", err=as_json)
+    raise click.exceptions.Exit(status)
+
+
+def _stacks(catalog: Catalog, stacks: Sequence[str], preset: Preset, budget: str | None, init: Init) -> list[Entrant]:
+    from harness.runs.plan import Entrant
+    from harness.stacks import resolve
+
+    resolved = [resolve(catalog, stack, preset.size, init) for stack in stacks]
+    unique = {one.name: one for one in resolved}
+    return [Entrant(one, preset, _budget(budget or preset.budget)) for one in unique.values()]
+
+
+def _rows(catalog: Catalog, preset: Preset, budget: str | None, init: Init) -> list[Entrant]:
+    """One entrant for each row of a preset that has rows, under the row's own training settings and budget."""
+    from harness.presets import Training
+    from harness.runs.plan import Entrant
+    from harness.stacks import resolve
+
+    entrants = []
+    for row in preset.rows:
+        training = Training(**{**preset.training.model_dump(), **row.training})
+        own = preset.model_copy(update={"training": training})
+        resolved = resolve(catalog, row.method, preset.size, init)
+        entrants.append(Entrant(resolved, own, _budget(budget or row.budget), row.name))
+    return entrants
+
+
+def _plan(
+    entrants: Sequence[Entrant], seeds: Sequence[int], sources: Sequence[str], *, skip_bad: bool, **how: Any
+) -> Manifest:
+    """Read the data, and lay every cell out. Notes on the data are said once."""
+    from harness.engine.setting import open_setting
+    from harness.runs.plan import make_plan
+    from harness.scoring.score import SCORING_VERSION
+
+    settings = [open_setting(source, skip_bad, entrants[0].preset) for source in sources]
+    for setting in settings:
+        for note in setting.dataset.notes:
+            click.echo(f"note: {note}", err=True)
+        if setting.facts.skipped_bad:
+            click.echo(f"note: {setting.facts.source}: {setting.facts.skipped_bad} bad left out", err=True)
+    return make_plan(
+        entrants,
+        seeds,
+        [setting.facts for setting in settings],
+        scoring_version=SCORING_VERSION,
+        command=shlex.join(["python", "-m", "harness", *sys.argv[1:]]),
+        skip_bad=skip_bad,
+        **how,
+    )
+
+
+def _print_plan(manifest: Manifest, run_dir: Path) -> None:
+    from harness.runs.estimate import estimates
+    from harness.runs.records import read_records
+
+    earlier = read_records(run_dir)[0] if run_dir.is_dir() else []
+    rows = []
+    for estimate in estimates(manifest.cells, earlier):
+        spec = estimate.cell.spec
+        seconds = estimate.whole_seconds or estimate.training_seconds
+        takes = f"{seconds / 60:.1f} min" if seconds else "unknown"
+        memory = max(estimate.host_bytes or 0, estimate.gpu_bytes or 0)
+        rows.append((
+            spec.method,
+            str(spec.seed),
+            manifest.data[spec.data_fingerprint].source,
+            spec.budget,
+            spec.device,
+            f"skipped: {estimate.cell.skip_reason}" if estimate.cell.skip_reason else takes,
+            f"{memory / 1e9:.1f} GB" if memory else "unknown",
+        ))  # fmt: skip
+    print_table(("method", "seed", "data", "budget", "device", "takes", "memory"), rows)
+    click.echo(f"would write {run_dir}")
+
+
+# -------------------------------------------------------------------------------------------- reading options
+
+
+def _budget(text: str) -> str:
+    from harness.engine.budget import Budget
+
+    Budget.parse(text)
+    return text
+
+
+def _seconds(text: str) -> float:
+    from harness.engine.budget import Budget
+
+    budget = Budget.parse(text)
+    if budget.kind != "seconds":
+        raise HarnessError(f"--wall-limit {text!r} is no time: type 90s, 30m or 2h")
+    return budget.amount
+
+
+def _bytes(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Z]*)", text.strip().upper())
+    if match is None or match[2] not in UNITS:
+        raise HarnessError(f"--memory-limit {text!r} is no size: type it as in 8GB or 500MB")
+    return int(float(match[1]) * UNITS[match[2]])
+
+
+def _init(text: str) -> Init:
+    from harness.contract import Init
+
+    kind, colon, path = text.partition(":")
+    kinds = ("scratch", "imagenet", "coco", "checkpoint")
+    if kind not in kinds:
+        raise HarnessError(f"--init {text!r}: no kind {kind!r}{nearest(kind, kinds)}; there are: {', '.join(kinds)}")
+    if kind == "checkpoint" and not path:
+        raise HarnessError("--init checkpoint needs the file: type checkpoint:RUN_DIR/cells/NAME/checkpoint.pt")
+    if kind == "scratch" and path:
+        raise HarnessError("--init scratch takes no path")
+    if colon and not Path(path).is_file():
+        raise HarnessError(f"--init {text}: no file {path}")
+    return Init(cast(Any, kind), str(Path(path).resolve()) if path else None)
+
+
+def _device(text: str) -> str:
+    """`auto` asks torch, which takes seconds to load, only where the machine has an NVIDIA driver."""
+    if text == "cpu" or (text == "auto" and shutil.which("nvidia-smi") is None):
+        return "cpu"
+    if text != "auto" and not re.fullmatch(r"cuda(:\d+)?", text):
+        raise HarnessError(f"--device {text!r}: type auto, cpu, cuda or cuda:1")
+    from harness.engine.device import check
+
+    if text == "auto":
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return check(text)

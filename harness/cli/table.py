@@ -1,0 +1,36 @@
+"""`python -m harness table`: the leaderboard again, from records alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli.options import as_json, complete_presets
+
+
+@click.command()
+@click.argument("run_dirs", metavar="RUN_DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["md", "csv", "latex", "json"]), help="[default: for the screen]")
+@click.option(
+    "--like",
+    metavar="PRESET",
+    shell_complete=complete_presets,
+    help="Set the rows of a preset, such as paper, beside what was published.",
+)
+@as_json
+def table(run_dirs: tuple[Path, ...], form: str | None, like: str | None, as_json: bool) -> None:
+    """Print the leaderboard of one run or of several together; no training, no torch.
+
+    Records that were made under another budget, data set, split or scoring keep their row, are marked, and are
+    neither ranked nor averaged with the others.
+    """
+    from harness.report.table import show
+
+    chosen = "json" if as_json else form or "screen"
+    if like is not None:
+        from harness.report.published import show_beside_published
+
+        show_beside_published(run_dirs, like, chosen)
+    else:
+        show(run_dirs, chosen)  # type: ignore[arg-type]

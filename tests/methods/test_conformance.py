@@ -1,0 +1,37 @@
+"""Every registered method keeps the contract; a new one is tested by existing."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from harness.catalog import find
+from harness.conformance import CHECKS, Check
+from harness.conformance.subject import Subject
+
+CATALOG = find()
+
+
+def _marks(name: str) -> tuple[pytest.MarkDecorator, ...]:
+    return () if CATALOG.method(name).default else (pytest.mark.slow,)
+
+
+@cache
+def subject_of(name: str) -> Subject:
+    subject = Subject.of(CATALOG, name)
+    reason = subject.method.skip() if subject.method.skip else None
+    if reason:
+        pytest.skip(reason)
+    return subject
+
+
+# a name outside and a check inside, so that the checks of one method share what it has learnt
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=_marks(name)) for name in CATALOG.entries])
+def test_method(name: str, check: Check) -> None:
+    check(subject_of(name))
+
+
+def test_no_file_is_broken() -> None:
+    assert not CATALOG.broken
