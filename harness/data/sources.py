@@ -144,11 +144,17 @@ def _path(text: str) -> Path:
 
 
 def public_path(text: str) -> str:
-    """A path fit for records: an absolute or ~ path cut to its last two parts, others as they are."""
+    """A path fit for records: an absolute or ~ path cut to the last two parts below a home folder, others as typed."""
     path = Path(text)
-    if not path.is_absolute() and not text.startswith("~"):
+    if path.is_absolute() and path.is_relative_to(Path.home()):
+        below = path.relative_to(Path.home()).parts
+    elif path.is_absolute():
+        below = path.parts[3:] if path.parts[1:2] in (("home",), ("Users",)) else path.parts[1:]
+    elif text.startswith("~"):
+        below = path.parts[1:]
+    else:
         return text
-    return "/".join(("...", *path.parts[1:][-2:]))
+    return "/".join(("...", *below[-2:]))
 
 
 def _pack(reader: Source, sink: Sink, skip_bad: bool) -> Pack:

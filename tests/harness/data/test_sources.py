@@ -47,9 +47,13 @@ def test_relative_and_home_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert relative.fingerprint == home.fingerprint
 
 
-def test_absolute_paths_are_cut_for_records() -> None:
+def test_absolute_paths_are_cut_for_records(monkeypatch: pytest.MonkeyPatch) -> None:
     assert public_path("/home/someone/study/data/images") == ".../data/images"
     assert public_path("/data") == ".../data"
+    assert public_path("/home/someone/data") == public_path("/Users/someone/data") == ".../data"
+    assert public_path("/home/someone") == public_path("~someone") == "..."
+    monkeypatch.setenv("HOME", "/srv/people/someone")
+    assert public_path("/srv/people/someone/data") == ".../data"
     assert public_path("~/data/images") == ".../data/images"
     assert public_path("../data/images") == "../data/images"
 
