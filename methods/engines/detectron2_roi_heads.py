@@ -13,6 +13,7 @@ from torch import Tensor
 
 from methods.engines.torch_masks import MatchedLabels
 from methods.nets.mask_heads import MaskHead
+from methods.nets.roi import RoIPool
 from methods.nets.supervision import Supervision
 
 
@@ -97,9 +98,19 @@ def _jittered(boxes: Tensor, amount: float) -> Tensor:
     return moved.clamp(min=0)
 
 
+class BoxPool(RoIPool):
+    """The box branch's RoI pooling behind detectron2's interface: the same numbers as its own, also under bfloat16."""
+
+    def forward(self, features: Sequence[Tensor], boxes: Sequence[Any]) -> Tensor:
+        return super().forward(features, [b.tensor for b in boxes])
+
+
 def box_branch(config: Any, shapes: dict[str, Any]) -> dict[str, Any]:
     """What StandardROIHeads needs for its box branch, by detectron2's own builders."""
     branch = StandardROIHeads._init_box_head(config, shapes)
+    box = config.MODEL.ROI_BOX_HEAD
+    strides = [shapes[name].stride for name in branch["box_in_features"]]
+    branch["box_pooler"] = BoxPool(box.POOLER_RESOLUTION, strides, box.POOLER_SAMPLING_RATIO)
     branch.update(super(StandardROIHeads, StandardROIHeads).from_config(config))
     return branch
 

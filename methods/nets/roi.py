@@ -57,7 +57,8 @@ class RoIPool(nn.Module):
 
 
 def _aligned(feature: Tensor, rois: Tensor, size: int, scale: float, sampling_ratio: int) -> Tensor:
-    return roi_align(feature, rois.to(feature.dtype), size, scale, sampling_ratio, aligned=True)
+    # in float32 whatever the features are: bfloat16 cannot tell pixel 1000 from 1003
+    return roi_align(feature.float(), rois.float(), size, scale, sampling_ratio, aligned=True)
 
 
 def with_image_index(boxes: Sequence[Tensor]) -> Tensor:
