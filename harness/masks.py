@@ -151,12 +151,15 @@ class CropMasks:
         where = np.flatnonzero(self.pixels.view(np.bool_))
         counts = np.diff(np.searchsorted(where, self.offsets))
         x0, y0, x1, _ = self.boxes.T.astype(np.int64)
-        local = where - np.repeat(self.offsets[:-1], counts)
-        # the row is local // span; half a pixel keeps the product clear of the integers, so rounding cannot matter
-        row = ((local + 0.5) * np.repeat(1.0 / np.maximum(x1 - x0, 1), counts)).astype(np.int64)
-        local += row * np.repeat(width - (x1 - x0), counts)
-        local += np.repeat(y0 * width + x0, counts)
-        return local, counts
+        span, first = (x1 - x0).astype(np.float64), self.offsets[:-1]
+        # row in the crop is (where - first) // span; half a pixel keeps clear of the integers, so no rounding can matter
+        row = where * np.repeat(1.0 / np.maximum(span, 1), counts)
+        row += np.repeat((0.5 - first) / np.maximum(span, 1), counts)
+        index = row.astype(np.int64)
+        index *= np.repeat(width - (x1 - x0), counts)
+        index += where
+        index += np.repeat(y0 * width + x0 - first, counts)
+        return index, counts
 
     def planes(self, height: int, width: int) -> NDArray[np.uint8]:
         """Dense (N, H, W): N x H x W bytes. For tests and for code of others that wants planes."""

@@ -56,11 +56,14 @@ def match(flat: Flat, target: Target) -> Match:
     """Match disjoint predictions with the cells of their image."""
     n, m = len(target.cells.counts), len(flat.kept)
     # one histogram over (cell, label) counts every intersection; label 0 is the background
-    row = np.repeat(np.arange(0, n * (m + 1), m + 1), target.cells.counts)
-    row += flat.labels[target.cells.index]
-    table = np.bincount(row, minlength=n * (m + 1)).reshape(n, m + 1)[:, 1:]
-    cell, prediction = np.nonzero(table > 0)
-    shared = table[cell, prediction]
+    pairs = np.repeat(np.arange(0, n * (m + 1), m + 1), target.cells.counts)
+    pairs += flat.labels.take(target.cells.index)
+    counted = np.bincount(pairs, minlength=n * (m + 1))
+    counted[:: m + 1] = 0
+    met = np.flatnonzero(counted > 0)
+    cell, prediction = np.divmod(met, m + 1)
+    prediction -= 1
+    shared = counted[met]
     union = target.cells.counts[cell] + flat.areas[prediction] - shared
 
     ignored = np.zeros(m, np.bool_)

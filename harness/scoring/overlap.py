@@ -89,12 +89,11 @@ def _paint(labels: NDArray[np.int32], index: NDArray[np.int64], values: NDArray[
     if not len(met):
         return np.zeros(n, np.int64)
     at, contenders = index[met], values[met]
-    places = np.unique(at)
-    first = labels[places]
+    first = labels[at]
     np.minimum.at(labels, at, contenders)
-    overruled = first[first != labels[places]]
-    losers = contenders[contenders != labels[at]]
-    return np.bincount(np.concatenate([overruled, losers]) - 1, minlength=n)
+    # where a contender took the place, the first value lost it; every other contender lost it too
+    won = contenders == labels[at]
+    return np.bincount(np.where(won, first, contenders) - 1, minlength=n)
 
 
 def _settle(

@@ -1,6 +1,7 @@
 """How sure a score is, and whether two methods differ: three sources of doubt, kept apart.
 
-- Other images: the bootstrap interval of a mean over validation images.
+- Other images: the bootstrap interval of a mean over validation images, widened for few images as Student's t is
+  (the expanded percentile interval of Hesterberg, The American Statistician 69, 2015). One image says nothing.
 - Another training run: the standard deviation over seeds.
 - Both, for a difference: images are resampled in pairs (both methods on the same images, averaged over seeds), and to
   each resampled difference a deviation of the seed means is added, drawn from Student's t with the seeds' pooled
@@ -70,17 +71,25 @@ def seed_spread(scores: SeedScores) -> tuple[float, float | None]:
 
 
 def image_interval(scores: SeedScores, seed: int = 0) -> Interval:
-    """Bootstrap over images (percentiles, 10,000 rounds) of the mean over images, each averaged over seeds."""
-    return _interval(_resampled_means(_matrix(scores, _common(*scores.values())).mean(axis=0), seed))
+    """95 % bootstrap interval, over images, of the mean over images, each averaged over seeds; 0 to 1 for one image."""
+    values = _matrix(scores, _common(*scores.values())).mean(axis=0)
+    return _interval(_resampled_means(values, seed)) if len(values) > 1 else Interval(0.0, 1.0)
 
 
 def paired_difference(a: SeedScores, b: SeedScores, seed: int = 0) -> Difference:
-    """How much better a is than b. Raises HarnessError where no image is in all records of both."""
+    """How much better a is than b. On one image nothing is known: p is 1, the interval all there can be.
+
+    Raises HarnessError where no image is in all records of both.
+    """
     images = _common(*a.values(), *b.values())
     if not images:
         raise HarnessError("the two share no validation image: were they run on other data or with another split?")
     first, second = _matrix(a, images), _matrix(b, images)
     per_image = first.mean(axis=0) - second.mean(axis=0)
+    seeds = (len(first), len(second))
+    by_image = dict(zip(images, per_image.tolist(), strict=True))
+    if len(images) < 2:
+        return Difference(float(per_image.mean()), Interval(-1.0, 1.0), 1.0, seeds, len(images), by_image)
     drawn = _resampled_means(per_image, seed)
     freedom = len(first) + len(second) - 2
     if freedom:
@@ -92,9 +101,9 @@ def paired_difference(a: SeedScores, b: SeedScores, seed: int = 0) -> Difference
         mean=float(per_image.mean()),
         interval=_interval(drawn),
         p=min(1.0, 2 * (min(below, above) + 1) / (len(drawn) + 1)),
-        seeds=(len(first), len(second)),
+        seeds=seeds,
         images=len(images),
-        by_image=dict(zip(images, per_image.tolist(), strict=True)),
+        by_image=by_image,
     )
 
 
@@ -107,6 +116,8 @@ def permutation_p(difference: Difference, seed: int = 0) -> float:
     from scipy import stats
 
     values = np.asarray(list(difference.by_image.values()))
+    if len(values) < 2:
+        return 1.0
     flips = stats.permutation_test(
         (values, np.zeros_like(values)),
         lambda x, y, axis: (x - y).mean(axis=axis),
@@ -165,8 +176,13 @@ def _matrix(scores: SeedScores, images: list[str]) -> NDArray[np.float64]:
 
 
 def _resampled_means(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """(ROUNDS,) means of as many values drawn with replacement."""
-    return _draws(len(values), seed) @ values / len(values)
+    """(ROUNDS,) means of as many values (two or more) drawn with replacement, spread as wide as so few values ask."""
+    from scipy.special import ndtri, stdtrit
+
+    n = len(values)
+    wider = np.sqrt(n / (n - 1)) * stdtrit(n - 1, 1 - LEVEL / 2) / ndtri(1 - LEVEL / 2)
+    mean = values.mean()
+    return mean + wider * (_draws(n, seed) @ (values - mean) / n)
 
 
 @lru_cache(maxsize=4)
