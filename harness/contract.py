@@ -237,7 +237,7 @@ class Method:
 
     fills: slot (or "engine") to part. A method fills one slot; the baseline fills all. default: whether `all` runs it.
     honours: where it fills "engine", the slots that engine reads; another method may change these and no others.
-    pretrained_weights: a note on where pretrained weights come from, for the line said when they cannot be had.
+    exempt: checks of harness.conformance that it cannot pass, each with the reason.
     skip: called before anything runs; returns a one-line reason why it cannot run here, or None.
     """
 
@@ -246,6 +246,7 @@ class Method:
     fills: Mapping[str, Part]
     default: bool = True
     honours: tuple[str, ...] = SLOTS
+    exempt: Mapping[str, str] = field(default_factory=dict)
     skip: Callable[[], str | None] | None = None
 
 
