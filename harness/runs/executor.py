@@ -97,8 +97,9 @@ def run_cell(
         cost = Cost(peak_host_rss=watch.peak_memory or None, notes=notes(spec))
         wall = time.monotonic() - clock
         record = new_record(spec, status, reason, started=started, wall_seconds=wall, cost=cost)
-    elif record.status == "interrupted" and watch.ended_by_us is not None:
-        record = record.model_copy(update={"status": watch.ended_by_us, "reason": watch.reason})
+    elif record.status == "interrupted" and watch.ended_by_us not in (None, "interrupted"):
+        reason = printable(f"{watch.reason}; {record.reason}")
+        record = record.model_copy(update={"status": watch.ended_by_us, "reason": reason})
     return write_record(folder / RECORD, record.model_copy(update={"log": log}))
 
 
@@ -159,8 +160,8 @@ def _available(descriptor: int) -> bytes:
         return b""
     data = os.read(descriptor, 2**16)
     if not data:
-        # The worker has closed its end, so there is nothing to wait for but its own end.
-        time.sleep(_POLL)
+        # The worker's end is closed, as a rule because it is just ending.
+        time.sleep(_POLL / 10)
     return data
 
 

@@ -127,6 +127,13 @@ def eats_memory(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunReco
         time.sleep(0.01)
 
 
+def eats_memory_in_a_child(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+    if os.fork() == 0:
+        eats_memory(spec, folder, progress)
+    while True:
+        time.sleep(60)
+
+
 def memory_error(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     raise MemoryError("cannot have 1 EiB")
 
