@@ -26,5 +26,7 @@ def parts_can_be_recorded(subject: Subject) -> None:
         for options in (part.options, *part.sizes.values()):
             plain = dict(options)
             require(json.loads(json.dumps(plain)) == plain, f"the options of {slot} do not survive JSON: {plain}")
+    idle = [name for name, reason in method.exempt.items() if not reason.strip()]
+    require(not idle, f"the method is exempt from {idle} without a reason")
     unknown = [slot for slot in method.honours if slot not in SLOTS]
     require(not unknown, f"honours names {unknown}, which are no slots")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from harness.conformance.images import drawn
-from harness.conformance.subject import RATES, STEPS, Subject, halved, learns, require, steps, total_loss
+from harness.conformance.subject import RATES, STEPS, Subject, halved, learns, predicted, require, steps, total_loss
 
 
 def builds_for_one_and_three_classes(subject: Subject) -> None:
@@ -61,9 +61,7 @@ def any_number_of_cells(subject: Subject) -> None:
             total = total_loss(model, batch)
             require(bool(torch.isfinite(total)), f"with {cells} cells an image the loss is {total.item()}")
             total.backward()
-        model.module.eval()
-        with torch.no_grad():
-            model.predict([sample.image])
+        predicted(model, [sample.image])
 
 
 def images_stay_as_they_are(subject: Subject) -> None:
@@ -73,8 +71,7 @@ def images_stay_as_they_are(subject: Subject) -> None:
     before = [(s.image.copy(), s.instances.boxes.copy(), s.instances.labels.copy()) for s in batch]
     if learns(model):
         model.losses(batch)
-    model.module.eval()
-    model.predict([sample.image for sample in batch])
+    predicted(model, [sample.image for sample in batch])
     for sample, (image, boxes, labels) in zip(batch, before, strict=True):
         require(np.array_equal(sample.image, image), "an image was written to")
         require(np.array_equal(sample.instances.boxes, boxes), "boxes were written to")

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.conformance.images import drawn
-from harness.conformance.subject import Subject, Violation, learns, require, steps
+from harness.conformance.subject import Subject, Violation, learns, predicted, require, steps
 from harness.contract import Model, Predictions, Sample
 from harness.errors import HarnessError
 
@@ -31,7 +30,7 @@ def any_image_size(subject: Subject) -> None:
     sizes = ((61, 83), (129, 47), (33, 160), (40, 40))
     samples = [drawn(4, size, colour=i % 2 == 1) for i, size in enumerate(sizes)]
     _checked(model, samples, classes=1)
-    together = _predicted(model, [sample.image for sample in samples])
+    together = predicted(model, [sample.image for sample in samples])
     require([tuple(p.size) for p in together] == list(sizes), "several images in one call come back in other sizes")
 
 
@@ -46,7 +45,7 @@ def saved_and_loaded_predicts_the_same(subject: Subject) -> None:
     other = subject.build(seed=11)
     other.module.load_state_dict(torch.load(file, weights_only=True))
     images = [sample.image for sample in subject.samples]
-    for one, two in zip(_predicted(model, images), _predicted(other, images), strict=True):
+    for one, two in zip(predicted(model, images), predicted(other, images), strict=True):
         _require_same(one, two, "the loaded model predicts something else")
 
 
@@ -56,7 +55,7 @@ def predicting_changes_nothing(subject: Subject) -> None:
 
     model, _ = subject.trained
     before = {name: value.clone() for name, value in model.module.state_dict().items()}
-    first, *_, again = (_predicted(model, [subject.samples[i].image])[0] for i in (0, 1, 2, 0))
+    first, *_, again = (predicted(model, [subject.samples[i].image])[0] for i in (0, 1, 2, 0))
     for name, value in model.module.state_dict().items():
         require(torch.equal(value, before[name]), f"predict() changed {name}")
     _require_same(first, again, "the same image, predicted again after others, gives something else")
@@ -68,25 +67,15 @@ def reads_no_data_by_itself(subject: Subject) -> None:
         model = subject.build()
         if learns(model):
             steps(model, subject.batch(), 1)
-        _predicted(model, [subject.samples[0].image])
+        predicted(model, [subject.samples[0].image])
     require(not watch.opened, f"it opened {', '.join(sorted(watch.opened)[:3])}")
-
-
-def _predicted(model: Model, images: Sequence[NDArray[np.uint8]]) -> list[Predictions]:
-    import torch
-
-    model.module.eval()
-    with torch.no_grad():
-        found = model.predict(images)
-    require(len(found) == len(images), f"{len(found)} predictions for {len(images)} images")
-    return found
 
 
 def _checked(model: Model, samples: Sequence[Sample], classes: int) -> None:
     from harness.engine.predictor import check
 
     for sample in samples:
-        (found,) = _predicted(model, [sample.image])
+        (found,) = predicted(model, [sample.image])
         try:
             check(found, replace(sample, image_id=f"with {len(sample.instances)} cells"))
         except HarnessError as error:

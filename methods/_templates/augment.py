@@ -1,0 +1,56 @@
+"""my_method: another augmentation.
+
+The slot `augment` turns a training sample into another. It may be one function-like object or several in a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.augment.flips import RandomFlip
+from harness.augment.window import RandomWindow
+from harness.contract import Augment, Card, Method, Part, Pool, Sample, Task
+
+METHOD = Method(
+    name="my_method",
+    # Fill in the card: `python -m harness methods my_method` prints it.
+    card=Card(
+        title="my_method",
+        paper="unpublished",
+        year=2021,
+        venue="none",
+        changes="augment: says in one sentence what it does to the recipe",
+        labels="full masks",
+        departures=(),
+    ),
+    # Options are JSON values: they are written into every record, and typed as my_method(strength=0.5).
+    fills={"augment": Part("my_method", f"{__name__}:build", {"strength": 0.3})},
+)
+
+
+@dataclass(frozen=True)
+class MyAugment:
+    """Makes images darker or lighter by a random power (gamma).
+
+    needs_masks: whether it reads or moves masks. One that moves cells must move image, masks, boxes and points alike;
+    harness/augment has windows, flips and warps that do.
+    """
+
+    strength: float
+    needs_masks = False
+
+    def __call__(self, sample: Sample, rng: np.random.Generator, pool: Pool) -> Sample:
+        """A new sample; the old one's arrays are never written to. All randomness comes from rng.
+
+        pool.draw(rng, cell_type) gives another training sample, for augmentations that mix images.
+        """
+        gamma = np.exp(rng.uniform(-self.strength, self.strength))
+        image = 255 * (sample.image / 255) ** gamma
+        return sample.with_(image=image.round().astype(np.uint8))
+
+
+def build(task: Task, strength: float = 0.3) -> tuple[Augment, ...]:
+    """A window of the size the preset trains on, flips, and the new augmentation; strength: largest log of gamma."""
+    return RandomWindow(task.crop), RandomFlip(0.5, 0.5), MyAugment(strength)

@@ -1,0 +1,211 @@
+"""The suite passes what keeps the contract and catches each way to break it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness import conformance
+from harness.catalog import find
+from harness.conformance.subject import Subject
+from harness.contract import Predictions, Sample
+from harness.masks import CropMasks
+from methods._templates import engine as toy
+
+
+class Broken(toy.MyModel):
+    """A good model but for what `fault` names."""
+
+    def __init__(self, task: Any, fault: str) -> None:
+        super().__init__(task, 16)
+        self.fault = fault
+        self.steps = 0
+        if fault == "a part that is never used":
+            self.module.add_module("idle", torch.nn.Linear(2, 2))
+        if fault == "frozen":
+            self.module.requires_grad_(False)
+            self.module.predictor.bias.requires_grad_(True)
+        if fault == "remembers":
+            self.module.register_buffer("seen", torch.zeros(1))
+        if fault == "for one class only" and len(task.classes) > 1:
+            raise ValueError("one class only")
+
+    def losses(self, batch: Sequence[Sample]) -> Mapping[str, torch.Tensor]:
+        losses = dict(super().losses(batch))
+        match self.fault:
+            case "a loss per image":
+                losses["class"] = losses["class"].repeat(2)
+            case "infinite":
+                losses["class"] = losses["class"] / 0
+            case "no loss":
+                return {}
+            case "nan without cells" if not any(len(s.instances) for s in batch):
+                losses["class"] = losses["class"] * torch.nan
+            case "unseeded":
+                losses["class"] = losses["class"] * (1 + np.random.default_rng().random())
+            case "writes":
+                batch[0].instances.boxes[:] = 0
+            case "reads a table":
+                Path(__file__).with_name("table.csv").exists() or open_table()
+        return losses
+
+    def predict(self, images: Sequence[np.ndarray]) -> list[Predictions]:
+        found = super().predict(images)
+        first = found[0]
+        match self.fault:
+            case "score above 1":
+                found[0] = replace(first, scores=first.scores + 1)
+            case "label of no class":
+                found[0] = replace(first, labels=first.labels + 5)
+            case "outside":
+                found[0] = replace(
+                    first, masks=CropMasks(first.masks.boxes + 999, first.masks.pixels, first.masks.offsets)
+                )
+            case "another size":
+                found[0] = replace(first, size=(1, 1))
+            case "empty mask":
+                found[0] = replace(first, masks=replace(first.masks, pixels=first.masks.pixels * 0))
+            case "only the first image":
+                found = found[:1]
+            case "not grey" if images[0].ndim == 2:
+                raise ValueError("colour only")
+            case "remembers":
+                self.module.seen += 1
+            case "state outside the module":
+                self.steps += 1
+                found[0] = replace(first, scores=first.scores / self.steps)
+        return found
+
+
+def open_table() -> None:
+    """Opens a CSV that is not there: what counts is the attempt."""
+    try:
+        open("/nowhere/train.csv").close()
+    except OSError:
+        return
+
+
+def build(recipe: Any, task: Any, fault: str = "") -> Broken:
+    return Broken(task, fault)
+
+
+@pytest.fixture
+def subject_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Subject]:
+    """The toy engine with a fault, as a method under test."""
+    good = Subject.of(_catalog_with_toy(monkeypatch), "my_method")
+
+    def make(fault: str) -> Subject:
+        part = replace(good.recipe.engine, factory=f"{__name__}:build", options={"fault": fault})
+        method = replace(good.method, fills={"engine": part})
+        return Subject("broken", method, good.recipe.filled(engine=part))
+
+    return make
+
+
+def _catalog_with_toy(monkeypatch: pytest.MonkeyPatch) -> Any:
+    catalog = find()
+    catalog.add(toy, "the template")
+    return catalog
+
+
+def violations(subject: Subject) -> dict[str, str]:
+    return {result.check: result.violation for result in conformance.run(subject) if result.violation}
+
+
+def test_a_good_engine_passes(subject_with: Callable[[str], Subject]) -> None:
+    assert violations(subject_with("")) == {}
+
+
+@pytest.mark.parametrize(
+    ("fault", "check"),
+    [
+        ("a part that is never used", "every_part_learns"),
+        ("frozen", "halves_its_loss"),
+        ("for one class only", "builds_for_one_and_three_classes"),
+        ("a loss per image", "builds_for_one_and_three_classes"),
+        ("no loss", "builds_for_one_and_three_classes"),
+        ("infinite", "losses_and_gradients_are_finite"),
+        ("nan without cells", "any_number_of_cells"),
+        ("unseeded", "repeats_under_a_seed"),
+        ("writes", "images_stay_as_they_are"),
+        ("reads a table", "reads_no_data_by_itself"),
+        ("score above 1", "predictions_are_valid"),
+        ("label of no class", "predictions_are_valid"),
+        ("outside", "predictions_are_valid"),
+        ("another size", "predictions_are_valid"),
+        ("empty mask", "predictions_are_valid"),
+        ("only the first image", "any_image_size"),
+        ("not grey", "any_image_size"),
+        ("remembers", "predicting_changes_nothing"),
+        ("state outside the module", "saved_and_loaded_predicts_the_same"),
+    ],
+)
+def test_a_fault_is_caught(subject_with: Callable[[str], Subject], fault: str, check: str) -> None:
+    assert check in violations(subject_with(fault))
+
+
+def test_a_bad_card_and_bad_parts_are_caught(subject_with: Callable[[str], Subject]) -> None:
+    good = subject_with("")
+    nameless = replace(good.method, card=replace(good.method.card, paper=" "))
+    with pytest.raises(AssertionError, match="paper is empty"):
+        conformance.card.card_is_complete(Subject("x", nameless, good.recipe))
+    part = replace(good.recipe.engine, options={"sizes": (1, 2)})
+    for fills, why in (({}, "no slot"), ({"head": part}, "no slot 'head'"), ({"engine": part}, "survive JSON")):
+        with pytest.raises(AssertionError, match=why):
+            conformance.card.parts_can_be_recorded(Subject("x", replace(good.method, fills=fills), good.recipe))
+
+
+class Clumsy:
+    """An augmentation that moves boxes and leaves masks where they are."""
+
+    needs_masks = False
+
+    def __call__(self, sample: Sample, rng: np.random.Generator, pool: Any) -> Sample:
+        return sample.with_(instances=replace(sample.instances, boxes=sample.instances.boxes + 7))
+
+
+class Whim:
+    """An augmentation with randomness of its own."""
+
+    needs_masks = False
+
+    def __call__(self, sample: Sample, rng: np.random.Generator, pool: Any) -> Sample:
+        return sample.with_(image=np.random.default_rng().integers(0, 255, sample.size, np.uint8))
+
+
+def clumsy(task: Any) -> Clumsy:
+    return Clumsy()
+
+
+def whim(task: Any) -> Whim:
+    return Whim()
+
+
+@pytest.mark.parametrize(
+    ("factory", "check"),
+    [("clumsy", "augmented_cells_are_whole"), ("whim", "augmentation_repeats_under_a_seed")],
+)
+def test_a_bad_augmentation_is_caught(subject_with: Callable[[str], Subject], factory: str, check: str) -> None:
+    good = subject_with("")
+    part = replace(good.recipe.augment, factory=f"{__name__}:{factory}", options={})
+    with pytest.raises(AssertionError):
+        getattr(conformance.augmenting, check)(Subject("x", good.method, good.recipe.filled(augment=part)))
+
+
+def test_an_exemption_is_told_not_hidden(subject_with: Callable[[str], Subject]) -> None:
+    good = subject_with("")
+    let_off = Subject("x", replace(good.method, exempt={"every_part_learns": "because"}), good.recipe)
+    results = {result.check: result for result in conformance.run(let_off)}
+    assert results["every_part_learns"].exempt == "because"
+    assert sum(bool(result.exempt) for result in results.values()) == 1
+
+
+def test_modules_are_found_by_name() -> None:
+    assert __name__ in sys.modules  # the factories above are named by it
