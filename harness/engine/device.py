@@ -27,11 +27,17 @@ def _nothing() -> None:
     return None
 
 
+def has_bfloat16(device: str) -> bool:
+    """Whether the device multiplies bfloat16 matrices in hardware; elsewhere it would only be slower."""
+    if device.startswith("cuda"):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not public in torch; absent means no
+    return any(bool(getattr(torch.cpu, probe, bool)()) for probe in probes)
+
+
 def autocast(device: str) -> AbstractContextManager[Any]:
-    """bfloat16 arithmetic on GPUs that have it, float32 elsewhere."""
-    if device.startswith("cuda") and torch.cuda.is_bf16_supported():
-        return torch.autocast("cuda", torch.bfloat16)
-    return nullcontext()
+    """bfloat16 arithmetic where the device has it, float32 elsewhere; losses and box coordinates stay float32."""
+    return torch.autocast(device.partition(":")[0], torch.bfloat16) if has_bfloat16(device) else nullcontext()
 
 
 def seed(number: int, deterministic: bool) -> None:
