@@ -1,0 +1,120 @@
+"""`methods`, `doctor` and `new-method`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from harness import catalog
+from harness.cli import harness
+from harness.cli.doctor import doctor
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(harness, list(arguments))
+
+
+def test_the_list_has_what_one_chooses_by() -> None:
+    lines = call("methods").output.splitlines()
+    (copy_paste,) = [line for line in lines if line.split()[:1] == ["copy_paste"]]
+    assert "augment" in copy_paste
+    assert "CVPR 2021" in copy_paste
+    assert "full masks" in copy_paste
+    assert "detectron2" in copy_paste
+    plain = json.loads(call("methods", "--json").output)
+    assert {"mask_rcnn", "copy_paste"} <= {method["name"] for method in plain["methods"]}
+    assert plain["broken"] == []
+
+
+def test_a_card_tells_paper_departures_and_published_numbers() -> None:
+    text = call("methods", "mask_rcnn").output
+    for said in ("He, Gkioxari", "ICCV 2017", "published", "departs", "options     augment: hflip=0.5"):
+        assert said in text
+    assert json.loads(call("methods", "mask_rcnn", "--json").output)["year"] == 2017
+
+
+def test_measured_parameters_stand_beside_published_ones() -> None:
+    measured = json.loads(call("methods", "mask_rcnn", "--measure", "--preset", "smoke", "--json").output)["measured"]
+    counts = {name: int(text.replace(",", "")) for name, text in measured.items()}
+    whole = counts.pop("parameters (80 classes, preset smoke)")
+    assert whole == sum(counts.values()) > 1_000_000
+
+
+def test_a_broken_file_is_told_beside_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = catalog.find()
+    found.broken.append(catalog.Broken("methods/bad.py", "SyntaxError: x"))
+    monkeypatch.setattr("harness.cli.methods.find", lambda adapters: found)
+    result = call("methods")
+    assert "methods/bad.py: SyntaxError: x" in result.stderr
+    assert "mask_rcnn" in result.stdout
+
+
+def test_doctor_finds_this_machine_well() -> None:
+    result = call("doctor", "--json")
+    report = json.loads(result.output)
+    assert result.exit_code == 0, [check for check in report["checks"] if check["state"] == "missing"]
+    whats = {check["what"] for check in report["checks"]}
+    assert {"Python", "torch", "torchvision operators", "CPU", "disk"} <= whats
+
+
+def test_doctor_prints_the_line_that_installs_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = catalog.find()
+    found.requirements["a_missing_package"] = "python -m pip install a-missing-package"
+    monkeypatch.setattr("harness.cli.doctor.find", lambda adapters: found)
+    monkeypatch.setattr(
+        "harness.cli.doctor.metadata.requires",
+        lambda name: ["numpy>=999", "nothing-of-that-name>=1", "x; extra == 'y'"],
+    )
+    result = CliRunner().invoke(doctor, [])
+    assert result.exit_code == 1
+    for line in ("pip install a-missing-package", 'pip install "numpy>=999"', 'pip install "nothing-of-that-name>=1"'):
+        assert line in result.output
+    assert '"x' not in result.output
+
+
+def test_doctor_knows_a_torchvision_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torchvision.ops
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(torchvision.ops, "nms", fails)
+    result = call("doctor")
+    assert result.exit_code == 1
+    assert "nms does not exist" in result.output
+    assert "torchvision>=" in result.output
+
+
+SLOTS = ["engine", "init", "backbone", "mask_head", "supervision", "augment"]
+
+
+@pytest.mark.parametrize("slot", SLOTS)
+def test_a_new_file_is_found_and_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slot: str) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("PYTHONPATH", "")
+    name = f"fresh_{slot}"
+    made = call("new-method", name, "--slot", slot, "--dir", str(tmp_path))
+    assert made.exit_code == 0
+    assert f"--adapter {tmp_path / name}.py" in made.output
+    plain = json.loads(call("methods", name, "--adapter", str(tmp_path / f"{name}.py"), "--json").output)
+    assert plain["slots"] == [slot]
+    planned = call(
+        "run", "--methods", name, "--adapter", str(tmp_path / f"{name}.py"), "--preset", "smoke", "--dry-run"
+    )
+    assert planned.exit_code == 0, planned.output
+    assert name in planned.output
+    again = call("new-method", name, "--slot", slot, "--dir", str(tmp_path))
+    assert again.exit_code == 2
+    assert "not written over" in again.stderr
+
+
+@pytest.mark.parametrize(("name", "said"), [("mask_rcnn", "already"), ("Not-a-name", "no name"), ("class", "no name")])
+def test_a_name_that_cannot_be_is_told(tmp_path: Path, name: str, said: str) -> None:
+    result = call("new-method", name, "--slot", "augment", "--dir", str(tmp_path))
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert not list(tmp_path.iterdir())

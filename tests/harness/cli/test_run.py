@@ -1,0 +1,121 @@
+"""`run`, `table` and `check-method`, with a stranger's engine that trains in seconds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from harness.cli import harness
+
+DATA = "synthetic:images=9,size=64"
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Path:
+    """A method in one file outside the repository, as `new-method` writes it."""
+    made = CliRunner().invoke(harness, ["new-method", "stranger", "--slot", "engine", "--dir", str(tmp_path)])
+    assert made.exit_code == 0
+    return tmp_path / "stranger.py"
+
+
+def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    whole = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *arguments], capture_output=True, text=True, timeout=250, env=whole
+    )
+
+
+def test_a_strangers_file_runs_and_gets_its_row(adapter: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    how = ("--adapter", str(adapter), "--data", DATA, "--preset", "smoke", "--out", str(out), "--quiet")
+    done = command("run", "--methods", "stranger,stranger+copy_paste", "--seeds", "2", *how)
+    assert done.returncode == 0, done.stderr
+    assert "stranger+copy_paste" in done.stdout
+    assert str(out / "leaderboard.md") in done.stdout
+    rows = list(csv.DictReader(io.StringIO((out / "leaderboard.csv").read_text())))
+    assert {row["method"]: row["seeds"] for row in rows} == {"stranger": "2", "stranger+copy_paste": "2"}
+    assert {row["slots"] for row in rows} == {"engine", "engine, augment"}
+
+    before = {path: path.read_bytes() for path in out.glob("cells/*/record.json")}
+    again = command("run", "--methods", "stranger,stranger+copy_paste", "--seeds", "2", *how)
+    assert again.returncode == 0
+    assert again.stderr.count("kept from before") == 4
+    assert before == {path: path.read_bytes() for path in out.glob("cells/*/record.json")}
+
+    plain = json.loads(CliRunner().invoke(harness, ["table", str(out), "--json"]).output)
+    assert {row["method"] for row in plain["rows"]} == {"stranger", "stranger+copy_paste"}
+    assert any("--seeds 2" in line for line in plain["legend"])
+
+
+def test_an_installed_package_runs_and_gets_its_row(adapter: Path, tmp_path: Path) -> None:
+    facts = tmp_path / "strangers_package-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: strangers-package\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text("[harness.methods]\nanything = stranger\n")
+    out = tmp_path / "run"
+    how = ("--data", DATA, "--preset", "smoke", "--out", str(out), "--json")
+    done = command("run", "--methods", "stranger", *how, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["rows"]
+    assert (row["method"], row["status"]) == ("stranger", "ok")
+
+
+def test_a_method_that_crashes_is_a_row_and_status_1(adapter: Path, tmp_path: Path) -> None:
+    text = adapter.read_text()
+    adapter.write_text(text.replace("return MyModel(task, width)", "raise RuntimeError('it broke')"))
+    out = tmp_path / "run"
+    how = ("--adapter", str(adapter), "--data", DATA, "--preset", "smoke", "--out", str(out), "--json")
+    done = command("run", "--methods", "stranger", *how)
+    assert done.returncode == 1
+    (row,) = json.loads(done.stdout)["rows"]
+    assert row["status"] == "crash"
+    assert "it broke" in row["reason"]
+    assert "it broke" in (out / "leaderboard.md").read_text()
+
+
+def test_a_dry_run_writes_nothing_and_says_what_it_would_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["run", "--methods", "mask_rcnn,copy_paste(p=0.5)", "--data", DATA, "--budget", "2m", "--seeds", "2"]
+    result = CliRunner().invoke(harness, [*arguments, "--preset", "smoke", "--dry-run"])
+    assert result.exit_code == 0, result.output
+    assert result.output.count("copy_paste(p=0.5)") == 2
+    assert result.output.count("2.0 min") == 4
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_rows_of_a_preset_are_its_methods(tmp_path: Path) -> None:
+    smoke = CliRunner().invoke(harness, ["run", "--preset", "paper", "--data", DATA, "--init", "scratch", "--dry-run"])
+    assert smoke.exit_code == 0, smoke.output
+    assert smoke.output.count("mask_rcnn_") == 6
+    assert "10000it" in smoke.output
+
+
+def test_table_loads_no_framework(tmp_path: Path) -> None:
+    (tmp_path / "cells").mkdir()
+    code = "import sys\nfrom harness.cli import harness\n"
+    code += f"try: harness(['table', {str(tmp_path)!r}])\nexcept SystemExit: pass\n"
+    code += "sys.exit(str({'torch', 'cv2', 'detectron2'} & {n.partition('.')[0] for n in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stderr.strip() == "set()"
+
+
+def test_check_method_says_pass_and_fail(adapter: Path) -> None:
+    good = command("check-method", str(adapter))
+    assert good.returncode == 0, good.stdout
+    assert "keeps the contract" in good.stdout
+    assert "FAIL" not in good.stdout
+    text = adapter.read_text()
+    adapter.write_text(text.replace("scores = share.sum(axis=0).clip(0, 1)", "scores = share.sum(axis=0) + 5"))
+    bad = command("check-method", str(adapter), "--json")
+    assert bad.returncode == 1
+    (answer,) = json.loads(bad.stdout)
+    failed = {check["check"]: check["violation"] for check in answer["checks"] if check["violation"]}
+    assert "scores outside 0..1" in failed["predictions_are_valid"]
