@@ -16,7 +16,7 @@ METHOD = Method(
             "fills the mask head alone and sees full masks at 196 points a box; implicit_pointrend+pointsup is the "
             "paper's point-supervised model",
             "the paper's head holds 284 million parameters for one class; hidden, frequencies and code_width shrink it",
-            "preset size small: hidden 64, 32 frequencies, code_width 256 (7 million parameters on 128 channels), "
+            "preset size small: hidden 64, 32 frequencies, code_width 256 (7.1 million parameters on 128 channels), "
             "28x28 masks in one subdivision, and point networks that start as He et al. would draw them instead of "
             "near zero, which learns faster in a short budget",
         ),

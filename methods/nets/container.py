@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from timm.layers import ConvMlp, DropPath, LayerNorm2d
@@ -112,7 +113,7 @@ class ContainerLight(nn.Module):
     ) -> None:
         super().__init__()
         self.channels = tuple(widths)
-        rates = torch.linspace(0, drop_path, sum(depths)).tolist()
+        rates = np.linspace(0, drop_path, sum(depths)).tolist()
         cin = 3
         for stage, (width, depth, ratio) in enumerate(zip(widths, depths, mlp_ratios, strict=True), start=1):
             kind = MixBlock if stage == 4 else ConvBlock

@@ -1,4 +1,4 @@
-"""The residual block that the deep mask heads are made of (METHODS section 4a)."""
+"""What residual networks here are made of, and the block of the deep mask heads (METHODS section 4a)."""
 
 from __future__ import annotations
 

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from harness.contract import Init, Task
 from harness.errors import HarnessError
-from methods.nets.norms import Norm, norm_of
+from methods.nets.norms import Norm
 from methods.nets.pretrained import start_backbone
+from methods.nets.residual import conv_norm_relu
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,6 @@ VARIANTS = {
 }
 
 
-def _conv(cin: int, cout: int, kernel: int, norm: Norm, stride: int = 1, relu: bool = True) -> nn.Module:
-    conv = nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False)
-    layers = [conv, norm_of(norm, cout)]
-    return nn.Sequential(*layers, nn.ReLU(inplace=True)) if relu else nn.Sequential(*layers)
-
-
 class Block(nn.Module):
     """A residual block of two 3x3 convolutions (cout = width) or a bottleneck of 1x1, 3x3, 1x1 (cout = 4 width)."""
 
@@ -87,11 +82,18 @@ class Block(nn.Module):
         super().__init__()
         cout = width * 4 if bottleneck else width
         if bottleneck:
-            convs = [_conv(cin, width, 1, norm), _conv(width, width, 3, norm), _conv(width, cout, 1, norm, relu=False)]
+            convs = [
+                conv_norm_relu(cin, width, norm, kernel=1),
+                conv_norm_relu(width, width, norm, kernel=3),
+                conv_norm_relu(width, cout, norm, kernel=1, relu=False),
+            ]
         else:
-            convs = [_conv(cin, width, 3, norm), _conv(width, cout, 3, norm, relu=False)]
+            convs = [
+                conv_norm_relu(cin, width, norm, kernel=3),
+                conv_norm_relu(width, cout, norm, kernel=3, relu=False),
+            ]
         self.branch = nn.Sequential(*convs)
-        self.skip = nn.Identity() if cin == cout else _conv(cin, cout, 1, norm, relu=False)
+        self.skip = nn.Identity() if cin == cout else conv_norm_relu(cin, cout, norm, kernel=1, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.branch(x) + self.skip(x))
@@ -106,11 +108,14 @@ class Resample(nn.Module):
     def __init__(self, cin: int, middle: int, cout: int, down: int, norm: Norm) -> None:
         super().__init__()
         self.up = 2**-down if down < 0 else 1
-        layers = [_conv(cin, middle, 1, norm)]
+        layers = [conv_norm_relu(cin, middle, norm, kernel=1)]
         if down > 0:
-            layers += [_conv(middle, middle, 3, norm, stride=2), *(nn.MaxPool2d(3, 2, 1) for _ in range(down - 1))]
+            layers += [
+                conv_norm_relu(middle, middle, norm, kernel=3, stride=2),
+                *(nn.MaxPool2d(3, 2, 1) for _ in range(down - 1)),
+            ]
         self.narrow = nn.Sequential(*layers)
-        self.widen = _conv(middle, cout, 1, norm, relu=False)
+        self.widen = conv_norm_relu(middle, cout, norm, kernel=1, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.narrow(x)
@@ -138,7 +143,7 @@ class SpineNet(nn.Module):
         self.pad_to = 2 ** max(NODES[index].level for index in self.needed)
 
         stem = width_of[2]
-        self.stem = nn.Sequential(_conv(3, 64, 7, norm, stride=2), nn.MaxPool2d(3, 2, 1))
+        self.stem = nn.Sequential(conv_norm_relu(3, 64, norm, kernel=7, stride=2), nn.MaxPool2d(3, 2, 1))
         self.blocks = nn.ModuleDict()
         self.blocks["0"] = _group(64, stem, True, variant.repeats, norm)
         self.blocks["1"] = _group(stem * 4, stem, True, variant.repeats, norm)
@@ -155,7 +160,10 @@ class SpineNet(nn.Module):
                 self.resamples[f"{index}_{slot}"] = Resample(cin, int(base * variant.alpha), cout, down, norm)
             self.blocks[str(index)] = _group(cout, width, node.bottleneck, variant.repeats, norm)
         self.endpoints = nn.ModuleDict(
-            {str(level): _conv(width_of[level] * 4, variant.endpoints, 1, norm) for level in sorted(self.outputs)}
+            {
+                str(level): conv_norm_relu(width_of[level] * 4, variant.endpoints, norm, kernel=1)
+                for level in sorted(self.outputs)
+            }
         )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

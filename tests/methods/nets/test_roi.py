@@ -1,0 +1,50 @@
+"""RoIPool against detectron2's ROIPooler, and what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from methods.nets.roi import RoIPool
+
+STRIDES = (4, 8, 16, 32)
+
+
+def _features(*, grad: bool) -> list[torch.Tensor]:
+    return [torch.randn(2, 5, 256 // s, 320 // s, requires_grad=grad) for s in STRIDES]
+
+
+def _boxes() -> list[torch.Tensor]:
+    corner = torch.rand(2, 40, 2) * 200
+    sides = torch.exp(torch.rand(2, 40, 2) * 5.5) + 1
+    boxes = list(torch.cat([corner, corner + sides], dim=2))
+    boxes[0] = torch.cat([boxes[0], torch.tensor([[0.0, 0, 112, 112], [0, 0, 224, 224], [0, 0, 448, 448]])])
+    return boxes
+
+
+@pytest.mark.parametrize("grad", [False, True], ids=["plain", "training"])
+@pytest.mark.parametrize("sampling_ratio", [0, 2])
+def test_equals_detectron2(sampling_ratio: int, grad: bool) -> None:
+    poolers = pytest.importorskip("detectron2.modeling.poolers")
+    structures = pytest.importorskip("detectron2.structures")
+    features, boxes = _features(grad=grad), _boxes()
+    theirs = poolers.ROIPooler(7, [1 / s for s in STRIDES], sampling_ratio, "ROIAlignV2")
+    expected = theirs(features, [structures.Boxes(b) for b in boxes])
+    got = RoIPool(7, STRIDES, sampling_ratio)(features, boxes)
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_small_boxes_come_from_the_finest_level_and_huge_ones_from_the_coarsest() -> None:
+    boxes = torch.tensor([[0.0, 0, 5, 5], [0, 0, 111, 111], [0, 0, 113, 113], [0, 0, 225, 225], [0, 0, 9999, 9999]])
+    assert RoIPool(7, STRIDES).levels_of(boxes).tolist() == [0, 0, 1, 2, 3]
+    assert RoIPool(7, STRIDES[1:]).levels_of(boxes).tolist() == [0, 0, 0, 1, 2]
+
+
+def test_no_box_gives_an_empty_crop() -> None:
+    none = [torch.zeros(0, 4)] * 2
+    assert RoIPool(7, STRIDES)(_features(grad=False), none).shape == (0, 5, 7, 7)
+
+
+def test_strides_must_double() -> None:
+    with pytest.raises(ValueError, match="each double"):
+        RoIPool(7, (4, 16))
