@@ -190,7 +190,7 @@ def _plan(
             click.echo(f"note: {note}", err=True)
         if setting.facts.skipped_bad:
             click.echo(f"note: {setting.facts.source}: {setting.facts.skipped_bad} bad left out", err=True)
-    return make_plan(
+    manifest = make_plan(
         entrants,
         seeds,
         [setting.facts for setting in settings],
@@ -199,6 +199,11 @@ def _plan(
         skip_bad=skip_bad,
         **how,
     )
+    # records name a source without the folders above it; the worker must find it
+    typed = {setting.facts.fingerprint: setting.dataset.source for setting in settings}
+    specs = [cell.spec.model_copy(update={"source": typed[cell.spec.data_fingerprint]}) for cell in manifest.cells]
+    cells = (cell.model_copy(update={"spec": spec}) for cell, spec in zip(manifest.cells, specs, strict=True))
+    return manifest.model_copy(update={"cells": tuple(cells)})
 
 
 def _print_plan(manifest: Manifest, run_dir: Path) -> None:
