@@ -10,10 +10,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
+from harness.catalog import find
 from harness.cli import harness
+from harness.cli.run import _plan
+from harness.conformance.images import drawn
+from harness.contract import Init
+from harness.engine.setting import setting_of
+from harness.presets import load
+from harness.runs.plan import Entrant
+from harness.stacks import resolve
 
 DATA = "synthetic:images=9,size=64"
 
@@ -89,6 +99,22 @@ def test_a_dry_run_writes_nothing_and_says_what_it_would_do(tmp_path: Path, monk
     assert result.output.count("copy_paste(p=0.5)") == 2
     assert result.output.count("2.0 min") == 4
     assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_finds_data_in_a_folder_given_by_its_whole_path(tmp_path: Path) -> None:
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir()
+    for seed in range(4):
+        sample = drawn(5, seed=seed)
+        labels = sum(plane * np.uint8(i + 1) for i, plane in enumerate(sample.instances.masks.planes(*sample.size)))
+        Image.fromarray(sample.image).save(tmp_path / "images" / f"{seed}.png")
+        Image.fromarray(labels.astype(np.uint8)).save(tmp_path / "labels" / f"{seed}.png")
+    resolved = resolve(find(), "mask_rcnn", "small", Init("scratch"))
+    entrants = [Entrant(resolved, load("smoke"), "1it")]
+    manifest = _plan(entrants, [0], [f"folder:{tmp_path}/images,{tmp_path}/labels"], skip_bad=False)
+    (cell,) = manifest.cells
+    assert len(setting_of(cell.spec).dataset) == 4
+    assert str(tmp_path) not in manifest.data[cell.spec.data_fingerprint].source
 
 
 def test_the_rows_of_a_preset_are_its_methods(tmp_path: Path) -> None:
