@@ -44,9 +44,12 @@ def package_versions() -> dict[str, str]:
         required = []
     names.update(re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in required if "extra ==" not in line)
     loaded = {name.partition(".")[0] for name in sys.modules}
-    for module, distributions in metadata.packages_distributions().items():
-        if module in loaded:
-            names.update(distributions)
+    for distribution in metadata.distributions():
+        name = distribution.metadata["Name"]
+        # Not metadata.packages_distributions: it reads through every file name of every package.
+        modules = (distribution.read_text("top_level.txt") or "").split() or [name]
+        if name and loaded.intersection(modules):
+            names.add(name)
     versions = {name: _version(name) for name in sorted(names, key=str.lower)}
     return {name: version for name, version in versions.items() if version}
 
