@@ -97,10 +97,10 @@ def astro(rng: np.random.Generator) -> Shape:
     outline = body.solids[0]
     reach = np.hypot(*outline.T)
     solids, tips = [outline], []
-    for heading in rng.uniform(0, 2 * np.pi, int(rng.integers(1, 5))):
+    for heading in rng.uniform(0, 2 * np.pi, int(rng.integers(0, 4))):
         toward = int(np.argmin(np.abs(np.angle(np.exp(1j * (np.arctan2(outline[:, 1], outline[:, 0]) - heading))))))
         start = outline[toward] * 0.4
-        strip = process(rng, start, heading, 0.6 * reach[toward] + rng.uniform(12, 45), rng.uniform(8, 13))
+        strip = process(rng, start, heading, 0.6 * reach[toward] + rng.uniform(8, 26), rng.uniform(8, 13))
         solids.append(strip)
         tip = strip[len(strip) // 2]
         tips.append((tip[0], tip[1], heading))
@@ -124,8 +124,8 @@ def cort(rng: np.random.Generator) -> Shape:
 TYPES = {
     t.name: t
     for t in (
-        CellType("shsy5y", shsy5y, 46, 0.55, 0.15, 9, 66, 78, 11, 1.8, 45, 5),
-        CellType("astro", astro, 14, 0.3, 0.12, 8, 62, 70, 12, 0.4, 50, 9),
+        CellType("shsy5y", shsy5y, 44, 0.5, 0.12, 9, 66, 78, 11, 1.8, 45, 5),
+        CellType("astro", astro, 13, 0.25, 0.10, 8, 62, 70, 12, 0.4, 50, 9),
         CellType("cort", cort, 12, 0.3, 0.12, 10, 66, 95, 14, 13, 70, 50),
     )
 }

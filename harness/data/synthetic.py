@@ -28,6 +28,12 @@ class Settings:
     density: float = 1.0
 
 
+_CODE = hashlib.sha256(
+    b"".join(Path(__file__).with_name(name).read_bytes() for name in ("cell_shapes.py", "phase_contrast.py"))
+).hexdigest()
+"""Read once, when the code is loaded: a process that is running draws by what it has loaded, whatever lies on disk."""
+
+
 class Synthetic:
     """`synthetic[:key=value,...]`. Image k depends on the seed and k, not on how many images there are."""
 
@@ -40,8 +46,7 @@ class Synthetic:
 
     def stamp(self) -> object:
         """The settings and the code that draws: whoever changes a brush stroke need not remember the version."""
-        code = [Path(__file__).with_name(name).read_bytes() for name in ("cell_shapes.py", "phase_contrast.py")]
-        return [repr(self.settings), hashlib.sha256(b"".join(code)).hexdigest()]
+        return [repr(self.settings), _CODE]
 
     def unlabelled(self) -> tuple[Path, ...]:
         return ()

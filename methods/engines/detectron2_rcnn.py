@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,10 +21,13 @@ from torch import Tensor
 
 from harness.contract import Init, Predictions, Recipe, Sample, Task
 from methods.engines import zoo_weights
-from methods.engines.detectron2_resnet import zoo_config
+from methods.engines.detectron2_resnet import is_zoo_like, zoo_config
 from methods.engines.detectron2_roi_heads import RoIHeads, box_branch, names_of
 from methods.engines.paste import paste_crops
 from methods.engines.torch_masks import TorchMasks
+
+IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+"""RGB, 0..255: what timm's and torchvision's backbones were trained with."""
 
 
 class BottomUp(Backbone):
@@ -57,12 +60,14 @@ class Detectron2Model:
     """A GeneralizedRCNN behind the harness's Model contract.
 
     scale: the network sees images enlarged by this factor; predictions come back in the image's own pixels.
+    order: of the colour channels, as the backbone's pretrained weights have them.
     """
 
-    def __init__(self, module: GeneralizedRCNN, task: Task, scale: float) -> None:
+    def __init__(self, module: GeneralizedRCNN, task: Task, scale: float, order: Literal["BGR", "RGB"]) -> None:
         self.module = module
         self.task = task
         self.scale = scale
+        self.order = order
 
     def losses(self, batch: Sequence[Sample]) -> Mapping[str, Tensor]:
         with EventStorage():  # detectron2 writes its own counters there; nothing here reads them
@@ -76,8 +81,9 @@ class Detectron2Model:
     def _input(self, image: NDArray[np.uint8], sample: Sample | None = None) -> dict[str, Any]:
         device = self.module.device
         rgb = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
-        bgr = torch.from_numpy(np.ascontiguousarray(rgb[..., ::-1].transpose(2, 0, 1)))
-        pixels = bgr.to(device, non_blocking=True).float()
+        ordered = rgb[..., ::-1] if self.order == "BGR" else rgb
+        planes = torch.from_numpy(np.ascontiguousarray(ordered.transpose(2, 0, 1)))
+        pixels = planes.to(device, non_blocking=True).float()
         if self.scale != 1:
             pixels = F.interpolate(pixels[None], scale_factor=self.scale, mode="bilinear", align_corners=False)[0]
         entry: dict[str, Any] = {"image": pixels}
@@ -117,7 +123,15 @@ def build(recipe: Recipe, task: Task) -> Detectron2Model:
     settings = dict(task.settings)
     width = int(settings.get("width", 256))
     body = recipe.backbone.build(task, init=init)
-    config = _config(task, settings, getattr(body, "config", None) or zoo_config(50), init, width)
+    zoo_like, zoo = is_zoo_like(init), getattr(body, "config", None)
+    config = _config(task, settings, zoo or zoo_config(50), zoo_like, width)
+    order: Literal["BGR", "RGB"] = "BGR" if zoo and zoo_like else "RGB"
+    if not zoo_like:
+        mean, std = task.pixel_mean, task.pixel_std
+    elif zoo:
+        mean, std = config.MODEL.PIXEL_MEAN, config.MODEL.PIXEL_STD
+    else:
+        mean, std = IMAGENET_MEAN, IMAGENET_STD
 
     if getattr(body, "is_pyramid", False):
         backbone: Backbone = BottomUp(body, "p")
@@ -145,15 +159,15 @@ def build(recipe: Recipe, task: Task) -> Detectron2Model:
             scale=scale,
             **box_branch(config, shapes),
         ),
-        pixel_mean=config.MODEL.PIXEL_MEAN,
-        pixel_std=config.MODEL.PIXEL_STD,
-        input_format="BGR",
+        pixel_mean=mean,
+        pixel_std=std,
+        input_format=order,
     ).to(task.device)
     zoo_weights.load(module, init, recipe.backbone)
-    return Detectron2Model(module, task, scale)
+    return Detectron2Model(module, task, scale, order)
 
 
-def _config(task: Task, settings: Mapping[str, Any], config: Any, init: Init, width: int) -> Any:
+def _config(task: Task, settings: Mapping[str, Any], config: Any, zoo_like: bool, width: int) -> Any:
     """The zoo's config with what the data, the preset and the starting weights decide."""
     model = config.MODEL
     model.FPN.OUT_CHANNELS = width
@@ -170,8 +184,6 @@ def _config(task: Task, settings: Mapping[str, Any], config: Any, init: Init, wi
     model.ROI_HEADS.NUM_CLASSES = len(task.classes)
     model.ROI_HEADS.BATCH_SIZE_PER_IMAGE = int(settings.get("rois_per_image", 512))
     model.ROI_BOX_HEAD.FC_DIM = int(settings.get("box_head_width", 1024))
-    if not init.pretrained:
+    if not zoo_like:
         model.FPN.NORM = "GN"
-        model.PIXEL_MEAN = list(task.pixel_mean[::-1])
-        model.PIXEL_STD = list(task.pixel_std[::-1])
     return config

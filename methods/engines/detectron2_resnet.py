@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from harness.contract import Init, Task
+from methods.engines.weights import read_weights
 
 ZOO = {
     (50, 1): "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml",
@@ -25,6 +26,17 @@ def zoo_config(depth: int, groups: int = 1) -> Any:
     if depth in (18, 34):
         config.MODEL.RESNETS.RES2_OUT_CHANNELS = 64
     return config
+
+
+def is_zoo_like(init: Init) -> bool:
+    """Whether the network is built as the zoo builds it (frozen batch norm, no norm in the pyramid) or as for scratch.
+
+    A checkpoint decides by what it holds: an earlier run may have begun either way.
+    """
+    if init.kind != "checkpoint":
+        return init.pretrained
+    pyramid = [name for name in read_weights(str(init.path)) if ".fpn_lateral" in name]
+    return bool(pyramid) and not any(".norm." in name for name in pyramid)
 
 
 class ResNet(nn.Module):
@@ -58,12 +70,12 @@ def build(task: Task, *, init: Init, depth: int = 50, groups: int = 1) -> ResNet
 
     config = zoo_config(depth, groups)
     config.MODEL.RESNETS.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
-    if not init.pretrained:
+    if not is_zoo_like(init):
         config.MODEL.RESNETS.NORM = "GN"
         config.MODEL.RESNETS.STRIDE_IN_1X1 = False
         config.MODEL.BACKBONE.FREEZE_AT = 0
     bottom_up = build_resnet_backbone(config, ShapeSpec(channels=3))
-    if init.kind == "imagenet":
+    if init.kind == "imagenet" and not init.restored:
         from methods.engines.zoo_weights import imagenet_bottom_up
 
         imagenet_bottom_up(bottom_up, config.MODEL.WEIGHTS, init.path)

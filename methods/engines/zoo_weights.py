@@ -11,7 +11,7 @@ from harness.errors import HarnessError
 from methods.engines.detectron2_resnet import ZOO
 from methods.engines.weights import fetch, load_matching, read_weights
 
-CLASS_HEADS = ("box_predictor.", "mask_head.predictor.")
+CLASS_HEADS = ("box_predictor.", "mask_head.predictor.", "mask_head.write.")
 """Layers as wide as the number of classes: they start anew where the classes differ."""
 
 RENAMED = (
@@ -30,6 +30,8 @@ def load(module: Any, init: Init, backbone: Part) -> None:
 
     Raises HarnessError where the weights cannot be had or do not fit. Never falls back to random weights.
     """
+    if init.restored:
+        return
     if init.kind == "checkpoint":
         load_matching(module, read_weights(str(init.path)), str(init.path), CLASS_HEADS)
     elif init.kind == "coco":

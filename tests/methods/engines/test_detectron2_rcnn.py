@@ -163,3 +163,31 @@ def test_no_coco_model_for_another_backbone() -> None:
         zoo_weights.coco_url(Part("container", "methods.nets.container:build"))
     with pytest.raises(HarnessError, match="no COCO model"):
         zoo_weights.coco_url(base.backbone)
+
+
+def test_a_checkpoint_of_a_scratch_run_is_gone_on_from(tmp_path: Path) -> None:
+    """The network is built as that run built it, whatever the kind of start says; other classes get new heads."""
+    from harness.engine.checkpoint import WEIGHTS, save_weights
+
+    base = recipe()
+    first = base.engine.build(base, task(3, **SMALL))
+    save_weights(tmp_path, first.module)
+    follow = recipe(init="checkpoint", path=str(tmp_path / WEIGHTS))
+    same = follow.engine.build(follow, task(3, **SMALL)).module
+    assert all(torch.equal(v, first.module.state_dict()[n]) for n, v in same.state_dict().items())
+    other = follow.engine.build(follow, task(1, **SMALL)).module
+    changed = [n for n, v in other.state_dict().items() if not torch.equal(v, first.module.state_dict().get(n, v))]
+    assert torch.equal(other.backbone.fpn_lateral2.weight, first.module.backbone.fpn_lateral2.weight)
+    assert all("box_predictor" in n or "mask_head.predictor" in n for n in changed)
+
+
+def test_colour_order_and_statistics_follow_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zoo_weights, "load", lambda *_: None)
+    image = np.zeros((32, 32, 3), np.uint8)
+    image[..., 0] = 255
+    scratch, zoo = recipe(), recipe("full", init="coco")
+    red = scratch.engine.build(scratch, task(**SMALL))._input(image)["image"]
+    assert red[0].min() == 255
+    model = zoo.engine.build(zoo, task(**SMALL))
+    assert model._input(image)["image"][2].min() == 255
+    assert model.module.pixel_mean.flatten().tolist() == pytest.approx([103.53, 116.28, 123.675])
