@@ -1,0 +1,90 @@
+"""Every two methods that change different slots train, predict and score together; the others say why not."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from harness.catalog import Catalog, find
+from harness.contract import Init
+from harness.engine.setting import Setting, open_setting
+from harness.engine.work import perform
+from harness.errors import HarnessError
+from harness.presets import Preset, load
+from harness.runs.progress import ProgressPipe
+from harness.runs.spec import CellSpec, recipe_to_json
+from harness.stacks import resolve
+
+SOURCE = "synthetic:images=6,size=64"
+CATALOG = find()
+NAMES = [method.name for method in CATALOG if method.default and method.name != "mask_rcnn"]
+PAIRS = list(combinations(NAMES, 2))
+
+
+def fits(first: str, second: str) -> bool:
+    """Whether the two change different slots, and each slot is one that the other's engine reads."""
+    one, other = CATALOG.method(first), CATALOG.method(second)
+    if set(one.fills) & set(other.fills):
+        return False
+    for engine, method in ((one, other), (other, one)):
+        if "engine" in engine.fills and not set(method.fills) <= set(engine.honours):
+            return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def preset() -> Preset:
+    smoke = load("smoke")
+    training = smoke.training.model_copy(update={"crop": 64, "batch": 2})
+    return smoke.model_copy(update={"source": SOURCE, "budget": "1it", "training": training})
+
+
+@pytest.fixture(scope="module")
+def setting(preset: Preset) -> Setting:
+    return open_setting(SOURCE, False, preset)
+
+
+def spec_of(catalog: Catalog, stack: str, preset: Preset, setting: Setting) -> CellSpec:
+    resolved = resolve(catalog, stack, preset.size, Init())
+    return CellSpec(
+        key="0" * 16,
+        method=resolved.name,
+        seed=0,
+        source=SOURCE,
+        data_fingerprint=setting.facts.fingerprint,
+        split_fingerprint=setting.facts.split_fingerprint,
+        budget=preset.budget,
+        preset=preset,
+        recipe=recipe_to_json(resolved.recipe),
+        slots_changed=list(resolved.slots_changed),
+    )
+
+
+def test_both_kinds_of_pair_exist() -> None:
+    assert sum(fits(*pair) for pair in PAIRS) >= 20
+    assert sum(not fits(*pair) for pair in PAIRS) >= 5
+
+
+@pytest.mark.parametrize("pair", [p for p in PAIRS if fits(*p)], ids="+".join)
+def test_pairs_of_different_slots_run(pair: tuple[str, str], preset: Preset, setting: Setting, tmp_path: Path) -> None:
+    record = perform(spec_of(CATALOG, "+".join(pair), preset, setting), tmp_path, ProgressPipe())
+    assert record.status == "ok"
+    assert record.scores is not None
+    assert 0 <= record.scores.iou_map <= 1
+    assert set(CATALOG.method(pair[0]).fills) | set(CATALOG.method(pair[1]).fills) == set(record.slots_changed)
+
+
+@pytest.mark.parametrize("pair", [p for p in PAIRS if not fits(*p)], ids="+".join)
+def test_other_pairs_are_refused_in_one_line_before_anything_trains(pair: tuple[str, str]) -> None:
+    with pytest.raises(HarnessError) as refused:
+        resolve(CATALOG, "+".join(pair), "small", Init())
+    assert "\n" not in str(refused.value)
+    assert all(name in str(refused.value) for name in pair)
+
+
+def test_three_changes_on_one_recipe(preset: Preset, setting: Setting, tmp_path: Path) -> None:
+    record = perform(spec_of(CATALOG, "container+copy_paste+pointsup", preset, setting), tmp_path, ProgressPipe())
+    assert record.status == "ok"
+    assert set(record.slots_changed) == {"backbone", "augment", "supervision"}
