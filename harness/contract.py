@@ -175,11 +175,13 @@ class Init:
     """Where weights start.
 
     kind: "scratch", "imagenet" (backbone only), "coco" (whole model, class heads new) or "checkpoint" (whole model of
-    an earlier run). path: a local file that replaces the download, or the checkpoint.
+    an earlier run). path: a local file that replaces the download, or the checkpoint. restored: the weights of a
+    finished run are put in once the model is built: build the same network as ever, but read and download nothing.
     """
 
     kind: Literal["scratch", "imagenet", "coco", "checkpoint"] = "scratch"
     path: str | None = None
+    restored: bool = False
 
     @property
     def pretrained(self) -> bool:
@@ -191,8 +193,13 @@ def init_part(kind: str, path: str | None = None) -> Part:
     return Part(kind, "harness.contract:_init", {"kind": kind, "path": path})
 
 
-def _init(task: Task, kind: Literal["scratch", "imagenet", "coco", "checkpoint"], path: str | None = None) -> Init:
-    return Init(kind, path)
+def _init(
+    task: Task,
+    kind: Literal["scratch", "imagenet", "coco", "checkpoint"],
+    path: str | None = None,
+    restored: bool = False,
+) -> Init:
+    return Init(kind, path, restored)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,11 @@ from harness.errors import HarnessError, nearest
 VERBS = {
     "run": "Train and score methods under one budget; ends in a leaderboard.",
     "table": "Print the leaderboard of runs again, from their records alone.",
+    "report": "Write one page with figures and a gallery, and figures for papers.",
     "compare": "Set two methods side by side, image by image.",
     "score": "Score stored predictions again, without any model.",
+    "predict": "Predict images of your own with a trained method.",
+    "check-submission": "Check a submission file by Kaggle's rules.",
     "data": "Check a data source, or count what is in it.",
     "methods": "List the methods, or print the card of one.",
     "new-method": "Write a file that adds a method and runs as it stands.",

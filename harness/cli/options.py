@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
+
+from harness.errors import HarnessError
 
 adapters = click.option(
     "--adapter",
@@ -59,3 +63,21 @@ def complete_presets(ctx: click.Context, param: click.Parameter, incomplete: str
     from harness.presets import names
 
     return [CompletionItem(name) for name in names() if name.startswith(incomplete)]
+
+
+def device_of(text: str) -> str:
+    """What --device names: "cpu" or "cuda[:N]". Raises HarnessError where it is mistyped or not there.
+
+    `auto` asks torch, which takes seconds to load, only where the machine has an NVIDIA driver.
+    """
+    if text == "cpu" or (text == "auto" and shutil.which("nvidia-smi") is None):
+        return "cpu"
+    if text != "auto" and not re.fullmatch(r"cuda(:\d+)?", text):
+        raise HarnessError(f"--device {text!r}: type auto, cpu, cuda or cuda:1")
+    from harness.engine.device import check
+
+    if text == "auto":
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return check(text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
-from harness.cli.options import adapters, as_json, complete_methods, complete_presets, print_table
+from harness.cli.options import adapters, as_json, complete_methods, complete_presets, device_of, print_table
 from harness.errors import HarnessError, nearest
 
 if TYPE_CHECKING:
@@ -111,6 +110,10 @@ def run(
     from harness.runs.run import RunOptions, run_plan
     from harness.stacks import split_methods
 
+    if tensorboard:
+        from harness.engine.event_files import check_installed
+
+        check_installed()
     chosen = load(preset)
     catalog = find(adapters)
     weights = _init(init or chosen.init)
@@ -131,7 +134,7 @@ def run(
         range(seed, seed + seeds),
         sources or (chosen.source,),
         skip_bad=skip_bad,
-        device=_device(device),
+        device=device_of(device),
         deterministic=deterministic,
         threshold=threshold,
         tensorboard=tensorboard,
@@ -270,18 +273,3 @@ def _init(text: str) -> Init:
     if colon and not Path(path).is_file():
         raise HarnessError(f"--init {text}: no file {path}")
     return Init(cast(Any, kind), str(Path(path).resolve()) if path else None)
-
-
-def _device(text: str) -> str:
-    """`auto` asks torch, which takes seconds to load, only where the machine has an NVIDIA driver."""
-    if text == "cpu" or (text == "auto" and shutil.which("nvidia-smi") is None):
-        return "cpu"
-    if text != "auto" and not re.fullmatch(r"cuda(:\d+)?", text):
-        raise HarnessError(f"--device {text!r}: type auto, cpu, cuda or cuda:1")
-    from harness.engine.device import check
-
-    if text == "auto":
-        import torch
-
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return check(text)

@@ -44,6 +44,11 @@ class Trace:
     def used_seconds(self) -> float:
         return self.seconds[-1] if self.seconds else 0.0
 
+    def recent_step_seconds(self, steps: int) -> float:
+        """Seconds a step took, over the last 20 of the first `steps`; 0 where there are not two."""
+        recent = self.seconds[:steps][-20:]
+        return (recent[-1] - recent[0]) / (len(recent) - 1) if len(recent) > 1 else 0.0
+
     def step_times(self) -> np.ndarray:
         """(n,) seconds of each step after the first few."""
         return np.diff(np.asarray([0.0, *self.seconds]))[min(SETTLING, max(len(self) - 1, 0)) :]

@@ -34,7 +34,8 @@ class Trainer:
 
     evaluate: called off the clock at each of `curve_fractions` of the budget; returns a validation IoU.
     checkpoint_seconds: wall time between checkpoints. micro_batches: parts that each batch is worked through in, to
-    save memory; the gradient is that of the whole batch.
+    save memory; the gradient is that of the whole batch. listen: called off the clock whenever losses have been read,
+    with the trace and how many of its steps were there before.
     """
 
     model: Model
@@ -48,6 +49,7 @@ class Trainer:
     checkpoint_seconds: float = 60.0
     curve_fractions: Sequence[float] = ()
     evaluate: Callable[[], float] | None = None
+    listen: Callable[[Trace, int], None] | None = None
 
     def run(self) -> Trace:
         """Train until the budget is spent, from the newest checkpoint in `folder` if there is one.
@@ -141,6 +143,7 @@ class Trainer:
 
     def _look(self, step: int, used: float) -> None:
         """Read the losses of the steps since the last look; report them; stop where one is not finite."""
+        before = len(self.trace)
         for seconds, waited, rate, losses in self.pending:
             values = {name: float(value) for name, value in losses.items()}
             self.trace.add(seconds, waited, rate, values)
@@ -150,8 +153,10 @@ class Trainer:
         self.pending.clear()
         if not len(self.trace):
             return
-        recent = self.trace.seconds[-20:]
-        per_step = (recent[-1] - recent[0]) / max(len(recent) - 1, 1)
+        if self.listen is not None and len(self.trace) > before:
+            with self.clock.stopped():
+                self.listen(self.trace, before)
+        per_step = self.trace.recent_step_seconds(len(self.trace))
         spent = self.trace.used_seconds
         self.progress.report(
             Progress(

@@ -11,10 +11,12 @@ from harness.contract import Model, Predictions
 from harness.engine import device
 from harness.engine.budget import Budget
 from harness.engine.checkpoint import save_weights
+from harness.engine.event_files import EVENTS, EventFiles
 from harness.engine.predictor import predict_all, typical
 from harness.engine.setting import Setting, setting_of, task_of
 from harness.engine.stream import TrainingStream
 from harness.engine.trace import Trace
+from harness.engine.trained import save_task
 from harness.engine.trainer import Trainer
 from harness.measure.flops import flops_of_prediction, parameters
 from harness.measure.memory import gpu_peaks, peak_rss, reset_gpu_peaks
@@ -56,6 +58,7 @@ def perform(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
         batch_size=spec.preset.training.batch,
         seed=spec.seed,
     )
+    events = EventFiles(folder / EVENTS, spec.preset.training.batch) if spec.tensorboard else None
     trainer = Trainer(
         model=model,
         stream=stream,
@@ -67,11 +70,13 @@ def perform(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
         micro_batches=spec.micro_batches,
         checkpoint_seconds=spec.checkpoint_seconds,
         curve_fractions=spec.preset.evaluation.curve_fractions,
-        evaluate=lambda: _glance(model, setting, spec, progress),
+        evaluate=lambda: _glance(model, setting, spec, progress, events, len(trainer.trace)),
+        listen=None if events is None else events.steps,
     )
     trace = trainer.run()
     write_text_atomic(folder / CURVE, trace.to_csv())
     save_weights(folder, model.module)
+    save_task(folder, task)
 
     found, times = _predict(model, setting, spec, progress)
     write_predictions(folder / PREDICTIONS, found, setting.dataset.classes)
@@ -79,6 +84,8 @@ def perform(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     calibration = setting.truth(setting.splits.calibration)
     rule = choose_rule(found["calibration"], calibration, setting.dataset.classes, threshold=spec.threshold)
     scores = score(found["validation"], setting.truth(setting.splits.validation), rule, setting.dataset.classes)
+    if events is not None:
+        events.pictures(len(trace), setting.dataset, found["validation"], rule)
     cost = _cost(model, trace, times, setting, spec)
     remove_blobs(folder)
     losses = trace.final_losses()
@@ -101,7 +108,9 @@ def _indices(setting: Setting, ids: Sequence[str]) -> list[int]:
     return [place[image_id] for image_id in ids]
 
 
-def _glance(model: Model, setting: Setting, spec: CellSpec, progress: ProgressPipe) -> float:
+def _glance(
+    model: Model, setting: Setting, spec: CellSpec, progress: ProgressPipe, events: EventFiles | None, step: int
+) -> float:
     """IoU of the first validation images, with a rule from as many calibration images: cheap, for the curve alone."""
     progress.report(Progress("looking at validation images"))
     count, classes = spec.preset.evaluation.curve_images, setting.dataset.classes
@@ -111,6 +120,8 @@ def _glance(model: Model, setting: Setting, spec: CellSpec, progress: ProgressPi
         looked.append((found, ids))
     (calibration, calibration_ids), (validation, validation_ids) = looked
     rule = choose_rule(calibration, setting.truth(calibration_ids), classes, threshold=spec.threshold)
+    if events is not None:
+        events.pictures(step, setting.dataset, validation, rule)
     return iou_map(validation, setting.truth(validation_ids), rule, classes)
 
 

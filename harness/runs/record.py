@@ -9,9 +9,11 @@ Layout of a run's folder (every path in a record is relative to it; the table ne
         record.json                   a RunRecord, written when the cell ends
         predictions.json.gz           calibration and validation predictions, COCO run lengths, before any rule
         curve.csv                     step, seconds, learning rate, each loss
+        weights.safetensors           the trained model, and
+        task.json                     what it was told of its data: `predict` builds it again from both and cell.json
+        tensorboard/                  event files, where asked for
         log.txt, log.previous.txt     what the worker printed, and the one of the attempt before
         state-<step>.ckpt             newest good state, and the one before it, until the cell has ended well
-        weights.safetensors           the trained weights
         worker.token                  by which the worker's processes are found
 """
 

@@ -187,7 +187,7 @@ def _load(module: MaskRCNN, init: Init, version: int, depth: int) -> None:
     from torchvision.models import ResNet50_Weights
     from torchvision.models.detection import MaskRCNN_ResNet50_FPN_V2_Weights, MaskRCNN_ResNet50_FPN_Weights
 
-    if init.kind == "scratch":
+    if init.kind == "scratch" or init.restored:
         return
     if init.kind == "checkpoint":
         load_matching(module, read_weights(str(init.path)), str(init.path), CLASS_HEADS)

@@ -15,7 +15,7 @@ def start_backbone(backbone: nn.Module, init: Init, name: str) -> None:
     Only kind "imagenet" concerns a backbone alone; "coco" and "checkpoint" are whole models, which engines load.
     Raises HarnessError where no file is named, or where it does not fit.
     """
-    if init.kind != "imagenet":
+    if init.kind != "imagenet" or init.restored:
         return
     if init.path is None:
         raise HarnessError(

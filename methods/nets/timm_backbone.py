@@ -78,7 +78,7 @@ def _accepted_options(
 
 def _create(model: str, init: Init, options: dict[str, Any], levels: tuple[int, ...]) -> nn.Module:
     wanted: dict[str, Any] = {"features_only": True, "out_indices": levels, **options}
-    if init.kind != "imagenet":
+    if init.kind != "imagenet" or init.restored:
         return timm.create_model(model, **wanted)
     if init.path is not None:
         # checked against the whole network, since timm itself passes over what does not fit a feature network

@@ -1,0 +1,115 @@
+"""`python -m harness predict`: a trained method on images of one's own, as files that other programs read."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.options import adapters, as_json, complete_methods, device_of, print_json
+from harness.outputs.writer import FORMATS
+
+if TYPE_CHECKING:
+    from harness.engine.own_images import Outcome
+    from harness.runs.spec import CellSpec
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--run", "run_dir", required=True, metavar="RUN_DIR", type=click.Path(path_type=Path), help="The run.")
+@click.option(
+    "--method",
+    required=True,
+    metavar="NAME",
+    shell_complete=complete_methods,
+    help="As the leaderboard calls its row; or a folder's name under RUN_DIR/cells.",
+)
+@click.option("--seed", type=click.IntRange(0), help="Which of its seeds.  [default: the lowest]")
+@click.option("--images", required=True, metavar="DIR", type=click.Path(path_type=Path), help="PNG, TIFF, JPEG, BMP.")
+@click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Where files are written.")
+@click.option("--formats", default=",".join(FORMATS), metavar="LIST", help="What is written into --out.")
+@click.option("--submission", metavar="FILE.csv", type=click.Path(path_type=Path), help="Also write Kaggle's file.")
+@click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute.")
+@adapters
+@as_json
+def predict(
+    run_dir: Path,
+    method: str,
+    seed: int | None,
+    images: Path,
+    out: Path,
+    formats: str,
+    submission: Path | None,
+    device: str,
+    adapters: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Predict every image of a folder with a trained method of a run.
+
+    The score threshold and smallest area that the run chose are applied, and overlaps removed. Writes labels/NAME.tif
+    (label images), coco.json (COCO run lengths) and overlays/NAME.png. Images that cannot be read are named and left
+    out, and the exit status is 1 then. A submission file is checked by Kaggle's rules (see `check-submission`).
+    """
+    from harness.catalog import find
+    from harness.data.image_folder import images_by_id
+    from harness.runs.trained_cell import trained_cell
+
+    cell = trained_cell(run_dir, method, seed)
+    files = images_by_id(images)
+    catalog = find(adapters)
+    device = device_of(device)
+
+    from harness.engine.own_images import predict_files
+    from harness.engine.trained import load_model
+    from harness.outputs.check_submission import check_submission
+    from harness.outputs.submission import Submission
+    from harness.outputs.writer import open_writers
+
+    if not sys.warnoptions:
+        # what frameworks warn their own users of; in a run it goes to the log
+        warnings.simplefilter("ignore")
+    model, task = load_model(cell, catalog, device)
+    writers = open_writers([name.strip() for name in formats.split(",") if name.strip()], out, task.classes)
+    if submission is not None:
+        writers.append(Submission(submission))
+    outcome = predict_files(model, task, cell, _with_bar(list(files.values())), writers)
+    written = [writer.finish() for writer in writers]
+    broken_rules = [] if submission is None else check_submission(submission, outcome.sizes)
+    _tell(cell.spec, outcome, written, broken_rules, as_json)
+    if outcome.bad or broken_rules:
+        raise click.exceptions.Exit(1)
+
+
+def _with_bar(paths: Sequence[Path]) -> Iterable[Path]:
+    from rich.console import Console
+    from rich.progress import track
+
+    screen = Console(stderr=True)
+    return track(paths, "predicting", console=screen, transient=True, disable=not sys.stderr.isatty())
+
+
+def _tell(
+    spec: CellSpec, outcome: Outcome, written: Sequence[Path], broken_rules: Sequence[str], as_json: bool
+) -> None:
+    if as_json:
+        images = [
+            {"id": name, "height": height, "width": width, "cells": outcome.cells[name]}
+            for name, (height, width) in outcome.sizes.items()
+        ]
+        facts = {"method": spec.method, "seed": spec.seed, "images": images, "notes": dict(outcome.notes)}
+        problems = {"left_out": outcome.bad, "submission_problems": broken_rules}
+        print_json({**facts, **problems, "written": [str(path) for path in written]})
+    else:
+        counts = f"{sum(outcome.cells.values()):,} cells on {len(outcome.cells):,} images"
+        click.echo(f"{spec.method}, seed {spec.seed}: {counts}")
+        for path in written:
+            click.echo(f"wrote {path}")
+    for note, count in outcome.notes.items():
+        click.echo(f"note: {note}: {count} images", err=True)
+    for line in outcome.bad:
+        click.echo(f"left out: {line}", err=True)
+    for line in broken_rules:
+        click.echo(f"the submission breaks a rule: {line}", err=True)

@@ -1,0 +1,248 @@
+"""Predicting images of one's own with a trained run, from end to end, by a method that trains in a second."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from click.testing import CliRunner, Result
+from pycocotools.coco import COCO
+
+from harness.cli import harness
+from harness.contract import Predictions
+from harness.data.dataset import Dataset
+from harness.data.sources import load
+from harness.outputs.label_images import label_image
+from harness.runs.records import read_record
+from harness.scoring.calibrate import apply_rule
+from harness.scoring.store import read_predictions
+
+ADAPTER = str(Path(__file__).with_name("brightness_method.py"))
+SOURCE = "synthetic:images=12,size=96"
+
+
+def typed(*words: str | Path) -> Result:
+    return CliRunner().invoke(harness, [str(word) for word in words])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def cells() -> Dataset:
+    return load(SOURCE, cache=False)
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "run"
+    words = ["--adapter", ADAPTER, "--preset", "smoke", "--data", SOURCE, "--budget", "30it", "--tensorboard"]
+    result = typed("run", "--methods", "brightness", *words, "--seeds", "2", "--out", folder, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(run_dir: Path, cells: Dataset) -> dict[str, Predictions]:
+    """What the run itself predicted of its validation images, under its rule."""
+    cell = run_dir / "cells" / "brightness--seed0"
+    rule = read_record(cell / "record.json").rule
+    assert rule is not None
+    stored = read_predictions(cell / "predictions.json.gz").splits["validation"]
+    return {image_id: apply_rule(found, rule, cells.classes) for image_id, found in stored.items()}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory, cells: Dataset, expected: dict[str, Predictions]) -> Path:
+    """The validation images as PNG, and a black one, on which there is nothing to find."""
+    folder = tmp_path_factory.mktemp("images")
+    for image_id in expected:
+        cv2.imwrite(str(folder / f"{image_id}.png"), cells.sample(image_id).image)
+    cv2.imwrite(str(folder / "black.png"), np.zeros((40, 60), np.uint8))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory, run_dir: Path, images: Path) -> Path:
+    folder = tmp_path_factory.mktemp("out")
+    words = ["--images", images, "--out", folder, "--submission", folder / "submission.csv", "--adapter", ADAPTER]
+    result = typed("predict", "--run", run_dir, "--method", "brightness", *words, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_label_images_are_what_the_run_predicted(out: Path, expected: dict[str, Predictions]) -> None:
+    assert sum(map(len, expected.values())) > 10
+    for image_id, found in expected.items():
+        labels = tifffile.imread(out / "labels" / f"{image_id}.tif")
+        assert labels.dtype == np.uint16
+        assert np.array_equal(labels, label_image(found))
+    assert tifffile.imread(out / "labels" / "black.tif").shape == (40, 60)
+    assert not tifffile.imread(out / "labels" / "black.tif").any()
+
+
+def test_weights_and_task_of_the_run_are_used(run_dir: Path, images: Path, expected: Any, tmp_path: Path) -> None:
+    """Else the test above could pass with a model that was never trained."""
+    for name, change in (("weights.safetensors", None), ("task.json", {"pixel_mean": [90.0, 90.0, 90.0]})):
+        copy = tmp_path / name
+        shutil.copytree(run_dir, copy)
+        for cell in (copy / "cells").iterdir():
+            if change is None:
+                import torch
+                from safetensors.torch import save_file
+
+                save_file({"threshold": torch.tensor(0.9)}, str(cell / name))
+            else:
+                (cell / name).write_text(json.dumps({**json.loads((cell / name).read_text()), **change}))
+        target = tmp_path / f"{name}-out"
+        words = ["--images", images, "--out", target, "--adapter", ADAPTER, "--formats", "labels"]
+        assert typed("predict", "--run", copy, "--method", "brightness", *words).exit_code == 0
+        image_id = next(iter(expected))
+        assert not np.array_equal(
+            tifffile.imread(target / "labels" / f"{image_id}.tif") > 0, label_image(expected[image_id]) > 0
+        )
+        assert [path.name for path in target.iterdir()] == ["labels"]
+
+
+def test_coco_file_loads_as_annotations_as_results_and_as_a_source(
+    out: Path, images: Path, expected: dict[str, Predictions], cells: Dataset
+) -> None:
+    truth = COCO(str(out / "coco.json"))
+    names = {image["file_name"].removesuffix(".png"): number for number, image in truth.imgs.items()}
+    assert set(names) == {*expected, "black"}
+    results = truth.loadRes(truth.dataset["annotations"])
+    for image_id, found in expected.items():
+        entries = results.loadAnns(results.getAnnIds(imgIds=[names[image_id]]))
+        assert np.allclose([entry["score"] for entry in entries], found.scores, atol=0)
+        assert [entry["category_id"] - 1 for entry in entries] == found.labels.tolist()
+        planes = found.masks.planes(*found.size)
+        assert all(np.array_equal(results.annToMask(e), p) for e, p in zip(entries, planes, strict=True))
+    assert [category["name"] for category in truth.dataset["categories"]] == list(cells.classes)
+    again = load(f"coco:{out / 'coco.json'},{images}", cache=False)
+    image_id = next(iter(expected))
+    sample = next(again[i] for i in range(len(again)) if again.ids[i].startswith(image_id))
+    assert np.array_equal(np.sort(sample.instances.boxes, axis=0), np.sort(expected[image_id].masks.boxes, axis=0))
+
+
+def test_label_images_are_a_source_too(out: Path, images: Path, expected: dict[str, Predictions]) -> None:
+    again = load(f"folder:{images},{out / 'labels'}", cache=False)
+    assert again.cells == sum(map(len, expected.values()))
+
+
+def test_overlays_keep_all_pixels_but_outlines(out: Path, cells: Dataset, expected: dict[str, Predictions]) -> None:
+    for image_id, found in expected.items():
+        image, labels = cells.sample(image_id).image, label_image(found)
+        grey = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+        picture = cv2.imread(str(out / "overlays" / f"{image_id}.png"))[..., ::-1]
+        assert np.array_equal(picture[labels == 0], grey[labels == 0])
+        assert (picture != grey).any() == (len(found) > 0)
+
+
+def test_submission_has_rows_by_image_then_score(out: Path, images: Path, expected: dict[str, Predictions]) -> None:
+    with (out / "submission.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["id", "predicted"]
+    assert [row[0] for row in rows[1:]] == sorted(row[0] for row in rows[1:])
+    assert [row for row in rows if row[0] == "black"] == [["black", ""]]
+    for image_id, found in expected.items():
+        masks = [row[1].split() for row in rows if row[0] == image_id]
+        assert [sum(map(int, runs[1::2])) for runs in masks] == found.masks.areas().tolist()
+    checked = typed("check-submission", out / "submission.csv", "--images", images)
+    assert (checked.exit_code, checked.output) == (0, f"nothing wrong: {len(expected) + 1} images\n")
+
+
+def test_check_submission_lists_what_is_wrong(out: Path, images: Path, tmp_path: Path) -> None:
+    text = (out / "submission.csv").read_text().replace("black,\n", "black,1 2 2 2\nblak,\n")
+    (tmp_path / "bad.csv").write_text(text)
+    checked = typed("check-submission", tmp_path / "bad.csv", "--images", images)
+    assert checked.exit_code == 1
+    lines = checked.output.splitlines()
+    assert "image black: runs overlap" in lines[0]
+    assert "did you mean 'black'?" in lines[1]
+    assert len(lines) == 2
+    found = json.loads(typed("check-submission", tmp_path / "bad.csv", "--images", images, "--json").output)
+    assert (found["ok"], len(found["problems"])) == (False, 2)
+
+
+def test_json_and_seeds_and_a_bad_image(run_dir: Path, images: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    shutil.copytree(images, folder)
+    (folder / "torn.png").write_bytes((images / "black.png").read_bytes()[:-20])
+    words = ["--images", folder, "--out", tmp_path / "out", "--adapter", ADAPTER, "--formats", "coco", "--json"]
+    command = ["predict", "--run", run_dir, "--method", "brightness", "--seed", "1", *words]
+    result = subprocess.run(
+        [sys.executable, "-m", "harness", *map(str, command)], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    found = json.loads(result.stdout)
+    assert (found["seed"], found["written"]) == (1, [str(tmp_path / "out" / "coco.json")])
+    assert {image["id"]: image["cells"] for image in found["images"]}["black"] == 0
+    assert len(found["left_out"]) == 1
+    assert found["left_out"][0].startswith("torn.png: the PNG file breaks off")
+    assert "left out: torn.png" in result.stderr
+
+
+def test_each_mistake_is_one_line(run_dir: Path, images: Path, tmp_path: Path) -> None:
+    def line(*words: str | Path, method: str = "brightness", run: Path = run_dir, images: Path = images) -> str:
+        own = ["--run", run, "--method", method, "--images", images, "--out", tmp_path / "out", *words]
+        result = typed("predict", *own)
+        assert result.exit_code == 2, result.output
+        assert result.output.count("\n") == 1, result.output
+        return result.output
+
+    assert "no folder" in line(run=tmp_path / "none")
+    assert "did you mean 'brightness'?" in line(method="brigtness")
+    assert "has no seed 7 of brightness; it has: 0, 1" in line("--seed", "7")
+    assert "is not a folder" in line(images=tmp_path / "none")
+    assert "--device 'gpu'" in line("--device", "gpu")
+    adapter = ("--adapter", ADAPTER)
+    assert "no format 'cocoa'; did you mean 'coco'?" in line("--formats", "cocoa", *adapter)
+    twins = tmp_path / "twins"
+    shutil.copytree(images, twins)
+    (twins / "black.bmp").write_bytes(b"")
+    assert "black.bmp and black.png would have the same id" in line(images=twins)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "holds no image" in line(images=empty)
+    for name in ("task.json", "weights.safetensors"):
+        copy = tmp_path / name
+        shutil.copytree(run_dir, copy)
+        (copy / "cells" / "brightness--seed0" / name).unlink()
+        assert f"holds no {name}" in line(*adapter, run=copy)
+        (copy / "cells" / "brightness--seed0" / name).write_text("{}")
+        assert name in line(*adapter, run=copy)
+
+
+def test_a_recipe_may_only_name_modules_that_are_there(run_dir: Path, images: Path, tmp_path: Path) -> None:
+    """A run's folder may be a stranger's: what it names is not imported. And an adapter must be named again."""
+    copy = tmp_path / "run"
+    shutil.copytree(run_dir, copy)
+    cell = copy / "cells" / "brightness--seed0" / "cell.json"
+    plain = json.loads(cell.read_text())
+    (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
+    plain["recipe"]["engine"]["factory"] = "evil:build"
+    cell.write_text(json.dumps(plain))
+    words = ["predict", "--run", copy, "--method", "brightness", "--images", images, "--out", tmp_path / "out"]
+    result = subprocess.run(
+        [sys.executable, "-m", "harness", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"},
+    )
+    assert result.returncode == 2
+    assert "'evil', which is not here; name its file with --adapter evil.py" in result.stderr
