@@ -40,4 +40,8 @@ METHOD = Method(
             sizes={"small": {"scale": 0.5, "endpoints": "pyramid", "norm": "GN"}},
         )
     },
+    exempt={
+        "halves_its_loss": "no path leads from block to block unchanged: in 30 steps its loss falls to about 0.6 of "
+        "its start, the baseline's to 0.4"
+    },
 )
