@@ -33,7 +33,7 @@ SETTINGS = {
 }
 """Task.settings of a check: small, but able to learn."""
 
-RATES = (1e-3, 3e-3, 3e-4)
+RATES = (1e-3, 2e-3, 3e-3, 3e-4)
 """Learning rates that are tried in turn until one fits the batch."""
 
 STEPS = 30

@@ -139,7 +139,7 @@ def test_check_method_says_pass_and_fail(adapter: Path) -> None:
     assert "keeps the contract" in good.stdout
     assert "FAIL" not in good.stdout
     text = adapter.read_text()
-    adapter.write_text(text.replace("scores = share.sum(axis=0).clip(0, 1)", "scores = share.sum(axis=0) + 5"))
+    adapter.write_text(text.replace("scores = share.sum(axis=0).clip(0, 1)", "scores = (5 + share.sum(axis=0))"))
     bad = command("check-method", str(adapter), "--json")
     assert bad.returncode == 1
     (answer,) = json.loads(bad.stdout)
