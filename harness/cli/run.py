@@ -267,7 +267,7 @@ def _init(text: str) -> Init:
     if kind not in kinds:
         raise HarnessError(f"--init {text!r}: no kind {kind!r}{nearest(kind, kinds)}; there are: {', '.join(kinds)}")
     if kind == "checkpoint" and not path:
-        raise HarnessError("--init checkpoint needs the file: type checkpoint:RUN_DIR/cells/NAME/checkpoint.pt")
+        raise HarnessError("--init checkpoint needs the file: type checkpoint:RUN_DIR/cells/NAME/weights.safetensors")
     if kind == "scratch" and path:
         raise HarnessError("--init scratch takes no path")
     if colon and not Path(path).is_file():

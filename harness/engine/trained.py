@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.catalog import Catalog
 from harness.contract import Model, Recipe, Task
-from harness.engine.checkpoint import load_weights
+from harness.engine.checkpoint import WEIGHTS, load_weights
 from harness.errors import HarnessError
 from harness.runs.files import write_json_atomic
 from harness.runs.records import read_json
@@ -45,7 +45,10 @@ def load_model(cell: TrainedCell, catalog: Catalog, device: str) -> tuple[Model,
     recipe = recipe_from_json(cell.spec.recipe)
     _check_known(recipe, catalog)
     task = load_task(cell.folder, device)
-    built = recipe.filled(init=recipe.init.with_options(**recipe.init.options, restored=True))
+    start = {**recipe.init.options, "restored": True}
+    if start.get("kind") == "checkpoint":
+        start["path"] = str(cell.folder / WEIGHTS)  # which norms it has is read there; where it began may be gone
+    built = recipe.filled(init=recipe.init.with_options(**start))
     model: Model = built.engine.build(built, task)
     load_weights(cell.folder, model.module)
     return model, task

@@ -20,7 +20,6 @@ from harness.engine.trained import save_task
 from harness.engine.trainer import Trainer
 from harness.measure.flops import flops_of_prediction, parameters
 from harness.measure.memory import gpu_peaks, peak_rss, reset_gpu_peaks
-from harness.runs.checkpoint_files import remove_blobs
 from harness.runs.files import write_text_atomic
 from harness.runs.new_record import new_record
 from harness.runs.outcomes import Interrupted
@@ -87,7 +86,6 @@ def perform(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     if events is not None:
         events.pictures(len(trace), setting.dataset, found["validation"], rule)
     cost = _cost(model, trace, times, setting, spec)
-    remove_blobs(folder)
     losses = trace.final_losses()
     return new_record(
         spec,
