@@ -176,7 +176,8 @@ class Init:
 
     kind: "scratch", "imagenet" (backbone only), "coco" (whole model, class heads new) or "checkpoint" (whole model of
     an earlier run). path: a local file that replaces the download, or the checkpoint. restored: the weights of a
-    finished run are put in once the model is built: build the same network as ever, but read and download nothing.
+    finished run are put in once the model is built: build the same network as ever, and load nothing; of a
+    "checkpoint", path is then the file of those weights, which tells what network it is.
     """
 
     kind: Literal["scratch", "imagenet", "coco", "checkpoint"] = "scratch"

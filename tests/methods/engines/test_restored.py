@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from builders import SMALL, recipe, task
 
 from harness.contract import Part
+from harness.engine.checkpoint import WEIGHTS, load_weights, save_weights
 
 TORCHVISION = Part("torchvision", "methods.engines.torchvision_rcnn:build", {"version": 1, "depth": 50})
 TIMM = Part("resnet18", "methods.nets.timm_backbone:build", {"model": "resnet18"})
@@ -33,7 +35,6 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         ("imagenet", "/gone/weights.pth", {"engine": TORCHVISION}, False),
         ("coco", "/gone/weights.pkl", {"backbone": RESNET}, True),
         ("imagenet", None, {"backbone": RESNET}, True),
-        ("checkpoint", "/gone/weights.safetensors", {"backbone": RESNET}, True),
         ("imagenet", None, {"backbone": TIMM}, False),
         ("imagenet", "/gone/weights.pth", {"backbone": SPINENET}, False),
     ],
@@ -47,3 +48,18 @@ def test_nothing_is_read_and_the_network_is_the_pretrained_one(
     kinds = {type(part).__name__ for part in module.modules()}
     assert ("FrozenBatchNorm2d" in kinds) == frozen
     assert all(torch.isfinite(parameter).all() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize(("first", "frozen"), [("coco", True), ("scratch", False)])
+def test_a_run_that_went_on_from_a_checkpoint(first: str, frozen: bool, tmp_path: Path) -> None:
+    """Its own weights tell which network it is; the checkpoint may be gone."""
+    start = recipe(init=first).filled(backbone=RESNET)
+    start = start.filled(init=start.init.with_options(restored=True))
+    trained = start.engine.build(start, task(2, **SMALL)).module
+    save_weights(tmp_path, trained)
+    later = recipe(init="checkpoint", path=str(tmp_path / WEIGHTS)).filled(backbone=RESNET)
+    restored = later.filled(init=later.init.with_options(restored=True))
+    module = restored.engine.build(restored, task(2, **SMALL)).module
+    load_weights(tmp_path, module)
+    assert ("FrozenBatchNorm2d" in {type(part).__name__ for part in module.modules()}) == frozen
+    assert all(torch.equal(a, b) for a, b in zip(module.parameters(), trained.parameters(), strict=True))
