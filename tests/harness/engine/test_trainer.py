@@ -78,6 +78,12 @@ def trainer(cells: Dataset, folder: Path, model: Any = None, budget: str = "30it
     return Trainer(model, stream, plan, Budget.parse(budget), "cpu", folder, **more)
 
 
+def plainly(made: Trainer) -> Trainer:
+    """With SGD: AdamW makes a whole step of a gradient that is rounding error."""
+    made.training = made.training.model_copy(update={"optimiser": "sgd"})
+    return made
+
+
 def weights(model: Any) -> Tensor:
     return torch.cat([v.flatten().double() for v in model.module.state_dict().values()])
 
@@ -146,8 +152,10 @@ def test_micro_batches_give_the_gradient_of_the_whole(cells: Dataset, tmp_path: 
             return {"guess": (self.module(pixels)[:, 0] - pixels.mean(dim=(1, 2))).square().mean()}
 
     whole, parts = Linear(), Linear()
-    one = trainer(cells, tmp_path / "1", whole, budget="5it").run()
-    four = trainer(cells, tmp_path / "4", parts, budget="5it", micro_batches=4).run()
+    one, four = [
+        plainly(trainer(cells, tmp_path / str(n), model, budget="5it", micro_batches=n)).run()
+        for n, model in ((1, whole), (4, parts))
+    ]
     assert np.allclose(one.losses["guess"], four.losses["guess"], rtol=1e-5)
     assert torch.allclose(weights(whole), weights(parts), atol=1e-6)
 
