@@ -31,10 +31,6 @@ class SetPixels:
     def of(masks: CropMasks, width: int) -> SetPixels:
         return SetPixels(*masks.pixel_index(width))
 
-    def owner(self) -> NDArray[np.int64]:
-        """(P,) which mask each entry of `index` belongs to."""
-        return np.repeat(np.arange(len(self.counts)), self.counts)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Flat:
