@@ -152,7 +152,7 @@ class CropMasks:
         counts = np.diff(np.searchsorted(where, self.offsets))
         x0, y0, x1, _ = self.boxes.T.astype(np.int64)
         span, first = (x1 - x0).astype(np.float64), self.offsets[:-1]
-        # row in the crop is (where - first) // span; half a pixel keeps clear of the integers, so no rounding can matter
+        # row in the crop is (where - first) // span; half a pixel keeps clear of the integers, so rounding is harmless
         row = where * np.repeat(1.0 / np.maximum(span, 1), counts)
         row += np.repeat((0.5 - first) / np.maximum(span, 1), counts)
         index = row.astype(np.int64)
