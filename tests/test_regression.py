@@ -1,0 +1,48 @@
+"""A short training with an expected score: what no unit test sees, a method that has quietly become worse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.catalog import find
+from harness.contract import Init
+from harness.engine.setting import open_setting
+from harness.engine.work import perform
+from harness.presets import load
+from harness.runs.progress import ProgressPipe
+from harness.runs.spec import CellSpec, recipe_to_json
+from harness.stacks import resolve
+
+SOURCE = "synthetic:images=24,size=128,types=cort"
+ITERATIONS = 120
+EXPECTED, TOLERANCE = 0.50, 0.12
+"""IoU on two cores; the tolerance is for other processors and releases of torch, and well above chance."""
+
+
+@pytest.mark.slow
+def test_baseline_reaches_its_score(tmp_path: Path) -> None:
+    quick = load("quick")
+    training = quick.training.model_copy(update={"crop": 96})
+    evaluation = quick.evaluation.model_copy(update={"curve_fractions": ()})
+    preset = quick.model_copy(update={"training": training, "evaluation": evaluation, "source": SOURCE})
+    setting = open_setting(SOURCE, False, preset)
+    resolved = resolve(find(), "mask_rcnn", preset.size, Init())
+    spec = CellSpec(
+        key="0" * 16,
+        method="mask_rcnn",
+        seed=0,
+        source=SOURCE,
+        data_fingerprint=setting.facts.fingerprint,
+        split_fingerprint=setting.facts.split_fingerprint,
+        budget=f"{ITERATIONS}it",
+        preset=preset,
+        recipe=recipe_to_json(resolved.recipe),
+        slots_changed=[],
+    )
+    record = perform(spec, tmp_path, ProgressPipe())
+    assert record.scores is not None
+    assert record.scores.iou_map == pytest.approx(EXPECTED, abs=TOLERANCE)
+    assert record.total_loss is not None
+    assert record.total_loss < 1.6
