@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,8 +63,8 @@ def as_markdown(board: Leaderboard) -> str:
     from tabulate import tabulate
 
     shown = columns(board)
-    body = [[_marked(board, row, c, for_markdown(c.text(row)), "**{}**", " ({})") for c in shown] for row in board.rows]
-    table = tabulate(body, [c.name for c in shown], tablefmt="pipe", disable_numparse=True, colalign=_align(shown))
+    body = [[marked(board, row, c, for_markdown(c.text(row)), "**{}**", " ({})") for c in shown] for row in board.rows]
+    table = tabulate(body, [c.name for c in shown], tablefmt="pipe", disable_numparse=True, colalign=align(shown))
     footnotes = [f"({i}) {for_markdown(text)}" for i, text in enumerate(board.footnotes, 1)]
     problems = [for_markdown(text) for text in board.problems]
     lines = [*footnotes, *problems, *(for_markdown(line) for line in legend(board))]
@@ -75,11 +77,11 @@ def as_latex(board: Leaderboard) -> str:
 
     shown = columns(board)
     body = [
-        [_marked(board, row, c, for_latex(c.text(row)), r"\textbf{{{}}}", r"\textsuperscript{{{}}}") for c in shown]
+        [marked(board, row, c, for_latex(c.text(row)), r"\textbf{{{}}}", r"\textsuperscript{{{}}}") for c in shown]
         for row in board.rows
     ]
     names = [for_latex(c.name) for c in shown]
-    plain = tabulate(body, names, tablefmt="latex_raw", disable_numparse=True, colalign=_align(shown))
+    plain = tabulate(body, names, tablefmt="latex_raw", disable_numparse=True, colalign=align(shown))
     ruled = (
         plain.replace(r"\hline", r"\toprule", 1).replace(r"\hline", r"\midrule", 1).replace(r"\hline", r"\bottomrule")
     )
@@ -119,7 +121,7 @@ def show(run_dirs: Sequence[Path], form: Format) -> None:
         from harness.cli.options import print_table
 
         shown = [c for c in columns(board) if c.name not in ("labels", "parameters", "loss", "train s", "images/s")]
-        print_table([c.name for c in shown], ([_marked(board, r, c, c.text(r), "{}", " ({})") for c in shown]
+        print_table([c.name for c in shown], ([marked(board, r, c, c.text(r), "{}", " ({})") for c in shown]
                                               for r in board.rows))  # fmt: skip
         for i, text in enumerate(board.footnotes, 1):
             click.echo(f"({i}) {text}")
@@ -166,16 +168,17 @@ def _high(name: str) -> Callable[[Row], float | None]:
     return lambda row: getattr(row, name) if row.same_machine else None
 
 
-def _marked(board: Leaderboard, row: Row, column: Column, text: str, bold: str, mark: str) -> str:
+def marked(board: Leaderboard, row: Row, column: Column, text: str, bold: str, mark: str) -> str:
     """A cell with its footnotes, and in bold where it is the best of the ranked rows."""
     if column.name == "method":
-        return text + "".join(mark.format(i) for i in board.marks(row))
+        # added one by one, so that text which knows that it is escaped stays so
+        return reduce(operator.add, (mark.format(i) for i in board.marks(row)), text)
     ranked = [value for r in board.rows if r.rank is not None and (value := column.best(r)) is not None]
     best = row.rank is not None and len(ranked) > 1 and column.best(row) == max(ranked)
     return bold.format(text) if best else text
 
 
-def _align(shown: Sequence[Column]) -> list[str]:
+def align(shown: Sequence[Column]) -> list[str]:
     return ["left" if c.name in ("method", "changes", "labels", "status") else "right" for c in shown]
 
 
