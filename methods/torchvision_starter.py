@@ -29,8 +29,8 @@ def _version(number: Literal[1, 2], published: dict[str, str]) -> Method:
             "starter trained whole images for 8 epochs with SGD at 1e-3.",
             "Score threshold, minimum area and overlap removal are the harness's (the starter: 0.59 and score order).",
             "Preset size small: ResNet-18, a 128-channel pyramid and narrower heads, so that it trains on a CPU. From "
-            "scratch it stays behind there: batch statistics of four crops, a mask loss that starts at five, and RoIAlign "
-            "whose backward pass runs on one core leave it fewer and less steady steps in the same time.",
+            "scratch it stays behind there: batch statistics of four crops, a mask loss that starts at five, and a "
+            "RoIAlign whose backward pass runs on one core leave it fewer and less steady steps in the same time.",
         ),
         published=published,
     )
