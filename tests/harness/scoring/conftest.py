@@ -1,4 +1,4 @@
-"""Makes `random_cells` importable here."""
+"""Makes `random_cells` importable here; no test of these is judged by its speed on a busy machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 sys.path.insert(0, str(Path(__file__).parent))
 
 

@@ -29,11 +29,6 @@ SOURCE = "synthetic:images=9,size=64"
 SPLITS = {"train": (0, 1), "calibration": (2, 3, 4), "validation": (5, 6, 7, 8)}
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
     """Two methods, two seeds: one that sees nearly all cells, one that sees half of them."""
