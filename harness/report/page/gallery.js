@@ -70,6 +70,9 @@
     canvas.setAttribute("aria-label", `${picture.image_id}, ${name}: ${described(picture, name)}`);
   };
 
+  // among hundreds of cells thick lines would hide them
+  const thin = (picture) => (picture.cells > 150 ? 0.6 : 1);
+
   const images = pictures.map((picture) => {
     const image = new Image();
     image.src = picture.uri;
@@ -100,7 +103,7 @@
     byId("pair").style.maxWidth = `min(900px, ${(78 * picture.width) / picture.height}vh)`;
     stage.style.width = `${100 * zoom.value}%`;
     const width = Math.min(4096, Math.round(stage.clientWidth * Math.max(1, devicePixelRatio)));
-    const thick = (2 * width) / stage.clientWidth;
+    const thick = (2 * thin(picture) * width) / stage.clientWidth;
     paint(under, image, picture, right.value, width, thick);
     paint(over, image, picture, left.value, width, thick);
     byId("left-name").textContent = left.value;
@@ -116,7 +119,7 @@
       const canvas = document.createElement("canvas");
       canvas.setAttribute("role", "img");
       const width = Math.max(640, picture.width);
-      paint(canvas, image, picture, name, width, width / 190);
+      paint(canvas, image, picture, name, width, (width / 190) * thin(picture));
       const caption = document.createElement("figcaption");
       const strong = document.createElement("strong");
       strong.textContent = name;

@@ -93,7 +93,8 @@ def verdict(board: Leaderboard) -> str:
         return f"{said}."
     if not rest:
         return f"{said}, and can be told apart from every other method."
-    return f"{said}, but cannot be told apart from {_listed(rest)}."
+    why = " One seed each says nothing of other training runs." if all(row.seeds == 1 for row in ranked) else ""
+    return f"{said}, but cannot be told apart from {_listed(rest)}.{why}"
 
 
 def origins(board: Leaderboard) -> list[tuple[str, list[str]]]:
