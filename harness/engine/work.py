@@ -28,9 +28,8 @@ from harness.runs.record import Cost, CurvePoint, RunRecord, Scores
 from harness.runs.spec import CellSpec, recipe_from_json
 from harness.scoring.calibrate import choose_rule
 from harness.scoring.score import iou_map, score
-from harness.scoring.store import write_predictions
+from harness.scoring.store import PREDICTIONS, write_predictions
 
-PREDICTIONS = "predictions.json.gz"
 CURVE = "curve.csv"
 
 

@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from harness.engine.budget import Budget
+from harness.errors import HarnessError
 from harness.runs.record import RunRecord
 
 _SCORE_ASPECTS: Mapping[str, Callable[[RunRecord], Hashable]] = {
-    "budget": lambda record: Budget.parse(record.budget),
+    "budget": lambda record: _budget(record.budget),
     "data": lambda record: record.data.fingerprint if record.data else None,
     "split": lambda record: record.data.split_fingerprint if record.data else None,
     "scoring version": lambda record: record.scores.scoring_version if record.scores else None,
@@ -53,6 +54,14 @@ def _unlike(records: Sequence[RunRecord], aspects: Mapping[str, Callable[[RunRec
                 if value is not None and value != usual:
                     found.append(name)
     return differing
+
+
+def _budget(text: str) -> Hashable:
+    """Equal for "600s" and "10m"; a stranger's budget that cannot be read is like no other, but stops no table."""
+    try:
+        return Budget.parse(text)
+    except HarnessError:
+        return text
 
 
 def _text(value: object) -> str | None:

@@ -64,3 +64,7 @@ def test_another_machine_keeps_its_score_but_not_its_times() -> None:
 
 def test_another_device_of_one_machine_keeps_no_times_either() -> None:
     assert unlike_times([record(), record(), record(settings={"device": "cuda"})]) == [[], [], ["device"]]
+
+
+def test_an_unreadable_budget_is_marked_and_stops_no_table() -> None:
+    assert unlike_scores([record(), record(budget="soon"), record()]) == [[], ["budget"], []]
