@@ -182,7 +182,14 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def start(run_dir: Path, methods: str = "healthy", seeds: int = 2) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([*WORKER, "run", str(run_dir), methods, str(seeds)], start_new_session=True)
+    command = [*WORKER, "run", str(run_dir), methods, str(seeds)]
+    return subprocess.Popen(command, start_new_session=True, preexec_fn=as_from_a_terminal)
+
+
+def as_from_a_terminal() -> None:
+    """Background jobs of a script are started deaf to Ctrl-C, and so is all that they start."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def wait_for(path: Path, seconds: float = 20) -> None:
