@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import as_json, print_json, print_table
+from harness.cli.options import as_json, print_json
 from harness.errors import HarnessError, nearest
+from harness.report.screen import print_table
 
 if TYPE_CHECKING:
     from harness.runs.record import RunRecord

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from harness.cli.options import as_json, print_json, print_table
+from harness.cli.options import as_json, print_json
+from harness.report.screen import print_table
 
 
 @click.group()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.catalog import Catalog, find
-from harness.cli.options import adapters, as_json, print_json, print_table
+from harness.cli.options import adapters, as_json, print_json
+from harness.report.screen import print_table
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet

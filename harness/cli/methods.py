@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from harness.catalog import Catalog, find
-from harness.cli.options import adapters, as_json, complete_methods, print_json, print_table
+from harness.cli.options import adapters, as_json, complete_methods, print_json
 from harness.contract import Init, Method
+from harness.report.screen import print_table
 from harness.stacks import BASELINE, resolve
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
@@ -28,24 +27,6 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for 
 def print_json(value: Any) -> None:
     """Indented JSON on standard output; NaN as null."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
-
-
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
-    """A table as wide as the screen; whole lines, unwrapped, where the output is not a screen."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console()
-    if not console.is_terminal:
-        console.width = 2000
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-    for column in columns:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
 
 
 def complete_methods(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
-from harness.cli.options import adapters, as_json, complete_methods, complete_presets, device_of, print_table
+from harness.cli.options import adapters, as_json, complete_methods, complete_presets, device_of
 from harness.errors import HarnessError, nearest
+from harness.report.screen import print_table
 
 if TYPE_CHECKING:
     from harness.catalog import Catalog

@@ -40,7 +40,7 @@ def show_beside_published(run_dirs: Sequence[Path], preset_name: str, form: str)
         csv.writer(text, lineterminator="\n").writerows([[for_csv(cell) for cell in row] for row in (header, *body)])
         click.echo(text.getvalue(), nl=False)
     elif form == "screen":
-        from harness.cli.options import print_table
+        from harness.report.screen import print_table
 
         print_table(header, body)
     else:

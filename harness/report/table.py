@@ -118,7 +118,7 @@ def show(run_dirs: Sequence[Path], form: Format) -> None:
 
     board = of_runs(run_dirs)
     if form == "screen":
-        from harness.cli.options import print_table
+        from harness.report.screen import print_table
 
         shown = [c for c in columns(board) if c.name not in ("labels", "parameters", "loss", "train s", "images/s")]
         print_table([c.name for c in shown], ([marked(board, r, c, c.text(r), "{}", " ({})") for c in shown]
