@@ -201,7 +201,7 @@ def build(
     task: Task,
     *,
     init: Init,
-    variant: str = "49",
+    variant: str | int = "49",
     levels: Sequence[int] = (2, 6),
     scale: float | None = None,
     endpoints: int | Literal["pyramid"] | None = None,
@@ -211,6 +211,7 @@ def build(
 
     scale, endpoints: in place of the variant's own; "pyramid" takes the width that the preset gives every pyramid.
     """
+    variant = str(variant)  # typed as spinenet(variant=143) it arrives as a number
     if variant not in VARIANTS:
         raise HarnessError(f"spinenet: no variant {variant!r}; there are {', '.join(VARIANTS)}")
     if len(levels) != 2 or not 2 <= levels[0] <= levels[1] <= 7:

@@ -143,3 +143,7 @@ def test_options(task_of: Any) -> None:
         build(task_of(), init=Init(), variant="50")
     with pytest.raises(HarnessError, match="between 2 and 7"):
         build(task_of(), init=Init(), levels=(1, 6))
+
+
+def test_a_variant_may_be_typed_as_a_number(task_of: Any) -> None:
+    assert build(task_of(), init=Init(), variant=49, scale=0.1).strides == (4, 8, 16, 32, 64)
