@@ -8,7 +8,7 @@ from harness.presets import Training
 
 START_FACTOR = 0.01
 STEPS = (7 / 9, 25 / 27)
-"""Where "step" divides the rate by ten: detectron2's 3x schedule (210k and 250k of 270k iterations)."""
+"""Where "step" divides the rate by ten: the 3x schedule of published Mask R-CNNs (210k and 250k of 270k)."""
 
 
 def learning_rate(training: Training, used: float) -> float:

@@ -79,7 +79,7 @@ def test_rate_rises_then_falls_to_zero() -> None:
     assert rates[100:] == sorted(rates[100:], reverse=True)
 
 
-def test_step_decay_is_the_zoos() -> None:
+def test_step_decay_is_the_published_3x() -> None:
     plan = training(warmup=0.0, decay="step")
     assert learning_rate(plan, 209_999 / 270_000) == pytest.approx(0.1)
     assert learning_rate(plan, 210_000 / 270_000) == pytest.approx(0.01)

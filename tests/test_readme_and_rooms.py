@@ -52,3 +52,10 @@ def test_ci_and_tox_run_what_the_readme_says() -> None:
     assert "tox -e leaderboard" in README
     assert "bin/tox\n" in README
     assert "bin/tox" in (root / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_the_harness_names_no_detection_framework() -> None:
+    """A house rule: a line that mentions one lives in methods/engines/."""
+    rooms = (Path(__file__).parents[1] / "harness").rglob("*")
+    told = [p for p in rooms if p.suffix in {".py", ".toml", ".html", ".js"} and "detectron" in p.read_text("utf-8")]
+    assert not told
