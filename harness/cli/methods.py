@@ -13,6 +13,10 @@ from harness.report.screen import print_table
 from harness.stacks import BASELINE, resolve
 
 
+MEASURED_SIDE = 256
+"""Pixels; what a prediction costs follows the image, and in R-CNNs the boxes found on it."""
+
+
 @click.command()
 @click.argument("name", required=False, shell_complete=complete_methods)
 @click.option("--measure", is_flag=True, help="Also build the model and count it (of one method; takes seconds).")
@@ -122,8 +126,12 @@ def _print_card(facts: dict[str, Any]) -> None:
 
 
 def _measure(catalog: Catalog, name: str, preset_name: str) -> dict[str, str]:
-    """Parameters of the whole model, and of its parts, at a preset's sizes and from scratch."""
+    """Parameters of the whole model and of its parts, and the operations of one prediction, at a preset's sizes and
+    from scratch."""
+    import numpy as np
+
     from harness.conformance.subject import probe_task
+    from harness.measure.flops import flops_of_prediction
     from harness.presets import load
 
     preset = load(preset_name)
@@ -132,4 +140,10 @@ def _measure(catalog: Catalog, name: str, preset_name: str) -> dict[str, str]:
     model = resolved.recipe.engine.build(resolved.recipe, probe_task(classes, settings=preset.model))
     counts = {part: sum(p.numel() for p in child.parameters()) for part, child in model.module.named_children()}
     whole = f"parameters (80 classes, preset {preset.name})"
-    return {whole: f"{sum(counts.values()):,}"} | {f"  of which {part}": f"{n:,}" for part, n in counts.items()}
+    image = np.random.default_rng(0).integers(0, 256, (MEASURED_SIDE, MEASURED_SIDE), dtype=np.uint8)
+    operations = f"operations of one image of {MEASURED_SIDE}x{MEASURED_SIDE} (untrained, preset {preset.name})"
+    return {
+        whole: f"{sum(counts.values()):,}",
+        **{f"  of which {part}": f"{n:,}" for part, n in counts.items()},
+        operations: f"{flops_of_prediction(model, image) / 1e9:,.1f} GFLOP",
+    }

@@ -39,6 +39,8 @@ def test_a_card_tells_paper_departures_and_published_numbers() -> None:
 
 def test_measured_parameters_stand_beside_published_ones() -> None:
     measured = json.loads(call("methods", "mask_rcnn", "--measure", "--preset", "smoke", "--json").output)["measured"]
+    operations = measured.pop("operations of one image of 256x256 (untrained, preset smoke)")
+    assert float(operations.removesuffix(" GFLOP")) > 0.5
     counts = {name: int(text.replace(",", "")) for name, text in measured.items()}
     whole = counts.pop("parameters (80 classes, preset smoke)")
     assert whole == sum(counts.values()) > 1_000_000
