@@ -12,7 +12,6 @@ from harness.contract import Init, Method
 from harness.report.screen import print_table
 from harness.stacks import BASELINE, resolve
 
-
 MEASURED_SIDE = 256
 """Pixels; what a prediction costs follows the image, and in R-CNNs the boxes found on it."""
 
