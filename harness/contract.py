@@ -224,7 +224,8 @@ class Card:
     """What a person should know of a method; `python -m harness methods NAME` prints it.
 
     labels: what an annotator must have drawn, e.g. "full masks" or "boxes and 10 points a cell".
-    changes: one sentence on what it does to the recipe. departures: where and why this differs from the paper.
+    also_reads: labels its own part reads whatever the loss may see, e.g. "full masks, to paste": told in the row of a
+    stack whose loss sees less. changes: one sentence on what it does to the recipe. departures: where and why this differs from the paper.
     published: facts of the paper worth setting beside ours, e.g. {"parameters (80 classes)": "44,343,216"}.
     """
 
@@ -234,6 +235,7 @@ class Card:
     venue: str
     changes: str
     labels: str = "full masks"
+    also_reads: str = ""
     departures: tuple[str, ...] = ()
     published: Mapping[str, str] = field(default_factory=dict)
     url: str = ""

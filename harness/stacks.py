@@ -91,6 +91,8 @@ def resolve(catalog: Catalog, text: str, size: str, init: Init) -> Resolved:
         terms.insert(0, str(base_term))
     methods = tuple({m.name: m for m in (base, *(by_slot[slot][1] for slot in order))}.values())
     own_labels = [m.card.labels for m in methods[1:] if m.card.labels != base.card.labels]
+    if own_labels:
+        own_labels += [m.card.also_reads for m in methods if m.card.also_reads]
     return Resolved(
         name="+".join(terms),
         recipe=Recipe(**parts),

@@ -14,6 +14,7 @@ METHOD = Method(
         url="https://arxiv.org/abs/2012.07177",
         changes="augment: scale jitter and crop, flips, then half the cells of another image pasted over this one",
         labels="full masks",
+        also_reads="full masks, to paste",
         departures=(
             "Scale jitter 0.5 to 2 in place of 0.1 to 2: at 0.1 a cell 10 pixels wide is one pixel. Factor 1 is the "
             "image as recorded, not fitted to the crop (fit=True does that), so that cells keep the size they have "

@@ -12,6 +12,7 @@ METHOD = Method(
         "where elastic deformation was proposed",
         year=2003,
         venue="ICDAR",
+        also_reads="full masks, to move",
         changes="augment: window and flips as the baseline, then at most one of three ways to bend image and masks",
         labels="full masks",
         departures=(
