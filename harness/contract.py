@@ -225,7 +225,8 @@ class Card:
 
     labels: what an annotator must have drawn, e.g. "full masks" or "boxes and 10 points a cell".
     also_reads: labels its own part reads whatever the loss may see, e.g. "full masks, to paste": told in the row of a
-    stack whose loss sees less. changes: one sentence on what it does to the recipe. departures: where and why this differs from the paper.
+    stack whose loss sees less. changes: one sentence on what it does to the recipe. departures: where and why this
+    differs from the paper.
     published: facts of the paper worth setting beside ours, e.g. {"parameters (80 classes)": "44,343,216"}.
     """
 
