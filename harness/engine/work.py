@@ -19,6 +19,7 @@ from harness.engine.trace import Trace
 from harness.engine.trained import save_task
 from harness.engine.trainer import Trainer
 from harness.measure.flops import flops_of_prediction, parameters
+from harness.measure.machine import machine_facts
 from harness.measure.memory import gpu_peaks, peak_rss, reset_gpu_peaks
 from harness.runs.files import write_text_atomic
 from harness.runs.new_record import new_record
@@ -97,6 +98,7 @@ def perform(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
         final_losses=losses,
         total_loss=sum(losses.values()) if losses else None,
         log="log.txt",
+        machine={**machine_facts(), "arithmetic": "bfloat16" if device.has_bfloat16(spec.device) else "float32"},
     )
 
 
