@@ -21,8 +21,8 @@ PAPER = {
 DEPARTURES = (
     "From scratch: GroupNorm and no frozen stages, since batches are small (as the zoo's own scratch configs).",
     "Anchors, proposals and detections an image follow the cells of the data set, not COCO's objects.",
-    "Preset size small: ResNet-18, a 128-channel pyramid and narrower heads, so that it trains on a CPU.",
 )
+SMALL = "Preset size small: {}a 128-channel pyramid and narrower heads, so that it trains on a CPU."
 
 
 def _variant(name: str, title: str, depth: int, groups: int, published: dict[str, str], default: bool) -> Method:
@@ -36,7 +36,7 @@ def _variant(name: str, title: str, depth: int, groups: int, published: dict[str
     card = Card(
         title=title,
         changes="fills every slot: the recipe that all others change" if default else f"backbone: {title}",
-        departures=DEPARTURES,
+        departures=(*DEPARTURES, SMALL.format("ResNet-18, " if default else "")),
         published=published,
         **PAPER,  # type: ignore[arg-type]
     )

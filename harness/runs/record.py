@@ -94,7 +94,10 @@ class Scores(_Model):
 
 
 class Cost(_Model):
-    """What it cost. Times in seconds unless named otherwise, memory in bytes; None where the machine cannot say."""
+    """What it cost. Times in seconds unless named otherwise, memory in bytes; None where the machine cannot say.
+
+    energy_joules is not measured yet and always None.
+    """
 
     train_seconds: float = 0.0
     iterations: int = 0

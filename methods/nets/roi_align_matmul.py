@@ -1,4 +1,4 @@
-"""RoIAlign as two matrix products: the same numbers as torchvision's, several times faster to train on a CPU.
+"""RoIAlign as two matrix products: the same numbers as torchvision's, faster to train on a CPU.
 
 Bilinear sampling on a regular grid is separable: an output row is a weighted sum of the map's rows, an output column
 one of its columns. torchvision's backward pass on a CPU scatters every sample by one thread; a matrix product has
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 LARGEST_MAP = 40 * 40
-"""Feature pixels up to which the products beat the scatter (measured with 128 channels, 7 and 14 bins)."""
+"""Feature pixels up to which the products are taken. With 128 channels and 14 bins they were two to five times as fast
+on maps of 32 x 32, and slower than the scatter on maps of 64 x 64."""
 
 
 def pays(feature: Tensor) -> bool:
