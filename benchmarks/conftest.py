@@ -1,0 +1,12 @@
+"""What every benchmark's JSON says of where it was measured: the harness's own facts, and no name of a host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.measure.machine import git_commit, machine_facts, package_versions
+
+
+def pytest_benchmark_update_machine_info(config: Any, machine_info: dict[str, Any]) -> None:
+    machine_info.clear()
+    machine_info.update({**machine_facts(), "versions": package_versions(), "commit": git_commit()})
