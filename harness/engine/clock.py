@@ -6,13 +6,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from harness.measure.meter import Meter
+
 
 class TrainingClock:
-    """Seconds of training. `synchronise` waits for the device; a resumed run starts at what was used before."""
+    """Seconds of training. `synchronise` waits for the device; a resumed run starts at what was used before.
 
-    def __init__(self, synchronise: Callable[[], None], used: float = 0.0) -> None:
+    meter: read over the same stretches of time, itself off the clock.
+    """
+
+    def __init__(self, synchronise: Callable[[], None], used: float = 0.0, meter: Meter | None = None) -> None:
         self._synchronise = synchronise
         self._before = used
+        self._meter = meter or Meter()
         self._since: float | None = None
 
     @property
@@ -22,11 +28,14 @@ class TrainingClock:
 
     def start(self) -> None:
         self._synchronise()
+        self._meter.start()
         self._since = time.perf_counter()
 
     def stop(self) -> None:
+        self._meter.look()
         self._synchronise()
         self._before, self._since = self.seconds, None
+        self._meter.stop()
 
     @contextmanager
     def stopped(self) -> Iterator[None]:

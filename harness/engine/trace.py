@@ -17,7 +17,8 @@ FINAL_FRACTION = 0.05
 class Trace:
     """One row a step. seconds: on the training clock after the step; wait: spent waiting for its batch.
 
-    curve: (fraction of the budget, seconds, iteration, IoU) of the evaluations along the way.
+    curve: (fraction of the budget, seconds, iteration, IoU) of the evaluations along the way. measured: what the
+    clock's meter has added up.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -25,6 +26,7 @@ class Trace:
     rate: list[float] = field(default_factory=list)
     losses: dict[str, list[float]] = field(default_factory=dict)
     curve: list[list[float]] = field(default_factory=list)
+    measured: dict[str, float] = field(default_factory=dict)
 
     def add(self, seconds: float, wait: float, rate: float, losses: dict[str, float]) -> None:
         for name, value in losses.items():

@@ -96,7 +96,8 @@ class Scores(_Model):
 class Cost(_Model):
     """What it cost. Times in seconds unless named otherwise, memory in bytes; None where the machine cannot say.
 
-    energy_joules is not measured yet and always None.
+    energy_joules: used while the training clock ran, by the whole of what energy_of names, all programs together.
+    notes: what a reader of the times must know, whole sentences.
     """
 
     train_seconds: float = 0.0
@@ -111,6 +112,7 @@ class Cost(_Model):
     peak_gpu_reserved: int | None = None
     peak_gpu_device: int | None = None
     energy_joules: float | None = None
+    energy_of: str | None = None
     parameters: int | None = None
     trainable_parameters: int | None = None
     flops: int | None = None
