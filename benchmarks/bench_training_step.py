@@ -1,0 +1,285 @@
+"""One training step of the baseline beside detectron2's SimpleTrainer: seconds, memory, share of the matrix rate.
+
+    pytest benchmarks/bench_training_step.py --benchmark-only -s
+
+The same network from the same weights on the same images, each side's batch ready in its own form: forward, losses,
+backward, optimiser. Both use SGD with momentum, at a rate so small that the weights, and so the work, stay what they
+were. `small` is the quick preset's network on its crops; `full` is R50-FPN at full width on four windows of about 200
+cells. Sides take turns, step by step, and medians are compared. Memory is measured apart, each side in a process of
+its own. BENCH_ROUNDS: steps of each side; BENCH_DEVICE: cpu or cuda; BENCH_CROP: side of the windows of `full`.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from unittest import mock
+
+import numpy as np
+import our_side
+import psutil
+import pytest
+import torch
+from speed_rows import row, told
+
+from harness.augment.instances import clip
+from harness.augment.window import RandomWindow
+from harness.contract import Sample, Task
+from harness.data.dataset import Dataset
+from harness.engine.device import has_bfloat16, synchroniser
+from harness.measure.memory import gpu_peaks, peak_rss
+from harness.presets import Training, load
+
+CELLS, BATCH = 200, 4
+TINY_RATE = 1e-9
+WARM_UP = 2
+SPEED_TARGET, MEMORY_TARGET = (2.0, 1 / 0.5) if our_side.on_gpu() else (1.2, 1 / 0.7)
+Step = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network at a preset's size, and what it is trained on. windows: of CELLS cells, else as training crops them."""
+
+    size: Literal["small", "full"]
+    preset: str
+    crop: int
+    windows: bool
+    scale: float
+    rounds: int
+
+    def task(self, dataset: Dataset) -> Task:
+        return our_side.task_of(dataset, {**load(self.preset).model, "scale": self.scale}, self.crop)
+
+    def batches(self, dataset: Dataset) -> list[list[Sample]]:
+        """Batches that are taken in turn."""
+        if self.windows:
+            return [windows_of(dataset, self.crop)]
+        rng, window = np.random.default_rng(0), RandomWindow(self.crop)
+        crops = (window(dataset[i % len(dataset)], rng, None) for i in itertools.count())  # type: ignore[arg-type]
+        # detectron2's mapper takes no image without a cell
+        taken = list(itertools.islice((crop for crop in crops if len(crop.instances)), 8 * BATCH))
+        return [taken[i : i + BATCH] for i in range(0, len(taken), BATCH)]
+
+
+CASES = {
+    "small": Case("small", "quick", 128, False, 1.0, 40),
+    # a step of the whole preset takes most of a minute on two cores: there the windows are smaller and not enlarged
+    "full": Case("full", "standard", int(os.environ.get("BENCH_CROP", 512)), True, 1.5, 40)
+    if our_side.on_gpu()
+    else Case("full", "standard", int(os.environ.get("BENCH_CROP", 384)), True, 1.0, 5),
+}
+
+
+def windows_of(dataset: Dataset, side: int) -> list[Sample]:
+    """The BATCH windows of as many images whose numbers of cells come nearest to CELLS."""
+    found: list[tuple[int, Sample]] = []
+    for i in np.argsort(dataset.cells_per_image)[::-1][:40].tolist():
+        sample = dataset[i]
+        x, y = (sample.instances.boxes[:, k] + sample.instances.boxes[:, k + 2] for k in (0, 1))
+        best = (len(x), 0, 0)
+        for y0, x0 in itertools.product(*(range(0, extent - side + 1, 16) for extent in sample.size)):
+            inside = (x >= 2 * x0) & (x < 2 * (x0 + side)) & (y >= 2 * y0) & (y < 2 * (y0 + side))
+            best = min(best, (abs(int(inside.sum()) - CELLS), y0, x0))
+        _, y0, x0 = best
+        cells = clip(sample.instances, x0, y0, x0 + side, y0 + side)
+        window = sample.with_(image=sample.image[y0 : y0 + side, x0 : x0 + side], instances=cells)
+        found.append((abs(len(cells) - CELLS), window))
+    return [window for _, window in sorted(found, key=lambda pair: pair[0])[:BATCH]]
+
+
+class Ours:
+    """Steps of the harness's trainer."""
+
+    def __init__(self, case: Case, dataset: Dataset, folder: Path) -> None:
+        task, recipe = case.task(dataset), our_side.recipe_of(case.size)
+        self.model = our_side.build(recipe, task)
+        training = Training(crop=case.crop, batch=BATCH, optimiser="sgd", learning_rate=TINY_RATE)
+        self.trainer = our_side.trainer_of(self.model, recipe, task, dataset, training, folder, "1it")
+        self.model.module.train()
+
+    def ready(self, batches: list[list[Sample]]) -> Step:
+        turn = itertools.cycle(batches)
+
+        def step() -> None:
+            losses = self.trainer._step(next(turn), TINY_RATE)
+            if not our_side.on_gpu():  # as the trainer looks at them: on a CPU after each step, on a GPU seldom
+                [float(value) for value in losses.values()]
+
+        return step
+
+
+class Peer:
+    """Steps of detectron2's SimpleTrainer."""
+
+    def __init__(self, case: Case, dataset: Dataset, folder: Path, weights: dict[str, torch.Tensor] | None) -> None:
+        import stock_detectron2 as stock
+
+        self.stock, self.folder = stock, folder
+        self.config = stock.config(case.task(dataset), case.size, BATCH)
+        self.config.SOLVER.BASE_LR = TINY_RATE
+        self.trainer = stock.trainer(self.config, [], weights)
+
+    def ready(self, batches: list[list[Sample]]) -> Step:
+        from detectron2.data import DatasetMapper
+        from detectron2.data import transforms as T
+
+        entries = self.stock.dataset_dicts([sample for batch in batches for sample in batch], self.folder)
+        resize = T.ResizeShortestEdge(self.config.INPUT.MIN_SIZE_TRAIN, self.config.INPUT.MAX_SIZE_TRAIN, "choice")
+        mapper = DatasetMapper(self.config, is_train=True, augmentations=[resize])
+        mapped = [mapper(entry) for entry in entries]
+        pieces = [mapped[i : i + BATCH] for i in range(0, len(mapped), BATCH)]
+        self.trainer.reset_data_loader(lambda: itertools.cycle(pieces))
+        return lambda: self.stock.step(self.trainer)
+
+
+def seconds_by_turns(steps: dict[str, Step], rounds: int) -> dict[str, float]:
+    """Median seconds of each step; the device is waited for."""
+    wait = synchroniser(our_side.DEVICE)
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(WARM_UP + rounds):
+        for name, step in steps.items():
+            wait()
+            begin = time.perf_counter()
+            step()
+            wait()
+            if turn >= WARM_UP:
+                times[name].append(time.perf_counter() - begin)
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def operations_of(step: Step) -> int:
+    """Floating-point operations of the matrix products and convolutions of a step."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return int(counter.get_total_flops())
+
+
+def matrix_rate(dtype: torch.dtype, seconds: float = 2.0) -> float:
+    """Operations a second of the best of many large matrix products in that arithmetic."""
+    side, wait = (8192 if our_side.on_gpu() else 2048), synchroniser(our_side.DEVICE)
+    a = torch.randn(side, side, device=our_side.DEVICE).to(dtype)
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        wait()
+        begin = time.perf_counter()
+        a @ a
+        wait()
+        best = min(best, time.perf_counter() - begin)
+    return 2 * side**3 / best
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", list(CASES))
+def test_step(benchmark: Any, name: str, tmp_path: Path) -> None:
+    pytest.importorskip("detectron2")
+    case, dataset = CASES[name], our_side.images()
+    batches = case.batches(dataset)
+    ours = Ours(case, dataset, tmp_path)
+    peer = Peer(case, dataset, tmp_path, weights_under_their_names(ours))
+    our_step, peer_step = ours.ready(batches), peer.ready(batches)
+    steps = {"ours": our_step, "peer": peer_step}
+    if has_bfloat16(our_side.DEVICE):
+        steps["ours, float32"] = lambda: in_float32(our_step)
+    rounds = int(os.environ.get("BENCH_ROUNDS", case.rounds))
+    seconds: dict[str, float] = {}
+    benchmark.pedantic(lambda: seconds.update(seconds_by_turns(steps, rounds)), rounds=1)
+
+    operations = operations_of(peer_step)
+    cells = np.mean([len(sample.instances) for batch in batches for sample in batch])
+    enlarged = "" if case.scale == 1 else f" enlarged {case.scale:g}x"
+    what = f"{name} network, {BATCH} crops of {case.crop}{enlarged}, {cells:.0f} cells each"
+    arithmetic = "bfloat16" if has_bfloat16(our_side.DEVICE) else "float32"
+    rate = {"float32": matrix_rate(torch.float32), "bfloat16": matrix_rate(torch.bfloat16)}
+    share = {side: operations / value / rate[kind_of(side, arithmetic)] for side, value in seconds.items()}
+    counted = (
+        f"{operations / 1e12:.3g} TFLOP a step, counted on the peer's; the device's matrix rate is "
+        f"{rate['float32'] / 1e12:.3g} TFLOP/s in float32, {rate['bfloat16'] / 1e12:.3g} in bfloat16"
+    )
+    rows = [row(f"training step, {what}", seconds["ours"], "s", SPEED_TARGET, seconds["peer"], note=arithmetic)]
+    if "ours, float32" in seconds:
+        rows.append(row(f"the same in float32, {what}", seconds["ours, float32"], "s", peer=seconds["peer"]))
+    for side in [name for name in seconds if name != "peer"]:
+        used = kind_of(side, arithmetic)
+        rows.append(
+            row(
+                f"share of the matrix rate, {used}, {name} network",
+                100 * share[side],
+                "%",
+                peer=100 * share["peer"],
+                more_is_better=True,
+                note=f"{counted}; each side beside the rate of its own arithmetic",
+            )
+        )
+    if case.windows:
+        peaks = {side: peak_of(side, name) for side in ("ours", "peer")}
+        rows.append(row(f"peak memory, {what}", peaks["ours"], "MiB", MEMORY_TARGET, peaks["peer"], note=MEMORY_NOTE))
+    benchmark.extra_info["rows"] = rows
+    print(told(rows))
+
+
+def kind_of(side: str, arithmetic: str) -> str:
+    return arithmetic if side == "ours" else "float32"
+
+
+def in_float32(step: Step) -> None:
+    with mock.patch("harness.engine.trainer.autocast", lambda device: nullcontext()):
+        step()
+
+
+def weights_under_their_names(ours: Ours) -> dict[str, torch.Tensor]:
+    import stock_detectron2 as stock
+
+    return stock.weights_of(ours.model.module)
+
+
+# --------------------------------------------------------------------------------------------- memory, in a process
+
+MEMORY_NOTE = (
+    "what tensors held at most on the device, weights included"
+    if our_side.on_gpu()
+    else "resident memory above that of the built model and optimiser: images, gradients, momentum, activations"
+)
+
+
+def peak_of(side: str, case: str) -> float:
+    """MiB at most during steps of one side, in a fresh process."""
+    done = subprocess.run([sys.executable, __file__, side, case], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"the memory of {side} could not be measured:\n{done.stderr[-2000:]}")
+    return float(json.loads(done.stdout.splitlines()[-1])) / 2**20
+
+
+def measure_peak(side: str, case: Case) -> int:
+    """Bytes; see MEMORY_NOTE."""
+    dataset = our_side.images()
+    batches = case.batches(dataset)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        made = Ours(case, dataset, folder) if side == "ours" else Peer(case, dataset, folder, None)
+        gc.collect()
+        built = psutil.Process().memory_info().rss
+        step = made.ready(batches)
+        gc.collect()
+        Path("/proc/self/clear_refs").write_text("5")  # the peak of what came before is forgotten
+        for _ in range(3):
+            step()
+        peaks = gpu_peaks(our_side.DEVICE)
+        return peaks.allocated if peaks else peak_rss() - built
+
+
+if __name__ == "__main__":
+    print(measure_peak(sys.argv[1], CASES[sys.argv[2]]))

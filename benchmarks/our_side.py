@@ -1,0 +1,97 @@
+"""What the benchmarks of networks share: the images, the task made of them, and our side of the baseline."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from harness.catalog import find
+from harness.contract import Augment, Init, Model, Recipe, Sample, Task
+from harness.data.dataset import Dataset
+from harness.data.sources import load
+from harness.data.statistics import pixel_statistics
+from harness.engine import optimiser
+from harness.engine.budget import Budget
+from harness.engine.stream import TrainingStream
+from harness.engine.trainer import Trainer
+from harness.presets import Training
+from harness.runs.progress import ProgressPipe
+from harness.stacks import resolve
+
+DEVICE = os.environ.get("BENCH_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def on_gpu() -> bool:
+    return DEVICE.startswith("cuda")
+
+
+def sartorius() -> Path | None:
+    """The folder of the competition's images, where HARNESS_DATA or ../shared/data holds it."""
+    folder = Path(os.environ.get("HARNESS_DATA", Path(__file__).parents[2] / "shared" / "data")) / "sartorius"
+    return folder if (folder / "train.csv").is_file() else None
+
+
+def images() -> Dataset:
+    """Real images where they are, else synthetic ones of the same size and as crowded."""
+    folder = sartorius()
+    return load(f"sartorius:{folder}" if folder else "synthetic:images=60,size=520x704,density=1")
+
+
+def task_of(dataset: Dataset, settings: Mapping[str, Any], crop: int) -> Task:
+    mean, std = pixel_statistics(dataset, dataset.ids[:40])
+    return Task(
+        classes=dataset.classes,
+        pixel_mean=mean,
+        pixel_std=std,
+        crop=crop,
+        max_cells=dataset.max_cells,
+        max_size=dataset.max_size,
+        device=DEVICE,
+        settings=settings,
+    )
+
+
+def recipe_of(size: Literal["small", "full"]) -> Recipe:
+    """The baseline, from scratch."""
+    return resolve(find(), "mask_rcnn", size, Init("scratch")).recipe
+
+
+def build(recipe: Recipe, task: Task) -> Model:
+    torch.manual_seed(0)
+    model: Model = recipe.engine.build(recipe, task)
+    return model
+
+
+def trainer_of(
+    model: Model,
+    recipe: Recipe,
+    task: Task,
+    dataset: Dataset,
+    training: Training,
+    folder: Path,
+    budget: str,
+    indices: Sequence[int] | None = None,
+) -> Trainer:
+    """The trainer that a run would make; its optimiser is there already, for single steps."""
+    augments: Augment | Sequence[Augment] = recipe.augment.build(task)
+    stream = TrainingStream(
+        dataset,
+        indices if indices is not None else range(len(dataset)),
+        list(augments) if isinstance(augments, Sequence) else [augments],
+        recipe.supervision.build(task),
+        training.batch,
+        seed=0,
+    )
+    trainer = Trainer(model, stream, training, Budget.parse(budget), DEVICE, folder, ProgressPipe())
+    trainer.optimiser = optimiser.build(model.module, training)
+    return trainer
+
+
+def nearest_to(dataset: Dataset, cells: int, count: int) -> list[Sample]:
+    """The images whose numbers of cells are nearest to `cells`."""
+    order = sorted(range(len(dataset)), key=lambda i: abs(dataset.cells_per_image[i] - cells))
+    return [dataset[i] for i in order[:count]]

@@ -1,0 +1,171 @@
+"""The peer: detectron2 as its own users run it, with the network and the sizes of one of our tasks.
+
+Its zoo's Mask R-CNN config, its dataset dicts, DatasetMapper, train loader, SimpleTrainer and DefaultPredictor, and its
+way to write masks down. Set here is what a user sets in a config: numbers of classes, proposals and detections, anchor
+sizes, pixel statistics, crop, batch, and GroupNorm for training from scratch. Nothing of ours runs in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from detectron2 import model_zoo
+from detectron2.data import DatasetMapper, build_detection_train_loader
+from detectron2.data import transforms as T
+from detectron2.engine import DefaultPredictor, SimpleTrainer
+from detectron2.evaluation.coco_evaluation import instances_to_coco_json
+from detectron2.modeling import build_model
+from detectron2.solver import build_optimizer
+from detectron2.structures import BoxMode, Instances
+from detectron2.utils.events import EventStorage
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from harness.contract import Predictions, Sample, Task
+from harness.masks import CropMasks
+from harness.rle import to_rle
+from methods.engines.zoo_weights import RENAMED
+
+ZOO = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
+NO_RESIZE = 0
+"""As a shortest edge, detectron2 takes it to mean that the image stays as it is."""
+
+
+def config(task: Task, size: Literal["small", "full"], batch: int) -> Any:
+    """detectron2's config of the network our engine builds from scratch for this task and preset size."""
+    settings, scale = task.settings, float(task.settings.get("scale", 1.0))
+    config = model_zoo.get_config(ZOO)
+    model = config.MODEL
+    model.WEIGHTS, model.DEVICE = "", task.device
+    # from scratch, as the zoo's own scratch configs: GroupNorm, nothing frozen
+    model.RESNETS.NORM = model.FPN.NORM = "GN"
+    model.RESNETS.STRIDE_IN_1X1 = False
+    model.BACKBONE.FREEZE_AT = 0
+    if size == "small":
+        model.RESNETS.DEPTH, model.RESNETS.RES2_OUT_CHANNELS = 18, 64
+        model.ROI_MASK_HEAD.CONV_DIM = 64
+    model.FPN.OUT_CHANNELS = int(settings["width"])
+    if size == "full":
+        model.ROI_MASK_HEAD.CONV_DIM = int(settings["width"])
+    model.ROI_BOX_HEAD.FC_DIM = int(settings["box_head_width"])
+    model.ROI_HEADS.NUM_CLASSES = len(task.classes)
+    model.PIXEL_MEAN, model.PIXEL_STD = list(task.pixel_mean[::-1]), list(task.pixel_std[::-1])
+
+    model.ANCHOR_GENERATOR.SIZES = [[stride * float(settings["anchor_scale"])] for stride in (4, 8, 16, 32, 64)]
+    model.RPN.BATCH_SIZE_PER_IMAGE = int(settings["anchors_per_image"])
+    model.ROI_HEADS.BATCH_SIZE_PER_IMAGE = int(settings["rois_per_image"])
+    proposals, detections = int(settings["proposals"]), max(100, int(1.5 * task.max_cells))
+    model.RPN.PRE_NMS_TOPK_TRAIN, model.RPN.POST_NMS_TOPK_TRAIN = 2 * proposals, proposals
+    model.RPN.PRE_NMS_TOPK_TEST = model.RPN.POST_NMS_TOPK_TEST = max(proposals, 2 * detections)
+    config.TEST.DETECTIONS_PER_IMAGE = detections
+
+    config.INPUT.MASK_FORMAT = "bitmask"
+    config.INPUT.CROP.ENABLED, config.INPUT.CROP.TYPE = True, "absolute"
+    config.INPUT.CROP.SIZE = [task.crop, task.crop]
+    config.INPUT.MIN_SIZE_TRAIN = (NO_RESIZE if scale == 1 else round(task.crop * scale),)
+    config.INPUT.MIN_SIZE_TEST = NO_RESIZE if scale == 1 else round(min(task.max_size) * scale)
+    config.INPUT.MAX_SIZE_TRAIN = config.INPUT.MAX_SIZE_TEST = 1_000_000
+    config.SOLVER.IMS_PER_BATCH = batch
+    config.DATASETS.TRAIN = config.DATASETS.TEST = ()
+    return config
+
+
+def mapper(config: Any) -> DatasetMapper:
+    """detectron2's mapper; a crop, the resize and a flip each way, the latter more than the config can say."""
+    flips = [T.RandomFlip(0.5, horizontal=True, vertical=False), T.RandomFlip(0.5, horizontal=False, vertical=True)]
+    resize = T.ResizeShortestEdge(config.INPUT.MIN_SIZE_TRAIN, config.INPUT.MAX_SIZE_TRAIN, "choice")
+    crop = T.RandomCrop(config.INPUT.CROP.TYPE, config.INPUT.CROP.SIZE)
+    return DatasetMapper(config, is_train=True, augmentations=[crop, resize, *flips])
+
+
+def loader(config: Any, entries: list[dict[str, Any]], workers: int) -> Any:
+    """Batches for training, without end."""
+    return build_detection_train_loader(
+        entries, mapper=mapper(config), total_batch_size=config.SOLVER.IMS_PER_BATCH, num_workers=workers
+    )
+
+
+def trainer(config: Any, batches: Any, weights: Mapping[str, Tensor] | None = None) -> SimpleTrainer:
+    """A new network with detectron2's optimiser and its simple trainer, ready for `step`."""
+    model = build_model(config)
+    if weights is not None:
+        model.load_state_dict(weights)
+    simple = SimpleTrainer(model, batches, build_optimizer(config, model))
+    simple.iter = simple.start_iter = 0
+    return simple
+
+
+def step(simple: SimpleTrainer) -> None:
+    """One step of its loop: data, forward, losses, backward, optimiser."""
+    with EventStorage(simple.iter) as simple.storage:
+        simple.run_step()
+    simple.iter += 1
+
+
+def predictor(config: Any, weights: Mapping[str, Tensor]) -> DefaultPredictor:
+    """Takes an (H, W, 3) BGR image, gives a dict with "instances"."""
+    default = DefaultPredictor(config)
+    default.model.load_state_dict(weights)
+    return default
+
+
+def stored(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a predictor found as its COCO evaluator keeps it: a run-length text from pycocotools for each mask."""
+    return list(instances_to_coco_json(found["instances"].to("cpu"), 0))
+
+
+def weights_of(ours: nn.Module) -> dict[str, Tensor]:
+    """Our network's weights under the names that detectron2 gives the same layers."""
+    return {_their_name(name): value for name, value in ours.state_dict().items()}
+
+
+def _their_name(name: str) -> str:
+    for theirs, here in RENAMED:
+        if name.startswith(here):
+            return theirs + name.removeprefix(here)
+    return name
+
+
+def bgr(sample: Sample) -> NDArray[np.uint8]:
+    """The sample's pixels as cv2.imread gives an image file's."""
+    image = sample.image
+    return np.ascontiguousarray(image[..., ::-1] if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2))
+
+
+def dataset_dicts(samples: Sequence[Sample], folder: Path) -> list[dict[str, Any]]:
+    """detectron2's standard form of the samples, their images written to PNG files in `folder`."""
+    entries = []
+    for i, sample in enumerate(samples):
+        height, width = sample.size
+        cells = sample.instances
+        assert cells.masks is not None
+        file = folder / f"{i}.png"
+        cv2.imwrite(str(file), bgr(sample))
+        annotations = [
+            {
+                "bbox": box,
+                "bbox_mode": BoxMode.XYXY_ABS,
+                "category_id": int(label),
+                "segmentation": {"size": [height, width], "counts": runs.encode()},
+            }
+            for box, label, runs in zip(
+                cells.boxes.tolist(), cells.labels, to_rle(cells.masks, height, width), strict=True
+            )
+        ]
+        facts = {"file_name": str(file), "image_id": sample.image_id, "height": height, "width": width}
+        entries.append({**facts, "annotations": annotations})
+    return entries
+
+
+def as_predictions(found: Instances, size: tuple[int, int]) -> Predictions:
+    """What a predictor found, for our scorer."""
+    found = found.to("cpu")
+    planes = found.pred_masks.numpy()
+    kept = np.flatnonzero(planes.any(axis=(1, 2)))
+    masks = CropMasks.from_planes(planes[kept]) if len(kept) else CropMasks.empty()
+    scores = found.scores.numpy()[kept].astype(np.float32)
+    return Predictions(size, masks, scores, found.pred_classes.numpy()[kept].astype(np.int64))
