@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from harness.report.several_runs import data_wait, energy_used, largest, mean, time_notes
 from harness.report.wording import differs, machine_name
 from harness.runs.record import RunRecord
 from harness.scoring.fairness import unlike_scores, unlike_times
@@ -34,8 +35,10 @@ class Row:
 
     rank: shared by methods that cannot be told apart; None where the row is not ranked. iou: METHODS' iou_map.
     difference: from the baseline, on the same images. Times in seconds (inference in milliseconds), memory in bytes:
-    on the GPU where there is one. same_machine: whether the times may be set against those of other rows.
-    notes: what a reader must know before comparing. records: all of its records, failed ones too.
+    on the GPU where there is one. seconds_per_iteration_iqr: of the steps of one run. data_wait: share of the training
+    time. energy: joules of training, of what energy_of names; None where its seeds do not all have it of the same.
+    same_machine: whether the times may be set against those of other rows. notes: what a reader must know before
+    comparing. time_notes: the same of its times alone. records: all of its records, failed ones too.
     """
 
     method: str
@@ -51,9 +54,13 @@ class Row:
     ap50: float | None
     train_seconds: float | None
     seconds_per_iteration: float | None
+    seconds_per_iteration_iqr: float | None
+    data_wait: float | None
     images_per_second: float | None
     inference_ms: float | None
     memory: int | None
+    energy: float | None
+    energy_of: str
     parameters: int | None
     total_loss: float | None
     status: str
@@ -61,6 +68,7 @@ class Row:
     seeds: int
     same_machine: bool
     notes: tuple[str, ...]
+    time_notes: tuple[str, ...]
     records: tuple[RunRecord, ...]
 
 
@@ -84,11 +92,11 @@ class Leaderboard:
     @property
     def footnotes(self) -> tuple[str, ...]:
         """The notes of all rows, each once, from the top of the table down."""
-        return tuple(dict.fromkeys(note for row in self.rows for note in row.notes))
+        return tuple(dict.fromkeys(note for row in self.rows for note in (*row.notes, *row.time_notes)))
 
-    def marks(self, row: Row) -> list[int]:
-        """The numbers, from 1, of a row's footnotes."""
-        return [self.footnotes.index(note) + 1 for note in row.notes]
+    def marks(self, notes: Sequence[str]) -> list[int]:
+        """The numbers, from 1, that notes of a row have among the footnotes."""
+        return [self.footnotes.index(note) + 1 for note in notes]
 
 
 def leaderboard(records: Sequence[RunRecord], problems: Sequence[str] = ()) -> Leaderboard:
@@ -225,6 +233,7 @@ def _row(name: str, group: Sequence[_Entry], rank: int | None, difference: Diffe
     per_image = bool(scores) and all(scores.values())
     whole = [record.scores for record in good if record.scores is not None]
     types = sorted({cell_type for s in whole for cell_type in s.by_type})
+    energy, energy_of = energy_used(timed)
     status = ", ".join(dict.fromkeys(record.status for record in failed)) or "ok"
     if good and failed:
         status = f"{len(good)} of {len(group)} ok; {status}"
@@ -233,25 +242,30 @@ def _row(name: str, group: Sequence[_Entry], rank: int | None, difference: Diffe
         rank=rank,
         slots=", ".join(first.slots_changed) or "none",
         labels=first.labels,
-        iou=_mean(s.iou_map for s in whole),
+        iou=mean(s.iou_map for s in whole),
         seed_std=seed_spread(scores)[1] if per_image else None,
         interval=image_interval(scores) if per_image else None,
         difference=difference,
         by_type={t: fmean(s.by_type[t] for s in whole if t in s.by_type) for t in types},
-        ap=_mean(s.ap for s in whole),
-        ap50=_mean(s.ap50 for s in whole),
-        train_seconds=_mean(record.cost.train_seconds for record in timed),
-        seconds_per_iteration=_mean(record.cost.seconds_per_iteration for record in timed),
-        images_per_second=_mean(record.cost.images_per_second for record in timed),
-        inference_ms=_mean(record.cost.inference_ms_per_image for record in timed),
-        memory=_largest(timed, "peak_gpu_reserved") or _largest(timed, "peak_host_rss"),
-        parameters=_largest(good, "parameters"),
-        total_loss=_mean(record.total_loss for record in good),
+        ap=mean(s.ap for s in whole),
+        ap50=mean(s.ap50 for s in whole),
+        train_seconds=mean(record.cost.train_seconds for record in timed),
+        seconds_per_iteration=mean(record.cost.seconds_per_iteration for record in timed),
+        seconds_per_iteration_iqr=mean(record.cost.seconds_per_iteration_iqr for record in timed),
+        data_wait=mean(data_wait(record) for record in timed),
+        images_per_second=mean(record.cost.images_per_second for record in timed),
+        inference_ms=mean(record.cost.inference_ms_per_image for record in timed),
+        memory=largest(timed, "peak_gpu_reserved") or largest(timed, "peak_host_rss"),
+        energy=energy,
+        energy_of=energy_of,
+        parameters=largest(good, "parameters"),
+        total_loss=mean(record.total_loss for record in good),
         status=status,
         reason=next((record.reason for record in failed if record.reason), ""),
         seeds=len(good),
         same_machine=len(here) == len(good),
         notes=_notes(group),
+        time_notes=time_notes(timed),
         records=tuple(entry.record for entry in group),
     )
 
@@ -266,12 +280,3 @@ def _notes(group: Sequence[_Entry]) -> tuple[str, ...]:
     if away:
         notes.append(f"times are not compared, since made on another machine: {', '.join(away)}")
     return tuple(notes)
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
-
-
-def _largest(records: Sequence[RunRecord], name: str) -> int | None:
-    return max((value for r in records if (value := getattr(r.cost, name)) is not None), default=None)

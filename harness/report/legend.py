@@ -35,9 +35,16 @@ def legend(board: Leaderboard) -> list[str]:
             f"{_some(r.rule.chosen_on for r in good if r.rule)} images."
         )
         lines.append(
-            "Memory: peak on the GPU (reserved) where there is one, else of the method's own process. Times: s/it is a "
-            "median; ms/image is one whole image from pixels to masks."
+            "Memory: peak on the GPU (reserved) where there is one, else of the method's own process. Times: s/it is "
+            "the median step and s/it IQR the spread of the middle half of the steps, the first ones left out; data "
+            "wait is the share of the training time spent waiting for images, the rest is computing; ms/image is one "
+            "whole image from pixels to masks."
         )
+        if measured := dict.fromkeys(row.energy_of for row in board.rows if row.energy is not None):
+            lines.append(
+                f"Energy: used while the training clock ran by {' or '.join(measured)}, the whole of it, whatever else "
+                "ran there; what evaluation, checkpoints and the rest of the machine used is not in it."
+            )
     facts = {
         "Data": (f"{r.data.source}, {r.data.images} images, {r.data.cells} cells, fingerprint {r.data.fingerprint[:12]}"
                  for r in board.records if r.data),

@@ -17,24 +17,30 @@ from harness.report.leaderboard import Leaderboard, Row, of_runs
 from harness.report.legend import legend
 
 Format = Literal["screen", "md", "csv", "latex", "json"]
+NOT_ON_SCREEN = ("labels", "parameters", "loss", "train s", "s/it IQR", "data wait", "images/s")
 FORMATS: tuple[Format, ...] = ("md", "csv", "latex", "json")
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the printed table. text: what a cell says. best: the number that is best when largest, or None."""
+    """A column of the printed table. text: what a cell says. best: the number that is best when largest, or None.
+
+    notes: which footnotes its cells are marked with.
+    """
 
     name: str
     text: Callable[[Row], str]
     best: Callable[[Row], float | None] = lambda row: None
+    notes: Callable[[Row], Sequence[str]] = lambda row: ()
 
 
 def columns(board: Leaderboard) -> list[Column]:
     """The columns of the printed table; those that no row fills are left out, but for the score."""
     several = any(row.seeds > 1 for row in board.rows)
+    mixed = len({row.energy_of for row in board.rows if row.energy is not None}) > 1
     wanted = [
         Column("rank", lambda row: "" if row.rank is None else str(row.rank)),
-        Column("method", lambda row: row.method),
+        Column("method", lambda row: row.method, notes=lambda row: row.notes),
         Column("changes", lambda row: row.slots),
         Column("labels", lambda row: row.labels),
         Column("IoU", lambda row: number(row.iou, 4), lambda row: -(row.rank or 0)),
@@ -44,11 +50,19 @@ def columns(board: Leaderboard) -> list[Column]:
         Column("AP", lambda row: number(row.ap, 3), lambda row: row.ap),
         Column("AP50", lambda row: number(row.ap50, 3), lambda row: row.ap50),
         *(_type_column(cell_type) for cell_type in board.types),
-        Column("train s", lambda row: number(row.train_seconds, 0)),
-        Column("s/it", lambda row: number(row.seconds_per_iteration, 3), _low("seconds_per_iteration")),
+        Column("train s", lambda row: number(row.train_seconds, 0), notes=lambda row: row.time_notes),
+        Column(
+            "s/it",
+            lambda row: number(row.seconds_per_iteration, 3),
+            _low("seconds_per_iteration"),
+            lambda row: row.time_notes,
+        ),
+        Column("s/it IQR", lambda row: number(row.seconds_per_iteration_iqr, 3)),
+        Column("data wait", lambda row: "" if row.data_wait is None else f"{100 * row.data_wait:.0f} %"),
         Column("images/s", lambda row: number(row.images_per_second, 1), _high("images_per_second")),
         Column("ms/image", lambda row: number(row.inference_ms, 0), _low("inference_ms")),
         Column("memory", lambda row: "" if row.memory is None else f"{row.memory / 2**30:.2f} GiB", _low("memory")),
+        Column("energy, kJ", lambda row: _energy(row, mixed), lambda row: None if mixed else _low("energy")(row)),
         Column("parameters", lambda row: "" if row.parameters is None else f"{row.parameters:,}"),
         Column("loss", lambda row: number(row.total_loss, 3)),
         Column("status", lambda row: f"{row.status}: {row.reason}" if row.reason else row.status),
@@ -120,7 +134,7 @@ def show(run_dirs: Sequence[Path], form: Format) -> None:
     if form == "screen":
         from harness.report.screen import print_table
 
-        shown = [c for c in columns(board) if c.name not in ("labels", "parameters", "loss", "train s", "images/s")]
+        shown = [column for column in columns(board) if column.name not in NOT_ON_SCREEN]
         print_table([c.name for c in shown], ([marked(board, r, c, c.text(r), "{}", " ({})") for c in shown]
                                               for r in board.rows))  # fmt: skip
         for i, text in enumerate(board.footnotes, 1):
@@ -153,6 +167,11 @@ def _p(row: Row) -> str:
     return "< 0.001" if row.difference.p < 0.001 else f"{row.difference.p:.3f}"
 
 
+def _energy(row: Row, mixed: bool) -> str:
+    """With what used it, where that is not the same in all rows."""
+    return "" if row.energy is None else number(row.energy / 1000, 2) + (f" ({row.energy_of})" if mixed else "")
+
+
 def _type_column(cell_type: str) -> Column:
     def value(row: Row) -> float | None:
         return row.by_type.get(cell_type)
@@ -170,12 +189,11 @@ def _high(name: str) -> Callable[[Row], float | None]:
 
 def marked(board: Leaderboard, row: Row, column: Column, text: str, bold: str, mark: str) -> str:
     """A cell with its footnotes, and in bold where it is the best of the ranked rows."""
-    if column.name == "method":
-        # added one by one, so that text which knows that it is escaped stays so
-        return reduce(operator.add, (mark.format(i) for i in board.marks(row)), text)
     ranked = [value for r in board.rows if r.rank is not None and (value := column.best(r)) is not None]
     best = row.rank is not None and len(ranked) > 1 and column.best(row) == max(ranked)
-    return bold.format(text) if best else text
+    marks = board.marks(column.notes(row)) if text else []
+    # added one by one, so that text which knows that it is escaped stays so
+    return reduce(operator.add, (mark.format(i) for i in marks), bold.format(text) if best else text)
 
 
 def align(shown: Sequence[Column]) -> list[str]:
@@ -185,7 +203,7 @@ def align(shown: Sequence[Column]) -> list[str]:
 def _plain(board: Leaderboard, row: Row) -> dict[str, Any]:
     """A row as plain values: every field, intervals and types in columns of their own."""
     d = row.difference
-    skipped = ("records", "interval", "difference", "by_type", "notes")
+    skipped = ("records", "interval", "difference", "by_type", "notes", "time_notes")
     fields = {name: value for name, value in vars(row).items() if name not in skipped}
     return {
         **fields,
@@ -197,5 +215,5 @@ def _plain(board: Leaderboard, row: Row) -> dict[str, Any]:
         "p_corrected": d.p if d and d.seeds_known else None,
         "different": d and d.different,
         **{f"iou_{cell_type}": row.by_type.get(cell_type) for cell_type in board.types},
-        "notes": "; ".join(row.notes),
+        "notes": "; ".join((*row.notes, *row.time_notes)),
     }

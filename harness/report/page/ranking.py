@@ -13,7 +13,7 @@ from harness.report.table import Column, align, columns, marked
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-ON_DEMAND = re.compile(r"labels|AP50|IoU .+|s/it|images/s|parameters|loss")
+ON_DEMAND = re.compile(r"labels|AP50|IoU .+|s/it|s/it IQR|data wait|images/s|parameters|loss")
 """Columns that are shown when asked for: with them the table is wider than most screens."""
 
 _NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?")

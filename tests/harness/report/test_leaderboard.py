@@ -82,7 +82,7 @@ def test_a_record_under_another_condition_is_marked_and_left_out(make: Make, asp
     (marked,) = [row for row in board.rows if row.rank is None]
     assert marked is board.rows[-1]
     assert marked.difference is None
-    assert aspect in board.footnotes[board.marks(marked)[0] - 1]
+    assert aspect in board.footnotes[board.marks(marked.notes)[0] - 1]
 
 
 def test_equal_budgets_spelt_otherwise_are_one(make: Make) -> None:
@@ -114,9 +114,45 @@ def test_times_of_another_machine_are_kept_apart_and_the_score_is_not(make: Make
     assert all(row.rank is not None for row in board.rows)
     other = row_of(board, "other")
     assert not other.same_machine
-    assert "A faster CPU, 64 cores" in board.footnotes[board.marks(other)[0] - 1]
+    assert "A faster CPU, 64 cores" in board.footnotes[board.marks(other.notes)[0] - 1]
     assert row_of(board, "mixed").train_seconds == 75.0
     assert row_of(board, "mixed").seeds == 2
+
+
+def test_notes_on_the_conditions_stand_by_the_times(make: Make) -> None:
+    busy, hot = "other processes used more than 25 % of the processor cores during training", "it was hot"
+    records = [make("mask_rcnn", s, notes=[busy]) for s in range(2)]
+    records += [make("other", 0, notes=[busy, hot]), make("other", 1, notes=[busy]), make("quiet", 0)]
+    board = leaderboard(records)
+    assert row_of(board, "mask_rcnn").time_notes == (busy,)
+    assert row_of(board, "other").time_notes == (busy, f"{hot} (1 of 2 runs)")
+    assert row_of(board, "quiet").time_notes == ()
+    assert set(board.footnotes) == {busy, f"{hot} (1 of 2 runs)"}
+    assert all(row.notes == () for row in board.rows)
+
+
+def test_notes_on_times_that_are_not_shown_are_not_either(make: Make) -> None:
+    elsewhere = {"cpu": "A faster CPU", "cores_usable": 64, "gpus": []}
+    board = leaderboard([make(seed=0), make(seed=1), make(seed=2, machine=elsewhere, notes=["it was hot there"])])
+    assert board.rows[0].time_notes == ()
+
+
+def test_energy_is_a_mean_where_all_runs_have_it_of_the_same(make: Make) -> None:
+    def energy(*runs: tuple[float | None, str | None]) -> tuple[float | None, str]:
+        records = [make(seed=s, energy_joules=joules, energy_of=of) for s, (joules, of) in enumerate(runs)]
+        (row,) = leaderboard(records).rows
+        return row.energy, row.energy_of
+
+    assert energy((1000.0, "GPU"), (3000.0, "GPU")) == (2000.0, "GPU")
+    assert energy((1000.0, "GPU"), (None, None)) == (None, "")
+    assert energy((1000.0, "GPU"), (3000.0, "GPU and CPU packages")) == (None, "")
+    assert energy((None, None)) == (None, "")
+
+
+def test_data_wait_is_a_share_of_the_training_time(make: Make) -> None:
+    board = leaderboard([make(seed=0, data_wait_seconds=7.5), make("other", 0)])
+    assert row_of(board, "mask_rcnn").data_wait == pytest.approx(0.1)
+    assert row_of(board, "other").data_wait is None
 
 
 def test_failures_are_rows_with_their_reason(make: Make) -> None:

@@ -59,6 +59,46 @@ def test_footnotes_and_failures_are_told(make: Make) -> None:
     assert "crash: ValueError: x" in text
 
 
+def test_what_is_noted_of_the_conditions_is_marked_at_the_times(make: Make) -> None:
+    noted = {
+        "notes": ["the GPU was *hot* during training"],
+        "seconds_per_iteration_iqr": 0.01,
+        "data_wait_seconds": 7.5,
+    }
+    board = leaderboard(
+        [make("mask_rcnn", seconds_per_iteration=0.7, **noted), make("slow", seconds_per_iteration=0.9)]
+    )
+    text = as_markdown(board)
+    header, _, *rows = cells(text)
+    by_method = {row["method"]: row for row in (dict(zip(header, row, strict=True)) for row in rows)}
+    first, second = by_method["mask_rcnn"], by_method["slow"]
+    assert (first["train s"], first["s/it"], first["s/it IQR"], first["data wait"]) == (
+        "75 (1)", "**0.700** (1)", "0.010", "10 %",
+    )  # fmt: skip
+    assert (second["train s"], second["s/it"], second["s/it IQR"], second["data wait"]) == ("75", "0.900", "", "")
+    assert r"- (1) the GPU was \*hot\* during training" in text
+    notes = {row["method"]: row["notes"] for row in csv.DictReader(io.StringIO(as_csv(board)))}
+    assert notes == {"mask_rcnn": "the GPU was *hot* during training", "slow": ""}
+    assert "the GPU was *hot* during training" in json.loads(as_json(board))["footnotes"]
+    assert r"0.700}\textsuperscript{1}" in as_latex(board)
+
+
+def test_energy_is_a_column_where_it_was_measured(make: Make) -> None:
+    assert "energy" not in as_markdown(leaderboard([make()])).lower()
+    gpu, both = {"energy_of": "GPU"}, {"energy_of": "GPU and CPU packages"}
+    board = leaderboard([make("a", energy_joules=1_234_560.0, **gpu), make("b", energy_joules=2e6, **gpu), make("c")])
+    header, _, *rows = cells(as_markdown(board))
+    assert {row[header.index("method")]: row[header.index("energy, kJ")] for row in rows} == {
+        "a": "**1234.56**", "b": "2000.00", "c": "",
+    }  # fmt: skip
+    assert "Energy: used while the training clock ran by GPU, the whole of it" in as_markdown(board)
+    assert {row["energy"] for row in csv.DictReader(io.StringIO(as_csv(board)))} == {"1234560.0", "2000000.0", ""}
+
+    mixed = leaderboard([make("a", energy_joules=1000.0, **gpu), make("b", energy_joules=2000.0, **both)])
+    header, _, *rows = cells(as_markdown(mixed))
+    assert {row[header.index("energy, kJ")] for row in rows} == {"1.00 (GPU)", "2.00 (GPU and CPU packages)"}
+
+
 def test_nothing_from_data_can_break_the_table(make: Make) -> None:
     board = leaderboard([make("mask_rcnn"), make(NASTY, labels=NASTY, slots_changed=[NASTY], command=NASTY)])
     text = as_markdown(board)
