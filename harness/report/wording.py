@@ -1,8 +1,9 @@
-"""Facts of a record in words."""
+"""Facts of records in words."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from harness.runs.record import RunRecord
 
@@ -31,3 +32,9 @@ def differs(record: RunRecord, aspect: str) -> str:
         return record.rule.chosen_on if record.rule else "unknown"
     inside = record.settings.get(aspect)
     return ", ".join(f"{k} {v}" for k, v in inside.items()) if isinstance(inside, dict) else str(inside)
+
+
+def time_unit(seconds: Iterable[float | None]) -> tuple[str, float]:
+    """The unit that such times are read in best, and its seconds."""
+    longest = max((s for s in seconds if s is not None), default=0.0)
+    return ("seconds", 1.0) if longest < 300 else ("minutes", 60.0) if longest < 3 * 3600 else ("hours", 3600.0)

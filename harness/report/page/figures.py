@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,9 @@ from statistics import fmean
 
 from harness.report.leaderboard import Leaderboard, Row
 from harness.report.page.charts import COLOURS, Axis, Chart, Part, Series, Style, style
-from harness.report.page.curves import Course, iou_course, loss_course
+from harness.report.page.learning import learning
 from harness.report.table import interval, number
+from harness.report.wording import time_unit
 from harness.scoring.cell_metrics import ERRORS
 from harness.stacks import BASELINE
 
@@ -51,7 +51,7 @@ def figures(board: Leaderboard, run_dir: Path) -> Figures:
     left_out = [row.method for row in board.rows if row.rank is None and row.iou is not None]
     if left_out:
         notes.append(f"Not in the figures, since made under other conditions: {', '.join(left_out)}.")
-    training, problems = _training(rows, run_dir)
+    training, problems = learning(rows, run_dir)
     groups: list[Group] = [
         ("How good, and how sure", [*_sure(rows), *_differences(rows)]),
         ("What it costs", _costs(rows)),
@@ -118,7 +118,7 @@ def _differences(rows: Sequence[Row]) -> list[Chart]:
 
 
 def _costs(rows: Sequence[Row]) -> list[Chart]:
-    unit, seconds = _time_unit([row.train_seconds for row in rows])
+    unit, seconds = time_unit([row.train_seconds for row in rows])
     wanted: list[tuple[str, str, str, Callable[[Row], float | None]]] = [
         ("training", "IoU against training time", f"training time, {unit}", lambda r: _per(r.train_seconds, seconds)),
         ("memory", "IoU against memory", "peak memory, GiB", lambda r: _per(r.memory, 2**30)),
@@ -160,62 +160,6 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
 
 def _per(value: float | None, unit: float) -> float | None:
     return None if value is None else value / unit
-
-
-def _time_unit(seconds: Sequence[float | None]) -> tuple[str, float]:
-    longest = max((s for s in seconds if s is not None), default=0.0)
-    return ("seconds", 1.0) if longest < 300 else ("minutes", 60.0) if longest < 3 * 3600 else ("hours", 3600.0)
-
-
-# ----------------------------------------------------------------------------------------------------- training
-
-
-def _training(rows: Sequence[Row], run_dir: Path) -> tuple[list[Chart], list[str]]:
-    losses: dict[str, Course] = {}
-    problems: list[str] = []
-    for row in rows:
-        course, bad = loss_course(run_dir, row)
-        problems += bad
-        if course is not None:
-            losses[row.method] = course
-    ious = {row.method: course for row in rows if (course := iou_course(row)) is not None}
-    if rows and not losses:
-        problems.append("No curve of the training loss: the run's folder does not hold the curve.csv of its cells.")
-    loss = "Sum of all losses, mean over seeds, each point a mean over a stretch of steps."
-    iou = "Validation IoU of a fixed few images, mean over seeds; looking stops the clock."
-    return [
-        *_courses("loss", "Training loss", "training loss", loss, losses),
-        *_courses("progress", "Validation IoU", "IoU", iou, ious),
-    ], problems
-
-
-def _courses(slug: str, title: str, axis: str, caption: str, courses: Mapping[str, Course]) -> list[Chart]:
-    if not courses:
-        return []
-    unit, seconds = _time_unit([float(c.seconds[-1]) for c in courses.values()])
-    over = (
-        ("time", f"training time, {unit}", lambda c: c.seconds / seconds),
-        ("iterations", "iterations", lambda c: c.iterations),
-    )
-    return [
-        Chart(
-            f"{slug}-{name}",
-            f"{title} over {name}",
-            caption,
-            "lines",
-            Axis(x_title, zero=True),
-            Axis(axis, zero=slug == "progress"),
-            [Series(method, x_of(c).tolist(), c.value.tolist()) for method, c in courses.items()],
-            ["method", *(f"{axis} at {part:.0%}" for part in (0.25, 0.5, 0.75, 1.0)), f"{x_title} at the end"],
-            [[method, *_quarters(c), f"{x_of(c)[-1]:.4g}"] for method, c in courses.items()],
-        )
-        for name, x_title, x_of in over
-    ]
-
-
-def _quarters(course: Course) -> list[str]:
-    last = len(course.value) - 1
-    return [number(float(course.value[math.ceil(part * last)]), 4) for part in (0.25, 0.5, 0.75, 1.0)]
 
 
 # -------------------------------------------------------------------------------------------------------- where

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from harness.report.leaderboard import of_runs
 from harness.report.page.charts import style
-from harness.report.page.curves import POINTS, iou_course, loss_course
+from harness.report.page.curves import POINTS, Course, iou_course, loss_course
 from harness.report.page.figures import Figures, figures, pareto
 from harness.report.page.interactive import plotly_chart
+from harness.report.page.learning import _along, time_to
 from harness.report.page.printed import rendered
+from harness.runs.records import read_record, write_record
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,7 @@ def drawn(run_dir: Path) -> Figures:
 def test_all_figures_are_there(drawn: Figures) -> None:
     assert [chart.slug for chart in drawn.charts] == [
         "iou", "difference", "cost-training", "cost-memory", "cost-inference", "loss-time", "loss-iterations",
-        "progress-time", "progress-iterations", "types", "thresholds", "errors",
+        "progress-time", "progress-iterations", "time-to-iou", "types", "thresholds", "errors",
     ]  # fmt: skip
 
 
@@ -106,6 +108,40 @@ def test_validation_iou_ends_where_the_records_do(run_dir: Path) -> None:
     assert course is not None
     assert course.value[-1] == pytest.approx(row.iou)
     assert course.iterations.tolist() == [20, 50, 100, 150, 200]
+
+
+def test_quarters_are_read_along_the_time_however_few_looks_there_are() -> None:
+    looks = np.asarray([25.0, 50.0, 75.0, 100.0])
+    assert _along(Course(looks, looks, looks / 100)) == ["0.2500", "0.5000", "0.7500", "1.0000", "+0.5000"]
+
+
+def test_time_to_an_iou() -> None:
+    course = Course(np.asarray([10.0, 20.0, 30.0, 40.0]), np.zeros(4), np.asarray([0.1, 0.3, 0.2, 0.5]))
+    assert time_to(course, 0.2) == pytest.approx(15.0)
+    assert time_to(course, 0.4) == pytest.approx(30 + 10 * 2 / 3)
+    assert time_to(course, 0.05) == 10.0, "of the time before the first look nothing is known"
+    assert time_to(course, 0.51) is None
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.floats(0.01, 1))
+def test_time_to_an_iou_is_the_first_time_it_is_there(values: list[float], target: float) -> None:
+    seconds = np.arange(1.0, len(values) + 1)
+    found = time_to(Course(seconds, seconds, np.asarray(values)), target)
+    assert (found is None) == (max(values) < target)
+    if found is not None:
+        assert float(np.interp(found, seconds, values)) == pytest.approx(target) or found == 1.0
+        assert all(value < target for second, value in zip(seconds, values, strict=True) if second < found)
+
+
+def test_times_of_another_machine_are_in_no_figure_of_times(own_run: Path) -> None:
+    for path in own_run.glob("cells/container*/record.json"):
+        write_record(path, read_record(path).model_copy(update={"machine": {"cpu": "another"}}))
+    charts = {chart.slug: chart for chart in figures(of_runs([own_run]), own_run).charts}
+    for slug in ("loss-time", "progress-time", "time-to-iou", "cost-training"):
+        assert "container" not in charts[slug].methods, slug
+        assert "container" in charts[slug].caption, slug
+    for slug in ("iou", "loss-iterations", "progress-iterations"):
+        assert "container" in charts[slug].methods, slug
 
 
 @pytest.mark.parametrize(
