@@ -26,15 +26,37 @@ EXTREMES = 5
 def compare(first: str, second: str, as_json: bool) -> None:
     """How much better the first is than the second: IoU, image by image, all seeds.
 
-    METHOD may be left out where a run holds one method.
+    METHOD may be left out where a run holds one method. With --json every difference, that of first_worse_on too, is
+    first minus second.
     """
     a_name, a = records_of(first)
     b_name, b = records_of(second)
+    a_name, b_name = labels((first, a_name), (second, b_name))
     facts = comparison(a, b)
     if as_json:
         print_json({"first": a_name, "second": b_name, **facts})
     else:
         _print(a_name, b_name, facts)
+
+
+def labels(a: tuple[str, str], b: tuple[str, str]) -> tuple[str, str]:
+    """What to call both sides, each given as what was typed and its method: the methods, where they differ.
+
+    Else the run's folder is put before: its name, with as many of the folders above as tell the two apart, out of what
+    was typed and no more.
+    """
+    if a[1] != b[1]:
+        return a[1], b[1]
+    first, second = (_folders(_run_and_method(typed)[0]) for typed, _ in (a, b))
+    differ = (n for n in range(1, max(len(first), len(second)) + 1) if first[-n:] != second[-n:])
+    n = next(differ, 1)
+    return f"{'/'.join(first[-n:])}:{a[1]}", f"{'/'.join(second[-n:])}:{b[1]}"
+
+
+def _folders(run: str) -> tuple[str, ...]:
+    """The names along a path, as typed; that of the folder itself where only dots were."""
+    path = Path(run)
+    return path.parts if path.name not in ("", "..") else (path.resolve().name,)
 
 
 def records_of(typed: str) -> tuple[str, list[RunRecord]]:
@@ -140,10 +162,10 @@ def _print(a: str, b: str, facts: dict[str, Any]) -> None:
         click.echo("Interval and p cover other images only.")
     for note in facts["notes"]:
         click.echo(f"Note: {note}.")
-    for name, sign in (("first_better_on", a), ("first_worse_on", b)):
+    for name, better in (("first_better_on", a), ("first_worse_on", b)):
         if facts[name]:
-            shown = ", ".join(f"{image} {value:+.3f}" for image, value in facts[name])
-            click.echo(f"{sign} is better most on: {shown}")
+            shown = ", ".join(f"{image} {abs(value):+.3f}" for image, value in facts[name])
+            click.echo(f"{better} is better most on: {shown}")
 
 
 def _row(name: str, values: dict[str, Any]) -> list[str]:

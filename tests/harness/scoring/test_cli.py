@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from harness.cli.compare import compare
+from harness.cli.compare import compare, labels
 from harness.cli.score import score
 from harness.contract import Predictions
 from harness.data.sources import load
@@ -186,6 +187,56 @@ def test_compare_tells_a_better_method(run_dir: Path) -> None:
     scores = {name: np.mean(list(r.scores.by_image.values())) for name, r in records(run_dir).items()}
     good, poor = (np.mean([scores[f"{m}--seed{s}"] for s in (0, 1)]) for m in ("good", "poor"))
     assert facts["difference"] == pytest.approx(good - poor)
+
+
+def test_compare_says_where_either_side_is_better_by_how_much(run_dir: Path) -> None:
+    said = call(compare, f"{run_dir}:poor", f"{run_dir}:good").output.splitlines()
+    facts = json.loads(call(compare, f"{run_dir}:poor", f"{run_dir}:good", "--json").output)
+    assert "poor minus good" in "".join(said)
+    assert all(value < 0 for _, value in facts["first_worse_on"]), "first minus second, whichever list"
+    assert facts["first_worse_on"][0][1] == min(value for _, value in facts["first_worse_on"])
+    image, value = facts["first_worse_on"][0]
+    (line,) = [line for line in said if line.startswith("good is better most on: ")]
+    assert line.startswith(f"good is better most on: {image} {-value:+.3f}")
+    assert "-0." not in line
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "called"),
+    [
+        ("half", "whole", ("half", "whole")),
+        ("results/half", "./results/whole/", ("half", "whole")),
+        ("/home/somebody/a/run", "/home/somebody/b/run", ("a/run", "b/run")),
+        ("a/x/run", "b/x/run", ("a/x/run", "b/x/run")),
+        ("run", "elsewhere/run", ("run", "elsewhere/run")),
+        ("same", "same", ("same", "same")),
+    ],
+)
+def test_two_runs_of_one_method_are_called_by_their_folders(first: str, second: str, called: tuple[str, str]) -> None:
+    assert labels((first, "m"), (second, "m")) == (f"{called[0]}:m", f"{called[1]}:m")
+    assert labels((first, "m"), (second, "n")) == ("m", "n")
+
+
+def test_a_run_that_is_typed_as_dots_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "half" / "cells").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "half")
+    assert labels((".", "m"), ("../whole", "m")) == ("half:m", "whole:m")
+    monkeypatch.chdir("cells")
+    assert labels(("..:m", "m"), ("../../whole", "m")) == ("half:m", "whole:m")
+
+
+def test_compare_of_two_runs_of_one_method(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = tmp_path_factory.mktemp("other") / "half"
+    shutil.copytree(run_dir, other)
+    for poor in other.glob("cells/poor*/record.json"):
+        write_record(poor, read_record(poor).model_copy(update={"method": "good"}))
+    for good in other.glob("cells/good*"):
+        shutil.rmtree(good)
+    output = call(compare, f"{run_dir}:good", other).output
+    assert f"{run_dir.name}:good minus half:good" in output
+    assert f"{run_dir.name}:good is better most on: " in output
+    assert str(other.parent) not in output
+    assert json.loads(call(compare, f"{run_dir}:good", other, "--json").output)["second"] == "half:good"
 
 
 def test_compare_has_a_row_for_each_cell_type(run_dir: Path) -> None:
