@@ -24,7 +24,7 @@ from harness.augment import baseline
 from harness.contract import Task
 from harness.data.sources import load
 from harness.engine.stream import TrainingStream
-from harness.masks import to_rle
+from harness.rle import to_rle
 from methods.nets import supervision
 
 CROP = 128

@@ -5,8 +5,9 @@
 
 Real images are used where HARNESS_DATA (or ../shared/data) holds `sartorius/`, synthetic ones elsewhere. Each side
 starts from its own form of truth and predictions, ready in memory: run-length text for pycocotools, label images for
-cellpose and StarDist, cropped masks for us, with the truth's pixels found once, as in a search over thresholds; the row
-that finds them each time is there too. pycocotools does the least: IoU alone, no overlap removal, no matching.
+cellpose and StarDist, the places of set pixels for us, as a search over thresholds and areas has them; rows that start
+from cropped masks and from run-length text are there too. pycocotools does the least: IoU alone, no overlap removal, no
+matching.
 cellpose and StarDist are measured where they are installed.
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import util
 from pathlib import Path
 
@@ -26,10 +28,11 @@ from speed_rows import row
 
 from harness.contract import Predictions
 from harness.data.sources import load
-from harness.masks import CropMasks, to_rle
+from harness.masks import CropMasks
+from harness.rle import from_rle, to_rle
 from harness.scoring.iou_map import image_curve
 from harness.scoring.matching import THRESHOLDS, match
-from harness.scoring.overlap import flatten, remove_overlaps
+from harness.scoring.overlap import SetPixels, flatten, remove_overlaps
 from harness.scoring.truth import Target, TruthImage
 
 MIN_AREA = 20
@@ -88,18 +91,32 @@ def sides(images: Images) -> dict[str, Callable[[int], object]]:
     """What each side does with image i."""
     from pycocotools import mask as coco
 
+    texts = [
+        (to_rle(truth.cells, *truth.size), to_rle(found.masks, *truth.size))
+        for truth, found in zip(images.truth, images.predictions, strict=True)
+    ]
     targets, run_lengths, (truth, found) = images.targets(), images.run_lengths(), images.label_images()
 
-    def score(i: int, target: Target) -> float:
-        return float(image_curve(match(flatten(images.predictions[i], MIN_AREA), target)).mean())
+    pixels = [SetPixels.of(found.masks, found.size[1]) for found in images.predictions]
+
+    def score(i: int, target: Target, places: SetPixels | None) -> float:
+        return float(image_curve(match(flatten(images.predictions[i], MIN_AREA, places), target)).mean())
+
+    def score_text(i: int) -> float:
+        image, (cells, masks) = images.truth[i], texts[i]
+        found = replace(images.predictions[i], masks=from_rle(masks, *image.size))
+        target = replace(image, cells=from_rle(cells, *image.size)).target()
+        return float(image_curve(match(flatten(found, MIN_AREA), target)).mean())
 
     def iou_alone(i: int) -> object:
         cells, masks = run_lengths[i]
         return coco.iou(masks, cells, [0] * len(cells))
 
     work: dict[str, Callable[[int], object]] = {
-        OURS: lambda i: score(i, targets[i]),
-        "ours: the truth's pixels too": lambda i: score(i, images.truth[i].target()),
+        OURS: lambda i: score(i, targets[i], pixels[i]),
+        "ours: from the predictions' crops": lambda i: score(i, targets[i], None),
+        "ours: from the crops of both": lambda i: score(i, images.truth[i].target(), None),
+        "ours: from run-length text of both": score_text,
         "ours: disjoint masks, for a submission": lambda i: remove_overlaps(images.predictions[i], MIN_AREA),
         "pycocotools: IoU alone": iou_alone,
     }

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import HarnessError
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CropMasks:
@@ -182,99 +180,3 @@ def extent(mask: NDArray) -> tuple[int, int, int, int] | None:
         return None
     cols = np.flatnonzero(mask.any(axis=0))
     return int(cols[0]), int(rows[0]), int(cols[-1]) + 1, int(rows[-1]) + 1
-
-
-def to_rle(masks: CropMasks, height: int, width: int) -> list[str]:
-    """COCO compressed run lengths of each mask in an image of this size, as ASCII text.
-
-    Column-major runs as pycocotools writes them; a plane per mask is never made: the runs of the crop are
-    shifted to where the crop lies.
-    """
-    from pycocotools import mask as coco
-
-    runs = []
-    for box, crop in zip(masks.boxes.tolist(), masks, strict=True):
-        x0, y0, x1, y1 = box
-        # a zero above and below each column separates runs of neighbouring columns; they are joined below
-        columns = np.zeros((x1 - x0, y1 - y0 + 2), np.int8)
-        columns[:, 1:-1] = crop.T
-        step = np.diff(columns, axis=1)
-        col, start = np.nonzero(step == 1)
-        _, stop = np.nonzero(step == -1)
-        base = (x0 + col) * height + y0
-        begin, end = base + start, base + stop
-        joined = np.flatnonzero(begin[1:] == end[:-1])
-        begin, end = np.delete(begin, joined + 1), np.delete(end, joined)
-        edges = np.empty(2 * len(begin) + 2, np.int64)
-        edges[0], edges[-1] = 0, height * width
-        edges[1:-1:2], edges[2:-1:2] = begin, end
-        counts = np.diff(edges)
-        if counts[-1] == 0 and len(counts) > 1:
-            counts = counts[:-1]
-        runs.append({"size": [height, width], "counts": counts.tolist()})
-    return [r["counts"].decode("ascii") for r in coco.frPyObjects(runs, height, width)] if runs else []
-
-
-def from_rle(counts: Sequence[str], height: int, width: int) -> CropMasks:
-    """The masks of COCO compressed run lengths, tight. Raises HarnessError on one that is empty or does not fit.
-
-    The size is checked from the runs before anything of the image's size is made, so a short text cannot claim
-    a huge image.
-    """
-    from pycocotools import mask as coco
-
-    boxes, crops = [], []
-    for i, text in enumerate(counts):
-        runs = decode_counts(text)
-        # the largest first: a sum of huge runs could wrap around
-        if max(runs.max(), runs.sum()) > height * width:
-            raise HarnessError(f"run lengths {i} cover more pixels than an image of {height}x{width} has")
-        rle = {"size": [height, width], "counts": text.encode("ascii")}
-        x, y, w, h = (int(v) for v in coco.toBbox(rle))
-        if w <= 0 or h <= 0:
-            raise HarnessError(f"run lengths {i} hold no pixel")
-        if x + w > width or y + h > height:
-            # pycocotools keeps 32 bits of a run, so what it reads from absurd text can differ from what we read
-            raise HarnessError(f"run lengths {i} are not those of a mask: {text[:20]!r}")
-        boxes.append((x, y, x + w, y + h))
-        crops.append(crop_of_runs(runs, height, boxes[-1]))
-    return CropMasks.from_crops(boxes, crops)
-
-
-def crop_of_runs(runs: NDArray[np.int64], height: int, box: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-    """The (y1 - y0, x1 - x0) crop of column-major alternating run lengths (zeros first), without the whole plane."""
-    x0, y0, x1, y1 = box
-    ends = np.cumsum(runs)
-    begin, end = ends[0:-1:2], ends[1::2]
-    strip = np.zeros((x1 - x0) * height + 1, np.int8)
-    low, high = x0 * height, x1 * height
-    np.add.at(strip, np.clip(begin[: len(end)], low, high) - low, 1)
-    np.add.at(strip, np.clip(end, low, high) - low, -1)
-    filled = np.cumsum(strip[:-1], dtype=np.int8).astype(np.uint8)
-    return np.ascontiguousarray(filled.reshape(x1 - x0, height).T[y0:y1])
-
-
-def decode_counts(text: str) -> NDArray[np.int64]:
-    """COCO's compressed text as (R,) run lengths. Raises HarnessError on text that is not such.
-
-    Each value is written in base 32, low digit first, as characters from '0'; bit 5 means more follow, bit 4 of
-    the last is the sign; from the third on values are differences to the one two before (pycocotools' format).
-    """
-    codes = np.frombuffer(text.encode("ascii", "replace"), np.uint8).astype(np.int64) - 48
-    if len(codes) == 0 or codes.min() < 0 or codes.max() > 63:
-        raise HarnessError(f"not compressed run lengths: {text[:20]!r}")
-    last = np.flatnonzero((codes & 32) == 0)
-    if len(last) == 0 or last[-1] != len(codes) - 1:
-        raise HarnessError(f"compressed run lengths break off: {text[-20:]!r}")
-    first = np.concatenate([[0], last[:-1] + 1])
-    if (last - first).max() > 11:
-        raise HarnessError(f"a run length too long to be one: {text[:20]!r}")
-    place = np.arange(len(codes)) - np.repeat(first, last - first + 1)
-    values = np.add.reduceat((codes & 31) << (5 * place), first)
-    values -= np.where(codes[last] & 16, 1 << (5 * (last - first + 1)), 0)
-    for parity in (0, 1):
-        # runs 1, 3, 5... and 2, 4, 6... are two running sums; run 0 stands alone
-        values[1 + parity :: 2] = np.cumsum(values[1 + parity :: 2])
-    if values.min() < 0:
-        raise HarnessError(f"a negative run length in {text[:20]!r}")
-    return values

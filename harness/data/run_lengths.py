@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
-from harness.masks import CropMasks, decode_counts, offsets_of
+from harness.masks import CropMasks
+from harness.rle import crops_of_runs, decode_counts, turned
 
 MAX_COVER = 256
 """Largest sum of an image's boxes, in images. Crowded real images stay under 20; only a hostile file goes beyond."""
@@ -33,40 +34,6 @@ def faults_of_runs(
             int(owner[i]), f"runs overlap: one starts at {starts[i]}, the one before ends at {stops[i - 1]}"
         )
     return faults
-
-
-def crops_of_runs(
-    starts: NDArray[np.int64], stops: NDArray[np.int64], owner: NDArray[np.int64], height: int, width: int
-) -> CropMasks:
-    """The tight masks of faultless row-major runs (see faults_of_runs); owners are 0..N-1, each with a run or more.
-
-    Raises HarnessError where the boxes together are MAX_COVER times the image.
-    """
-    if not len(starts):
-        return CropMasks.empty()
-    first, last = starts // width, (stops - 1) // width
-    rows_each = last - first + 1
-    if rows_each.max() > 1:  # a run may go on in the next row: cut it there
-        piece = np.repeat(np.arange(len(starts)), rows_each)
-        row = first[piece] + np.arange(len(piece)) - np.repeat(np.cumsum(rows_each) - rows_each, rows_each)
-        left = np.maximum(starts[piece] - row * width, 0)
-        right = np.minimum(stops[piece] - row * width, width)
-        owner = owner[piece]
-    else:
-        row, left, right = first, starts - first * width, stops - first * width
-    begin = np.searchsorted(owner, np.arange(owner[-1] + 1))
-    x0, y0 = np.minimum.reduceat(left, begin), np.minimum.reduceat(row, begin)
-    x1, y1 = np.maximum.reduceat(right, begin), np.maximum.reduceat(row, begin) + 1
-    boxes = np.stack([x0, y0, x1, y1], axis=1).astype(np.int32)
-    offsets = offsets_of(boxes)
-    if offsets[-1] > MAX_COVER * height * width:
-        raise HarnessError(f"the boxes of its {len(boxes)} cells are more than {MAX_COVER} times the image")
-    base = offsets[owner] + (row - y0[owner]) * (x1 - x0)[owner] - x0[owner]
-    # +1 where a run starts, -1 behind its end; no two runs share a start or an end, so plain indexing adds right
-    change = np.zeros(offsets[-1] + 1, np.int8)
-    change[base + left] += 1
-    change[base + right] -= 1
-    return CropMasks(boxes, np.cumsum(change[:-1], dtype=np.int8).view(np.uint8), offsets)
 
 
 def masks_of_pairs(texts: list[str], height: int, width: int) -> tuple[CropMasks, dict[int, str]]:
@@ -118,11 +85,10 @@ def masks_of_counts(counts: dict[int, NDArray[np.int64]], height: int, width: in
     if not starts:
         return CropMasks.empty(), faults
     # columns are read as rows, then every crop is turned
-    turned, faults = _good_masks(
+    masks, faults = _good_masks(
         np.concatenate(starts), np.concatenate(stops), np.concatenate(owner), faults, width, height
     )
-    boxes = turned.boxes[:, [1, 0, 3, 2]]
-    return CropMasks.from_crops(boxes, [crop.T for crop in turned]), faults
+    return turned(masks), faults
 
 
 def counts_of_text(text: str, height: int, width: int) -> NDArray[np.int64]:
@@ -146,4 +112,4 @@ def _good_masks(
         good = ~np.isin(owner, list(faults))
         starts, stops, owner = starts[good], stops[good], owner[good]
     _, owner = np.unique(owner, return_inverse=True)
-    return crops_of_runs(starts, stops, owner, height, width), faults
+    return crops_of_runs(starts, stops, owner, width, MAX_COVER * height * width), faults

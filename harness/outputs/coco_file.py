@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.masks import to_rle
 from harness.outputs.writer import PredictedImage
+from harness.rle import to_rle
 from harness.runs.files import make_folder, write_text_atomic
 
 

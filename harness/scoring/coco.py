@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import Predictions
-from harness.masks import CropMasks, to_rle
+from harness.masks import CropMasks
+from harness.rle import to_rle
 from harness.scoring.average_precision import RankedClass, RankedImage, mean_over_classes
 from harness.scoring.boundary import boundaries, boundary_width
 from harness.scoring.truth import TruthImage

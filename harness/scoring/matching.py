@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.scoring.overlap import Flat
+from harness.scoring.overlap import Flat, SetPixels
 from harness.scoring.truth import Target
 
 THRESHOLDS = tuple((10 + k) / 20 for k in range(10))
@@ -54,21 +54,13 @@ class Match:
 
 def match(flat: Flat, target: Target) -> Match:
     """Match disjoint predictions with the cells of their image."""
-    n, m = len(target.cells.counts), len(flat.kept)
-    # one histogram over (cell, label) counts every intersection; label 0 is the background
-    pairs = np.repeat(np.arange(0, n * (m + 1), m + 1), target.cells.counts)
-    pairs += flat.labels.take(target.cells.index)
-    counted = np.bincount(pairs, minlength=n * (m + 1))
-    counted[:: m + 1] = 0
-    met = np.flatnonzero(counted > 0)
-    cell, prediction = np.divmod(met, m + 1)
-    prediction -= 1
-    shared = counted[met]
+    m = len(flat.kept)
+    cell, prediction, shared = shared_pixels(flat, target.cells)
     union = target.cells.counts[cell] + flat.areas[prediction] - shared
 
     ignored = np.zeros(m, np.bool_)
     if len(target.crowd):
-        in_crowd = np.bincount(flat.labels[target.crowd], minlength=m + 1)[1:]
+        in_crowd = np.bincount(flat.labels[target.crowd], minlength=int(flat.places.max(initial=0)) + 1)[flat.places]
         ignored = 2 * in_crowd > flat.areas
 
     levels, partner, iou = np.zeros(m, np.int64), np.full(m, -1), np.zeros(m)
@@ -83,3 +75,35 @@ def match(flat: Flat, target: Target) -> Match:
     # one more than the largest k with 20 * shared > (10 + k) * union: the thresholds passed
     levels[at] = (20 * shared[best] - 1) // union[best] - 9
     return Match(levels, partner, iou, ignored, cell, prediction, shared, target.cells.counts, flat.areas)
+
+
+def shared_pixels(flat: Flat, cells: SetPixels) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Every cell and prediction with pixels in common, and how many: three (K,) arrays, ordered by cell.
+
+    The labels under the cells are read once and cut into runs of equal label; what follows works on runs, of which
+    there are few, and on no table of cells by predictions.
+    """
+    under = flat.labels.take(cells.index)
+    if not len(under):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64)
+    breaks = np.empty(len(under), np.bool_)
+    np.not_equal(under[1:], under[:-1], out=breaks[1:])
+    # a cell ends a run too; one without a pixel would break the next, which is broken there already
+    first = np.cumsum(cells.counts) - cells.counts
+    breaks[first[cells.counts > 0]] = True
+    begin = np.flatnonzero(breaks)
+    length = np.diff(begin, append=len(under))
+    label = under.take(begin)
+    cell = np.repeat(np.arange(len(first)), np.diff(np.searchsorted(begin, first), append=len(begin)))
+
+    labelled = np.flatnonzero(label)
+    masks = int(max(flat.places.max(initial=0), label.max()))
+    pair = cell.take(labelled) * (masks + 1) + label.take(labelled)
+    order = np.argsort(pair, kind="stable")
+    pair = pair.take(order)
+    new = np.flatnonzero(np.diff(pair, prepend=-1))
+    shared = np.add.reduceat(length.take(labelled.take(order)), new) if len(new) else new
+    cell, label = np.divmod(pair.take(new), masks + 1)
+    number = flat.numbers(masks).take(label)
+    there = np.flatnonzero(number >= 0)
+    return cell.take(there), number.take(there), shared.take(there)

@@ -36,12 +36,15 @@ class SetPixels:
 class Flat:
     """Disjoint predictions of one image: a label image and what its labels mean.
 
-    labels: (H * W,) int32, 0 where there is none, k + 1 where kept[k] is. kept: (M,) int64, indices into the
-    predictions, in the order of visiting. areas: (M,) int64, pixels that are left of each. scores: (M,) float32.
+    labels: (H * W,) int16, or int32 where there are many masks: the mask's place in the order of visiting, counted from
+    1; 0 where there is none. A place that is not in `places` is of a mask that was dropped, and means nothing.
+    kept: (M,) int64, indices into the predictions, in the order of visiting. places: (M,) int64, ascending, their
+    places. areas: (M,) int64, pixels that are left of each. scores: (M,) float32.
     """
 
-    labels: NDArray[np.int32]
+    labels: NDArray[np.signedinteger]
     kept: NDArray[np.int64]
+    places: NDArray[np.int64]
     areas: NDArray[np.int64]
     scores: NDArray[np.float32]
 
@@ -49,73 +52,106 @@ class Flat:
         """How many of the masks, from the first, have a score of at least `threshold`."""
         return int(np.count_nonzero(self.scores >= np.float32(threshold)))
 
+    def numbers(self, masks: int) -> NDArray[np.int64]:
+        """(masks + 1,) from label to number among the kept, from 0; -1 for the background and what was dropped."""
+        numbers = np.full(masks + 1, -1)
+        numbers[self.places] = np.arange(len(self.places))
+        return numbers
+
 
 def flatten(predictions: Predictions, min_area: int = 1, pixels: SetPixels | None = None) -> Flat:
     """Make predictions disjoint. pixels: those of predictions.masks, where they are at hand."""
     height, width = predictions.size
     found = SetPixels.of(predictions.masks, width) if pixels is None else pixels
     order = np.argsort(-predictions.scores, kind="stable")
-    # in the label image a mask is its place in the order, counted from 1
-    place = np.empty(len(order), np.int32)
-    place[order] = np.arange(1, len(order) + 1, dtype=np.int32)
-    values = np.repeat(place, found.counts)
-    labels = np.zeros(height * width, np.int32)
-    areas = found.counts[order] - _paint(labels, found.index, values, len(order))
+    counts = found.counts[order]
+    contest = _Contest.of(found, order, height * width)
 
-    stays = areas >= max(min_area, 1)
-    if not stays.all():
-        labels[:] = 0
-        solid = stays[values - 1]
-        areas = found.counts[order] - _paint(labels, found.index[solid], values[solid], len(order))
-        _settle(labels, found, order, areas, stays, max(min_area, 1))
-        renumbered = np.zeros(len(order) + 1, np.int32)
-        renumbered[1:][stays] = np.arange(1, np.count_nonzero(stays) + 1)
-        labels[found.index] = renumbered[labels[found.index]]
+    # what is too small by itself takes nothing from anybody
+    dropped = counts < max(min_area, 1)
+    areas = counts - contest.settle(dropped)
+    doubtful = np.flatnonzero(~dropped & (areas < max(min_area, 1)))
+    if len(doubtful):
+        dropped[doubtful] = True
+        areas = counts - contest.settle(dropped)
+        _readmit(contest.labels, found, order, doubtful, areas, dropped, max(min_area, 1))
+    stays = np.flatnonzero(~dropped)
     kept = order[stays]
-    return Flat(labels, kept, areas[stays], predictions.scores[kept])
+    return Flat(contest.labels, kept, stays + 1, areas[stays], predictions.scores[kept])
 
 
-def _paint(labels: NDArray[np.int32], index: NDArray[np.int64], values: NDArray[np.int32], n: int) -> NDArray[np.int64]:
-    """Write values at the places of an all-zero array, the lowest where several meet; (n,) pixels each value lost.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Contest:
+    """A label image, and the few of its pixels that several masks want.
 
-    A plain write first, whichever value wins; then only the places where values met are looked at again.
+    A plain write of all masks first, whichever wins; what reads back as another's place was wanted by both.
+    at: (K,) int64, pixels; one that k masks want is there k - 1 times. first: (K,) the place written there first, and
+    other: (K,) that of one of the others.
     """
-    labels[index] = values
-    met = np.flatnonzero(labels[index] != values)
-    if not len(met):
-        return np.zeros(n, np.int64)
-    at, contenders = index[met], values[met]
-    first = labels[at]
-    np.minimum.at(labels, at, contenders)
-    # where a contender took the place, the first value lost it; every other contender lost it too
-    won = contenders == labels[at]
-    return np.bincount(np.where(won, first, contenders) - 1, minlength=n)
+
+    labels: NDArray[np.signedinteger]
+    at: NDArray[np.int64]
+    first: NDArray[np.signedinteger]
+    other: NDArray[np.signedinteger]
+
+    @staticmethod
+    def of(found: SetPixels, order: NDArray[np.int64], pixels: int) -> _Contest:
+        # settle() counts to twice the number of masks
+        kind: type[np.signedinteger] = np.int16 if 2 * len(order) < 2**15 else np.int32
+        place = np.empty(len(order), kind)
+        place[order] = np.arange(1, len(order) + 1, dtype=kind)
+        values = np.repeat(place, found.counts)
+        labels = np.zeros(pixels, kind)
+        labels[found.index] = values
+        met = np.flatnonzero(labels.take(found.index) != values)
+        at = found.index[met]
+        return _Contest(labels, at, labels[at], values[met])
+
+    def settle(self, last: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Give every contested pixel to the earliest place, those in `last` after all others.
+
+        last: (N,) by place. Gives the (N,) pixels that each place lost.
+        """
+        n = self.labels.dtype.type(len(last))
+        if not len(self.at):
+            return np.zeros(n, np.int64)
+        rank = np.arange(n + 1, dtype=self.labels.dtype)
+        rank[1:][last] += n
+        first, other = rank[self.first], rank[self.other]
+        self.labels[self.at] = first
+        np.minimum.at(self.labels, self.at, other)
+        winner = self.labels[self.at]
+        # where one of the others won, the first lost; every other of the others lost too
+        lost = np.where(other == winner, self.first, self.other)
+        self.labels[self.at] = np.where(winner > n, winner - n, winner)
+        return np.bincount(lost - 1, minlength=n)
 
 
-def _settle(
-    labels: NDArray[np.int32],
+def _readmit(
+    labels: NDArray[np.signedinteger],
     found: SetPixels,
     order: NDArray[np.int64],
+    doubtful: NDArray[np.int64],
     areas: NDArray[np.int64],
-    stays: NDArray[np.bool_],
+    dropped: NDArray[np.bool_],
     min_area: int,
 ) -> None:
     """Decide in order on the masks that were too small while all others were taken to stay.
 
-    The others do stay: whatever is dropped before them can only leave them more. `labels` holds them alone; `areas`
-    and `stays` are brought up to date in place.
+    The others do stay: whatever is dropped before them can only leave them more. doubtful, areas and dropped are by
+    place less one; the last two and the labels are brought up to date in place.
     """
     ends = np.cumsum(found.counts)
-    for rank in np.flatnonzero(~stays & (found.counts[order] >= min_area)).tolist():
+    for rank in doubtful.tolist():
         mask = order[rank]
         mine = found.index[ends[mask] - found.counts[mask] : ends[mask]]
-        here = labels[mine]
-        free = (here == 0) | (here > rank + 1)
+        here = labels[mine].astype(np.int64)
+        free = (here == 0) | (here > rank + 1) | dropped[here - 1]
         area = int(np.count_nonzero(free))
         if area >= min_area:
-            stays[rank], areas[rank] = True, area
             robbed = here[free]
             areas -= np.bincount(robbed[robbed > 0] - 1, minlength=len(areas))
+            dropped[rank], areas[rank] = False, area
             labels[mine[free]] = rank + 1
 
 
@@ -133,9 +169,9 @@ def remove_overlaps(predictions: Predictions, min_area: int = 1) -> Predictions:
     masks = predictions.masks
     pixels = SetPixels.of(masks, predictions.size[1])
     flat = flatten(predictions, min_area, pixels)
-    label = np.zeros(len(predictions), np.int32)
-    label[flat.kept] = np.arange(1, len(flat.kept) + 1)
-    mine = flat.labels[pixels.index] == np.repeat(label, pixels.counts)
+    place = np.zeros(len(predictions), np.int64)
+    place[flat.kept] = flat.places
+    mine = flat.labels[pixels.index] == np.repeat(place, pixels.counts)
     left = np.zeros_like(masks.pixels)
     left[np.flatnonzero(masks.pixels)[mine]] = 1
     tight, _ = CropMasks(masks.boxes, left, masks.offsets).select(flat.kept).tight()

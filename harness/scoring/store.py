@@ -23,7 +23,7 @@ import numpy as np
 
 from harness.contract import Predictions
 from harness.errors import HarnessError
-from harness.masks import CropMasks, from_rle, to_rle
+from harness.rle import from_rle, to_rle
 from harness.runs.files import write_bytes_atomic
 
 PREDICTIONS = "predictions.json.gz"
@@ -38,9 +38,6 @@ RATIO_LIMIT = 100
 
 IMAGE_LIMIT = 2**28
 """Pixels of one image at most."""
-
-CROP_LIMIT = 2**30
-"""Pixels of all mask boxes of one image at most: run lengths of a few bytes can claim the whole image each."""
 
 
 @dataclass(frozen=True)
@@ -72,20 +69,11 @@ class StoredSplit(Mapping[str, Predictions]):
 
     def __getitem__(self, image_id: str) -> Predictions:
         image = self._images[image_id]
-        masks, pixels = [], 0
         try:
-            for counts in image.counts:
-                masks.append(from_rle([counts], *image.size))
-                pixels += len(masks[-1].pixels)
-                _must(pixels <= CROP_LIMIT, f"the boxes of the masks hold more than {CROP_LIMIT:,} pixels")
+            masks = from_rle(image.counts, *image.size)
         except HarnessError as error:
             raise HarnessError(f"{self._path}: image {image_id[:40]!r}: {error}") from error
-        return Predictions(
-            image.size,
-            CropMasks.concatenate(masks),
-            np.asarray(image.scores, np.float32),
-            np.asarray(image.labels, np.int64),
-        )
+        return Predictions(image.size, masks, np.asarray(image.scores, np.float32), np.asarray(image.labels, np.int64))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._images)

@@ -87,7 +87,7 @@ def test_a_run_goes_on_in_the_next_row() -> None:
 def test_boxes_out_of_proportion_are_refused() -> None:
     corners = "1 1 10000 1"
     assert len(masks_of_pairs([corners] * MAX_COVER, 100, 100)[0]) == MAX_COVER
-    with pytest.raises(HarnessError, match="times the image"):
+    with pytest.raises(HarnessError, match="hold more than 2,560,000 pixels"):
         masks_of_pairs([corners] * (MAX_COVER + 1), 100, 100)
 
 

@@ -12,7 +12,8 @@ from pycocotools.cocoeval import COCOeval
 from random_cells import bars, blobs, jittered, predictions_of, truth_of
 
 from harness.contract import Predictions
-from harness.masks import CropMasks, to_rle
+from harness.masks import CropMasks
+from harness.rle import to_rle
 from harness.scoring.boundary import boundaries, boundary_width
 from harness.scoring.coco import AREA_RANGES, CocoScorer, CocoScores, max_detections
 from harness.scoring.truth import TruthImage

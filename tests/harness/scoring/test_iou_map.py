@@ -125,7 +125,8 @@ def test_first_predictions_alone(seed: int) -> None:
     rng, cells = cells_of(seed)
     flat = flatten(predictions_of(jittered(rng, cells), rng.random(len(cells))))
     found = match(flat, truth_of(cells).target())
-    left = planes_of(flat.labels.reshape(cells.shape[1:]))
+    numbers = flat.numbers(len(cells)) + 1
+    left = planes_of(numbers[flat.labels.reshape(cells.shape[1:])])
     counts = range(len(left) + 1)
     assert prefix_scores(found, counts) == pytest.approx([curve(left[:n], cells).mean() for n in counts], abs=1e-15)
 

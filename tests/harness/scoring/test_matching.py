@@ -48,7 +48,7 @@ def test_one_to_one_and_as_many_as_can_be_where_cells_overlap(seed: int) -> None
     predictions = jittered(rng, cells[rng.permutation(len(cells))[: len(cells) // 2]], 1)
     found = matched(predictions, cells)
     left = flatten(predictions_of(predictions))
-    disjoint = (left.labels[None] == np.arange(1, len(left.kept) + 1)[:, None]).astype(np.int64)
+    disjoint = (left.labels[None] == left.places[:, None]).astype(np.int64)
     flat_cells = cells.reshape(len(cells), -1).astype(np.int64)
     shared = disjoint @ flat_cells.T
     union = disjoint.sum(1)[:, None] + flat_cells.sum(1)[None] - shared

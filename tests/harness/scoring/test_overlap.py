@@ -43,7 +43,8 @@ def test_same_masks_as_the_rule_worked_by_hand(seed: int, min_area: int) -> None
     expected = np.zeros(planes.shape[1:], int)
     for label, mask in enumerate(left, start=1):
         expected[mask] = label
-    assert np.array_equal(flat.labels.reshape(planes.shape[1:]), expected)
+    numbered = flat.numbers(len(planes))[flat.labels.reshape(planes.shape[1:])] + 1
+    assert np.array_equal(numbered, expected)
     disjoint = remove_overlaps(found, min_area)
     assert np.array_equal(disjoint.masks.planes(*planes.shape[1:]), np.asarray(left).reshape(-1, *planes.shape[1:]))
 

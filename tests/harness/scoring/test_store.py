@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_cells import blobs, predictions_of
 
+from harness import rle
 from harness.contract import Predictions
 from harness.errors import HarnessError
-from harness.scoring import store
 from harness.scoring.store import read_predictions, write_predictions
 
 CLASSES = ("cort", "astro")
@@ -143,8 +143,8 @@ def test_a_file_that_unpacks_to_very_much_is_refused(tmp_path: Path) -> None:
 
 
 def test_run_lengths_that_claim_very_much_are_refused(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "CROP_LIMIT", 20)
-    with pytest.raises(HarnessError, match="'a': the boxes of the masks hold more than 20 pixels"):
+    monkeypatch.setattr(rle, "BOX_LIMIT", 20)
+    with pytest.raises(HarnessError, match=r"'a': the boxes of its . masks hold more than 20 pixels"):
         everything(written)
 
 
@@ -153,13 +153,13 @@ def test_masks_are_unpacked_one_image_at_a_time(tmp_path: Path) -> None:
     whole = np.zeros((4, 100, 100), np.uint8)
     whole[:, ::2] = 1
     found = predictions_of(whole)
-    write_predictions(path, {"validation": {str(i): found for i in range(120)}}, CLASSES)
+    write_predictions(path, {"validation": {str(i): found for i in range(400)}}, CLASSES)
     stored = read_predictions(path).splits["validation"]
     tracemalloc.start()
     pixels = [len(stored[image_id].masks.pixels) for image_id in stored]
     assert tracemalloc.get_traced_memory()[1] < sum(pixels) / 3
     tracemalloc.stop()
-    assert pixels == [found.masks.pixels.size] * 120
+    assert pixels == [found.masks.pixels.size] * 400
 
 
 @settings(
