@@ -148,9 +148,13 @@ def run(
     from harness.cli.reporters import reporter
     from harness.report.leaderboard import write_leaderboards
     from harness.report.table import show
+    from harness.runs.files import StorageError
 
     with reporter(run_dir, quiet or as_json) as shown:
-        status = run_plan(manifest, run_dir, options, shown, write_leaderboards)
+        try:
+            status = run_plan(manifest, run_dir, options, shown, write_leaderboards)
+        except StorageError as error:
+            raise HarnessError(f"{error} with --out {run_dir}: it goes on from there") from error
     show([run_dir], "json" if as_json else "screen")
     click.echo(f"{run_dir / 'leaderboard.md'}", err=as_json)
     raise click.exceptions.Exit(status)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from harness.catalog import Catalog
 from harness.conformance.images import drawn
 from harness.contract import Augment, Init, Method, Model, Predictions, Recipe, Sample, Task
+from harness.errors import HarnessError
 from harness.presets import load
 from harness.stacks import resolve
 
@@ -145,14 +146,13 @@ def learns(model: Model) -> bool:
 
 
 def total_loss(model: Model, batch: Sequence[Sample]) -> torch.Tensor:
-    """The sum of a model's losses. Raises Violation where one is no scalar."""
-    import torch
+    """The sum of a model's losses. Raises Violation where they are no losses."""
+    from harness.engine.model_outputs import summed
 
-    losses = model.losses(batch)
-    require(len(losses) > 0, "losses() gives no loss")
-    for name, value in losses.items():
-        require(isinstance(value, torch.Tensor) and value.ndim == 0, f"the loss {name!r} is not a scalar tensor")
-    return torch.stack([value.float() for value in losses.values()]).sum()
+    try:
+        return summed(model.losses(batch))
+    except HarnessError as error:
+        raise Violation(str(error)) from error
 
 
 def predicted(model: Model, images: Sequence[NDArray[np.uint8]]) -> list[Predictions]:

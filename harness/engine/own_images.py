@@ -46,7 +46,8 @@ def predict_files(
             continue
         outcome.notes.update(notes)
         sample = Sample(path.stem, image, no_cells)
-        found, _ = predict_all(model, [sample], task.device, cell.spec.preset.evaluation.minimum_score)
+        minimum_score = cell.spec.preset.evaluation.minimum_score
+        found, _ = predict_all(model, [sample], len(task.classes), task.device, minimum_score)
         kept = apply_rule(found[path.stem], cell.rule, task.classes)
         outcome.sizes[path.stem], outcome.cells[path.stem] = sample.size, len(kept)
         for writer in writers:

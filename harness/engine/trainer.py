@@ -16,6 +16,7 @@ from harness.engine import checkpoint, optimiser
 from harness.engine.budget import Budget
 from harness.engine.clock import TrainingClock
 from harness.engine.device import autocast, random_state, restore_random_state, synchroniser
+from harness.engine.model_outputs import summed
 from harness.engine.schedule import learning_rate
 from harness.engine.stream import TrainingStream, prefetched
 from harness.engine.trace import Trace
@@ -54,7 +55,8 @@ class Trainer:
     def run(self) -> Trace:
         """Train until the budget is spent, from the newest checkpoint in `folder` if there is one.
 
-        Raises Diverged when a loss is no longer finite, and Interrupted, with a checkpoint written, when asked to stop.
+        Raises Diverged when a loss is no longer finite, HarnessError when what the model gives is no loss, and
+        Interrupted, with a checkpoint written, when asked to stop.
         """
         module = self.model.module
         if not any(p.requires_grad for p in module.parameters()):
@@ -122,8 +124,7 @@ class Trainer:
             share = len(piece) / len(batch)
             with autocast(self.device):
                 losses = self.model.losses(piece)
-            total = torch.stack([value.float() for value in losses.values()]).sum() * share
-            total.backward()
+            (summed(losses) * share).backward()
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value.detach() * share
         return sums

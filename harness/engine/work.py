@@ -114,8 +114,9 @@ def _glance(
     progress.report(Progress("looking at validation images"))
     count, classes = spec.preset.evaluation.curve_images, setting.dataset.classes
     looked: list[tuple[Mapping[str, Predictions], tuple[str, ...]]] = []
+    minimum_score = spec.preset.evaluation.minimum_score
     for ids in (setting.splits.calibration[:count], setting.splits.validation[:count]):
-        found, _ = predict_all(model, setting.samples(ids), spec.device, spec.preset.evaluation.minimum_score)
+        found, _ = predict_all(model, setting.samples(ids), len(classes), spec.device, minimum_score)
         looked.append((found, ids))
     (calibration, calibration_ids), (validation, validation_ids) = looked
     rule = choose_rule(calibration, setting.truth(calibration_ids), classes, threshold=spec.threshold)
@@ -129,7 +130,7 @@ def _predict(
 ) -> tuple[dict[str, dict[str, Predictions]], list[float]]:
     """Predictions of the calibration and validation images, and the milliseconds each of the latter took."""
     parts = {name: getattr(setting.splits, name) for name in ("calibration", "validation")}
-    images, before = sum(map(len, parts.values())), 0
+    images, before, classes = sum(map(len, parts.values())), 0, len(setting.dataset.classes)
     found: dict[str, dict[str, Predictions]] = {}
     times: list[float] = []
     for name, ids in parts.items():
@@ -141,7 +142,7 @@ def _predict(
                 raise Interrupted(f"stopped after {before + done} of {images} images; the training is kept")
 
         found[name], times = predict_all(
-            model, setting.samples(ids), spec.device, spec.preset.evaluation.minimum_score, each
+            model, setting.samples(ids), classes, spec.device, spec.preset.evaluation.minimum_score, each
         )
         before += len(ids)
     return found, times

@@ -37,7 +37,7 @@ def storage_error(path: Path, error: OSError) -> StorageError:
     """The line that names the path and why it cannot be written."""
     reason = _REASONS.get(error.errno or 0) or error.strerror or str(error)
     return StorageError(
-        f"cannot write {path}: {reason}; what was written before is unharmed, and `run` goes on from it"
+        f"cannot write {path}: {reason}; what was written before is unharmed: mend that and type the same command again"
     )
 
 

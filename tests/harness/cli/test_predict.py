@@ -225,6 +225,11 @@ def test_each_mistake_is_one_line(run_dir: Path, images: Path, tmp_path: Path) -
         assert f"holds no {name}" in line(*adapter, run=copy)
         (copy / "cells" / "brightness--seed0" / name).write_text("{}")
         assert name in line(*adapter, run=copy)
+    (tmp_path / "file").touch()
+    full = line(*adapter, "--out", tmp_path / "file" / "out")
+    assert f"cannot write {tmp_path / 'file' / 'out'}" in full
+    assert "type the same command again" in full
+    assert "goes on" not in full
 
 
 def test_a_recipe_may_only_name_modules_that_are_there(run_dir: Path, images: Path, tmp_path: Path) -> None:

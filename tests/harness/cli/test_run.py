@@ -91,6 +91,17 @@ def test_a_method_that_crashes_is_a_row_and_status_1(adapter: Path, tmp_path: Pa
     assert "it broke" in (out / "leaderboard.md").read_text()
 
 
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "run"
+    result = CliRunner().invoke(
+        harness, ["run", "--methods", "mask_rcnn", "--data", DATA, "--preset", "smoke", "--out", str(out)]
+    )
+    assert (result.exit_code, result.output.count("\n")) == (2, 1), result.output
+    assert f"cannot write {out}" in result.output
+    assert f"type the same command again with --out {out}: it goes on from there" in result.output
+
+
 def test_a_dry_run_writes_nothing_and_says_what_it_would_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     arguments = ["run", "--methods", "mask_rcnn,copy_paste(p=0.5)", "--data", DATA, "--budget", "2m", "--seeds", "2"]

@@ -246,7 +246,7 @@ class Quiet:
 
 
 def run(run_dir: Path, manifest: Manifest, reporter: Quiet | None = None, **options: Any) -> int:
-    return run_plan(manifest, run_dir, RunOptions(worker=WORKER, **options), reporter or Quiet(), write_table)
+    return run_plan(manifest, run_dir, RunOptions(**{"worker": WORKER, **options}), reporter or Quiet(), write_table)
 
 
 # ------------------------------------------------------------------------------------------------------- faults
