@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from harness.engine.model_outputs import summed
 from harness.engine.schedule import learning_rate
 from harness.engine.stream import TrainingStream, prefetched
 from harness.engine.trace import Trace
+from harness.measure.meter import Meter
 from harness.presets import Training
 from harness.runs.outcomes import Diverged, Interrupted
 from harness.runs.progress import Progress, ProgressPipe
@@ -36,7 +37,7 @@ class Trainer:
     evaluate: called off the clock at each of `curve_fractions` of the budget; returns a validation IoU.
     checkpoint_seconds: wall time between checkpoints. micro_batches: parts that each batch is worked through in, to
     save memory; the gradient is that of the whole batch. listen: called off the clock whenever losses have been read,
-    with the trace and how many of its steps were there before.
+    with the trace and how many of its steps were there before. meter: read while the training clock runs.
     """
 
     model: Model
@@ -51,6 +52,7 @@ class Trainer:
     curve_fractions: Sequence[float] = ()
     evaluate: Callable[[], float] | None = None
     listen: Callable[[Trace, int], None] | None = None
+    meter: Meter = field(default_factory=Meter)
 
     def run(self) -> Trace:
         """Train until the budget is spent, from the newest checkpoint in `folder` if there is one.
@@ -68,7 +70,9 @@ class Trainer:
         self._warm_up()
 
         wait = synchroniser(self.device)
-        self.clock = TrainingClock(wait, self.trace.used_seconds)
+        # one and the same, so that every checkpoint has what was measured until then
+        self.meter.sums = self.trace.measured
+        self.clock = TrainingClock(wait, self.trace.used_seconds, self.meter)
         self.pending: list[tuple[float, float, float, dict[str, torch.Tensor]]] = []
         gpu = self.device.startswith("cuda")
         batches = prefetched(self.stream.batch, step, workers=4 if gpu else 1, ahead=8 if gpu else 2)

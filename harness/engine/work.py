@@ -18,14 +18,17 @@ from harness.engine.stream import TrainingStream
 from harness.engine.trace import Trace
 from harness.engine.trained import save_task
 from harness.engine.trainer import Trainer
+from harness.measure import conditions
+from harness.measure.energy import energy_used
 from harness.measure.flops import flops_of_prediction, parameters
 from harness.measure.machine import machine_facts
 from harness.measure.memory import gpu_peaks, peak_rss, reset_gpu_peaks
+from harness.measure.training import training_meter
 from harness.runs.files import write_text_atomic
 from harness.runs.new_record import new_record
 from harness.runs.outcomes import Interrupted
 from harness.runs.progress import Progress, ProgressPipe
-from harness.runs.record import Cost, CurvePoint, RunRecord, Scores
+from harness.runs.record import Cost, CurvePoint, Rule, RunRecord
 from harness.runs.spec import CellSpec, recipe_from_json
 from harness.scoring.calibrate import choose_rule
 from harness.scoring.score import iou_map, score
@@ -71,6 +74,7 @@ def perform(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
         curve_fractions=spec.preset.evaluation.curve_fractions,
         evaluate=lambda: _glance(model, setting, spec, progress, events, len(trainer.trace)),
         listen=None if events is None else events.steps,
+        meter=training_meter(spec.device),
     )
     trace = trainer.run()
     write_text_atomic(folder / CURVE, trace.to_csv())
@@ -94,7 +98,7 @@ def perform(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
         rule=rule,
         scores=scores,
         cost=cost,
-        learning_curve=_learning_curve(trace, scores),
+        learning_curve=_learning_curve(trace, _of_few(found, setting, spec)[1]),
         final_losses=losses,
         total_loss=sum(losses.values()) if losses else None,
         log="log.txt",
@@ -110,19 +114,31 @@ def _indices(setting: Setting, ids: Sequence[str]) -> list[int]:
 def _glance(
     model: Model, setting: Setting, spec: CellSpec, progress: ProgressPipe, events: EventFiles | None, step: int
 ) -> float:
-    """IoU of the first validation images, with a rule from as many calibration images: cheap, for the curve alone."""
+    """IoU of the model as it is, for the curve."""
     progress.report(Progress("looking at validation images"))
-    count, classes = spec.preset.evaluation.curve_images, setting.dataset.classes
-    looked: list[tuple[Mapping[str, Predictions], tuple[str, ...]]] = []
-    minimum_score = spec.preset.evaluation.minimum_score
-    for ids in (setting.splits.calibration[:count], setting.splits.validation[:count]):
-        found, _ = predict_all(model, setting.samples(ids), len(classes), spec.device, minimum_score)
-        looked.append((found, ids))
-    (calibration, calibration_ids), (validation, validation_ids) = looked
-    rule = choose_rule(calibration, setting.truth(calibration_ids), classes, threshold=spec.threshold)
+    evaluation, classes = spec.preset.evaluation, setting.dataset.classes
+    found: dict[str, dict[str, Predictions]] = {}
+    for name in ("calibration", "validation"):
+        samples = setting.samples(_few(setting, spec, name))
+        found[name], _ = predict_all(model, samples, len(classes), spec.device, evaluation.minimum_score)
+    rule, iou = _of_few(found, setting, spec)
     if events is not None:
-        events.pictures(step, setting.dataset, validation, rule)
-    return iou_map(validation, setting.truth(validation_ids), rule, classes)
+        events.pictures(step, setting.dataset, found["validation"], rule)
+    return iou
+
+
+def _few(setting: Setting, spec: CellSpec, split: str) -> tuple[str, ...]:
+    return getattr(setting.splits, split)[: spec.preset.evaluation.curve_images]
+
+
+def _of_few(found: Mapping[str, Mapping[str, Predictions]], setting: Setting, spec: CellSpec) -> tuple[Rule, float]:
+    """IoU of the first validation images, and the rule for it from as many calibration images: cheap, and the same
+    all along the curve."""
+    ids = {name: _few(setting, spec, name) for name in ("calibration", "validation")}
+    few = {name: {i: found[name][i] for i in wanted} for name, wanted in ids.items()}
+    truth, classes = {name: setting.truth(wanted) for name, wanted in ids.items()}, setting.dataset.classes
+    rule = choose_rule(few["calibration"], truth["calibration"], classes, threshold=spec.threshold)
+    return rule, iou_map(few["validation"], truth["validation"], rule, classes)
 
 
 def _predict(
@@ -154,6 +170,7 @@ def _cost(model: Model, trace: Trace, times: list[float], setting: Setting, spec
     total, trainable = parameters(model)
     first = setting.dataset.sample(setting.splits.calibration[0])
     median = float(np.median(steps)) if len(steps) else None
+    joules, joules_of = energy_used(trace.measured, trace.used_seconds)
     return Cost(
         train_seconds=trace.used_seconds,
         iterations=len(trace),
@@ -166,17 +183,21 @@ def _cost(model: Model, trace: Trace, times: list[float], setting: Setting, spec
         peak_gpu_allocated=peaks.allocated if peaks else None,
         peak_gpu_reserved=peaks.reserved if peaks else None,
         peak_gpu_device=peaks.device if peaks else None,
+        energy_joules=joules,
+        energy_of=joules_of,
         parameters=total,
         trainable_parameters=trainable,
         flops=flops_of_prediction(model, first.image),
         flops_at=f"one image of {first.size[0]}x{first.size[1]}",
+        notes=conditions.notes(trace.measured),
     )
 
 
-def _learning_curve(trace: Trace, scores: Scores) -> list[CurvePoint]:
+def _learning_curve(trace: Trace, last: float) -> list[CurvePoint]:
+    """With the IoU at the end as its last point."""
     points = [
         CurvePoint(fraction=fraction, seconds=seconds, iteration=int(iteration), iou_map=iou)
         for fraction, seconds, iteration, iou in trace.curve
     ]
-    end = CurvePoint(fraction=1.0, seconds=trace.used_seconds, iteration=len(trace), iou_map=scores.iou_map)
+    end = CurvePoint(fraction=1.0, seconds=trace.used_seconds, iteration=len(trace), iou_map=last)
     return [*points, end]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -23,6 +24,8 @@ from harness.engine.trace import Trace
 from harness.engine.trainer import Trainer
 from harness.errors import HarnessError
 from harness.masks import CropMasks
+from harness.measure.energy import energy_used
+from harness.measure.meter import Gauge, Meter
 from harness.presets import Training
 from harness.runs.checkpoint_files import newest_blob
 from harness.runs.outcomes import Diverged, Interrupted
@@ -131,8 +134,6 @@ def test_warm_up_leaves_no_trace(cells: Dataset, tmp_path: Path) -> None:
 
 
 def test_budget_in_seconds_ends_and_counts_only_training(cells: Dataset, tmp_path: Path) -> None:
-    import time
-
     def slow() -> float:
         time.sleep(0.3)
         return 0.0
@@ -140,6 +141,38 @@ def test_budget_in_seconds_ends_and_counts_only_training(cells: Dataset, tmp_pat
     trace = trainer(cells, tmp_path, budget="0.2s", evaluate=slow, curve_fractions=(0.3, 0.6)).run()
     assert len(trace.curve) == 2
     assert 0.2 <= trace.used_seconds < 0.45
+
+
+class Watts(Gauge):
+    """A device that always draws 100 W, whatever is asked of it."""
+
+    def stop(self, seconds: float) -> dict[str, float]:
+        return {"joules, GPU": 100 * seconds, "seconds of joules, GPU": seconds}
+
+
+def test_energy_is_that_of_the_clock_also_when_resumed(cells: Dataset, tmp_path: Path) -> None:
+    def slow() -> float:
+        time.sleep(0.1)
+        return 0.0
+
+    looks: dict[str, Any] = {"evaluate": slow, "curve_fractions": (0.1, 0.4, 0.8)}
+    for stop in (4, 11):
+        with pytest.raises(Interrupted):
+            trainer(cells, tmp_path, progress=StopAfter(stop), meter=Meter([Watts()]), **looks).run()
+    trace = trainer(cells, tmp_path, meter=Meter([Watts()]), **looks).run()
+    assert len(trace.curve) == 3
+    joules, of = energy_used(trace.measured, trace.used_seconds)
+    assert of == "GPU"
+    # what lies between the last step and the clock's stop is a little, and one look alone would be ten joules
+    assert joules == pytest.approx(100 * trace.used_seconds, abs=5)
+
+
+def test_energy_of_a_training_that_was_measured_in_part_is_blank(cells: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        trainer(cells, tmp_path, progress=StopAfter(15)).run()
+    trace = trainer(cells, tmp_path, meter=Meter([Watts()])).run()
+    assert trace.measured["joules, GPU"] > 0
+    assert energy_used(trace.measured, trace.used_seconds) == (None, None)
 
 
 def test_micro_batches_give_the_gradient_of_the_whole(
