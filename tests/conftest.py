@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,3 +28,41 @@ def real_data() -> Path:
     if not (folder / "sartorius" / "train.csv").is_file():
         pytest.skip(f"no real images at {folder}; HARNESS_DATA names the folder that holds sartorius/ and dsb2018/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def figures() -> Callable[..., None]:
+    """Called with a name and numbers; prints them, and adds them to the file HARNESS_FIGURES names.
+
+    benchmarks/reliability.py makes its page of them.
+    """
+
+    def add(name: str, **numbers: int) -> None:
+        line = json.dumps({"name": name, **numbers})
+        print(line)
+        if "HARNESS_FIGURES" in os.environ:
+            with Path(os.environ["HARNESS_FIGURES"]).open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+
+    return add
+
+
+@pytest.fixture(scope="session")
+def typed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Runs a line in a shell whose `python` and `pip` are those of the tests; gives what it printed.
+
+    Fails, with all that was said, where the exit status is not 0.
+    """
+    folder = tmp_path_factory.mktemp("bin")
+    for name, words in {"python": [sys.executable], "pip": [sys.executable, "-m", "pip"]}.items():
+        (folder / name).write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+        (folder / name).chmod(0o755)
+
+    def run(line: str, where: Path, **environment: str) -> str:
+        path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+        whole = {**os.environ, "OMP_NUM_THREADS": "1", **environment, "PATH": path}
+        done = subprocess.run(line, shell=True, cwd=where, env=whole, capture_output=True, text=True, timeout=250)
+        assert done.returncode == 0, f"{line}\nended with status {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    return run

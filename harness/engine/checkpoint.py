@@ -14,6 +14,7 @@ from harness.engine.trace import Trace
 from harness.errors import HarnessError
 from harness.runs.checkpoint_files import newest_blob, save_blob
 from harness.runs.files import write_bytes_atomic
+from harness.runs.outcomes import one_line
 
 
 def save(
@@ -73,4 +74,4 @@ def load_weights(folder: Path, module: nn.Module) -> None:
     try:
         module.load_state_dict(load_file(str(path)))
     except Exception as error:  # safetensors and torch have errors of their own
-        raise HarnessError(f"{path.name} of {folder.name} does not fit its method: {str(error)[:120]}") from error
+        raise HarnessError(f"{path.name} of {folder.name} does not fit its method: {one_line(error)[:120]}") from error

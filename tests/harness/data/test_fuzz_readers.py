@@ -1,6 +1,6 @@
 """Mutated inputs are read soundly or refused by HarnessError; nothing else may come out of a reader.
 
-HARNESS_FUZZ=20000 tries that many inputs per reader; the default is a hundred or so.
+HARNESS_FUZZ=20000 tries that many inputs per test; the default is a hundred or so.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import os
 import struct
 import tracemalloc
 import zlib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from datetime import timedelta
 from pathlib import Path
@@ -37,6 +38,17 @@ fuzz = settings(
     deadline=timedelta(seconds=20),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+
+TRIED: Counter[str] = Counter()
+REFUSED: Counter[str] = Counter()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def counted(figures: Callable[..., None]) -> Iterator[None]:
+    yield
+    for reader, inputs in TRIED.items():
+        figures(reader, inputs=inputs, refused=REFUSED[reader])
+
 
 numbers = st.one_of(st.integers(-3, 300), st.sampled_from([2**31, 2**63, 10**9, 10**30, -(2**63)]))
 odd_values: st.SearchStrategy[Any] = st.one_of(
@@ -103,10 +115,13 @@ def sound(dataset: Dataset) -> None:
 
 
 def read_or_refused(source: str, skip_bad: bool) -> None:
+    reader = {"sartorius": "tables of Kaggle's", "coco": "COCO files"}[source.partition(":")[0]]
+    TRIED[reader] += 1
     tracemalloc.start()
     try:
         sound(load(source, skip_bad=skip_bad, cache=False))
     except HarnessError as error:
+        REFUSED[reader] += 1
         assert_one_line(error)
     else:
         assert skip_bad or not check(source).problems
@@ -258,7 +273,8 @@ KINDS = ["png", "png16", "palette png", "tiff", "deflated tiff", "lzw tiff", "jp
 
 def read_soundly(path: Path) -> None:
     """As an image and as labels."""
-    for read in (read_image, read_labels):
+    for read, reader in ((read_image, "images"), (read_labels, "label images")):
+        TRIED[reader] += 1
         tracemalloc.start()
         try:
             result = read(path)
@@ -266,6 +282,7 @@ def read_soundly(path: Path) -> None:
             assert pixels.ndim in (2, 3)
             assert pixels.size > 0
         except HarnessError as error:
+            REFUSED[reader] += 1
             assert_one_line(error)
         finally:
             peak = tracemalloc.get_traced_memory()[1]

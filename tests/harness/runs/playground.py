@@ -220,6 +220,12 @@ def rows(run_dir: Path) -> list[str]:
     return sorted(map(str, facts)) + [f"problem: {problem}" for problem in problems]
 
 
+def doubled(run_dir: Path) -> int:
+    """Rows that are there twice."""
+    found = rows(run_dir)
+    return len(found) - len(set(found))
+
+
 class Quiet:
     """A reporter that keeps what it is told."""
 

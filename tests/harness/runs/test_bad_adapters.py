@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
-from playground import Quiet
+from playground import Quiet, doubled
 
 from harness.catalog import find
 from harness.cli.run import _plan
@@ -141,7 +141,8 @@ def test_each_is_a_row_and_its_neighbours_are_unharmed(plan_of: Any, tmp_path: P
         alone = perform(cell.spec, tmp_path / cell.name, ProgressPipe())
         beside = read_record(cell.folder(run_dir) / "record.json")
         assert (beside.status, beside.final_losses, beside.scores) == ("ok", alone.final_losses, alone.scores)
-    figures("misbehaving torch models", rounds=len(ROWS), lost=len(manifest.cells) - len(found))
+    lost = len(manifest.cells) - len(found)
+    figures("misbehaving torch models", rounds=len(ROWS), lost=lost, doubled=doubled(run_dir))
 
 
 @pytest.mark.slow

@@ -53,12 +53,12 @@ def test_a_lock_is_held_once(tmp_path: Path) -> None:
 
 
 def test_fuzzed_cells_are_read_or_refused(tmp_path: Path, figures: Any) -> None:
-    tried, path = 0, tmp_path / CELL
+    tried, refused, path = 0, 0, tmp_path / CELL
 
     @settings(max_examples=int(os.environ.get("HARNESS_FUZZ", "300")), deadline=None)
     @given(data=st.data())
     def attack(data: st.DataObject) -> None:
-        nonlocal tried
+        nonlocal tried, refused
         tried += 1
         raw = bytearray(json.dumps(SPEC.model_dump(mode="json")).encode())
         for _ in range(data.draw(st.integers(1, 4))):
@@ -66,10 +66,11 @@ def test_fuzzed_cells_are_read_or_refused(tmp_path: Path, figures: Any) -> None:
             raw[at : at + data.draw(st.integers(0, 20))] = data.draw(st.binary(max_size=20))
         path.write_bytes(raw)
         found = cell_or_line(path)
+        refused += isinstance(found, str)
         assert isinstance(found, CellSpec) or "\n" not in found
 
     attack()
-    figures("mutated cell files", inputs=tried)
+    figures("cell files", inputs=tried, refused=refused)
 
 
 def cell_or_line(path: Path) -> CellSpec | str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
-from playground import WORKER, plan, rows, run
+from playground import WORKER, doubled, plan, rows, run
 
 from harness.runs.records import read_records
 from harness.runs.run import ALL_OK
@@ -45,7 +45,7 @@ def test_random_kills_lose_nothing(tmp_path: Path, rounds: int, figures: Any, mo
 
     choose = random.Random(0)
     kills = {"worker": 0, "run": 0, "both": 0}
-    finished = starts = lost = doubled = 0
+    finished = starts = lost = twice = 0
     folder = tmp_path / "0"
     done: set[str] = set()
     process: subprocess.Popen[bytes] | None = None
@@ -73,7 +73,7 @@ def test_random_kills_lose_nothing(tmp_path: Path, rounds: int, figures: Any, mo
             continue
         if process.returncode == ALL_OK:
             lost += len(set(quiet) - set(rows(folder)))
-            doubled += len(rows(folder)) - len(set(rows(folder)))
+            twice += doubled(folder)
             assert rows(folder) == quiet
             assert (folder / "leaderboard.csv").read_text().splitlines() == quiet
             finished += 1
@@ -81,5 +81,6 @@ def test_random_kills_lose_nothing(tmp_path: Path, rounds: int, figures: Any, mo
             if quiet_from_here:
                 break
         process = None
-    facts = {**kills, "starts": starts, "finished": finished, "lost": lost, "doubled": doubled}
+    of_which = {"of both" if target == "both" else f"of the {target}": count for target, count in kills.items()}
+    facts = {**of_which, "starts": starts, "runs ended": finished, "lost": lost, "doubled": twice}
     figures("random SIGKILLs", rounds=sum(kills.values()), **facts)

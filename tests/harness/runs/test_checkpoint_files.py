@@ -72,4 +72,4 @@ def test_no_mutation_is_taken_for_the_state(tmp_path: Path, figures: Any) -> Non
         assert newest_blob(tmp_path) is None
 
     attack()
-    figures("mutated checkpoint files", inputs=tried)
+    figures("states", inputs=tried, refused=tried)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playground import WORKER, FaultyOs, plan, rows, run
+from playground import WORKER, FaultyOs, doubled, plan, rows, run
 
 from harness.errors import HarnessError
 from harness.runs import files
@@ -35,20 +36,24 @@ def quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return rows(tmp_path / "quiet")
 
 
-def goes_on(run_dir: Path, quiet: list[str]) -> int:
-    """Run again without a fault; how many rows are lost."""
+def by_kind(cases: list[tuple[str, int, str]]) -> dict[str, int]:
+    return dict(Counter(what for _, _, what in cases))
+
+
+def goes_on(run_dir: Path, quiet: list[str]) -> tuple[int, int]:
+    """Run again without a fault; how many rows are lost, and how many are there twice."""
     if run_dir.is_dir():
         assert read_records(run_dir)[1] == []
     assert run(run_dir, plan(["healthy"], budget=BUDGET)) == ALL_OK
     assert rows(run_dir) == quiet
     assert not list(run_dir.rglob(".*.tmp"))
-    return len(set(quiet) - set(rows(run_dir)))
+    return len(set(quiet) - set(rows(run_dir))), doubled(run_dir)
 
 
 @pytest.mark.timeout(1800)
 def test_faults_in_the_worker(tmp_path: Path, quiet: list[str], figures: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     cases = chosen(OPERATIONS)
-    lost = 0
+    lost = twice = 0
     for operation, count, what in cases:
         run_dir = tmp_path / f"{operation}-{count}-{what}"
         monkeypatch.setenv("HARNESS_FAULT", f"worker:{operation}:{count}:{what}")
@@ -59,8 +64,9 @@ def test_faults_in_the_worker(tmp_path: Path, quiet: list[str], figures: Any, mo
         if (operation, count) not in (("fsync", 8), ("fsync", 7), ("replace", 4), ("write", 6)):
             assert found.status == "interrupted"
         monkeypatch.delenv("HARNESS_FAULT")
-        lost += goes_on(run_dir, quiet)
-    figures("faults in the worker's writes", rounds=len(cases), lost=lost)
+        missing, more = goes_on(run_dir, quiet)
+        lost, twice = lost + missing, twice + more
+    figures("faults in the worker's writes", rounds=len(cases), **by_kind(cases), lost=lost, doubled=twice)
 
 
 @pytest.mark.timeout(1800)
@@ -71,7 +77,7 @@ def test_faults_in_the_run(tmp_path: Path, quiet: list[str], figures: Any, monke
         assert run(tmp_path / "count", plan(["healthy"], budget=BUDGET)) == ALL_OK
     assert counting.counts["replace"] >= 5
     cases = chosen(counting.counts)
-    lost = 0
+    lost = twice = 0
     for operation, count, what in cases:
         run_dir = tmp_path / f"{operation}-{count}-{what}"
         if what == "kill":
@@ -87,5 +93,6 @@ def test_faults_in_the_run(tmp_path: Path, quiet: list[str], figures: Any, monke
                 patch.setattr(files, "os", FaultyOs(operation, count, what))
                 with pytest.raises(HarnessError, match="cannot write"):
                     run(run_dir, plan(["healthy"], budget=BUDGET))
-        lost += goes_on(run_dir, quiet)
-    figures("faults in the run's own writes", rounds=len(cases), lost=lost)
+        missing, more = goes_on(run_dir, quiet)
+        lost, twice = lost + missing, twice + more
+    figures("faults in the run's own writes", rounds=len(cases), **by_kind(cases), lost=lost, doubled=twice)

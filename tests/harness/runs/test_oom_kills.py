@@ -8,10 +8,11 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import playground
 import pytest
-from playground import WORKER, plan, rows, run
+from playground import WORKER, doubled, plan, rows, run
 
 from harness.runs import executor
 from harness.runs.oom_kills import kernel_oom_kills
@@ -76,7 +77,9 @@ def record(run_dir: Path, method: str) -> RunRecord:
     return read_record(run_dir / "cells" / f"{method}--seed0" / "record.json")
 
 
-def test_a_kill_by_the_kernel_is_out_of_memory(tmp_path: Path, worker_in_a_group: tuple[str, ...]) -> None:
+def test_a_kill_by_the_kernel_is_out_of_memory(
+    tmp_path: Path, worker_in_a_group: tuple[str, ...], figures: Any
+) -> None:
     assert run(tmp_path / "quiet", plan(["healthy"], 2)) == ALL_OK
 
     first, second = plan(["healthy"], 2).cells
@@ -96,7 +99,10 @@ def test_a_kill_by_the_kernel_is_out_of_memory(tmp_path: Path, worker_in_a_group
     assert run(tmp_path / "run", manifest, **again) == SOME_FAILED
     found = record(tmp_path / "run", "eats_memory")
     assert (found.status, found.settings["micro_batches"]) == ("oom", playground.PRESET.training.batch)
-    assert len(read_records(tmp_path / "run")[0]) == 3
+    kept = len(read_records(tmp_path / "run")[0])
+    assert kept == 3
+    kills = (kernel_oom_kills() or 0) - before
+    figures("the kernel's kills for want of memory", rounds=kills, lost=3 - kept, doubled=doubled(tmp_path / "run"))
 
 
 def test_another_sigkill_is_not(tmp_path: Path, worker_in_a_group: tuple[str, ...]) -> None:

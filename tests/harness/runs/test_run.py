@@ -11,7 +11,7 @@ from typing import Any
 import playground
 import psutil
 import pytest
-from playground import WORKER, Quiet, plan, rows, run
+from playground import WORKER, Quiet, doubled, plan, rows, run
 
 from harness.errors import HarnessError
 from harness.runs.log_pump import LOG_LIMIT
@@ -80,7 +80,8 @@ def test_each_misbehaviour_is_a_row_and_its_neighbours_are_unharmed(tmp_path: Pa
     grandchild = int((run_dir / "cells" / "forks--seed0" / "grandchild.pid").read_text())
     assert grandchild not in before
     assert not psutil.pid_exists(grandchild) or psutil.Process(grandchild).status() == psutil.STATUS_ZOMBIE
-    figures("misbehaving adapters", rounds=len(MISBEHAVING), lost=len(manifest.cells) - len(found))
+    lost = len(manifest.cells) - len(found)
+    figures("misbehaving adapters", rounds=len(MISBEHAVING), lost=lost, doubled=doubled(run_dir))
 
 
 def test_a_hang_is_ended_and_the_next_goes_on(tmp_path: Path, figures: Any) -> None:
@@ -89,7 +90,8 @@ def test_a_hang_is_ended_and_the_next_goes_on(tmp_path: Path, figures: Any) -> N
     for method in ("hangs", "stops_late"):
         assert record(tmp_path, method).status == "timeout"
         assert "not done after 2 s; --wall-limit sets the limit" in record(tmp_path, method).reason
-    figures("hanging adapters", rounds=2, lost=len(manifest.cells) - len(read_records(tmp_path)[0]))
+    lost = len(manifest.cells) - len(read_records(tmp_path)[0])
+    figures("hanging adapters", rounds=2, lost=lost, doubled=doubled(tmp_path))
 
 
 def test_a_second_run_does_only_what_is_missing(tmp_path: Path) -> None:

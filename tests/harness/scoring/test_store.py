@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import gzip
 import json
 import os
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_cells import blobs, predictions_of
 
@@ -162,27 +161,32 @@ def test_masks_are_unpacked_one_image_at_a_time(tmp_path: Path) -> None:
     assert pixels == [found.masks.pixels.size] * 400
 
 
-@settings(
-    max_examples=int(os.environ.get("HARNESS_FUZZ", "300")),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(data=st.data())
-def test_mutated_files_are_read_or_refused(whole: bytes, tmp_path: Path, data: st.DataObject) -> None:
-    inside = data.draw(st.booleans())
-    target = bytearray(gzip.decompress(whole) if inside else whole)
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, len(target) - 1))
-        how = data.draw(st.sampled_from(["change", "delete", "double"]))
-        if how == "change":
-            target[at] = data.draw(st.integers(0, 255))
-        elif how == "delete":
-            del target[at : at + data.draw(st.integers(1, 40))]
-        else:
-            target[at:at] = target[at : at + data.draw(st.integers(1, 40))]
-        if not target:
-            break
-    mutated = tmp_path / "mutated"
-    mutated.write_bytes(gzip.compress(bytes(target)) if inside else bytes(target))
-    with contextlib.suppress(HarnessError):
-        everything(mutated)
+def test_mutated_files_are_read_or_refused(whole: bytes, tmp_path: Path, figures: Any) -> None:
+    tried, refused, mutated = 0, 0, tmp_path / "mutated"
+
+    @settings(max_examples=int(os.environ.get("HARNESS_FUZZ", "300")), deadline=None)
+    @given(data=st.data())
+    def attack(data: st.DataObject) -> None:
+        nonlocal tried, refused
+        tried += 1
+        inside = data.draw(st.booleans())
+        target = bytearray(gzip.decompress(whole) if inside else whole)
+        for _ in range(data.draw(st.integers(1, 4))):
+            at = data.draw(st.integers(0, len(target) - 1))
+            how = data.draw(st.sampled_from(["change", "delete", "double"]))
+            if how == "change":
+                target[at] = data.draw(st.integers(0, 255))
+            elif how == "delete":
+                del target[at : at + data.draw(st.integers(1, 40))]
+            else:
+                target[at:at] = target[at : at + data.draw(st.integers(1, 40))]
+            if not target:
+                break
+        mutated.write_bytes(gzip.compress(bytes(target)) if inside else bytes(target))
+        try:
+            everything(mutated)
+        except HarnessError:
+            refused += 1
+
+    attack()
+    figures("predictions", inputs=tried, refused=refused)
