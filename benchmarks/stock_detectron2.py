@@ -120,10 +120,10 @@ def stored(found: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def weights_of(ours: nn.Module) -> dict[str, Tensor]:
     """Our network's weights under the names that detectron2 gives the same layers."""
-    return {_their_name(name): value for name, value in ours.state_dict().items()}
+    return {their_name(name): value for name, value in ours.state_dict().items()}
 
 
-def _their_name(name: str) -> str:
+def their_name(name: str) -> str:
     for theirs, here in RENAMED:
         if name.startswith(here):
             return theirs + name.removeprefix(here)

@@ -1,0 +1,152 @@
+"""What copy_paste adds to a training step, through the harness's own stream and trainer, and where that goes.
+
+    pytest benchmarks/bench_copy_paste_step.py --benchmark-only -s
+
+Trainings of the quick preset take turns, step by step, on the same images in the same order: the baseline, copy_paste's
+scale jitter alone (p=0), and copy_paste, each with its own thread that makes the next batch during its step; then the
+same on batches that are made beforehand. The difference of those last is what more cells cost in the loss; the rest of
+the difference is what making the batches costs. One network serves all, at a rate so small that it stays as it is. It
+is untrained: few of its proposals meet cells, so the number of annotated cells counts for most. BENCH_ROUNDS: steps of
+each.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import our_side
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+from speed_rows import row, told
+
+from harness.catalog import find
+from harness.contract import Init, Sample
+from harness.engine.device import synchroniser
+from harness.engine.stream import prefetched
+from harness.engine.trainer import Trainer
+from harness.presets import Training, load
+from harness.stacks import resolve
+
+TARGET = 3.0
+STEPS, SETTLING = int(os.environ.get("BENCH_ROUNDS", 120)), 4
+WITHOUT, JITTER, WITH = METHODS = ("mask_rcnn", "copy_paste(p=0)", "copy_paste")
+TINY_RATE = 1e-9
+
+
+@dataclass
+class Side:
+    """One of the trainings. seconds: of each step; making: processor seconds of each batch; cells: on each batch."""
+
+    trainer: Trainer
+    batches: Iterator[list[Sample]]
+    seconds: list[float] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+    making: list[float] = field(default_factory=list)
+    cells: list[int] = field(default_factory=list)
+
+    @staticmethod
+    def live(trainer: Trainer) -> Side:
+        side = Side(trainer, iter(()))
+
+        def make(step: int) -> list[Sample]:
+            begin = time.thread_time()
+            samples = trainer.stream.batch(step)
+            side.making.append(time.thread_time() - begin)
+            return samples
+
+        gpu = our_side.on_gpu()
+        side.batches = prefetched(make, 0, workers=4 if gpu else 1, ahead=8 if gpu else 2)  # as the trainer asks
+        return side
+
+    @staticmethod
+    def held(trainer: Trainer) -> Side:
+        return Side(trainer, iter([trainer.stream.batch(step) for step in range(SETTLING + STEPS)]))
+
+    def step(self) -> None:
+        """A step as the trainer's loop has it: wait for the batch, work through it, look at the losses."""
+        wait = synchroniser(our_side.DEVICE)
+        wait()
+        begin = time.perf_counter()
+        batch = next(self.batches)
+        waited = time.perf_counter() - begin
+        losses = self.trainer._step(batch, TINY_RATE)
+        if not our_side.on_gpu():
+            [float(value) for value in losses.values()]
+        wait()
+        self.seconds.append(time.perf_counter() - begin)
+        self.waits.append(waited)
+        self.cells.append(sum(len(sample.instances) for sample in batch))
+
+
+@pytest.mark.timeout(3600)
+def test_step(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    dataset, preset = our_side.images(), load("quick")
+    task = our_side.task_of(dataset, preset.model, preset.training.crop)
+    training = Training(**{**preset.training.model_dump(), "learning_rate": TINY_RATE})
+    model = our_side.build(our_side.recipe_of("small"), task)
+    model.module.train()
+
+    def trainer(method: str) -> Trainer:
+        recipe = resolve(find(), method, preset.size, Init("scratch")).recipe
+        return our_side.trainer_of(model, recipe, task, dataset, training, tmp_path, f"{STEPS}it")
+
+    live = {method: Side.live(trainer(method)) for method in METHODS}
+    held = {method: Side.held(trainer(method)) for method in METHODS}
+
+    def by_turns() -> None:
+        for turn in range(SETTLING + STEPS):
+            for sides in (live, held):
+                # who comes first changes from turn to turn
+                for method in METHODS[turn % 3 :] + METHODS[: turn % 3]:
+                    sides[method].step()
+
+    benchmark.pedantic(by_turns, rounds=1)
+    rows = [line for method in (WITH, JITTER) for line in rows_of(live, held, method)]
+    benchmark.extra_info["rows"] = rows
+    print(told(rows))
+
+
+def added(sides: dict[str, Side], method: str) -> float:
+    """Per cent that the median step takes longer than the baseline's."""
+    return 100 * (median(sides[method]) / median(sides[WITHOUT]) - 1)
+
+
+def median(side: Side) -> float:
+    return float(np.median(side.seconds[SETTLING:]))
+
+
+def uncertainty(sides: dict[str, Side], method: str) -> tuple[float, float]:
+    """Of `added`: 95 % over resamplings of the turns."""
+    pairs = np.array([sides[method].seconds[SETTLING:], sides[WITHOUT].seconds[SETTLING:]])
+    turns = np.random.default_rng(0).integers(0, STEPS, (2000, STEPS))
+    mine, theirs = np.median(pairs[:, turns], axis=2)
+    low, high = np.percentile(100 * (mine / theirs - 1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def rows_of(live: dict[str, Side], held: dict[str, Side], method: str) -> list[dict[str, Any]]:
+    """What a method adds to the baseline's step, and its parts."""
+    low, high = uncertainty(live, method)
+    whole = (
+        f"{median(live[method]):.4f} s against {median(live[WITHOUT]):.4f} s, medians of {STEPS} steps each by turns; "
+        f"95 % over the turns {low:+.1f} to {high:+.1f} %"
+    )
+    cells = f"{np.mean(live[method].cells):.0f} cells a batch against {np.mean(live[WITHOUT].cells):.0f}"
+    making, before = (1000 * float(np.median(live[m].making)) for m in (method, WITHOUT))
+    waits, waited = (100 * sum(live[m].waits) / sum(live[m].seconds) for m in (method, WITHOUT))
+    made = (
+        f"a batch takes {making:.1f} ms of one core against {before:.1f}, made beside the step, which waits for it "
+        f"{waits:.2f} % of its time against {waited:.2f} %"
+    )
+    total, by_cells = added(live, method), added(held, method)
+    return [
+        row(f"{method}: added to a training step", total, "%", TARGET if method == WITH else None, note=whole),
+        row(f"{method}: of which more cells in the loss", by_cells, "%", note=cells),
+        row(f"{method}: of which making the batches", total - by_cells, "%", note=made),
+    ]
