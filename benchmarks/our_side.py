@@ -41,14 +41,16 @@ def images() -> Dataset:
     return load(f"sartorius:{folder}" if folder else "synthetic:images=60,size=520x704,density=1")
 
 
-def task_of(dataset: Dataset, settings: Mapping[str, Any], crop: int) -> Task:
-    mean, std = pixel_statistics(dataset, dataset.ids[:40])
+def task_of(dataset: Dataset, settings: Mapping[str, Any], crop: int, train: Sequence[str] | None = None) -> Task:
+    """What a run's parts would be told where these are the training images; all of them by default."""
+    ids = dataset.ids if train is None else tuple(train)
+    mean, std = pixel_statistics(dataset, ids)
     return Task(
         classes=dataset.classes,
         pixel_mean=mean,
         pixel_std=std,
         crop=crop,
-        max_cells=dataset.max_cells,
+        max_cells=max(len(dataset.sample(image_id).instances) for image_id in ids),
         max_size=dataset.max_size,
         device=DEVICE,
         settings=settings,
@@ -74,13 +76,12 @@ def trainer_of(
     training: Training,
     folder: Path,
     budget: str,
-    indices: Sequence[int] | None = None,
 ) -> Trainer:
     """The trainer that a run would make; its optimiser is there already, for single steps."""
     augments: Augment | Sequence[Augment] = recipe.augment.build(task)
     stream = TrainingStream(
         dataset,
-        indices if indices is not None else range(len(dataset)),
+        range(len(dataset)),
         list(augments) if isinstance(augments, Sequence) else [augments],
         recipe.supervision.build(task),
         training.batch,

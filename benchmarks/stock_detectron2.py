@@ -74,6 +74,16 @@ def config(task: Task, size: Literal["small", "full"], batch: int) -> Any:
     return config
 
 
+def schedule(config: Any, rate: float, steps: int) -> None:
+    """The zoo's SGD schedule scaled to that many steps: two steps down where its own are.
+
+    Its warm-up of 1,000 steps in 270,000 would be a step or two; a twentieth is taken, which suits it better.
+    """
+    solver = config.SOLVER
+    drops = [round(steps * at / solver.MAX_ITER) for at in solver.STEPS]
+    solver.BASE_LR, solver.MAX_ITER, solver.STEPS, solver.WARMUP_ITERS = rate, steps, drops, max(1, steps // 20)
+
+
 def mapper(config: Any) -> DatasetMapper:
     """detectron2's mapper; a crop, the resize and a flip each way, the latter more than the config can say."""
     flips = [T.RandomFlip(0.5, horizontal=True, vertical=False), T.RandomFlip(0.5, horizontal=False, vertical=True)]

@@ -1,4 +1,4 @@
-"""The engine's own ways held to stock detectron2: the same weights in, the same losses, gradients and detections out."""
+"""The engine held to stock detectron2: with the same weights the same losses, gradients, detections and run lengths."""
 
 from __future__ import annotations
 
