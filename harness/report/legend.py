@@ -16,8 +16,9 @@ def legend(board: Leaderboard) -> list[str]:
     """One sentence or two on each thing, then the facts of the runs; from the records alone."""
     good = [record for record in board.records if record.status == "ok"]
     lines = [
-        "IoU: mean over validation images of the mean precision TP/(TP+FP+FN) at the IoU thresholds 0.50 to 0.95 in "
-        "steps of 0.05, each cell matched at most once; 1 is best. AP, AP50: COCO mask average precision.",
+        "IoU: mean over validation images, and over seeds, of the mean precision TP/(TP+FP+FN) at the IoU thresholds "
+        "0.50 to 0.95 in steps of 0.05, each cell matched at most once; 1 is best. AP, AP50: COCO mask average "
+        "precision.",
         "95 % over images: bootstrap over validation images. Std over seeds: between training runs. They are different "
         "doubts, and neither includes the other.",
     ]
