@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -24,11 +25,15 @@ class Shown(Reporter, Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-def reporter(run_dir: Path, quiet: bool) -> Shown:
+Tracker = Callable[[Path, RunRecord], str]
+"""Told of each cell that has its record: the cell's folder and the record. It gives a line to say, or nothing."""
+
+
+def reporter(run_dir: Path, quiet: bool, tracker: Tracker | None = None) -> Shown:
     """Bars where standard error is a screen, lines where it is not or `quiet` asks for them."""
     import sys
 
-    return Lines(run_dir) if quiet or not sys.stderr.isatty() else Bars(run_dir)
+    return (Lines if quiet or not sys.stderr.isatty() else Bars)(run_dir, tracker)
 
 
 def outcome(cell: PlannedCell, record: RunRecord, run_dir: Path) -> str:
@@ -43,8 +48,8 @@ def outcome(cell: PlannedCell, record: RunRecord, run_dir: Path) -> str:
 class Lines:
     """A line when a cell starts, is a tenth further, and ends; on standard error."""
 
-    def __init__(self, run_dir: Path) -> None:
-        self.run_dir = run_dir
+    def __init__(self, run_dir: Path, tracker: Tracker | None = None) -> None:
+        self.run_dir, self._tracker = run_dir, tracker
         self._tenth = -1
 
     def __enter__(self) -> Self:
@@ -66,15 +71,22 @@ class Lines:
 
     def ended(self, cell: PlannedCell, record: RunRecord) -> None:
         self._say(outcome(cell, record, self.run_dir))
+        self._track(cell, record)
 
     def kept(self, cell: PlannedCell, record: RunRecord) -> None:
         self._say(f"kept from before: {outcome(cell, record, self.run_dir)}")
+        self._track(cell, record)
 
     def waiting(self, cell: PlannedCell) -> None:
         self._say(f"another run works on {cell.name}; waiting for it")
 
     def stopping(self, times: int) -> None:
         self._say("stopping: the cell writes a checkpoint (once more to end it at once)" if times == 1 else "ending")
+
+    def _track(self, cell: PlannedCell, record: RunRecord) -> None:
+        said = "" if self._tracker is None else self._tracker(cell.folder(self.run_dir), record)
+        if said:
+            self._say(f"warning: {said}")
 
     def _say(self, line: str) -> None:
         click.echo(line, err=True)
@@ -83,8 +95,8 @@ class Lines:
 class Bars(Lines):
     """One bar for the run, one for the cell, under the lines of what has ended."""
 
-    def __init__(self, run_dir: Path) -> None:
-        super().__init__(run_dir)
+    def __init__(self, run_dir: Path, tracker: Tracker | None = None) -> None:
+        super().__init__(run_dir, tracker)
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -76,6 +76,13 @@ UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MI
 @click.option("--dry-run", is_flag=True, help="Check everything and print the plan; train nothing.")
 @click.option("--quiet", is_flag=True, help="Plain lines in place of progress bars.")
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard event files beside the records.")
+@click.option(
+    "--mlflow",
+    metavar="[URI]",
+    is_flag=False,
+    flag_value="",
+    help="Log each cell to MLflow when it has ended; without URI to MLFLOW_TRACKING_URI, or sqlite:///mlflow.db.",
+)
 @adapters
 @as_json
 def run(
@@ -98,6 +105,7 @@ def run(
     dry_run: bool,
     quiet: bool,
     tensorboard: bool,
+    mlflow: str | None,
     adapters: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -115,6 +123,10 @@ def run(
         from harness.engine.event_files import check_installed
 
         check_installed()
+    if mlflow is not None:
+        from harness.report.mlflow_log import checked_uri
+
+        mlflow = checked_uri(mlflow)
     chosen = load(preset)
     catalog = find(adapters)
     weights = _init(init or chosen.init)
@@ -150,7 +162,12 @@ def run(
     from harness.report.table import show
     from harness.runs.files import StorageError
 
-    with reporter(run_dir, quiet or as_json) as shown:
+    tracker = None
+    if mlflow is not None:
+        from harness.report.mlflow_log import MlflowLog
+
+        tracker = MlflowLog(mlflow, run_dir).track
+    with reporter(run_dir, quiet or as_json, tracker) as shown:
         try:
             status = run_plan(manifest, run_dir, options, shown, write_leaderboards)
         except StorageError as error:

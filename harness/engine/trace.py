@@ -69,6 +69,16 @@ class Trace:
             lines.append(",".join([str(i + 1), *(f"{v:.6g}" for v in values)]))
         return "\n".join(lines) + "\n"
 
+    @staticmethod
+    def from_csv(text: str) -> Trace:
+        """The inverse of to_csv, but for the curve. Raises ValueError or KeyError where it is no such text."""
+        names, *rows = (line.split(",") for line in text.splitlines())
+        columns = zip(*([float(value) for value in row] for row in rows), strict=True) if rows else [()] * len(names)
+        table = {name: list(column) for name, column in zip(names, columns, strict=True)}
+        table.pop("step")
+        seconds, wait, rate = (table.pop(name) for name in ("seconds", "data_wait", "learning_rate"))
+        return Trace(seconds, wait, rate, table)
+
     def to_plain(self) -> dict[str, Any]:
         return asdict(self)
 
