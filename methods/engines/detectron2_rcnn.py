@@ -56,6 +56,16 @@ class PaddedFPN(FPN):
         return max(super().size_divisibility, self.bottom_up.size_divisibility)
 
 
+class RCNN(GeneralizedRCNN):
+    """detectron2's, with whole images laid out channels last: its convolutions predict faster so, and train slower."""
+
+    def preprocess_image(self, batched_inputs: list[dict[str, Any]]) -> Any:
+        images = super().preprocess_image(batched_inputs)
+        if not self.training:
+            images.tensor = images.tensor.contiguous(memory_format=torch.channels_last)
+        return images
+
+
 class Detectron2Model:
     """A GeneralizedRCNN behind the harness's Model contract.
 
@@ -150,7 +160,7 @@ def build(recipe: Recipe, task: Task) -> Detectron2Model:
         task, channels=shapes[names[0]].channels, strides=tuple(shapes[n].stride for n in names[:-1])
     )
     scale = float(settings.get("scale", 1.0))
-    module = GeneralizedRCNN(
+    module = RCNN(
         backbone=backbone,
         proposal_generator=build_proposal_generator(config, shapes),
         roi_heads=RoIHeads(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from methods.engines.torch_masks import MatchedLabels
 from methods.nets.mask_heads import MaskHead
-from methods.nets.roi import RoIPool
+from methods.nets.roi import RoIPool, with_image_index
 from methods.nets.supervision import Supervision
 
 
@@ -37,26 +37,32 @@ class RoIHeads(StandardROIHeads):
         targets: list[D2Instances] | None = None,
     ) -> tuple[list[D2Instances], dict[str, Tensor]]:
         if not self.training:
-            return self.forward_with_given_boxes(features, self._forward_box(features, proposals)), {}
+            return self.forward_with_given_boxes(features, self._detect(features, proposals)), {}
         assert targets is not None
         sampled = self.label_and_sample_proposals(proposals, targets)
         losses = self._forward_box(features, sampled)
         losses["loss_mask"] = self._mask_loss(features, sampled, targets)
         return sampled, losses
 
+    def _detect(self, features: dict[str, Tensor], proposals: list[D2Instances]) -> list[D2Instances]:
+        """The box branch, some boxes at a time."""
+        maps = [features[f] for f in self.box_in_features]
+        rois = with_image_index([x.proposal_boxes.tensor for x in proposals])
+        seen = [self.box_head(self.box_pooler.pool(maps, some)) for some in rois.split(_at_once(rois))]
+        found, _ = self.box_predictor.inference(self.box_predictor(torch.cat(seen)), proposals)
+        return found
+
     def forward_with_given_boxes(self, features: dict[str, Tensor], instances: list[D2Instances]) -> list[D2Instances]:
         """Adds pred_masks, (R, S, S) probabilities of the predicted class, to each image's instances."""
-        boxes = [x.pred_boxes.tensor for x in instances]
-        counts = [len(b) for b in boxes]
-        if not sum(counts):
-            for x in instances:
-                x.pred_masks = x.pred_boxes.tensor.new_zeros((0, 1, 1))
-            return instances
-        classes = torch.cat([x.pred_classes for x in instances])
-        field = self.mask_head([features[f] for f in self.box_in_features], boxes)
-        probabilities = field.grid(classes).float().sigmoid()
-        for x, masks in zip(instances, probabilities.split(counts), strict=True):
-            x.pred_masks = masks
+        for i, x in enumerate(instances):
+            maps, boxes = [features[f][i : i + 1] for f in self.box_in_features], x.pred_boxes.tensor
+            n = _at_once(boxes)
+            pieces = [
+                self.mask_head(maps, [some]).grid(classes).float().sigmoid()
+                for some, classes in zip(boxes.split(n), x.pred_classes.split(n), strict=True)
+                if len(some)
+            ]
+            x.pred_masks = torch.cat(pieces) if pieces else boxes.new_zeros((0, 1, 1))
         return instances
 
     def _mask_loss(self, features: dict[str, Tensor], sampled: list[D2Instances], targets: list[D2Instances]) -> Tensor:
@@ -83,6 +89,11 @@ class RoIHeads(StandardROIHeads):
             point_labels=torch.cat([x.gt_point_labels for x in matched]) if matched[0].has("gt_points") else None,
         )
         return self.supervision.loss(field, labels, torch.cat([x.gt_classes for x in matched]))
+
+
+def _at_once(boxes: Tensor) -> int:
+    """How many boxes a head sees at once in prediction: on a CPU as many as stay in its caches, on a GPU in memory."""
+    return 128 if boxes.device.type == "cpu" else 1024
 
 
 def _at_most(instances: D2Instances, limit: int) -> D2Instances:

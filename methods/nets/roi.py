@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
-from methods.nets.roi_align_matmul import pays, roi_align_matmul
+from methods.nets.roi_align_bags import roi_align_bags
 
 CANONICAL_SIZE, CANONICAL_LEVEL = 224, 4
 """A box of 224 pixels a side is cut from the level of stride 16 (Lin et al. 2017, equation 1)."""
@@ -39,13 +39,19 @@ class RoIPool(nn.Module):
     def pool(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
         """The same for (R, 5) rows of image index and box."""
         levels = self.levels_of(rois[:, 1:])
-        out = features[0].new_zeros((len(rois), features[0].shape[1], self.size, self.size))
+        pieces, where = [], []
         for level, (feature, stride) in enumerate(zip(features, self.strides, strict=True)):
             rows = torch.nonzero(levels == level)[:, 0]
             if len(rows):
-                align = roi_align_matmul if pays(feature) else _aligned
-                out[rows] = align(feature, rois[rows], self.size, 1 / stride, self.sampling_ratio).to(out.dtype)
-        return out
+                pieces.append(_aligned(feature, rois[rows], self.size, 1 / stride, self.sampling_ratio))
+                where.append(rows)
+        if not pieces:
+            return features[0].new_zeros((0, features[0].shape[1], self.size, self.size))
+        if len(pieces) == 1:
+            return pieces[0]
+        # the permutation keeps the layout of the pieces, which a network may prefer
+        order, channels_last = torch.cat(where).argsort(), [piece.permute(0, 2, 3, 1) for piece in pieces]
+        return torch.cat(channels_last)[order].permute(0, 3, 1, 2)
 
     def levels_of(self, boxes: Tensor) -> Tensor:
         """(R,) int64 index of the level each (R, 4) box is cut from."""
@@ -58,7 +64,11 @@ class RoIPool(nn.Module):
 
 def _aligned(feature: Tensor, rois: Tensor, size: int, scale: float, sampling_ratio: int) -> Tensor:
     # in float32 whatever the features are: bfloat16 cannot tell pixel 1000 from 1003
-    return roi_align(feature.float(), rois.float(), size, scale, sampling_ratio, aligned=True)
+    if feature.device.type == "cpu":
+        cut = roi_align_bags(feature, rois, size, scale, sampling_ratio).permute(0, 3, 1, 2)
+    else:
+        cut = roi_align(feature.float(), rois.float(), size, scale, sampling_ratio, aligned=True)
+    return cut.to(feature.dtype)
 
 
 def with_image_index(boxes: Sequence[Tensor]) -> Tensor:

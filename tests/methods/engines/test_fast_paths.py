@@ -110,7 +110,7 @@ def test_detections_and_run_lengths_are_those_of_stock_detectron2(scale: float) 
     by_score, theirs_by_score = np.argsort(-found.scores, kind="stable"), np.argsort(-theirs.scores, kind="stable")
 
     assert len(found) == len(theirs) > 50
-    np.testing.assert_allclose(found.scores[by_score], theirs.scores[theirs_by_score], atol=1e-5)
+    np.testing.assert_allclose(found.scores[by_score], theirs.scores[theirs_by_score], atol=5e-5)
     np.testing.assert_array_equal(found.labels[by_score], theirs.labels[theirs_by_score])
     texts = to_rle(found.masks.select(by_score), *sample.size)
     # a mask without a pixel is no prediction of ours

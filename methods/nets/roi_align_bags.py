@@ -1,0 +1,64 @@
+"""RoIAlign as weighted sums of feature vectors: the same numbers as torchvision's, faster on a CPU.
+
+A bin of RoIAlign is the mean of bilinear samples, so it is a weighted sum of a few cells of the map. torchvision adds
+them up channel by channel, and its backward pass on a CPU scatters them by one thread; an embedding bag adds up whole
+vectors of channels, over all cores, both ways.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def roi_align_bags(feature: Tensor, rois: Tensor, size: int, scale: float, sampling_ratio: int) -> Tensor:
+    """(R, size, size, C) float32 from a (B, C, h, w) map and (R, 5) rows of image index and box in input pixels.
+
+    Equals torchvision.ops.roi_align(feature, rois, size, scale, sampling_ratio, aligned=True), channels last.
+    """
+    images, channels, height, width = feature.shape
+    vectors = feature.permute(0, 2, 3, 1).reshape(images * height * width, channels).float()
+    rois = rois.float()
+    low, high = rois[:, 1:3] * scale, rois[:, 3:5] * scale
+    # samples a bin along x and along y
+    wanted = ((high - low) / size).ceil().clamp(min=1) if sampling_ratio == 0 else torch.full_like(low, sampling_ratio)
+    kinds, kind = wanted.long().unique(dim=0, return_inverse=True)
+    pieces, where = [], []
+    for number, (along_x, along_y) in enumerate(kinds.tolist()):
+        rows = torch.nonzero(kind == number)[:, 0]
+        x, x_weight = _taps(low[rows, 0], high[rows, 0], size, width, along_x)
+        y, y_weight = _taps(low[rows, 1], high[rows, 1], size, height, along_y)
+        first = rois[rows, 0].long() * (height * width)
+        cells = (first[:, None, None] + y * width)[:, :, None, :, None] + x[:, None, :, None, :]
+        weights = y_weight[:, :, None, :, None] * x_weight[:, None, :, None, :]
+        if sampling_ratio == 0:
+            # as many samples as the box is wide: none in a box of no width
+            weights = weights * (high > low).all(dim=1)[rows, None, None, None, None]
+        bins = len(rows) * size * size
+        sums = F.embedding_bag(
+            cells.reshape(bins, -1), vectors, mode="sum", per_sample_weights=weights.reshape(bins, -1)
+        )
+        pieces.append(sums.reshape(len(rows), size, size, channels))
+        where.append(rows)
+    if not pieces:
+        return vectors.new_zeros((0, size, size, channels))
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)[torch.cat(where).argsort()]
+
+
+def _taps(low: Tensor, high: Tensor, size: int, length: int, samples: int) -> tuple[Tensor, Tensor]:
+    """Which cells of an axis each bin between low and high reads, and how much each counts.
+
+    Two (R, size, 2 * samples) tensors, int64 and float32. A sample more than one cell outside the map counts nothing;
+    other samples outside are moved onto the outermost cells.
+    """
+    places = (torch.arange(size * samples, device=low.device, dtype=low.dtype) + 0.5) / (size * samples)
+    extent = (high - low)[:, None]
+    at = (low - 0.5)[:, None] + places * extent
+    counts = (at >= -1) & (at <= length)
+    at = at.clamp(0, length - 1)
+    before = at.floor()
+    share = at - before
+    cells = torch.stack([before, (before + 1).clamp(max=length - 1)], dim=-1).long()
+    weights = torch.stack([1 - share, share], dim=-1) * (counts[..., None] / samples)
+    return cells.reshape(len(low), size, -1), weights.reshape(len(low), size, -1)
