@@ -161,7 +161,8 @@ def module_of_file(path: Path) -> str:
         return f"methods.{path.stem}"
     loaded = sys.modules.get(path.stem)
     spec = util.find_spec(path.stem) if loaded is None else loaded.__spec__
-    if spec is not None and Path(spec.origin or "").resolve() != path:
+    # without an origin it is a folder that happens to have the name: the file goes before it
+    if spec is not None and spec.origin and Path(spec.origin).resolve() != path:
         raise HarnessError(f"adapter {path.name} has the name of a module that is installed; rename the file")
     folder = str(path.parent)
     if folder not in sys.path:

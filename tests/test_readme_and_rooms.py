@@ -1,37 +1,62 @@
-"""What the README tells people to type exists as it is written there."""
+"""What the README says of options, exit statuses, presets, links and rooms is so; another file runs its commands."""
 
 from __future__ import annotations
 
+import os
 import re
-import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import click
 import pytest
 
-from harness.cli import harness
+from harness.cli import EPILOG, VERBS, harness
 from harness.presets import names
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.startswith("python -m harness")]
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_there_are_commands_to_check() -> None:
-    assert len(COMMANDS) >= 10
+def options_of(command: click.Command) -> set[str]:
+    """Every option of a verb, or of the verbs below it."""
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    return {option for parameter in command.params for option in parameter.opts}.union(*map(options_of, below))
 
 
-@pytest.mark.parametrize("line", COMMANDS)
-def test_every_verb_and_option_is_there(line: str) -> None:
-    _, _, _, verb, *rest = shlex.split(line, comments=True)
-    context = click.Context(harness)
-    command = harness.get_command(context, verb)
-    assert command is not None, f"no verb {verb}"
-    if isinstance(command, click.Group):
-        command = command.get_command(context, rest.pop(0))
-        assert command is not None
-    known = {option for parameter in command.params for option in parameter.opts}
-    assert {token for token in rest if token.startswith("--")} <= known
+def test_options_named_are_there() -> None:
+    """Commands are run by test_readme_commands.py; here is what sentences say of options."""
+    verbs = [harness.get_command(click.Context(harness), verb) for verb in VERBS]
+    known = options_of(harness) | {"--help"}
+    known = known.union(*(options_of(verb) for verb in verbs if verb is not None))
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README))
+    assert len(named) > 15
+    assert named <= known
+
+
+def test_exit_statuses_are_those_of_the_help() -> None:
+    readme, screen = (re.search(r"Exit status:.*?Completion", text, re.DOTALL) for text in (README, EPILOG))
+    assert readme is not None
+    assert screen is not None
+    assert re.findall(r"\b(\d+) [a-z]", readme[0]) == re.findall(r"\b(\d+) [a-z]", screen[0]) == ["0", "1", "2", "130"]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_the_line_for_completion_works(tmp_path: Path) -> None:
+    """With the script that an installation writes for the entry in pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    module, _, function = project["scripts"]["harness"].partition(":")
+    script = tmp_path / "harness"
+    script.write_text(f"#!{sys.executable}\nfrom {module} import {function}\n{function}()\n")
+    script.chmod(0o755)
+    (line,) = re.findall(r"`(eval .*?harness\)\")`", README)
+    assert line in EPILOG
+    asked = f"{line}; COMP_WORDS=(harness chec) COMP_CWORD=1; _harness_completion harness; echo ${{COMPREPLY[@]}}"
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, env=environment, timeout=60)
+    assert done.stdout.split() == ["check-submission", "check-method"], done.stderr
 
 
 def test_presets_named_are_there() -> None:
@@ -42,20 +67,19 @@ def test_presets_named_are_there() -> None:
 
 def test_links_within_the_repository_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (Path(__file__).parents[1] / target).exists(), target
+        assert (ROOT / target).exists(), target
 
 
 def test_ci_and_tox_run_what_the_readme_says() -> None:
-    root = Path(__file__).parents[1]
-    tox = (root / "tox.ini").read_text(encoding="utf-8")
+    tox = (ROOT / "tox.ini").read_text(encoding="utf-8")
     assert "[testenv:leaderboard]" in tox
     assert "tox -e leaderboard" in README
     assert "bin/tox\n" in README
-    assert "bin/tox" in (root / ".ci" / "run").read_text(encoding="utf-8")
+    assert "bin/tox" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 def test_the_harness_names_no_detection_framework() -> None:
     """A house rule: a line that mentions one lives in methods/engines/."""
-    rooms = (Path(__file__).parents[1] / "harness").rglob("*")
+    rooms = (ROOT / "harness").rglob("*")
     told = [p for p in rooms if p.suffix in {".py", ".toml", ".html", ".js"} and "detectron" in p.read_text("utf-8")]
     assert not told

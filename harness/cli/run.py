@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
-from harness.cli.options import adapters, as_json, complete_methods, complete_presets, device_of
+from harness.cli.options import adapters, as_json, complete_methods, complete_presets, device_of, print_json
 from harness.errors import HarnessError, nearest
 from harness.report.screen import print_table
 
@@ -154,7 +154,7 @@ def run(
     )
     run_dir = out or Path("results/runs") / f"{datetime.now():%Y-%m-%d-%H%M%S}-{chosen.name}"
     if dry_run:
-        _print_plan(manifest, run_dir)
+        _print_plan(manifest, run_dir, as_json)
         return
 
     from harness.cli.reporters import reporter
@@ -231,7 +231,7 @@ def _plan(
     return manifest.model_copy(update={"cells": tuple(cells)})
 
 
-def _print_plan(manifest: Manifest, run_dir: Path) -> None:
+def _print_plan(manifest: Manifest, run_dir: Path, as_json: bool) -> None:
     from harness.runs.estimate import estimates
     from harness.runs.records import read_records
 
@@ -239,20 +239,30 @@ def _print_plan(manifest: Manifest, run_dir: Path) -> None:
     rows = []
     for estimate in estimates(manifest.cells, earlier):
         spec = estimate.cell.spec
-        seconds = estimate.whole_seconds or estimate.training_seconds
-        takes = f"{seconds / 60:.1f} min" if seconds else "unknown"
-        memory = max(estimate.host_bytes or 0, estimate.gpu_bytes or 0)
-        rows.append((
-            spec.method,
-            str(spec.seed),
-            manifest.data[spec.data_fingerprint].source,
-            spec.budget,
-            spec.device,
-            f"skipped: {estimate.cell.skip_reason}" if estimate.cell.skip_reason else takes,
-            f"{memory / 1e9:.1f} GB" if memory else "unknown",
-        ))  # fmt: skip
-    print_table(("method", "seed", "data", "budget", "device", "takes", "memory"), rows)
+        rows.append({
+            "method": spec.method,
+            "seed": spec.seed,
+            "data": manifest.data[spec.data_fingerprint].source,
+            "budget": spec.budget,
+            "device": spec.device,
+            "skipped": estimate.cell.skip_reason,
+            "seconds": estimate.whole_seconds or estimate.training_seconds,
+            "memory": max(estimate.host_bytes or 0, estimate.gpu_bytes or 0) or None,
+        })  # fmt: skip
+    if as_json:
+        print_json({"run_dir": str(run_dir), "cells": rows})
+        return
+    columns = ("method", "seed", "data", "budget", "device")
+    shown = [(*(str(row[name]) for name in columns), *_worded(row)) for row in rows]
+    print_table((*columns, "takes", "memory"), shown)
     click.echo(f"would write {run_dir}")
+
+
+def _worded(planned: Mapping[str, Any]) -> tuple[str, str]:
+    """Time and memory of a planned cell, for the table."""
+    takes = f"{planned['seconds'] / 60:.1f} min" if planned["seconds"] else "unknown"
+    memory = f"{planned['memory'] / 1e9:.1f} GB" if planned["memory"] else "unknown"
+    return f"skipped: {planned['skipped']}" if planned["skipped"] else takes, memory
 
 
 # -------------------------------------------------------------------------------------------- reading options

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, nearest
 
 
 class _Table(BaseModel):
@@ -88,7 +88,8 @@ def load(name: str) -> Preset:
         text, stem = path.read_text(encoding="utf-8"), path.stem
     else:
         if name not in names():
-            raise HarnessError(f"no preset {name!r}; there are: {', '.join(names())}, or the path of a .toml file")
+            known = f"there are: {', '.join(names())}, or the path of a .toml file"
+            raise HarnessError(f"no preset {name!r}{nearest(name, names())}; {known}")
         text, stem = resources.files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8"), name
     try:
         return Preset(name=stem, **tomllib.loads(text))

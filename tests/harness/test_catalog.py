@@ -123,6 +123,14 @@ def test_a_part_of_a_file_given_by_path_is_found_by_a_process_started_from_here(
     assert child.stdout.strip() == "()"
 
 
+def test_a_folder_of_the_same_name_does_not_hide_a_file(
+    adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work" / adapter.stem).mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(tmp_path / "work"))
+    assert find([adapter]).method("strange").fills["augment"].build(None) == ()
+
+
 def test_a_path_that_is_no_adapter(tmp_path: Path, adapter: Path) -> None:
     with pytest.raises(HarnessError, match="no adapter file"):
         find([tmp_path / "absent.py"])

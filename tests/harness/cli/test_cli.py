@@ -71,7 +71,7 @@ def test_every_verb_is_there_and_its_help_loads_no_framework(verb: str) -> None:
         (["rnu"], "did you mean 'run'"),
         (["methods", "mask_rccn"], "did you mean 'mask_rcnn'"),
         (["run", "--methods", "copy_pasta"], "did you mean 'copy_paste'"),
-        (["run", "--methods", "all", "--preset", "quik"], "quick"),
+        (["run", "--methods", "all", "--preset", "quik"], "did you mean 'quick'"),
         (["run"], "--methods all"),
         (["run", "--methods", "mask_rcnn", "--budget", "10x"], "10x"),
         (["run", "--methods", "mask_rcnn", "--init", "imagnet"], "did you mean 'imagenet'"),

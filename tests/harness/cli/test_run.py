@@ -109,6 +109,10 @@ def test_a_dry_run_writes_nothing_and_says_what_it_would_do(tmp_path: Path, monk
     assert result.exit_code == 0, result.output
     assert result.output.count("copy_paste(p=0.5)") == 2
     assert result.output.count("2.0 min") == 4
+    plain = CliRunner().invoke(harness, [*arguments, "--preset", "smoke", "--dry-run", "--json"])
+    cells = json.loads(plain.stdout)["cells"]
+    assert [(cell["method"], cell["seed"], cell["seconds"]) for cell in cells].count(("mask_rcnn", 1, 120)) == 1
+    assert len(cells) == 4
     assert not list(tmp_path.iterdir())
 
 

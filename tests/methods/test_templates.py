@@ -1,0 +1,29 @@
+"""What `new-method` writes keeps the contract as it stands, whatever the slot."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from harness import conformance
+from harness.catalog import find
+from harness.cli import harness
+from harness.conformance.subject import Subject
+from harness.contract import SLOTS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slot", ["engine", *SLOTS])
+def test_a_new_file_keeps_the_contract(slot: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("PYTHONPATH", "")
+    name = f"written_for_{slot}"
+    made = CliRunner().invoke(harness, ["new-method", name, "--slot", slot, "--dir", str(tmp_path)])
+    assert made.exit_code == 0
+    results = list(conformance.run(Subject.of(find([tmp_path / f"{name}.py"]), name)))
+    assert len(results) == len(conformance.CHECKS)
+    assert [result for result in results if result.violation or result.exempt] == []
+    assert sum(result.seconds for result in results) < 120
