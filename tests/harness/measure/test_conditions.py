@@ -68,18 +68,25 @@ def test_what_is_said_is_never_more_than_what_was(share: float) -> None:
     assert found in ([], *([BUSY.format(round(100 * step))] for step in STEPS if step < share))
 
 
-def test_a_program_beside_us_is_others_and_a_child_is_not() -> None:
+def test_what_a_child_uses_is_our_own_also_when_it_has_ended() -> None:
     child = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
-        before, (_, total) = own_seconds(), cores_seconds()
-        time.sleep(0.5)
-        grown, (_, later) = own_seconds() - before, cores_seconds()
+        before, deadline = own_seconds(), time.monotonic() + 60
+        while (grown := own_seconds() - before) < 0.5 and time.monotonic() < deadline:
+            time.sleep(0.05)
     finally:
         child.kill()
         child.wait()
-    assert grown > 0.1
-    assert later - total == pytest.approx(0.5 * len(os.sched_getaffinity(0)), rel=0.5)
-    assert own_seconds() >= before + grown, "what a child used stays when it has ended"
+    assert grown >= 0.5, "waiting alone uses far less"
+    assert own_seconds() >= before + grown
+
+
+def test_the_cores_we_may_use_go_on_with_the_clock() -> None:
+    (busy, total), begin = cores_seconds(), time.monotonic()
+    time.sleep(1)
+    (busier, later), seconds = cores_seconds(), time.monotonic() - begin
+    assert later - total == pytest.approx(seconds * len(os.sched_getaffinity(0)), rel=0.3)
+    assert 0 <= busier - busy <= later - total
 
 
 def heat(folder: Path, core: int, package: int) -> None:
@@ -192,7 +199,7 @@ def test_a_gpu_used_by_others(samples: list[tuple[int, int]], sentences: list[st
     assert before <= (nvml.asked_since or 0) <= time.time() * 1e6, "samples from before training are not asked for"
 
 
-def test_reading_it_all_is_cheap_and_changes_nothing_of_a_quiet_record() -> None:
+def test_reading_it_all_is_cheap() -> None:
     meter = training_meter("cpu")
     begin = time.process_time()
     for _ in range(5):
