@@ -109,28 +109,52 @@ class CropMasks:
 
     def tight(self) -> tuple[CropMasks, NDArray[np.int64]]:
         """The non-empty masks with boxes shrunk to their pixels, and their (M,) indices here."""
-        boxes, crops, kept = [], [], []
-        for i, (box, crop) in enumerate(zip(self.boxes.tolist(), self, strict=True)):
-            inner = extent(crop)
-            if inner is None:
-                continue
-            boxes.append((box[0] + inner[0], box[1] + inner[1], box[0] + inner[2], box[1] + inner[3]))
-            crops.append(crop[inner[1] : inner[3], inner[0] : inner[2]])
-            kept.append(i)
-        return CropMasks.from_crops(boxes, crops), np.asarray(kept, np.int64)
+        where, counts, row = self._set_rows()
+        kept = np.flatnonzero(counts)
+        if not len(kept):
+            return CropMasks.empty(), kept
+        x0, y0, x1, _ = self.boxes.T.astype(np.int64)
+        column = where - row * np.repeat(x1 - x0, counts) - np.repeat(self.offsets[:-1], counts)
+        end = np.cumsum(counts)[kept]
+        begin = end - counts[kept]
+        left, right = np.minimum.reduceat(column, begin), np.maximum.reduceat(column, begin)
+        boxes = np.stack([left, row[begin], right + 1, row[end - 1] + 1], axis=1)
+        boxes += np.stack([x0, y0, x0, y0], axis=1)[kept]
+        if np.array_equal(boxes, self.boxes):
+            return self, kept
+        width, height = boxes[:, 2:].max(axis=0)
+        return self.looked_up(kept, boxes, np.arange(height), np.arange(width)), kept
 
     def window(self, x0: int, y0: int, x1: int, y1: int) -> tuple[CropMasks, NDArray[np.int64]]:
         """What is left inside a window, in the window's coordinates, tight; and the (M,) indices here."""
-        b = self.boxes
-        near = np.flatnonzero((b[:, 0] < x1) & (b[:, 2] > x0) & (b[:, 1] < y1) & (b[:, 3] > y0))
-        boxes, crops = [], []
-        for i in near.tolist():
-            bx0, by0, bx1, by1 = b[i].tolist()
-            cx0, cy0, cx1, cy1 = max(bx0, x0), max(by0, y0), min(bx1, x1), min(by1, y1)
-            boxes.append((cx0 - x0, cy0 - y0, cx1 - x0, cy1 - y0))
-            crops.append(self.crop(i)[cy0 - by0 : cy1 - by0, cx0 - bx0 : cx1 - bx0])
-        clipped, kept = CropMasks.from_crops(boxes, crops).tight()
+        inside = np.concatenate([np.maximum(self.boxes[:, :2], (x0, y0)), np.minimum(self.boxes[:, 2:], (x1, y1))], 1)
+        near = np.flatnonzero((inside[:, :2] < inside[:, 2:]).all(axis=1))
+        boxes = inside[near] - np.array((x0, y0) * 2)
+        clipped, kept = self.looked_up(near, boxes, np.arange(y0, y1), np.arange(x0, x1)).tight()
         return clipped, near[kept]
+
+    def looked_up(
+        self,
+        index: NDArray[np.integer],
+        boxes: NDArray[np.integer],
+        rows: NDArray[np.integer],
+        cols: NDArray[np.integer],
+    ) -> CropMasks:
+        """The masks at an index array in another image, whose pixel (y, x) shows pixel (rows[y], cols[x]) of this one.
+
+        boxes: (M, 4), where each lies there; all that a box shows must be inside its mask's box here.
+        """
+        old, new = self.boxes[index].astype(np.int64), boxes.astype(np.int64)
+        heights, widths = new[:, 3] - new[:, 1], new[:, 2] - new[:, 0]
+        # every row of every crop: whose it is, and where in `pixels` column 0 of the image would be
+        owner = np.repeat(np.arange(len(new)), heights)
+        y = np.arange(len(owner)) - np.repeat(np.cumsum(heights) - heights - new[:, 1], heights)
+        first = self.offsets[:-1][index] - old[:, 0] - old[:, 1] * (old[:, 2] - old[:, 0])
+        start = first[owner] + rows[y] * (old[:, 2] - old[:, 0])[owner]
+        across = widths[owner]
+        x = np.arange(across.sum()) - np.repeat(np.cumsum(across) - across - new[owner, 0], across)
+        pixels = self.pixels[np.repeat(start, across) + cols[x]]
+        return CropMasks(boxes.astype(np.int32), pixels, offsets_of(boxes))
 
     def set_pixels(self, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Every set pixel: its row-major index in an image of that width, and which mask it belongs to.
@@ -146,18 +170,22 @@ class CropMasks:
 
         (P,) and (N,) int64; the pixels of a mask ascend. It does without a division a pixel.
         """
-        where = np.flatnonzero(self.pixels.view(np.bool_))
-        counts = np.diff(np.searchsorted(where, self.offsets))
+        where, counts, index = self._set_rows()
         x0, y0, x1, _ = self.boxes.T.astype(np.int64)
-        span, first = (x1 - x0).astype(np.float64), self.offsets[:-1]
-        # row in the crop is (where - first) // span; half a pixel keeps clear of the integers, so rounding is harmless
-        row = where * np.repeat(1.0 / np.maximum(span, 1), counts)
-        row += np.repeat((0.5 - first) / np.maximum(span, 1), counts)
-        index = row.astype(np.int64)
         index *= np.repeat(width - (x1 - x0), counts)
         index += where
-        index += np.repeat(y0 * width + x0 - first, counts)
+        index += np.repeat(y0 * width + x0 - self.offsets[:-1], counts)
         return index, counts
+
+    def _set_rows(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Every set pixel's place in `pixels`; how many each mask has; every set pixel's row in its crop."""
+        where = np.flatnonzero(self.pixels.view(np.bool_))
+        counts = np.diff(np.searchsorted(where, self.offsets))
+        span, first = np.maximum(self.boxes[:, 2] - self.boxes[:, 0], 1).astype(np.float64), self.offsets[:-1]
+        # it is (where - first) // span; half a pixel keeps clear of the integers, so rounding is harmless
+        row = where * np.repeat(1.0 / span, counts)
+        row += np.repeat((0.5 - first) / span, counts)
+        return where, counts, row.astype(np.int64)
 
     def planes(self, height: int, width: int) -> NDArray[np.uint8]:
         """Dense (N, H, W): N x H x W bytes. For tests and for code of others that wants planes."""

@@ -73,11 +73,7 @@ def _rescale_masks(
     top, bottom = np.searchsorted(rows, masks.boxes[:, 1::2].T)
     boxes = np.stack([left, top, right, bottom], axis=1)
     kept = np.flatnonzero((right > left) & (bottom > top))
-    crops = []
-    for i, (x0, y0, x1, y1) in zip(kept.tolist(), boxes[kept].tolist(), strict=True):
-        bx, by = masks.boxes[i, :2].tolist()
-        crops.append(masks.crop(i)[rows[y0:y1, None] - by, cols[x0:x1] - bx])
-    scaled = CropMasks.from_crops(boxes[kept], crops)
+    scaled = masks.looked_up(kept, boxes[kept], rows, cols)
     if new_height >= height and new_width >= width:
         return scaled, kept  # no row or column was passed over: still tight
     scaled, left_over = scaled.tight()
@@ -99,8 +95,9 @@ def flip(instances: Instances, size: tuple[int, int], horizontal: bool, vertical
             points[..., 1] = height - points[..., 1]
     masks = instances.masks
     if masks is not None:
-        step_y, step_x = (-1 if vertical else 1), (-1 if horizontal else 1)
-        masks = CropMasks.from_crops(boxes, [crop[::step_y, ::step_x] for crop in masks])
+        rows, cols = np.arange(height), np.arange(width)
+        rows, cols = (rows[::-1] if vertical else rows), (cols[::-1] if horizontal else cols)
+        masks = masks.looked_up(np.arange(len(boxes)), boxes, rows, cols)
     return Instances(boxes, instances.labels, masks, points, instances.point_labels, instances.crowd)
 
 
