@@ -28,6 +28,8 @@ from numpy.typing import NDArray
 
 from harness.cli import VERBS
 
+pytestmark = pytest.mark.timeout(900)  # one fixture trains for all
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PREFIX = "python -m harness "
