@@ -91,6 +91,7 @@ def by_turns(sides: dict[str, Work], samples: list[Sample], rounds: int) -> tupl
     return seconds, {name: float(values.mean()) for name, values in found.items()}
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pycocotools, a mask: to keep them would slow the peer
 @pytest.mark.timeout(3600)
 def test_inference(benchmark: Any, tmp_path: Path) -> None:
     pytest.importorskip("detectron2")

@@ -182,6 +182,7 @@ def matrix_rate(dtype: torch.dtype, seconds: float = 2.0) -> float:
     return 2 * side**3 / best
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pycocotools, a mask: to keep them would slow the peer
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", list(CASES))
 def test_step(benchmark: Any, name: str, tmp_path: Path) -> None:
