@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
 from importlib import import_module
 
 import click
@@ -103,9 +102,7 @@ def test_completion_knows_verbs_and_methods(monkeypatch: pytest.MonkeyPatch) -> 
     def offered(words: list[str], last: str) -> set[str]:
         return {item.value for item in ShellComplete(harness, {}, "harness", "_X").get_completions(words, last)}
 
-    begin = time.process_time()
     assert offered([], "m") == {"methods"}
-    assert time.process_time() - begin < 0.3
     assert "container+copy_paste" in offered(["run", "--methods"], "container+copy")
     assert offered(["run", "--preset"], "smo") == {"smoke"}
 
