@@ -96,8 +96,7 @@ class CropMasks:
 
     def areas(self) -> NDArray[np.int64]:
         """(N,) set pixels of each mask."""
-        total = np.concatenate([[0], np.cumsum(self.pixels, dtype=np.int64)])
-        return total[self.offsets[1:]] - total[self.offsets[:-1]]
+        return np.diff(np.searchsorted(np.flatnonzero(self.pixels.view(np.bool_)), self.offsets))
 
     def select(self, index: NDArray[np.integer] | NDArray[np.bool_] | Sequence[int]) -> CropMasks:
         """The masks at an index array or where a boolean array is true, in that order."""
