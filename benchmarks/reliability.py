@@ -89,8 +89,8 @@ def _rounds(figures: list[dict[str, Any]]) -> list[str]:
     for one in figures:
         rest = {name: value for name, value in one.items() if name not in ("name", "rounds", "lost", "doubled")}
         of_which = ", ".join(f"{value:,} {name}" for name, value in rest.items())
-        lines.append(f"| {one['name']} | {one['rounds']:,} | {of_which} | {one['lost']:,} | {one['doubled']:,} |")
-        total.update({name: one[name] for name in ("rounds", "lost", "doubled")})
+        lines.append(f"| {one['name']} | {one['rounds']:,} | {of_which} | {one['lost']:,} | {one.get('doubled', '')} |")
+        total.update({name: one.get(name, 0) for name in ("rounds", "lost", "doubled")})
     return [*lines, f"| all | {total['rounds']:,} | | {total['lost']:,} | {total['doubled']:,} |"]
 
 

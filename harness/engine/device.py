@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 
 from harness.errors import HarnessError
@@ -41,11 +44,7 @@ def autocast(device: str) -> AbstractContextManager[Any]:
 
 
 def seed(number: int, deterministic: bool) -> None:
-    """Seed torch; with `deterministic`, ask for kernels that repeat bit for bit (slower on a GPU)."""
-    import random
-
-    import numpy as np
-
+    """Seed torch, numpy and Python; with `deterministic`, ask for kernels that repeat bit for bit (slower on a GPU)."""
     random.seed(number)
     np.random.seed(number % 2**32)
     torch.manual_seed(number)
@@ -55,8 +54,16 @@ def seed(number: int, deterministic: bool) -> None:
 
 
 def random_state(device: str) -> dict[str, torch.Tensor]:
-    """torch's generators, for a checkpoint."""
-    state = {"cpu": torch.get_rng_state()}
+    """The generators of torch, numpy and Python that a method may draw from, for a checkpoint."""
+    _, words, place, has_normal, normal = np.random.get_state(legacy=True)
+    _, plain, spare = random.getstate()
+    state = {
+        "cpu": torch.get_rng_state(),
+        "numpy": torch.tensor([*map(int, words), place, has_normal]),
+        "python": torch.tensor(plain),
+        # the second of a pair of normal numbers, where the first has been given
+        "spare": torch.tensor([normal, math.nan if spare is None else spare], dtype=torch.float64),
+    }
     if device.startswith("cuda"):
         state["cuda"] = torch.cuda.get_rng_state(device)
     return state
@@ -64,5 +71,9 @@ def random_state(device: str) -> dict[str, torch.Tensor]:
 
 def restore_random_state(state: dict[str, torch.Tensor], device: str) -> None:
     torch.set_rng_state(state["cpu"])
+    normal, spare = state["spare"].tolist()
+    *words, place, has_normal = state["numpy"].tolist()
+    np.random.set_state(("MT19937", np.array(words, np.uint32), place, has_normal, normal))
+    random.setstate((3, tuple(state["python"].tolist()), None if math.isnan(spare) else spare))
     if "cuda" in state and device.startswith("cuda"):
         torch.cuda.set_rng_state(state["cuda"], device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +20,7 @@ NO_RECORD_EXIT = 75
 FAILED: frozenset[Status] = frozenset(("oom", "timeout", "crash", "diverged"))
 """What makes a run's exit status 1, and is done again only when asked."""
 
+_OF_THE_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO))
 _OOM_NAMES = frozenset(("MemoryError", "OutOfMemoryError"))
 _OOM_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "cublas_status_alloc_failed")
 
@@ -37,7 +39,7 @@ def of_exception(error: BaseException) -> tuple[Status, str]:
         return "interrupted", one_line(error) or "told to stop; a checkpoint is kept"
     if isinstance(error, Diverged):
         return "diverged", one_line(error) or "a loss is no longer finite"
-    if isinstance(error, StorageError):
+    if isinstance(error, StorageError) or (isinstance(error, OSError) and error.errno in _OF_THE_DISK):
         # The disk's fault, not the method's: done again as soon as the disk takes files.
         return "interrupted", one_line(error)
     if isinstance(error, HarnessError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -49,7 +50,8 @@ class Brightness:
     def losses(self, batch: Sequence[Sample]) -> dict[str, Tensor]:
         self.calls += 1
         pixels = torch.stack([torch.from_numpy(s.image.copy()).float() / 255 for s in batch])
-        guess = self.module(pixels + 0.01 * torch.rand_like(pixels))[:, 0]
+        noise = 0.01 * (np.random.normal() + random.gauss(0, 1))  # whatever a method draws from
+        guess = self.module(pixels + noise * torch.rand_like(pixels))[:, 0]
         loss = (guess - pixels.mean(dim=(1, 2))).square().mean()
         if self.break_at is not None and self.calls >= self.break_at:
             loss = loss * float("nan")
@@ -76,6 +78,8 @@ def trainer(cells: Dataset, folder: Path, model: Any = None, budget: str = "30it
     folder.mkdir(exist_ok=True)
     model = model or Brightness()
     torch.manual_seed(1)
+    np.random.seed(1)
+    random.seed(1)
     stream = TrainingStream(cells, [0, 1, 2, 3], [], supervision.build(None), 4, seed=0)  # type: ignore[arg-type]
     plan = Training(crop=32, batch=4, optimiser="adamw", learning_rate=0.01, clip_norm=1.0)
     more.setdefault("progress", ProgressPipe())

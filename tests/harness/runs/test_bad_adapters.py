@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +11,14 @@ import psutil
 import pytest
 from playground import Quiet, doubled
 
-from harness.catalog import find
-from harness.cli.run import _plan
-from harness.contract import Init
 from harness.engine.work import perform
-from harness.presets import load
 from harness.report.leaderboard import write_leaderboards
 from harness.runs.log_pump import LOG_LIMIT
 from harness.runs.outcomes import of_exception
-from harness.runs.plan import Entrant, Manifest
 from harness.runs.progress import ProgressPipe
 from harness.runs.record import RunRecord
 from harness.runs.records import read_record, read_records
 from harness.runs.run import ALL_OK, SOME_FAILED, RunOptions, run_plan
-from harness.stacks import resolve
-
-ADAPTERS = Path(__file__).with_name("bad_adapters.py")
 
 LOSSES = {
     "loss_per_image": "the method's loss 'mean' is no scalar: its shape is (2,)",
@@ -59,22 +49,6 @@ LISTS = {
     "nothing": "the method's predict() gave a NoneType, not a list of Predictions",
     "two_for_one_image": "the method's predict() gave 2 predictions for image",
 }
-
-
-@pytest.fixture
-def plan_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Manifest]:
-    """The cells of some of the bad adapters, on a few small images."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
-    monkeypatch.syspath_prepend(str(ADAPTERS.parent))
-    monkeypatch.setenv("BAD_ADAPTERS_CHILD", str(tmp_path / "child.pid"))
-    catalog = find([ADAPTERS])
-
-    def make(names: list[str], seeds: int = 1) -> Manifest:
-        entrants = [Entrant(resolve(catalog, name, "small", Init("scratch")), load("smoke"), "3it") for name in names]
-        return _plan(entrants, range(seeds), ["synthetic:images=12,size=64"], skip_bad=False)
-
-    return make
 
 
 def record(run_dir: Path, method: str) -> RunRecord:

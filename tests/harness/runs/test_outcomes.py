@@ -41,6 +41,8 @@ def chained() -> Exception:
         (Diverged("loss is nan"), "diverged", "loss is nan"),
         (Interrupted(), "interrupted", "checkpoint"),
         (storage_error(Path("a"), OSError(errno.ENOSPC, "")), "interrupted", "no space left"),
+        (OSError(errno.ENOSPC, "No space left on device"), "interrupted", "No space left"),
+        (FileNotFoundError(errno.ENOENT, "No such file"), "crash", "FileNotFoundError"),
         (SystemExit(0), "crash", "sys.exit(0)"),
         (KeyboardInterrupt(), "crash", "KeyboardInterrupt"),
         (UnprintableError(), "crash", "cannot be printed"),
