@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -16,7 +17,7 @@ from playground import DATA
 from harness.errors import HarnessError
 from harness.runs import records
 from harness.runs.record import CurvePoint, RunRecord, Scores
-from harness.runs.records import checksum, read_record, read_records, write_record
+from harness.runs.records import checksum, read_json, read_record, read_records, write_record
 
 
 def make(**fields: Any) -> RunRecord:
@@ -238,6 +239,17 @@ def test_fuzzed_bytes_are_refused_in_one_line(raw: bytes, figures: Any) -> None:
     figures("records", inputs=tried, refused=refused)
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity"])
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, raw: bytes, number: str) -> None:
+    text = json.dumps({**json.loads(raw), "wall_seconds": 0.125}).replace("0.125", number)
+    refused = read_bytes(text.encode())
+    assert isinstance(refused, str)
+    assert "not JSON" in refused or "not a record" in refused
+    (tmp_path / "any.json").write_text(f"[{number}]")
+    with pytest.raises(HarnessError, match="not JSON"):
+        read_json(tmp_path / "any.json")
+
+
 def test_fuzzed_fields_with_a_right_checksum(raw: bytes, figures: Any) -> None:
     """A stranger's record that passes the checksum is either a record or refused in one line."""
     tried = refused = 0
@@ -250,7 +262,8 @@ def test_fuzzed_fields_with_a_right_checksum(raw: bytes, figures: Any) -> None:
         plain = json.loads(raw)
         for _ in range(data.draw(st.integers(1, 3))):
             plain[data.draw(st.sampled_from(sorted(plain)))] = data.draw(json_values)
-        plain["checksum"] = checksum(plain)
+        with contextlib.suppress(ValueError):  # of what is not finite, which no checksum makes good
+            plain["checksum"] = checksum(plain)
         found = read_bytes(json.dumps(plain).encode())
         refused += isinstance(found, str)
         assert isinstance(found, RunRecord) or "\n" not in found
