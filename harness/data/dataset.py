@@ -11,6 +11,9 @@ from harness.contract import Sample
 from harness.data.pack import MemorySink, Pack, Packer, digest
 from harness.errors import HarnessError
 
+HELD_BYTES = 256 * 2**20
+"""Of images that were looked at, what may stay in this process's memory beside the disk's cache."""
+
 
 class Dataset:
     """The images of one source with their cells, sorted by image id.
@@ -33,6 +36,7 @@ class Dataset:
         """rebuild: how to get the pack anew where a part of it turns out damaged."""
         self._pack = pack
         self._rebuild = rebuild
+        self._looked_at = 0
         self._checked = np.full(len(pack.facts.ids), rebuild is None)
         self._index = {image_id: i for i, image_id in enumerate(pack.facts.ids)}
         self.source, self.public_source, self.unlabelled = source, public_source, unlabelled
@@ -65,6 +69,10 @@ class Dataset:
                 self._repair()
                 sample = self._pack.sample(i)
             self._checked[i] = True
+        self._looked_at += sample.image.nbytes
+        if self._looked_at > HELD_BYTES:
+            self._pack.let_go()
+            self._looked_at = 0
         return sample
 
     def sample(self, image_id: str) -> Sample:

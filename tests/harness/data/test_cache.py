@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import mmap
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from harness.data import dataset, phase_contrast
 from harness.data import pack as packing
-from harness.data import phase_contrast
 from harness.data.dataset import Dataset
 from harness.data.pack import digest
 from harness.data.sources import load
@@ -50,9 +51,31 @@ def test_images_are_mapped_and_cannot_be_written(own_cache: Path) -> None:
     with pytest.raises(ValueError, match="read-only"):
         image[0, 0] = 1
     base: object = image
-    while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+    while isinstance(base, np.ndarray):
         base = base.base
-    assert isinstance(base, np.memmap)
+    assert isinstance(base, mmap.mmap)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="the system does not tell what is resident")
+def test_images_looked_at_do_not_stay_in_memory(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = load("synthetic:images=24,size=128")
+    first = images[0]
+    before = first.image.copy()
+    everything = sum(sample.image.nbytes for sample in images)  # type: ignore[attr-defined]
+    assert resident("pixels.bin") >= everything
+    monkeypatch.setattr(dataset, "HELD_BYTES", 4 * first.image.nbytes)
+    for i in range(len(images)):
+        images[i].image.max()
+    assert resident("pixels.bin") < everything / 2
+    assert np.array_equal(first.image, before)
+
+
+def resident(name: str) -> int:
+    """Bytes of a mapped file that this process holds."""
+    lines = Path("/proc/self/smaps").read_text().splitlines()
+    at = [i for i, line in enumerate(lines) if line.endswith(name)]
+    found = [next(line for line in lines[i:] if line.startswith("Rss:")) for i in at]
+    return 1024 * sum(int(line.split()[1]) for line in found)
 
 
 def test_a_change_of_the_files_is_seen_and_the_old_pack_goes(tmp_path: Path, own_cache: Path) -> None:
