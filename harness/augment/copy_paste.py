@@ -70,7 +70,7 @@ class Paste:
     blend, sigma: the alpha is smoothed by a Gaussian of sigma pixels before the images are mixed.
     occlusion: which covered cells leave, besides those with fewer than MIN_PIXELS pixels to be seen. "relative": less
     than min_visible of their area can be seen. "absolute": a side of their box moved by more than 10 pixels and no
-    more than 300 pixels can be seen (the authors' rule, applied cell by cell; it deletes most small cells).
+    more than 300 pixels can be seen (the authors' rule, made for larger objects, applied cell by cell).
     """
 
     p: float = 1.0
