@@ -21,8 +21,8 @@ METHOD = Method(
             "when whole images are predicted.",
             "Preset size small: jitter 0.8 to 1.25, the paper's standard jitter: a short budget learns few sizes.",
             "Pasted cells come from an image of the same cell type where there is one (within_type=False: from any).",
-            "A covered cell leaves when less than a fifth of it can be seen. The authors' rule is in pixels (300, which "
-            "is a whole small cell); occlusion='absolute' is that rule, cell by cell.",
+            "A covered cell leaves when less than a fifth of it can be seen. The authors' rule is in pixels (300, "
+            "a whole small cell); occlusion='absolute' is that rule, cell by cell.",
             "How many are pasted: int(N * pct_objects_paste), as in the public PyTorch code; the authors' released "
             "code draws a number from 0 to N (count='uniform', pct_objects_paste=1).",
             "Flips go both ways up: cells on a dish have no upright.",
