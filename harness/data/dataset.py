@@ -11,7 +11,7 @@ from harness.contract import Sample
 from harness.data.pack import MemorySink, Pack, Packer, digest
 from harness.errors import HarnessError
 
-HELD_BYTES = 256 * 2**20
+HELD_BYTES = 64 * 2**20
 """Of images that were looked at, what may stay in this process's memory beside the disk's cache."""
 
 
