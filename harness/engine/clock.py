@@ -1,4 +1,7 @@
-"""The training clock: monotonic, read after the device has finished, stopped for all that is not training."""
+"""The training clock: monotonic, read after the device has finished, stopped for all that is not training.
+
+And a stopwatch for some of what it is stopped for.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from harness.measure.meter import Meter
+
+
+class Stopwatch:
+    """Seconds spent in all of its `running` blocks together."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - begin
 
 
 class TrainingClock:

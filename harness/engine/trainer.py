@@ -25,7 +25,8 @@ from harness.presets import Training
 from harness.runs.outcomes import Diverged, Interrupted
 from harness.runs.progress import Progress, ProgressPipe
 
-WARM_UP_PASSES = 2
+WARM_UP_PASSES_ON_GPU = 2
+"""One on a CPU, where a second changes nothing."""
 CHECK_EVERY_ON_GPU = 20
 """Steps between looks at the losses on a GPU: each look waits for the device."""
 
@@ -137,7 +138,7 @@ class Trainer:
         """Forward and backward on the first batch, then everything as it was: kernels chosen, memory touched."""
         module = self.model.module
         random, state = random_state(self.device), copy.deepcopy(module.state_dict())
-        for _ in range(WARM_UP_PASSES):
+        for _ in range(WARM_UP_PASSES_ON_GPU if self.device.startswith("cuda") else 1):
             self._backward(self.stream.batch(0))
         self.optimiser.zero_grad(set_to_none=True)
         module.load_state_dict(state)

@@ -11,6 +11,7 @@ from harness.contract import Model, Predictions
 from harness.engine import device
 from harness.engine.budget import Budget
 from harness.engine.checkpoint import save_weights
+from harness.engine.clock import Stopwatch
 from harness.engine.event_files import EVENTS, EventFiles
 from harness.engine.predictor import predict_all, typical
 from harness.engine.setting import Setting, setting_of, task_of
@@ -20,7 +21,7 @@ from harness.engine.trained import save_task
 from harness.engine.trainer import Trainer
 from harness.measure import conditions
 from harness.measure.energy import energy_used
-from harness.measure.flops import flops_of_prediction, parameters
+from harness.measure.flops import FirstCounted, parameters
 from harness.measure.machine import machine_facts
 from harness.measure.memory import gpu_peaks, peak_rss, reset_gpu_peaks
 from harness.measure.training import training_meter
@@ -60,7 +61,13 @@ def perform(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
         batch_size=spec.preset.training.batch,
         seed=spec.seed,
     )
+    evaluation = Stopwatch()
     events = EventFiles(folder / EVENTS, spec.preset.training.batch) if spec.tensorboard else None
+
+    @evaluation.running()
+    def glance() -> float:
+        return _glance(model, setting, spec, progress, events, len(trainer.trace))
+
     trainer = Trainer(
         model=model,
         stream=stream,
@@ -72,7 +79,7 @@ def perform(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
         micro_batches=spec.micro_batches,
         checkpoint_seconds=spec.checkpoint_seconds,
         curve_fractions=spec.preset.evaluation.curve_fractions,
-        evaluate=lambda: _glance(model, setting, spec, progress, events, len(trainer.trace)),
+        evaluate=glance,
         listen=None if events is None else events.steps,
         meter=training_meter(spec.device),
     )
@@ -81,15 +88,19 @@ def perform(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     save_weights(folder, model.module)
     save_task(folder, task)
 
-    found, times = _predict(model, setting, spec, progress)
+    counted = FirstCounted(model)
+    with evaluation.running():
+        found, times = _predict(counted, setting, spec, progress)
     write_predictions(folder / PREDICTIONS, found, setting.dataset.classes)
     progress.report(Progress("scoring", fraction=1.0))
-    calibration = setting.truth(setting.splits.calibration)
-    rule = choose_rule(found["calibration"], calibration, setting.dataset.classes, threshold=spec.threshold)
-    scores = score(found["validation"], setting.truth(setting.splits.validation), rule, setting.dataset.classes)
+    with evaluation.running():
+        calibration = setting.truth(setting.splits.calibration)
+        rule = choose_rule(found["calibration"], calibration, setting.dataset.classes, threshold=spec.threshold)
+        scores = score(found["validation"], setting.truth(setting.splits.validation), rule, setting.dataset.classes)
+        last = _of_few(found, setting, spec)[1]
     if events is not None:
         events.pictures(len(trace), setting.dataset, found["validation"], rule)
-    cost = _cost(model, trace, times, setting, spec)
+    cost = _cost(counted, trace, evaluation.seconds, times, setting, spec)
     losses = trace.final_losses()
     return new_record(
         spec,
@@ -98,7 +109,7 @@ def perform(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
         rule=rule,
         scores=scores,
         cost=cost,
-        learning_curve=_learning_curve(trace, _of_few(found, setting, spec)[1]),
+        learning_curve=_learning_curve(trace, last),
         final_losses=losses,
         total_loss=sum(losses.values()) if losses else None,
         log="log.txt",
@@ -144,7 +155,7 @@ def _of_few(found: Mapping[str, Mapping[str, Predictions]], setting: Setting, sp
 def _predict(
     model: Model, setting: Setting, spec: CellSpec, progress: ProgressPipe
 ) -> tuple[dict[str, dict[str, Predictions]], list[float]]:
-    """Predictions of the calibration and validation images, and the milliseconds each of the latter took."""
+    """Predictions of the calibration images, then of the validation images, and the milliseconds each of these took."""
     parts = {name: getattr(setting.splits, name) for name in ("calibration", "validation")}
     images, before, classes = sum(map(len, parts.values())), 0, len(setting.dataset.classes)
     found: dict[str, dict[str, Predictions]] = {}
@@ -164,15 +175,19 @@ def _predict(
     return found, times
 
 
-def _cost(model: Model, trace: Trace, times: list[float], setting: Setting, spec: CellSpec) -> Cost:
+def _cost(
+    model: FirstCounted, trace: Trace, evaluation: float, times: list[float], setting: Setting, spec: CellSpec
+) -> Cost:
     steps = trace.step_times()
     peaks = gpu_peaks(spec.device)
     total, trainable = parameters(model)
+    # the first that is predicted (see _predict)
     first = setting.dataset.sample(setting.splits.calibration[0])
     median = float(np.median(steps)) if len(steps) else None
     joules, joules_of = energy_used(trace.measured, trace.used_seconds)
     return Cost(
         train_seconds=trace.used_seconds,
+        evaluation_seconds=evaluation,
         iterations=len(trace),
         seconds_per_iteration=median,
         seconds_per_iteration_iqr=float(np.subtract(*np.percentile(steps, [75, 25]))) if len(steps) else None,
@@ -187,7 +202,7 @@ def _cost(model: Model, trace: Trace, times: list[float], setting: Setting, spec
         energy_of=joules_of,
         parameters=total,
         trainable_parameters=trainable,
-        flops=flops_of_prediction(model, first.image),
+        flops=model.flops,
         flops_at=f"one image of {first.size[0]}x{first.size[1]}",
         notes=conditions.notes(trace.measured),
     )

@@ -63,3 +63,12 @@ def test_the_cost_says_what_was_measured_over_the_training_clock(record: RunReco
     assert cost.data_wait_seconds is not None
     assert 0 <= cost.data_wait_seconds <= cost.train_seconds
     assert all("during training" in note or "time slices" in note for note in cost.notes)
+
+
+def test_the_cost_says_how_long_was_predicted_and_scored(record: RunRecord) -> None:
+    cost = record.cost
+    assert cost.evaluation_seconds is not None
+    assert cost.inference_ms_per_image is not None
+    # two looks at the curve's images, and all nine of both parts at the end
+    assert cost.evaluation_seconds > 9 * cost.inference_ms_per_image / 1000
+    assert cost.flops == 0, "the brightness method multiplies no matrix when it predicts"
