@@ -275,7 +275,7 @@ def panel_of(panel: Any, curve: Mapping[int, float], power: int, start: int) -> 
     label = "linear" if power == 1 else "linear in pixels"
     panel.loglog(x, y, "o-", label=f"exponent {exponent(curve, start) / power:.2f} from {start}")
     panel.loglog(x, y[-1] * (x / x[-1]) ** power, "--", color="grey", label=label)
-    panel.set_xticks(x, [f"{v:,}" for v in x.tolist()], fontsize=7)
+    panel.set_xticks(x, [f"{v // 1000}k" if v % 1000 == 0 else str(v) for v in x.tolist()], fontsize=7)
     panel.minorticks_off()
     panel.legend(fontsize=8)
 
