@@ -21,6 +21,7 @@ from harness.errors import HarnessError
 from harness.runs.cell_files import CELL, prepare, read_cell, record_of
 from harness.runs.checkpoint_files import remove_blobs
 from harness.runs.executor import WORKER, Limits, StopRequest, default_memory_limit, run_cell
+from harness.runs.files import remove_temporaries
 from harness.runs.limits import wall_limit
 from harness.runs.locks import cell_lock, folder_lock
 from harness.runs.new_record import new_record
@@ -172,8 +173,10 @@ def _as_last_tried(spec: CellSpec, folder: Path) -> CellSpec:
 def _finish(record: RunRecord, folder: Path, data: DataFacts) -> RunRecord:
     """Drop checkpoints nobody goes on from, and give the data to a record whose worker did not come to load it.
 
-    Also for a record that was there: the run that made it may have been killed before this.
+    Also for a record that was there: the run that made it may have been killed before this, or while it wrote. Only
+    for the holder of the cell's lock.
     """
+    remove_temporaries(folder)
     if record.status in ("ok", "diverged"):
         remove_blobs(folder)
     if record.data is not None:

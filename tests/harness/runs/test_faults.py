@@ -96,3 +96,15 @@ def test_faults_in_the_run(tmp_path: Path, quiet: list[str], figures: Any, monke
         missing, more = goes_on(run_dir, quiet)
         lost, twice = lost + missing, twice + more
     figures("faults in the run's own writes", rounds=len(cases), **by_kind(cases), lost=lost, doubled=twice)
+
+
+def test_a_finished_cell_keeps_nothing_of_a_killed_writer(tmp_path: Path) -> None:
+    """Found by the long form: a run killed while it wrote over its worker's record."""
+    assert run(tmp_path / "run", plan(["healthy"], budget=BUDGET)) == ALL_OK
+    (folder,) = (tmp_path / "run" / "cells").iterdir()
+    left = folder / ".record.json.0123abcd.tmp"
+    left.write_text("{")
+    before = rows(tmp_path / "run")
+    assert run(tmp_path / "run", plan(["healthy"], budget=BUDGET)) == ALL_OK
+    assert not left.exists()
+    assert rows(tmp_path / "run") == before
