@@ -1,6 +1,7 @@
 """Runs the long form of the reliability tests and writes results/reliability.md.
 
 python benchmarks/reliability.py            200 rounds of chaos, every fault at every write, 10,000 inputs a test
+python benchmarks/reliability.py --inputs 2000    fewer inputs, which take most of the time
 python benchmarks/reliability.py --short    as in the test suite
 """
 
@@ -21,7 +22,8 @@ from harness.runs.files import make_folder, write_text_atomic
 from harness.runs.new_record import now
 
 ROOT = Path(__file__).parents[1]
-LONG = {"HARNESS_CHAOS_ROUNDS": "200", "HARNESS_ALL_FAULTS": "1", "HARNESS_FUZZ": "10000"}
+LONG = {"HARNESS_CHAOS_ROUNDS": "200", "HARNESS_ALL_FAULTS": "1"}
+INPUTS = 10_000
 TESTS = (
     "tests/harness/runs",
     "tests/harness/engine/test_checkpoint.py",
@@ -33,15 +35,17 @@ TESTS = (
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="as in the test suite")
+    parser.add_argument("--inputs", type=int, default=INPUTS, help="mutated inputs a test of a reader")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "reliability.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         figures = Path(name) / "figures.jsonl"
-        environment = {**os.environ, **({} if options.short else LONG), "HARNESS_FIGURES": str(figures)}
+        long = {} if options.short else {**LONG, "HARNESS_FUZZ": str(options.inputs)}
+        environment = {**os.environ, **long, "HARNESS_FIGURES": str(figures)}
         tests = [sys.executable, "-m", "pytest", "-q", "--timeout", "7200", *TESTS]
         code = subprocess.run(tests, cwd=ROOT, env=environment, check=False).returncode
         lines = figures.read_text(encoding="utf-8").splitlines() if figures.is_file() else []
-    command = "python benchmarks/reliability.py" + (" --short" if options.short else "")
+    command = " ".join(["python benchmarks/reliability.py", *sys.argv[1:]])
     make_folder(options.out.parent)
     write_text_atomic(options.out, page(command, code, [json.loads(line) for line in lines]))
     print(f"wrote {options.out}")
