@@ -3,12 +3,15 @@
 python benchmarks/speed.py                               all of them, each in a process of its own
 python benchmarks/speed.py reader scoring                bench_reader.py and bench_scoring.py alone
 python benchmarks/speed.py --json build/speed            keeps the JSON files there, and uses those already there
+
+BENCH_ROUNDS and the other variables that a benchmark reads (its first lines tell which) are said in the command.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -44,7 +47,8 @@ def main() -> int:
             if not (folder / f"{name}.json").is_file():
                 measure(name, folder / f"{name}.json")
         found = {name: read(folder / f"{name}.json") for name in names}
-    command = " ".join(["python benchmarks/speed.py", *options.names])
+    changed = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("BENCH_")]
+    command = " ".join([*changed, "python benchmarks/speed.py", *options.names])
     make_folder(options.out.parent)
     write_text_atomic(options.out, page(command, found))
     print(f"wrote {options.out}")
