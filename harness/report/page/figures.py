@@ -116,6 +116,9 @@ def _differences(rows: Sequence[Row]) -> list[Chart]:
 
 # -------------------------------------------------------------------------------------------------------- costs
 
+SAME_COST = 0.02
+"""Costs that differ by less than this fraction are not told apart."""
+
 
 def _costs(rows: Sequence[Row]) -> list[Chart]:
     unit, seconds = time_unit([row.train_seconds for row in rows])
@@ -141,7 +144,7 @@ def _cost(rows: Sequence[Row], slug: str, title: str, axis: str, cost: Callable[
         f"cost-{slug}",
         title,
         "Up and to the left is better. Named, ringed and joined: the Pareto front, methods than which none is both "
-        "cheaper and better. Bars: 95 % over images."
+        "cheaper and better; costs within 2 % are the same. Bars: 95 % over images."
         + (f" Left out, since made on another machine: {', '.join(away)}." if away else ""),
         "points",
         Axis(axis, log=least > 0 and most / least > WIDE_RATIO, zero=True),
@@ -154,8 +157,17 @@ def _cost(rows: Sequence[Row], slug: str, title: str, axis: str, cost: Callable[
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Whether each (cost, gain) has no other of at most its cost and at least its gain, one of them strictly."""
-    return [not any((c <= cost and g >= gain) and (c < cost or g > gain) for c, g in points) for cost, gain in points]
+    """Whether each (cost, gain) has no other that gains more at no more cost, or no less at less cost.
+
+    Costs nearer than SAME_COST are the same: under a budget of time all train equally long but for a fraction of a step.
+    """
+
+    def beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
+        (cost, gain), (others_cost, others_gain) = one, other
+        no_dearer, cheaper = cost <= others_cost * (1 + SAME_COST), cost * (1 + SAME_COST) < others_cost
+        return (no_dearer and gain > others_gain) or (cheaper and gain >= others_gain)
+
+    return [not any(beats(other, point) for other in points) for point in points]
 
 
 def _per(value: float | None, unit: float) -> float | None:

@@ -64,6 +64,10 @@ def test_pareto_front(points: list[tuple[int, int]]) -> None:
         assert on_front is not beaten
 
 
+def test_a_fraction_of_a_step_is_no_cheaper_training() -> None:
+    assert pareto([(100.0, 0.1), (99.5, 0.09), (90.0, 0.08), (90.5, 0.07)]) == [True, False, True, False]
+
+
 def test_looks_differ_without_colour_among_the_first_and_with_it_among_many() -> None:
     looks = [style(i) for i in range(43)]
     assert len({(look.colour, look.marker) for look in looks}) == 43
