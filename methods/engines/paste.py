@@ -27,18 +27,18 @@ def paste_crops(
     corners = torch.cat([clipped[:, :2].floor(), clipped[:, 2:].ceil()], dim=1)
     spans = (corners[:, 2:] - corners[:, :2]).clamp(min=0)
     corner_list, span_list = corners.long().cpu().numpy(), spans.long().cpu().numpy()
-    order = np.argsort(span_list.max(axis=1), kind="stable") if len(boxes) else np.zeros(0, np.int64)
+    side = span_list.max(axis=1, initial=0)
+    order = np.argsort(side, kind="stable")
     order = order[(span_list[order] > 0).all(axis=1)]
+    side = side[order]
     crops: dict[int, np.ndarray] = {}
     begin = 0
     while begin < len(order):
         end = begin + 1
-        while (
-            end < len(order) and (end - begin + 1) * int(span_list[order[begin : end + 1]].max()) ** 2 <= CHUNK_PIXELS
-        ):
+        # sides ascend: the last of a chunk is its largest
+        largest = 2 * max(side[begin], 8)
+        while end < len(order) and side[end] <= largest and (end - begin + 1) * int(side[end]) ** 2 <= CHUNK_PIXELS:
             end += 1
-            if span_list[order[end - 1]].max() > 2 * max(span_list[order[begin]].max(), 8):
-                break
         chunk = order[begin:end]
         h, w = int(span_list[chunk, 1].max()), int(span_list[chunk, 0].max())
         index = torch.from_numpy(chunk).to(boxes.device)

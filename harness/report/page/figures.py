@@ -159,7 +159,7 @@ def _cost(rows: Sequence[Row], slug: str, title: str, axis: str, cost: Callable[
 def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
     """Whether each (cost, gain) has no other that gains more at no more cost, or no less at less cost.
 
-    Costs nearer than SAME_COST are the same: under a budget of time all train equally long but for a fraction of a step.
+    Costs nearer than SAME_COST are the same: under a budget of time all train equally long, to a fraction of a step.
     """
 
     def beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
