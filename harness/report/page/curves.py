@@ -20,6 +20,8 @@ SIZE_LIMIT = 256 * 2**20
 """Bytes. A million steps have about 100 MB."""
 POINTS = 120
 """A line of a figure has at most so many."""
+SAME_FRACTION = 0.05
+"""Evaluations whose parts of the budget differ by no more are of the same moment."""
 _NO_LOSS = ("step", "seconds", "data_wait", "learning_rate")
 
 
@@ -59,17 +61,20 @@ def loss_course(run_dir: Path, row: Row) -> tuple[Course | None, list[str]]:
 
 
 def iou_course(row: Row) -> Course | None:
-    """The validation IoU of a row along its training, from the evaluations that all its seeds have."""
+    """The validation IoU of a row along its training, from the evaluations that all its seeds have.
+
+    Under a budget of time a seed is looked at after the first step beyond the planned moment, so no two at the same.
+    """
     curves = [r.learning_curve for r in row.records if r.status == "ok" and r.learning_curve]
-    shared = sorted(set.intersection(*({p.fraction for p in curve} for curve in curves))) if curves else []
-    if not shared:
+    together = []
+    for point in min(curves, key=len, default=[]):
+        nearest = [min(curve, key=lambda p: abs(p.fraction - point.fraction)) for curve in curves]
+        if all(abs(p.fraction - point.fraction) <= SAME_FRACTION for p in nearest):
+            together.append(nearest)
+    if not together:
         return None
-    courses = []
-    for curve in curves:
-        points = [next(p for p in curve if p.fraction == fraction) for fraction in shared]
-        facts = np.asarray([(p.seconds, p.iteration, p.iou_map) for p in points], np.float64)
-        courses.append(Course(*facts.T))
-    return _mean(courses)
+    facts = np.asarray([[(p.seconds, p.iteration, p.iou_map) for p in points] for points in together], np.float64)
+    return _mean([Course(*facts[:, seed].T) for seed in range(len(curves))])
 
 
 def _read(path: Path) -> Course:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,27 @@ def test_validation_iou_ends_where_the_records_do(run_dir: Path) -> None:
     assert course is not None
     assert course.value[-1] == pytest.approx(row.iou)
     assert course.iterations.tolist() == [20, 50, 100, 150, 200]
+
+
+def test_seeds_are_looked_at_a_step_apart_under_a_budget_of_time(run_dir: Path) -> None:
+    row = next(row for row in of_runs([run_dir]).rows if row.method == "mask_rcnn")
+    assert len(row.records) > 1
+    records = [
+        record.model_copy(
+            update={
+                "learning_curve": [
+                    p.model_copy(update={"fraction": min(p.fraction + 0.003 * seed, 1.0)})
+                    for p in record.learning_curve
+                ]
+            }
+        )
+        for seed, record in enumerate(row.records)
+    ]
+    course, exact = iou_course(replace(row, records=records)), iou_course(row)
+    assert course is not None
+    assert exact is not None
+    assert course.value.tolist() == exact.value.tolist()
+    assert len(course.value) == 5
 
 
 def test_quarters_are_read_along_the_time_however_few_looks_there_are() -> None:
