@@ -175,7 +175,8 @@ def _finish(axes: Axes, chart: Chart) -> None:
     if chart.x.log:
         axes.set_xscale("log")
     elif chart.x.zero and chart.kind != "intervals":
-        axes.set_xlim(left=0)
+        # the margin is a part of what is shown, not of how far apart the points are
+        axes.set_xlim(0, 1.05 * axes.dataLim.x1)
     if chart.y.zero:
         axes.set_ylim(bottom=0)
 
