@@ -1,8 +1,8 @@
-"""RoIAlign as weighted sums of feature vectors: the same numbers as torchvision's, faster on a CPU.
+"""RoIAlign as weighted sums of feature vectors: the same numbers as torchvision's, faster to predict on a CPU.
 
 A bin of RoIAlign is the mean of bilinear samples, so it is a weighted sum of a few cells of the map. torchvision adds
-them up channel by channel, and its backward pass on a CPU scatters them by one thread; an embedding bag adds up whole
-vectors of channels, over all cores, both ways.
+them up channel by channel; an embedding bag adds up whole vectors of channels. For prediction alone: the backward pass
+of torch's embedding bag aborts the process where several threads share it (torch 2.14 on a CPU).
 """
 
 from __future__ import annotations
@@ -15,8 +15,12 @@ from torch import Tensor
 def roi_align_bags(feature: Tensor, rois: Tensor, size: int, scale: float, sampling_ratio: int) -> Tensor:
     """(R, size, size, C) float32 from a (B, C, h, w) map and (R, 5) rows of image index and box in input pixels.
 
+    Raises RuntimeError where the map wants a gradient.
+
     Equals torchvision.ops.roi_align(feature, rois, size, scale, sampling_ratio, aligned=True), channels last.
     """
+    if feature.requires_grad and torch.is_grad_enabled():
+        raise RuntimeError("for prediction alone: no gradient goes through it")
     images, channels, height, width = feature.shape
     vectors = feature.permute(0, 2, 3, 1).reshape(images * height * width, channels).float()
     rois = rois.float()

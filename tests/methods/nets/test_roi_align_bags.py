@@ -1,4 +1,4 @@
-"""RoIAlign by embedding bags gives torchvision's numbers, forward and backward."""
+"""RoIAlign by embedding bags gives torchvision's numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from methods.nets.roi_align_bags import roi_align_bags
 @pytest.mark.parametrize("sampling_ratio", [0, 2])
 def test_equals_torchvision(size: int, sampling_ratio: int) -> None:
     torch.manual_seed(0)
-    feature = torch.randn(3, 5, 20, 30, requires_grad=True)
+    feature = torch.randn(3, 5, 20, 30)
     corner = torch.rand(40, 2) * torch.tensor([120.0, 80.0])
     extent = torch.rand(40, 2) ** 2 * 120
     limit = torch.tensor([120.0, 80.0])
@@ -25,24 +25,14 @@ def test_equals_torchvision(size: int, sampling_ratio: int) -> None:
     ours = roi_align_bags(feature, rois, size, 0.25, sampling_ratio).permute(0, 3, 1, 2)
     theirs = roi_align(feature, rois, size, 0.25, sampling_ratio, aligned=True)
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
-    upstream = torch.randn_like(ours)
-    (mine,) = torch.autograd.grad(ours, feature, upstream)
-    (expected,) = torch.autograd.grad(theirs, feature, upstream)
-    torch.testing.assert_close(mine, expected, atol=1e-3, rtol=1e-3)
 
 
-def test_the_same_each_time() -> None:
-    """Bit for bit, forward and backward: runs are repeated exactly on a CPU."""
-    torch.manual_seed(0)
-    feature = torch.randn(2, 16, 32, 32, requires_grad=True)
-    corner = torch.rand(300, 2) * 90
-    rois = torch.cat([torch.randint(0, 2, (300, 1)).float(), corner, corner + 1 + torch.rand(300, 2) * 37], dim=1)
-    results = []
-    for _ in range(3):
-        out = roi_align_bags(feature, rois, 7, 0.25, 0)
-        results.append((out, *torch.autograd.grad(out.square().sum(), feature)))
-    for other in results[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+def test_no_gradient_is_promised() -> None:
+    feature = torch.randn(1, 4, 8, 8, requires_grad=True)
+    with pytest.raises(RuntimeError, match="prediction alone"):
+        roi_align_bags(feature, torch.tensor([[0.0, 2, 2, 20, 20]]), 7, 0.25, 0)
+    with torch.no_grad():
+        assert roi_align_bags(feature, torch.tensor([[0.0, 2, 2, 20, 20]]), 7, 0.25, 0).shape == (1, 7, 7, 4)
 
 
 def test_no_boxes() -> None:
