@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.engine.trace import Trace
 from harness.errors import HarnessError
 from harness.report.leaderboard import Row
 from harness.runs.record import RunRecord
@@ -22,7 +22,6 @@ POINTS = 120
 """A line of a figure has at most so many."""
 SAME_FRACTION = 0.05
 """Evaluations whose parts of the budget differ by no more are of the same moment."""
-_NO_LOSS = ("step", "seconds", "data_wait", "learning_rate")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,18 +80,16 @@ def _read(path: Path) -> Course:
     """Raises HarnessError where the file is not one that training writes."""
     if path.is_symlink() or path.stat().st_size > SIZE_LIMIT:
         raise HarnessError(f"{path}: not a plain file of less than {SIZE_LIMIT:,} bytes")
-    rows: list[tuple[float, float, float]] = []
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for line in csv.DictReader(file):
-                losses = [float(value) for name, value in line.items() if name not in _NO_LOSS]
-                known = [loss for loss in losses if math.isfinite(loss)]
-                rows.append((float(line["seconds"]), float(line["step"]), sum(known) if known else math.nan))
-    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
+        trace = Trace.from_csv(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError) as error:
         raise HarnessError(f"{path}: not a table of losses ({type(error).__name__})") from error
-    if not rows:
+    if not len(trace):
         raise HarnessError(f"{path}: holds no step")
-    return Course(*np.asarray(rows, np.float64).T)
+    losses = np.asarray(list(trace.losses.values()), np.float64).reshape(-1, len(trace))
+    known = np.isfinite(losses)
+    total = np.where(known.any(axis=0), np.where(known, losses, 0).sum(axis=0), math.nan)
+    return Course(np.asarray(trace.seconds), np.arange(1.0, len(trace) + 1), total)
 
 
 def _binned(course: Course, bins: int) -> Course:
