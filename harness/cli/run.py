@@ -6,6 +6,8 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from harness.contract import Init
     from harness.presets import Preset
     from harness.runs.plan import Entrant, Manifest
+    from harness.runs.run import RunOptions
 
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -116,7 +119,8 @@ def run(
     """
     from harness.catalog import find
     from harness.presets import load
-    from harness.runs.run import RunOptions, run_plan
+    from harness.runs.launchers import Command, launcher
+    from harness.runs.run import RunOptions
     from harness.stacks import split_methods
 
     if tensorboard:
@@ -142,39 +146,47 @@ def run(
         on_oom=on_oom,
         retry_failed=retry_failed,
     )
-    manifest = _plan(
-        entrants,
-        range(seed, seed + seeds),
-        sources or (chosen.source,),
-        skip_bad=skip_bad,
-        device=device_of(device),
-        deterministic=deterministic,
-        threshold=threshold,
-        tensorboard=tensorboard,
-    )
     run_dir = out or Path("results/runs") / f"{datetime.now():%Y-%m-%d-%H%M%S}-{chosen.name}"
-    if dry_run:
-        _print_plan(manifest, run_dir, as_json)
-        return
+    # what starts workers makes itself ready while the data are read
+    with nullcontext(Command()) if dry_run else launcher() as ready:
+        manifest = _plan(
+            entrants,
+            range(seed, seed + seeds),
+            sources or (chosen.source,),
+            skip_bad=skip_bad,
+            device=device_of(device),
+            deterministic=deterministic,
+            threshold=threshold,
+            tensorboard=tensorboard,
+        )
+        if dry_run:
+            _print_plan(manifest, run_dir, as_json)
+            return
+        status = _work_through(manifest, run_dir, replace(options, launcher=ready), quiet or as_json, mlflow)
+    from harness.report.table import show
 
+    show([run_dir], "json" if as_json else "screen")
+    click.echo(f"{run_dir / 'leaderboard.md'}", err=as_json)
+    raise click.exceptions.Exit(status)
+
+
+def _work_through(manifest: Manifest, run_dir: Path, options: RunOptions, plain: bool, mlflow: str | None) -> int:
+    """The exit status. plain: lines in place of bars. mlflow: where to log to, None to leave it."""
     from harness.cli.reporters import reporter
     from harness.report.leaderboard import write_leaderboards
-    from harness.report.table import show
     from harness.runs.files import StorageError
+    from harness.runs.run import run_plan
 
     tracker = None
     if mlflow is not None:
         from harness.report.mlflow_log import MlflowLog
 
         tracker = MlflowLog(mlflow, run_dir).track
-    with reporter(run_dir, quiet or as_json, tracker) as shown:
+    with reporter(run_dir, plain, tracker) as shown:
         try:
-            status = run_plan(manifest, run_dir, options, shown, write_leaderboards)
+            return run_plan(manifest, run_dir, options, shown, write_leaderboards)
         except StorageError as error:
             raise HarnessError(f"{error} with --out {run_dir}: it goes on from there") from error
-    show([run_dir], "json" if as_json else "screen")
-    click.echo(f"{run_dir / 'leaderboard.md'}", err=as_json)
-    raise click.exceptions.Exit(status)
 
 
 def _stacks(catalog: Catalog, stacks: Sequence[str], preset: Preset, budget: str | None, init: Init) -> list[Entrant]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.measure.memory import machine_memory
 from harness.runs.cell_files import LOG, prepare
+from harness.runs.launchers import Launcher
 from harness.runs.log_pump import LogPump
 from harness.runs.new_record import new_record, notes, now
 from harness.runs.oom_kills import kernel_oom_kills
@@ -22,8 +22,6 @@ from harness.runs.progress import Progress, ProgressReader
 from harness.runs.record import Cost, RunRecord, Status
 from harness.runs.records import CELLS, RECORD, read_record, write_record
 from harness.runs.spec import CellSpec
-
-WORKER = (sys.executable, "-m", "harness.runs.worker")
 
 _POLL = 0.2
 """Seconds between two looks at a cell."""
@@ -68,7 +66,7 @@ def run_cell(
     limits: Limits,
     stop: StopRequest,
     on_progress: Callable[[Progress], None],
-    worker: tuple[str, ...] = WORKER,
+    launcher: Launcher,
 ) -> RunRecord:
     """Work through one cell, in `folder`, whose lock the caller holds; its record, which is on disk when this returns.
 
@@ -77,7 +75,7 @@ def run_cell(
     end_leftovers(folder)
     prepare(folder, spec)
     started, clock, oom_kills = now(), time.monotonic(), kernel_oom_kills()
-    process = CellProcess(worker, folder, _environment(spec))
+    process = CellProcess(launcher, folder, _environment(spec))
     pump = LogPump(process.output, folder / LOG)
     try:
         watch = _watch(process, limits, stop, on_progress)
@@ -115,11 +113,7 @@ def _record_left(folder: Path, key: str) -> tuple[RunRecord | None, str]:
 
 
 def _environment(spec: CellSpec) -> dict[str, str]:
-    # The order of sets of strings must not differ between two runs of the same seed.
-    environment = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
-    if spec.deterministic:
-        environment["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
-    return environment
+    return {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"} if spec.deterministic else {}
 
 
 def _watch(process: CellProcess, limits: Limits, stop: StopRequest, on_progress: Callable[[Progress], None]) -> _Watch:

@@ -10,19 +10,19 @@ import contextlib
 import os
 import secrets
 import signal
-import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
 from harness.runs.files import write_text_atomic
+from harness.runs.fork_server import TOKEN
+from harness.runs.launchers import Launcher
 
 if TYPE_CHECKING:
     import psutil
 
-_TOKEN = "HARNESS_CELL_TOKEN"
 _TOKEN_FILE = "worker.token"
 _KILL_ROUNDS = 50
 _SECONDS_BETWEEN_CHILDREN = 1.0
@@ -31,7 +31,7 @@ _SECONDS_BETWEEN_CHILDREN = 1.0
 class CellProcess:
     """A running worker. output: where what it prints can be read; progress: where its progress lines can be read."""
 
-    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, launcher: Launcher, folder: Path, environment: Mapping[str, str]) -> None:
         import psutil
 
         token = secrets.token_hex(16)
@@ -41,24 +41,16 @@ class CellProcess:
         os.set_blocking(progress_end, False)
         os.set_blocking(self.progress, False)
         try:
-            self._popen = subprocess.Popen(
-                [*command, str(folder), "--progress", str(progress_end), "--parent", str(os.getpid())],
-                stdin=subprocess.DEVNULL,
-                stdout=output_end,
-                stderr=output_end,
-                pass_fds=(progress_end,),
-                start_new_session=True,
-                env={**os.environ, **environment, _TOKEN: token},
-            )
-        except OSError as error:
+            self._pid = launcher.start(folder, {**environment, TOKEN: token}, output_end, progress_end)
+        except HarnessError:
             os.close(self.output)
             os.close(self.progress)
-            raise HarnessError(f"cannot start {command[0]}: {error.strerror}") from error
+            raise
         finally:
             os.close(output_end)
             os.close(progress_end)
-        self._token = token
-        self._leader = psutil.Process(self._popen.pid)
+        self._launcher, self._token = launcher, token
+        self._leader = psutil.Process(self._pid)
         self._children_memory = 0
         self._children_looked_at = time.monotonic()
 
@@ -74,12 +66,12 @@ class CellProcess:
     def ask_to_stop(self) -> None:
         """TERM to the worker alone: what it has started may be needed for its last checkpoint."""
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self._popen.pid, signal.SIGTERM)
+            os.kill(self._pid, signal.SIGTERM)
 
     def end_all(self) -> int:
         """KILL the worker and all it has started; the worker's exit code, as subprocess gives it."""
-        _kill_until_none(self._token, self._popen.pid)
-        return self._popen.wait()
+        _kill_until_none(self._token, self._pid)
+        return self._launcher.reap(self._pid)
 
     def memory(self) -> int:
         """Bytes resident in the worker and its descendants, shared pages counted once where the system tells."""
@@ -140,6 +132,6 @@ def _belongs(process: psutil.Process, token: str, session: int | None) -> bool:
             return False
         if session is not None and os.getsid(process.pid) == session:
             return True
-        return process.environ().get(_TOKEN) == token
+        return process.environ().get(TOKEN) == token
     except (psutil.Error, OSError):
         return False

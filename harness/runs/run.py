@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Literal, Protocol
@@ -20,8 +20,9 @@ from typing import Literal, Protocol
 from harness.errors import HarnessError
 from harness.runs.cell_files import CELL, prepare, read_cell, record_of
 from harness.runs.checkpoint_files import remove_blobs
-from harness.runs.executor import WORKER, Limits, StopRequest, default_memory_limit, run_cell
+from harness.runs.executor import Limits, StopRequest, default_memory_limit, run_cell
 from harness.runs.files import remove_temporaries
+from harness.runs.launchers import Command, Launcher
 from harness.runs.limits import wall_limit
 from harness.runs.locks import cell_lock, folder_lock
 from harness.runs.new_record import new_record
@@ -41,7 +42,7 @@ class RunOptions:
 
     wall_limit: seconds a cell may take, None to derive it from the budget. memory_limit: bytes a cell may hold, None
     for 90 % of the machine. on_oom: "halve" starts a cell that ran out of memory again with micro-batches half as big.
-    grace: seconds for the last checkpoint of a cell that is told to stop. worker: the command of a cell's process.
+    grace: seconds for the last checkpoint of a cell that is told to stop. launcher: what starts a cell's process.
     """
 
     wall_limit: float | None = None
@@ -49,7 +50,7 @@ class RunOptions:
     on_oom: Literal["record", "halve"] = "record"
     retry_failed: bool = False
     grace: float = 60.0
-    worker: tuple[str, ...] = WORKER
+    launcher: Launcher = field(default_factory=Command)
 
 
 class Reporter(Protocol):
@@ -153,7 +154,7 @@ def _run(
     spec = cell.spec if options.on_oom == "record" else _as_last_tried(cell.spec, folder)
     while True:
         record = run_cell(
-            spec, folder, limits, stop, lambda progress: reporter.progress(cell, progress), options.worker
+            spec, folder, limits, stop, lambda progress: reporter.progress(cell, progress), options.launcher
         )
         parts = 2 * spec.micro_batches
         if record.status != "oom" or options.on_oom == "record" or parts > spec.preset.training.batch or stop.times:

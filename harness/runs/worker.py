@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from harness.errors import HarnessError
 from harness.measure.memory import peak_rss
@@ -95,10 +96,15 @@ def _end_after(parent: int, progress: ProgressPipe) -> None:
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
-if __name__ == "__main__":
-    exit_status = main()
+def work_and_leave(arguments: list[str] | None = None) -> NoReturn:
+    """Work through one cell, as the whole life of this process."""
+    exit_status = main(arguments)
     with contextlib.suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
     # Not sys.exit: a thread or an exit handler of the method's must not hold up what is done.
     os._exit(exit_status)
+
+
+if __name__ == "__main__":
+    work_and_leave()

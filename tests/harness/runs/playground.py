@@ -26,6 +26,7 @@ from harness.presets import Preset
 from harness.runs import files, worker
 from harness.runs.checkpoint_files import newest_blob, save_blob
 from harness.runs.files import write_text_atomic
+from harness.runs.launchers import Command
 from harness.runs.new_record import new_record
 from harness.runs.outcomes import Diverged, Interrupted
 from harness.runs.plan import Entrant, Manifest, make_plan
@@ -252,7 +253,9 @@ class Quiet:
 
 
 def run(run_dir: Path, manifest: Manifest, reporter: Quiet | None = None, **options: Any) -> int:
-    return run_plan(manifest, run_dir, RunOptions(**{"worker": WORKER, **options}), reporter or Quiet(), write_table)
+    return run_plan(
+        manifest, run_dir, RunOptions(**{"launcher": Command(WORKER), **options}), reporter or Quiet(), write_table
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- faults

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from playground import Quiet, doubled
 
 from harness.engine.work import perform
 from harness.report.leaderboard import write_leaderboards
+from harness.runs.launchers import launcher
 from harness.runs.log_pump import LOG_LIMIT
 from harness.runs.outcomes import of_exception
 from harness.runs.progress import ProgressPipe
@@ -89,8 +91,9 @@ def test_each_is_a_row_and_its_neighbours_are_unharmed(plan_of: Any, tmp_path: P
     manifest = plan_of(["none"], seeds=2)
     first, second = manifest.cells
     manifest = manifest.model_copy(update={"cells": (first, *plan_of(list(ROWS)).cells, second)})
-    options = RunOptions(memory_limit=3 << 29, grace=1.0)
-    assert run_plan(manifest, run_dir, options, Quiet(), write_leaderboards) == SOME_FAILED
+    with launcher() as ready:
+        options = RunOptions(memory_limit=3 << 29, grace=1.0, launcher=ready)
+        assert run_plan(manifest, run_dir, options, Quiet(), write_leaderboards) == SOME_FAILED
 
     found, problems = read_records(run_dir)
     assert problems == []
@@ -121,9 +124,11 @@ def test_each_is_a_row_and_its_neighbours_are_unharmed(plan_of: Any, tmp_path: P
 
 @pytest.mark.slow
 def test_a_hang_is_a_row_too(plan_of: Any, tmp_path: Path) -> None:
-    assert run_plan(plan_of(["none"]), tmp_path, RunOptions(), Quiet(), write_leaderboards) == ALL_OK
-    healthy = record(tmp_path, "none")
-    options = RunOptions(wall_limit=2 * (healthy.wall_seconds or 0), grace=0.5)
-    assert run_plan(plan_of(["hangs"]), tmp_path, options, Quiet(), write_leaderboards) == SOME_FAILED
+    with launcher() as ready:
+        options = RunOptions(launcher=ready)
+        assert run_plan(plan_of(["none"]), tmp_path, options, Quiet(), write_leaderboards) == ALL_OK
+        healthy = record(tmp_path, "none")
+        options = replace(options, wall_limit=2 * (healthy.wall_seconds or 0), grace=0.5)
+        assert run_plan(plan_of(["hangs"]), tmp_path, options, Quiet(), write_leaderboards) == SOME_FAILED
     assert record(tmp_path, "hangs").status == "timeout"
     assert record(tmp_path, "none") == healthy

@@ -15,6 +15,7 @@ import pytest
 from playground import WORKER, doubled, plan, rows, run
 
 from harness.runs import executor
+from harness.runs.launchers import Command
 from harness.runs.oom_kills import kernel_oom_kills
 from harness.runs.record import RunRecord
 from harness.runs.records import read_record, read_records
@@ -85,7 +86,7 @@ def test_a_kill_by_the_kernel_is_out_of_memory(
     first, second = plan(["healthy"], 2).cells
     manifest = plan(["healthy"], 2).model_copy(update={"cells": (first, *plan(["eats_memory"]).cells, second)})
     before = kernel_oom_kills()
-    assert run(tmp_path / "run", manifest, worker=worker_in_a_group) == SOME_FAILED
+    assert run(tmp_path / "run", manifest, launcher=Command(worker_in_a_group)) == SOME_FAILED
     assert before is not None
     assert (kernel_oom_kills() or 0) > before
     found = record(tmp_path / "run", "eats_memory")
@@ -95,7 +96,7 @@ def test_a_kill_by_the_kernel_is_out_of_memory(
     assert [row for row in rows(tmp_path / "run") if row.startswith("('healthy")] == rows(tmp_path / "quiet")
 
     # Done again in smaller parts, as after any other want of memory, down to one image at a time.
-    again = {"worker": worker_in_a_group, "retry_failed": True, "on_oom": "halve"}
+    again = {"launcher": Command(worker_in_a_group), "retry_failed": True, "on_oom": "halve"}
     assert run(tmp_path / "run", manifest, **again) == SOME_FAILED
     found = record(tmp_path / "run", "eats_memory")
     assert (found.status, found.settings["micro_batches"]) == ("oom", playground.PRESET.training.batch)
@@ -106,7 +107,7 @@ def test_a_kill_by_the_kernel_is_out_of_memory(
 
 
 def test_another_sigkill_is_not(tmp_path: Path, worker_in_a_group: tuple[str, ...]) -> None:
-    run(tmp_path, plan(["killed"]), worker=worker_in_a_group)
+    run(tmp_path, plan(["killed"]), launcher=Command(worker_in_a_group))
     found = record(tmp_path, "killed")
     assert (found.status, found.reason) == ("interrupted", "ended from outside by SIGKILL (signal 9)")
 
