@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from methods.nets.roi_align_bags import roi_align_bags
-from methods.nets.roi_align_matmul import pays, roi_align_matmul
 
 CANONICAL_SIZE, CANONICAL_LEVEL = 224, 4
 """A box of 224 pixels a side is cut from the level of stride 16 (Lin et al. 2017, equation 1)."""
@@ -64,10 +63,8 @@ class RoIPool(nn.Module):
 
 
 def _aligned(feature: Tensor, rois: Tensor, size: int, scale: float, sampling_ratio: int) -> Tensor:
-    if pays(feature):
-        return roi_align_matmul(feature, rois, size, scale, sampling_ratio).to(feature.dtype)
     # in float32 whatever the features are: bfloat16 cannot tell pixel 1000 from 1003
-    if feature.device.type == "cpu" and not (feature.requires_grad and torch.is_grad_enabled()):
+    if feature.device.type == "cpu":
         cut = roi_align_bags(feature, rois, size, scale, sampling_ratio).permute(0, 3, 1, 2)
     else:
         cut = roi_align(feature.float(), rois.float(), size, scale, sampling_ratio, aligned=True)

@@ -1,26 +1,26 @@
-"""RoIAlign as weighted sums of feature vectors: the same numbers as torchvision's, faster to predict on a CPU.
+"""RoIAlign as weighted sums of feature vectors: the same numbers as torchvision's, faster on a CPU.
 
 A bin of RoIAlign is the mean of bilinear samples, so it is a weighted sum of a few cells of the map. torchvision adds
-them up channel by channel; an embedding bag adds up whole vectors of channels. For prediction alone: the backward pass
-of torch's embedding bag aborts the process where several threads share it (torch 2.14 on a CPU).
+them up channel by channel, and scatters their gradients by one thread; an embedding bag adds up whole vectors of
+channels. The gradient is such a sum too, of the bins that a cell of the map went into.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def roi_align_bags(feature: Tensor, rois: Tensor, size: int, scale: float, sampling_ratio: int) -> Tensor:
     """(R, size, size, C) float32 from a (B, C, h, w) map and (R, 5) rows of image index and box in input pixels.
 
-    Raises RuntimeError where the map wants a gradient.
-
-    Equals torchvision.ops.roi_align(feature, rois, size, scale, sampling_ratio, aligned=True), channels last.
+    Equals torchvision.ops.roi_align(feature, rois, size, scale, sampling_ratio, aligned=True), channels last; the
+    gradient goes to the map, not to the boxes.
     """
-    if feature.requires_grad and torch.is_grad_enabled():
-        raise RuntimeError("for prediction alone: no gradient goes through it")
     images, channels, height, width = feature.shape
     vectors = feature.permute(0, 2, 3, 1).reshape(images * height * width, channels).float()
     rois = rois.float()
@@ -40,14 +40,39 @@ def roi_align_bags(feature: Tensor, rois: Tensor, size: int, scale: float, sampl
             # as many samples as the box is wide: none in a box of no width
             weights = weights * (high > low).all(dim=1)[rows, None, None, None, None]
         bins = len(rows) * size * size
-        sums = F.embedding_bag(
-            cells.reshape(bins, -1), vectors, mode="sum", per_sample_weights=weights.reshape(bins, -1)
-        )
+        sums: Tensor = _WeightedSums.apply(vectors, cells.reshape(bins, -1), weights.reshape(bins, -1))
         pieces.append(sums.reshape(len(rows), size, size, channels))
         where.append(rows)
     if not pieces:
         return vectors.new_zeros((0, size, size, channels))
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces)[torch.cat(where).argsort()]
+
+
+class _WeightedSums(torch.autograd.Function):
+    """Sums of rows of a table. The backward pass that torch has for them aborts with several threads (torch 2.14)."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, cells: Tensor, weights: Tensor) -> Tensor:
+        """(n, C) from a (N, C) table, (n, k) int64 numbers of its rows and (n, k) weights."""
+        ctx.rows = len(table)
+        ctx.save_for_backward(cells, weights)
+        return F.embedding_bag(cells, table, mode="sum", per_sample_weights=weights)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        cells, weights = ctx.saved_tensors
+        taps = cells.flatten()
+        order = taps.argsort(stable=True)
+        taken = torch.bincount(taps, minlength=ctx.rows)
+        sums = F.embedding_bag(
+            order // cells.shape[1],
+            gradient.contiguous(),
+            taken.cumsum(0) - taken,
+            mode="sum",
+            per_sample_weights=weights.flatten()[order],
+        )
+        return sums, None, None
 
 
 def _taps(low: Tensor, high: Tensor, size: int, length: int, samples: int) -> tuple[Tensor, Tensor]:
