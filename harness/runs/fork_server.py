@@ -53,7 +53,8 @@ def main(descriptor: int) -> None:
         if not pid:
             control.close()
             os.close(waiting)
-            _become_worker(json.loads(message), *descriptors, findable, server)
+            output, progress = descriptors
+            _become_worker(json.loads(message), output, progress, findable, server)
         for number in (*descriptors, findable):
             os.close(number)
         # until the worker closes its end, or is no more
