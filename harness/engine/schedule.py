@@ -12,12 +12,17 @@ STEPS = (7 / 9, 25 / 27)
 
 
 def learning_rate(training: Training, used: float) -> float:
-    """The rate at `used` (0..1) of the budget: linear warm-up, then constant, cosine to zero, or two steps down."""
+    """The rate at `used` (0..1) of the budget: linear warm-up, then as `decay` says.
+
+    constant; linear and cosine: to zero at the end; step: a tenth from each of STEPS on.
+    """
     peak = training.learning_rate
     if used < training.warmup:
         return peak * (START_FACTOR + (1 - START_FACTOR) * used / training.warmup)
+    progress = min((used - training.warmup) / (1 - training.warmup), 1.0)
+    if training.decay == "linear":
+        return peak * (1 - progress)
     if training.decay == "cosine":
-        progress = min((used - training.warmup) / (1 - training.warmup), 1.0)
         return peak * 0.5 * (1 + math.cos(math.pi * progress))
     if training.decay == "step":
         return float(peak * 0.1 ** sum(used >= step for step in STEPS))

@@ -31,7 +31,7 @@ class Training(_Table):
     momentum: float = 0.9
     weight_decay: float = Field(default=1e-4, ge=0)
     warmup: float = Field(default=0.05, ge=0, lt=1)
-    decay: Literal["constant", "cosine", "step"] = "cosine"
+    decay: Literal["constant", "linear", "cosine", "step"] = "cosine"
     clip_norm: float = Field(default=0.0, ge=0)
 
 

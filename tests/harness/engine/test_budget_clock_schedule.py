@@ -68,8 +68,9 @@ def training(**changes: object) -> Training:
     return Training(crop=64, batch=2, learning_rate=0.1, **changes)  # type: ignore[arg-type]
 
 
-def test_rate_rises_then_falls_to_zero() -> None:
-    plan = training(warmup=0.1, decay="cosine")
+@pytest.mark.parametrize("decay", ["linear", "cosine"])
+def test_rate_rises_then_falls_to_zero(decay: str) -> None:
+    plan = training(warmup=0.1, decay=decay)
     rates = [learning_rate(plan, i / 1000) for i in range(1001)]
     assert rates[0] == pytest.approx(0.001)
     assert max(rates) == pytest.approx(0.1)
@@ -77,6 +78,7 @@ def test_rate_rises_then_falls_to_zero() -> None:
     assert rates[1000] == pytest.approx(0, abs=1e-12)
     assert rates[:101] == sorted(rates[:101])
     assert rates[100:] == sorted(rates[100:], reverse=True)
+    assert rates[550] == pytest.approx(0.05)
 
 
 def test_step_decay_is_the_published_3x() -> None:
@@ -86,6 +88,6 @@ def test_step_decay_is_the_published_3x() -> None:
     assert learning_rate(plan, 250_000 / 270_000) == pytest.approx(0.001)
 
 
-@given(st.floats(0, 1), st.sampled_from(["constant", "cosine", "step"]), st.floats(0, 0.9))
+@given(st.floats(0, 1), st.sampled_from(["constant", "linear", "cosine", "step"]), st.floats(0, 0.9))
 def test_rate_stays_between_zero_and_the_peak(used: float, decay: str, warmup: float) -> None:
     assert 0 <= learning_rate(training(decay=decay, warmup=warmup), used) <= 0.1 + 1e-12
