@@ -6,8 +6,9 @@ Trainings of the quick preset take turns, step by step, on the same images in th
 scale jitter alone (p=0), and copy_paste, each with its own thread that makes the next batch during its step; then the
 same on batches that are made beforehand. The difference of those last is what more cells cost in the loss; the rest of
 the difference is what making the batches costs. One network serves all: trained beforehand, since the
-proposals of an untrained one miss the cells, then at a rate so small that it stays as it is. BENCH_ROUNDS: steps of
-each. BENCH_TRAINED: steps before; 0 for an untrained network.
+proposals of an untrained one miss the cells, then at a rate so small that it stays as it is. Whole images: windows of
+512 pixels, two a batch, whose cells are more than a step's loss takes in any case. BENCH_ROUNDS: steps of each.
+BENCH_TRAINED: steps before; 0 for an untrained network.
 """
 
 from __future__ import annotations
@@ -34,10 +35,27 @@ from harness.presets import Training, load
 from harness.stacks import resolve
 
 TARGET = 3.0
-STEPS, SETTLING = int(os.environ.get("BENCH_ROUNDS", 120)), 4
+ROUNDS, SETTLING = int(os.environ.get("BENCH_ROUNDS", 120)), 4
 TRAINED = int(os.environ.get("BENCH_TRAINED", 200))
 WITHOUT, JITTER, WITH = METHODS = ("mask_rcnn", "copy_paste(p=0)", "copy_paste")
 TINY_RATE = 1e-9
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained on. trained: steps before those that are timed."""
+
+    name: str
+    crop: int
+    batch: int
+    steps: int
+    trained: int
+
+
+CASES = (
+    Case("crops of the quick preset", 128, 4, ROUNDS, TRAINED),
+    Case("whole images", 512, 2, max(ROUNDS // 6, 1), TRAINED // 4),
+)
 
 
 @dataclass
@@ -66,8 +84,8 @@ class Side:
         return side
 
     @staticmethod
-    def held(trainer: Trainer) -> Side:
-        return Side(trainer, iter([trainer.stream.batch(step) for step in range(SETTLING + STEPS)]))
+    def held(trainer: Trainer, steps: int) -> Side:
+        return Side(trainer, iter([trainer.stream.batch(step) for step in range(SETTLING + steps)]))
 
     def step(self) -> None:
         """A step as the trainer's loop has it: wait for the batch, work through it, look at the losses."""
@@ -86,32 +104,37 @@ class Side:
 
 
 @pytest.mark.timeout(3600)
-def test_step(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_step(benchmark: BenchmarkFixture, tmp_path: Path, case: Case) -> None:
     dataset, preset = our_side.images(), load("quick")
-    task = our_side.task_of(dataset, preset.model, preset.training.crop)
-    training = Training(**{**preset.training.model_dump(), "learning_rate": TINY_RATE})
+    task = our_side.task_of(dataset, preset.model, case.crop)
+    settings = {**preset.training.model_dump(), "crop": case.crop, "batch": case.batch}
     baseline = our_side.recipe_of("small")
     model = our_side.build(baseline, task)
-    if TRAINED:
-        our_side.trainer_of(model, baseline, task, dataset, preset.training, tmp_path, f"{TRAINED}it").run()
+    if case.trained:
+        budget = f"{case.trained}it"
+        our_side.trainer_of(model, baseline, task, dataset, Training(**settings), tmp_path, budget).run()
     model.module.train()
+    training = Training(**{**settings, "learning_rate": TINY_RATE})
 
     def trainer(method: str) -> Trainer:
         recipe = resolve(find(), method, preset.size, Init("scratch")).recipe
-        return our_side.trainer_of(model, recipe, task, dataset, training, tmp_path, f"{STEPS}it")
+        return our_side.trainer_of(model, recipe, task, dataset, training, tmp_path, f"{case.steps}it")
 
     live = {method: Side.live(trainer(method)) for method in METHODS}
-    held = {method: Side.held(trainer(method)) for method in METHODS}
+    held = {method: Side.held(trainer(method), case.steps) for method in METHODS}
 
     def by_turns() -> None:
-        for turn in range(SETTLING + STEPS):
+        for turn in range(SETTLING + case.steps):
             for sides in (live, held):
                 # who comes first changes from turn to turn
                 for method in METHODS[turn % 3 :] + METHODS[: turn % 3]:
                     sides[method].step()
 
     benchmark.pedantic(by_turns, rounds=1)
-    rows = [line for method in (WITH, JITTER) for line in rows_of(live, held, method)]
+    for side in live.values():
+        side.batches.close()  # type: ignore[attr-defined]  # a generator, whose threads end with it
+    rows = [line for method in (WITH, JITTER) for line in rows_of(live, held, method, case)]
     benchmark.extra_info["rows"] = rows
     print(told(rows))
 
@@ -128,18 +151,19 @@ def median(side: Side) -> float:
 def uncertainty(sides: dict[str, Side], method: str) -> tuple[float, float]:
     """Of `added`: 95 % over resamplings of the turns."""
     pairs = np.array([sides[method].seconds[SETTLING:], sides[WITHOUT].seconds[SETTLING:]])
-    turns = np.random.default_rng(0).integers(0, STEPS, (2000, STEPS))
+    steps = pairs.shape[1]
+    turns = np.random.default_rng(0).integers(0, steps, (2000, steps))
     mine, theirs = np.median(pairs[:, turns], axis=2)
     low, high = np.percentile(100 * (mine / theirs - 1), [2.5, 97.5])
     return float(low), float(high)
 
 
-def rows_of(live: dict[str, Side], held: dict[str, Side], method: str) -> list[dict[str, Any]]:
+def rows_of(live: dict[str, Side], held: dict[str, Side], method: str, case: Case) -> list[dict[str, Any]]:
     """What a method adds to the baseline's step, and its parts."""
     low, high = uncertainty(live, method)
     whole = (
-        f"{median(live[method]):.4f} s against {median(live[WITHOUT]):.4f} s, medians of {STEPS} steps each by turns, "
-        f"after {TRAINED} of training; 95 % over the turns {low:+.1f} to {high:+.1f} %"
+        f"{median(live[method]):.4f} s against {median(live[WITHOUT]):.4f} s, medians of {case.steps} steps each by "
+        f"turns, after {case.trained} of training; 95 % over the turns {low:+.1f} to {high:+.1f} %"
     )
     cells = f"{np.mean(live[method].cells):.0f} cells a batch against {np.mean(live[WITHOUT].cells):.0f}"
     making, before = (1000 * float(np.median(live[m].making)) for m in (method, WITHOUT))
@@ -150,7 +174,13 @@ def rows_of(live: dict[str, Side], held: dict[str, Side], method: str) -> list[d
     )
     total, by_cells = added(live, method), added(held, method)
     return [
-        row(f"{method}: added to a training step", total, "%", TARGET if method == WITH else None, note=whole),
-        row(f"{method}: of which more cells in the loss", by_cells, "%", note=cells),
-        row(f"{method}: of which making the batches", total - by_cells, "%", note=made),
+        row(
+            f"{method}: added to a training step, {case.name}",
+            total,
+            "%",
+            TARGET if method == WITH else None,
+            note=whole,
+        ),
+        row(f"{method}: of which more cells in the loss, {case.name}", by_cells, "%", note=cells),
+        row(f"{method}: of which making the batches, {case.name}", total - by_cells, "%", note=made),
     ]

@@ -148,7 +148,7 @@ def run(
     )
     run_dir = out or Path("results/runs") / f"{datetime.now():%Y-%m-%d-%H%M%S}-{chosen.name}"
     # what starts workers makes itself ready while the data are read
-    with nullcontext(Command()) if dry_run else launcher() as ready:
+    with nullcontext(Command()) if dry_run else launcher(_engines(entrants)) as ready:
         manifest = _plan(
             entrants,
             range(seed, seed + seeds),
@@ -211,6 +211,12 @@ def _rows(catalog: Catalog, preset: Preset, budget: str | None, init: Init) -> l
         resolved = resolve(catalog, row.method, preset.size, init)
         entrants.append(Entrant(resolved, own, _budget(budget or row.budget), row.name))
     return entrants
+
+
+def _engines(entrants: Sequence[Entrant]) -> list[str]:
+    """The modules of the engines that take part and come with the harness."""
+    modules = {entrant.resolved.recipe.engine.factory.partition(":")[0] for entrant in entrants}
+    return sorted(name for name in modules if name.startswith("methods.engines."))
 
 
 def _plan(

@@ -1,9 +1,9 @@
 """A process that has imported what every cell needs and forks a worker for each, one at a time.
 
-    python -m harness.runs.fork_server DESCRIPTOR
+    python -m harness.runs.fork_server DESCRIPTOR [MODULE ...]
 
 Importing torch takes seconds; a fork takes milliseconds, and every worker still begins in the same untouched state.
-Nothing of a method is imported here, and nothing is computed: threads and GPU contexts do not survive a fork. The
+Nothing of a user's is imported here, and nothing is computed: threads and GPU contexts do not survive a fork. The
 process above asks on a socket of whole messages: {"folder", "environment"} with the descriptors of output and
 progress is answered with the worker's number, REAP with the exit code of that worker. It ends with the socket.
 """
@@ -18,6 +18,7 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 TOKEN = "HARNESS_CELL_TOKEN"
@@ -29,10 +30,10 @@ REAP = b"reap"
 _SHARED = ("harness.runs.worker", "harness.engine.work", "torch._dynamo")
 
 
-def main(descriptor: int) -> None:
-    """Serve until the process above closes its end."""
+def main(descriptor: int, modules: Sequence[str] = ()) -> None:
+    """Serve until the process above closes its end. modules: imported besides what every cell needs."""
     control = socket.socket(fileno=descriptor)
-    for name in _SHARED:
+    for name in (*_SHARED, *modules):
         # what is missing is missed again by the worker, whose record then says so
         with contextlib.suppress(Exception):
             importlib.import_module(name)
@@ -90,4 +91,4 @@ def _show_token(token: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2:])

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,8 +69,12 @@ class Command:
 class ForkServer:
     """Workers forked from harness.runs.fork_server, which begins its imports as soon as this is entered.
 
-    A server that has been killed is started again with the next worker.
+    modules: imported there beyond what every cell needs. A server that is gone is started again with the next worker,
+    without them, for they may be why.
     """
+
+    def __init__(self, modules: Sequence[str] = ()) -> None:
+        self._modules = tuple(modules)
 
     def __enter__(self) -> ForkServer:
         self._launch()
@@ -91,6 +95,7 @@ class ForkServer:
                 return int(answer)
             self._end()
             if again:
+                self._modules = ()
                 self._launch()
         raise HarnessError("no process can be started for a cell: python -m harness.runs.fork_server ends at once")
 
@@ -108,7 +113,7 @@ class ForkServer:
         with theirs:
             try:
                 self._server = subprocess.Popen(
-                    [sys.executable, "-m", "harness.runs.fork_server", str(theirs.fileno())],
+                    [sys.executable, "-m", "harness.runs.fork_server", str(theirs.fileno()), *self._modules],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
@@ -128,10 +133,13 @@ class ForkServer:
 
 
 @contextmanager
-def launcher() -> Iterator[Launcher]:
-    """The quickest that this system has: a forked process of macOS must not use its system libraries."""
+def launcher(modules: Sequence[str] = ()) -> Iterator[Launcher]:
+    """The quickest that this system has: a forked process of macOS must not use its system libraries.
+
+    modules: that cells will import, and that neither start threads nor touch a GPU when they are.
+    """
     if sys.platform != "linux":
         yield Command()
         return
-    with ForkServer() as server:
+    with ForkServer(modules) as server:
         yield server

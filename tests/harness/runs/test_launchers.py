@@ -98,6 +98,15 @@ def test_a_killed_server_is_started_again(tmp_path: Path) -> None:
             wait_until(lambda server=server: server.status() == psutil.STATUS_ZOMBIE)
 
 
+def test_a_module_that_ends_its_server_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ends_its_process.py").write_text("import os\nos._exit(1)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    with ForkServer(["ends_its_process"]) as ready:
+        pid = started(ready, tmp_path)
+        wait_until(lambda: ended(pid))
+        assert ready.reap(pid) == NO_RECORD_EXIT
+
+
 @pytest.mark.slow
 def test_a_server_killed_under_a_worker(plan_of: Any, tmp_path: Path) -> None:
     """The worker ends by itself, and the run goes on with the next."""
