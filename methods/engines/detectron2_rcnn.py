@@ -12,7 +12,6 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import GeneralizedRCNN
 from detectron2.modeling.backbone import FPN, Backbone
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
-from detectron2.modeling.proposal_generator import build_proposal_generator
 from detectron2.structures import Boxes
 from detectron2.structures import Instances as D2Instances
 from detectron2.utils.events import EventStorage
@@ -23,6 +22,7 @@ from harness.contract import Init, Predictions, Recipe, Sample, Task
 from methods.engines import zoo_weights
 from methods.engines.detectron2_resnet import is_zoo_like, zoo_config
 from methods.engines.detectron2_roi_heads import RoIHeads, box_branch, names_of
+from methods.engines.detectron2_rpn import RPN
 from methods.engines.paste import paste_crops
 from methods.engines.torch_masks import TorchMasks
 
@@ -162,7 +162,7 @@ def build(recipe: Recipe, task: Task) -> Detectron2Model:
     scale = float(settings.get("scale", 1.0))
     module = RCNN(
         backbone=backbone,
-        proposal_generator=build_proposal_generator(config, shapes),
+        proposal_generator=RPN(config, shapes),
         roi_heads=RoIHeads(
             mask_head=head,
             supervision=recipe.supervision.build(task),
