@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.augment.flips import RandomFlip
-from harness.augment.instances import MIN_PIXELS, clip, from_set_pixels, masks_of
+from harness.augment.instances import MIN_PIXELS, clip, masks_of
 from harness.augment.options import between, one_of, probability, whole
 from harness.augment.window import RandomWindow
 from harness.contract import Augment, Instances, Pool, Sample, Task
@@ -132,9 +132,10 @@ class Paste:
     def uncovered(self, instances: Instances, alpha: NDArray[np.uint8]) -> Instances:
         """What can still be seen of the cells under a hard (H, W) alpha."""
         masks = masks_of(instances)
-        index, owner = masks.set_pixels(alpha.shape[1])
-        seen = alpha.ravel()[index] == 0
-        left, kept = from_set_pixels(index[seen], owner[seen], len(masks), alpha.shape[1])
+        covered = alpha.ravel()[masks.pixel_index(alpha.shape[1])[0]] != 0
+        pixels = masks.pixels.copy()
+        pixels[np.flatnonzero(pixels.view(np.bool_))[covered]] = 0
+        left, kept = CropMasks(masks.boxes, pixels, masks.offsets).tight()
         area, visible = masks.areas()[kept], left.areas()
         touched = visible < area
         if self.occlusion == "relative":
@@ -203,10 +204,10 @@ def mixed(
         return result
     soft = cv2.GaussianBlur(alpha[here].astype(np.float32), (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
     if below.ndim == 3:
-        soft = soft[..., None]
-    under = below[here].astype(np.float32)
-    under += (above[here] - under) * soft
-    result[here] = np.rint(under)
+        soft = cv2.merge([soft] * 3)
+    change = cv2.subtract(above[here], below[here], dtype=cv2.CV_32F)
+    cv2.multiply(change, soft, dst=change)
+    result[here] = cv2.add(change, below[here], dtype=cv2.CV_8U)
     return result
 
 
