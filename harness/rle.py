@@ -135,7 +135,10 @@ def _runs_down(masks: CropMasks, height: int) -> tuple[NDArray[np.int64], NDArra
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64)
     x0, y0, x1, y1 = masks.boxes.T.astype(np.int64)
     w, h, begin = x1 - x0, y1 - y0, masks.offsets[:-1]
-    change = np.flatnonzero(np.diff(pixels, prepend=0, append=0))
+    changes = np.empty(len(pixels) + 1, np.bool_)
+    changes[0], changes[-1] = pixels[0], pixels[-1]
+    np.not_equal(pixels[1:], pixels[:-1], out=changes[1:-1])
+    change = np.flatnonzero(changes)
     # where a column ends set and the next begins set, one run ends and another begins
     columns = np.arange(int(w.sum())) - np.repeat(np.cumsum(w) - w, w)
     columns *= np.repeat(h, w)

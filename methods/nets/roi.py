@@ -47,11 +47,11 @@ class RoIPool(nn.Module):
                 where.append(rows)
         if not pieces:
             return features[0].new_zeros((0, features[0].shape[1], self.size, self.size))
-        if len(pieces) == 1:
-            return pieces[0]
         # the permutation keeps the layout of the pieces, which a network may prefer
         order, channels_last = torch.cat(where).argsort(), [piece.permute(0, 2, 3, 1) for piece in pieces]
-        return torch.cat(channels_last)[order].permute(0, 3, 1, 2)
+        cut = pieces[0] if len(pieces) == 1 else torch.cat(channels_last)[order].permute(0, 3, 1, 2)
+        # trained on channels last, the hourglass corrupts the heap where two threads share it (torch 2.14 on a CPU)
+        return cut.contiguous() if cut.requires_grad else cut
 
     def levels_of(self, boxes: Tensor) -> Tensor:
         """(R,) int64 index of the level each (R, 4) box is cut from."""

@@ -49,7 +49,7 @@ def roi_align_bags(feature: Tensor, rois: Tensor, size: int, scale: float, sampl
 
 
 class _WeightedSums(torch.autograd.Function):
-    """Sums of rows of a table. The backward pass that torch has for them aborts with several threads (torch 2.14)."""
+    """Sums of rows of a table; the gradient is the sum by the transposed weights, made by the same kernel."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, cells: Tensor, weights: Tensor) -> Tensor:
