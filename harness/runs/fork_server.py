@@ -67,7 +67,7 @@ def main(descriptor: int, modules: Sequence[str] = ()) -> None:
 def _become_worker(request: dict[str, Any], output: int, progress: int, findable: int, parent: int) -> NoReturn:
     """findable: a descriptor to close as soon as this process can be found by its session and its token."""
     os.setsid()
-    _show_token(request["environment"].get(TOKEN, UNSET))
+    _show_token(request["environment"][TOKEN])
     os.close(findable)
     for number in (1, 2):
         os.dup2(output, number)

@@ -109,7 +109,7 @@ def test_a_module_that_ends_its_server_is_left_out(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.slow
 def test_a_server_killed_under_a_worker(plan_of: Any, tmp_path: Path) -> None:
-    """The worker ends by itself, and the run goes on with the next."""
+    """The run still ends the worker at its limit, and goes on with the next."""
     manifest = plan_of(["hangs", "none"])
 
     class Killer(Quiet):

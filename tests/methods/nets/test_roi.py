@@ -45,6 +45,14 @@ def test_no_box_gives_an_empty_crop() -> None:
     assert RoIPool(7, STRIDES)(_features(grad=False), none).shape == (0, 5, 7, 7)
 
 
+@pytest.mark.parametrize("sides", [(20.0,), (20.0, 300.0)])
+def test_what_is_trained_on_is_laid_out_plainly(sides: tuple[float, ...]) -> None:
+    """From one level and from several: DeepMAC's head corrupts memory on any other layout."""
+    features = [torch.randn(1, 8, 128 // 2**i, 128 // 2**i, requires_grad=True) for i in range(3)]
+    boxes = torch.tensor([[0.0, 0.0, side, side] for side in sides])
+    assert RoIPool(7, (4, 8, 16))(features, [boxes]).is_contiguous()
+
+
 def test_strides_must_double() -> None:
     with pytest.raises(ValueError, match="each double"):
         RoIPool(7, (4, 16))
