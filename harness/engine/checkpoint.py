@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,44 +17,61 @@ from harness.runs.checkpoint_files import newest_blob, save_blob
 from harness.runs.files import write_bytes_atomic
 from harness.runs.outcomes import one_line
 
+WEIGHTS = "weights.safetensors"
+"""The weights of a cell whose training has ended."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Where training stands after `step` steps. ended: nothing is left to train."""
+
+    step: int
+    trace: Trace
+    ended: bool
+
 
 def save(
     folder: Path, step: int, module: nn.Module, optimiser: torch.optim.Optimizer, trace: Trace, device: str
 ) -> None:
     """Write the state after `step` steps; the one before stays until this one is whole. The order of the data is a
     function of the step (see stream.py) and the learning rate one of the budget used, so neither needs a state."""
+    more = {"module": module.state_dict(), "optimiser": optimiser.state_dict()}
+    _save(folder, step, trace, device, more)
+
+
+def save_end(folder: Path, step: int, module: nn.Module, trace: Trace, device: str) -> None:
+    """Write the trained weights, and a state that says that they are: what comes after needs no optimiser."""
+    save_weights(folder, module)
+    _save(folder, step, trace, device, {})
+
+
+def _save(folder: Path, step: int, trace: Trace, device: str, more: dict[str, Any]) -> None:
     buffer = io.BytesIO()
-    state = {
-        "module": module.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "random": random_state(device),
-        "trace": trace.to_plain(),
-    }
-    torch.save(state, buffer)
+    torch.save({"random": random_state(device), "trace": trace.to_plain(), **more}, buffer)
     save_blob(folder, step, buffer.getbuffer())
 
 
-def restore(folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer, device: str) -> tuple[int, Trace] | None:
-    """Put back the newest good state of `folder`; its step and trace, or None where there is none to go on from."""
+def restore(folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer, device: str) -> Restored | None:
+    """Put back the newest good state of `folder`; None where there is none to go on from. Raises HarnessError."""
     found = newest_blob(folder)
     if found is None:
         return None
     step, data = found
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        module.load_state_dict(state["module"])
-        optimiser.load_state_dict(state["optimiser"])
+        ended = "module" not in state
+        if ended:
+            load_weights(folder, module)
+        else:
+            module.load_state_dict(state["module"])
+            optimiser.load_state_dict(state["optimiser"])
         trace = Trace.from_plain(state["trace"])
         restore_random_state(state["random"], device)
     except Exception as error:  # whatever torch says of a foreign state, it is one thing to the user
         raise HarnessError(
             f"{folder.name}: the checkpoint of step {step} does not fit this method; remove the folder to start afresh"
         ) from error
-    return step, trace
-
-
-WEIGHTS = "weights.safetensors"
-"""The trained weights of a cell that has ended."""
+    return Restored(step, trace, ended)
 
 
 def save_weights(folder: Path, module: nn.Module) -> None:

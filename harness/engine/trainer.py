@@ -49,7 +49,7 @@ class Trainer:
     folder: Path
     progress: ProgressPipe
     micro_batches: int = 1
-    checkpoint_seconds: float = 60.0
+    checkpoint_seconds: float = 120.0
     curve_fractions: Sequence[float] = ()
     evaluate: Callable[[], float] | None = None
     listen: Callable[[Trace, int], None] | None = None
@@ -58,15 +58,20 @@ class Trainer:
     def run(self) -> Trace:
         """Train until the budget is spent, from the newest checkpoint in `folder` if there is one.
 
+        Leaves the trained weights in `folder`, from which a run that is killed after this goes on.
         Raises Diverged when a loss is no longer finite, HarnessError when what the model gives is no loss, and
         Interrupted, with a checkpoint written, when asked to stop.
         """
         module = self.model.module
         if not any(p.requires_grad for p in module.parameters()):
+            checkpoint.save_weights(self.folder, module)
             return Trace()
         self.optimiser = optimiser.build(module, self.training)
         restored = checkpoint.restore(self.folder, module, self.optimiser, self.device)
-        step, self.trace = restored if restored is not None else (0, Trace())
+        restored = restored or checkpoint.Restored(0, Trace(), ended=False)
+        step, self.trace = restored.step, restored.trace
+        if restored.ended:
+            return self.trace
         module.train()
         self._warm_up()
 
@@ -107,7 +112,7 @@ class Trainer:
             batches.close()
         self.clock.stop()
         self._look(step, 1.0)
-        self._save(step)
+        checkpoint.save_end(self.folder, step, module, self.trace, self.device)
         return self.trace
 
     def _step(self, batch: Sequence[Sample], rate: float) -> dict[str, torch.Tensor]:

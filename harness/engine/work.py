@@ -10,7 +10,6 @@ import numpy as np
 from harness.contract import Model, Predictions
 from harness.engine import device
 from harness.engine.budget import Budget
-from harness.engine.checkpoint import save_weights
 from harness.engine.clock import Stopwatch
 from harness.engine.event_files import EVENTS, EventFiles
 from harness.engine.predictor import predict_all, typical
@@ -85,7 +84,6 @@ def perform(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     )
     trace = trainer.run()
     write_text_atomic(folder / CURVE, trace.to_csv())
-    save_weights(folder, model.module)
     save_task(folder, task)
 
     counted = FirstCounted(model)

@@ -41,7 +41,7 @@ class CellSpec(BaseModel):
     threshold: float | None = None
     micro_batches: int = Field(default=1, ge=1)
     command: str = ""
-    checkpoint_seconds: float = 60.0
+    checkpoint_seconds: float = 120.0
     tensorboard: bool = False
 
 

@@ -71,7 +71,7 @@ def put_back(folder: Path) -> None:
     module, optimiser = network()
     found = restore(folder, module, optimiser, "cpu")
     assert found is not None
-    assert found[0] == STEP
+    assert found.step == STEP
 
 
 def attacked(tried: Callable[[st.DataObject], None], name: str, figures: Any) -> None:

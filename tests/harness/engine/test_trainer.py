@@ -19,7 +19,7 @@ from harness.contract import Predictions, Sample
 from harness.data.dataset import Dataset
 from harness.data.sources import load
 from harness.engine.budget import Budget
-from harness.engine.checkpoint import load_weights, save_weights
+from harness.engine.checkpoint import WEIGHTS, load_weights, save_weights
 from harness.engine.stream import TrainingStream
 from harness.engine.trace import Trace
 from harness.engine.trainer import Trainer
@@ -124,6 +124,19 @@ def test_checkpoints_by_the_clock_change_nothing(cells: Dataset, tmp_path: Path)
     assert found[0] == 30
 
 
+def test_a_training_that_ended_is_not_trained_again(cells: Dataset, tmp_path: Path) -> None:
+    """As when the run is killed between training and its record; also where a budget in seconds has a rest left."""
+    first, again = Brightness(), Brightness()
+    whole = trainer(cells, tmp_path, first, budget="0.2s").run()
+    rest = trainer(cells, tmp_path, again, budget="0.2s").run()
+    assert again.calls == 0
+    assert rest.to_plain() == whole.to_plain()
+    assert torch.equal(weights(again), weights(first))
+    (tmp_path / WEIGHTS).write_bytes(b"\x00" * 100)
+    with pytest.raises(HarnessError, match="does not fit this method; remove the folder"):
+        trainer(cells, tmp_path).run()
+
+
 def test_warm_up_leaves_no_trace(cells: Dataset, tmp_path: Path) -> None:
     model = Brightness()
     made = trainer(cells, tmp_path, model)
@@ -215,6 +228,7 @@ def test_a_method_that_learns_nothing_is_not_trained(cells: Dataset, tmp_path: P
             self.module = nn.Module()  # type: ignore[assignment]
 
     assert len(trainer(cells, tmp_path, Fixed()).run()) == 0
+    assert (tmp_path / WEIGHTS).is_file()
 
 
 def test_a_checkpoint_of_another_network_is_refused(cells: Dataset, tmp_path: Path) -> None:
