@@ -3,9 +3,10 @@
     pytest benchmarks/bench_overhead.py --benchmark-only -s
 
 A real `python -m harness run` of METHODS with the quick preset and its budget, as a process; what its records say of
-training and evaluation (Cost.train_seconds and evaluation_seconds) is taken off its wall time. BENCH_BUDGET: another
-budget; BENCH_ROUNDS: runs, of which the median counts. The rest is also told by part: seconds in the workers, and
-those around them (the command's start, reading the data, the plan, starting and ending processes, the table).
+training and evaluation (Cost.train_seconds and evaluation_seconds) is taken off its wall time. Predicting ends where
+the predictions are stored, as in bench_inference.py. BENCH_BUDGET: another budget; BENCH_ROUNDS: runs, of which the
+median counts. The rest is also told by part: seconds in the workers, and those around them (the command's start,
+reading the data, the plan, starting and ending processes, the table).
 """
 
 from __future__ import annotations

@@ -15,9 +15,8 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 import pytest
 from speed_rows import row, told
 
@@ -25,7 +24,6 @@ from harness.augment import baseline
 from harness.contract import Task
 from harness.data.sources import load
 from harness.engine.stream import TrainingStream
-from harness.rle import to_rle
 from methods.nets import supervision
 
 CROP = 128
@@ -54,8 +52,11 @@ def ours(source: str) -> Callable[[], int]:
     return epoch
 
 
-def theirs(source: str, mask_format: str) -> tuple[Callable[[list[dict[str, Any]]], int], list[dict[str, Any]]]:
+def theirs(
+    source: str, mask_format: Literal["bitmask", "polygon"]
+) -> tuple[Callable[[list[dict[str, Any]]], int], list[dict[str, Any]]]:
     """A pass of detectron2's mapper over dicts, and the dicts."""
+    import stock_detectron2
     from detectron2.data import DatasetMapper
     from detectron2.data import transforms as T
 
@@ -71,7 +72,10 @@ def theirs(source: str, mask_format: str) -> tuple[Callable[[list[dict[str, Any]
     def epoch(dicts: list[dict[str, Any]]) -> int:
         return len([mapper(copy.deepcopy(entry)) for entry in dicts])
 
-    return epoch, dataset_dicts(source, mask_format)
+    dataset, folder = load(source), Path(source.partition(":")[2]) / "train"
+    samples = [dataset[i] for i in range(len(dataset))]
+    files = [folder / f"{sample.image_id}.png" for sample in samples]
+    return epoch, stock_detectron2.dataset_dicts(samples, files, mask_format)
 
 
 def write_coco(dicts: list[dict[str, Any]], path: Path) -> None:
@@ -94,47 +98,6 @@ def write_coco(dicts: list[dict[str, Any]], path: Path) -> None:
     categories = [{"id": label + 1, "name": name} for label, name in enumerate(TASK.classes)]
     whole = {"images": images, "annotations": annotations, "categories": categories}
     path.write_text(json.dumps(whole), encoding="utf-8")
-
-
-def dataset_dicts(source: str, mask_format: str) -> list[dict[str, Any]]:
-    """detectron2's standard form of the same images and cells."""
-    import cv2
-    from detectron2.structures import BoxMode
-
-    dataset, folder = load(source), Path(source.partition(":")[2]) / "train"
-    entries = []
-    for i in range(len(dataset)):
-        sample = dataset[i]
-        masks = sample.instances.masks
-        assert masks is not None
-        height, width = sample.size
-        annotations = []
-        runs = to_rle(masks, height, width)
-        for k, (box, crop) in enumerate(zip(masks.boxes.tolist(), masks, strict=True)):
-            segmentation: Any = {"size": [height, width], "counts": runs[k]}
-            if mask_format == "polygon":
-                outlines, _ = cv2.findContours(np.pad(crop, 1), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-                offset = np.array([box[0] - 1, box[1] - 1])
-                segmentation = [(o[:, 0] + offset).ravel().tolist() for o in outlines if len(o) >= 3]
-            if segmentation:
-                annotations.append(
-                    {
-                        "bbox": box,
-                        "bbox_mode": BoxMode.XYXY_ABS,
-                        "category_id": int(sample.instances.labels[k]),
-                        "segmentation": segmentation,
-                    }
-                )
-        entries.append(
-            {
-                "file_name": str(folder / f"{sample.image_id}.png"),
-                "image_id": sample.image_id,
-                "height": height,
-                "width": width,
-                "annotations": annotations,
-            }
-        )
-    return entries
 
 
 def measure(benchmark: Any, name: str, work: Callable[[], int], rounds: int) -> None:

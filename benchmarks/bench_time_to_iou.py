@@ -74,7 +74,7 @@ class Peer:
         # as its own loading of data sets: images without annotation are left out
         samples = [sample for sample in self.setting.samples(train) if len(sample.instances)]
         self.batches: Iterator[Any] = iter(
-            stock.loader(self.config, stock.dataset_dicts(samples, self.folder), WORKERS)
+            stock.loader(self.config, stock.dataset_dicts(samples, stock.written(samples, self.folder)), WORKERS)
         )
         self.wait = synchroniser(our_side.DEVICE)
 

@@ -135,7 +135,8 @@ class Peer:
         from detectron2.data import DatasetMapper
         from detectron2.data import transforms as T
 
-        entries = self.stock.dataset_dicts([sample for batch in batches for sample in batch], self.folder)
+        samples = [sample for batch in batches for sample in batch]
+        entries = self.stock.dataset_dicts(samples, self.stock.written(samples, self.folder))
         resize = T.ResizeShortestEdge(self.config.INPUT.MIN_SIZE_TRAIN, self.config.INPUT.MAX_SIZE_TRAIN, "choice")
         mapper = DatasetMapper(self.config, is_train=True, augmentations=[resize])
         mapped = [mapper(entry) for entry in entries]

@@ -146,29 +146,41 @@ def bgr(sample: Sample) -> NDArray[np.uint8]:
     return np.ascontiguousarray(image[..., ::-1] if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2))
 
 
-def dataset_dicts(samples: Sequence[Sample], folder: Path) -> list[dict[str, Any]]:
-    """detectron2's standard form of the samples, their images written to PNG files in `folder`."""
-    entries = []
-    for i, sample in enumerate(samples):
-        height, width = sample.size
-        cells = sample.instances
-        assert cells.masks is not None
-        file = folder / f"{i}.png"
+def written(samples: Sequence[Sample], folder: Path) -> list[Path]:
+    """PNG files of the samples' images, in `folder`."""
+    files = [folder / f"{i}.png" for i in range(len(samples))]
+    for sample, file in zip(samples, files, strict=True):
         cv2.imwrite(str(file), bgr(sample))
+    return files
+
+
+def dataset_dicts(
+    samples: Sequence[Sample], files: Sequence[Path], mask_format: Literal["bitmask", "polygon"] = "bitmask"
+) -> list[dict[str, Any]]:
+    """detectron2's standard form of the samples, whose images lie in the files; masks as run lengths or polygons."""
+    entries = []
+    for sample, file in zip(samples, files, strict=True):
+        height, width = sample.size
+        cells, masks = sample.instances, sample.instances.masks
+        assert masks is not None
+        if mask_format == "polygon":
+            segmentations: list[Any] = [outlines(box, crop) for box, crop in zip(masks.boxes, masks, strict=True)]
+        else:
+            segmentations = [{"size": [height, width], "counts": runs} for runs in to_rle(masks, height, width)]
         annotations = [
-            {
-                "bbox": box,
-                "bbox_mode": BoxMode.XYXY_ABS,
-                "category_id": int(label),
-                "segmentation": {"size": [height, width], "counts": runs.encode()},
-            }
-            for box, label, runs in zip(
-                cells.boxes.tolist(), cells.labels, to_rle(cells.masks, height, width), strict=True
-            )
+            {"bbox": box, "bbox_mode": BoxMode.XYXY_ABS, "category_id": int(label), "segmentation": segmentation}
+            for box, label, segmentation in zip(cells.boxes.tolist(), cells.labels, segmentations, strict=True)
+            if segmentation
         ]
         facts = {"file_name": str(file), "image_id": sample.image_id, "height": height, "width": width}
         entries.append({**facts, "annotations": annotations})
     return entries
+
+
+def outlines(box: NDArray[np.int32], crop: NDArray[np.uint8]) -> list[list[int]]:
+    """Polygons around a cropped mask, in the image's coordinates."""
+    found, _ = cv2.findContours(np.pad(crop, 1), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return [(outline[:, 0] + box[:2] - 1).ravel().tolist() for outline in found if len(outline) >= 3]
 
 
 def as_predictions(found: Instances, size: tuple[int, int]) -> Predictions:

@@ -89,7 +89,7 @@ def perform(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     counted = FirstCounted(model)
     with evaluation.running():
         found, times = _predict(counted, setting, spec, progress)
-    write_predictions(folder / PREDICTIONS, found, setting.dataset.classes)
+        write_predictions(folder / PREDICTIONS, found, setting.dataset.classes)
     progress.report(Progress("scoring", fraction=1.0))
     with evaluation.running():
         calibration = setting.truth(setting.splits.calibration)

@@ -96,7 +96,8 @@ class Scores(_Model):
 class Cost(_Model):
     """What it cost. Times in seconds unless named otherwise, memory in bytes; None where the machine cannot say.
 
-    evaluation_seconds: off the training clock, for predictions and scores, those along the learning curve too.
+    evaluation_seconds: off the training clock, for predictions until they are stored and for scores, those along the
+    learning curve too.
     energy_joules: used while the training clock ran, by the whole of what energy_of names, all programs together.
     notes: what a reader of the times must know, whole sentences.
     """

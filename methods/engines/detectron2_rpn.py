@@ -11,7 +11,7 @@ from detectron2.structures import Boxes
 from detectron2.structures import Instances as D2Instances
 from torch import Tensor
 
-_CACHED_PAIRS = 2**16
+from methods.engines.in_caches import rows_at_once
 
 
 class RPN(rpn.RPN):
@@ -42,7 +42,7 @@ def matched(cells: Tensor, anchors: Tensor, matcher: Matcher) -> tuple[Tensor, T
     favoured = []
     x0, y0, x1, y1 = (edge.contiguous() for edge in anchors.unbind(1))
     area = (x1 - x0) * (y1 - y0)
-    for some in torch.arange(len(cells)).split(max(1, _CACHED_PAIRS // max(len(anchors), 1))):
+    for some in torch.arange(len(cells)).split(rows_at_once(len(anchors), anchors.device)):
         left, top, right, bottom = cells[some].T[:, :, None]
         overlap = (torch.minimum(x1, right) - torch.maximum(x0, left)).clamp_(min=0)
         overlap *= (torch.minimum(y1, bottom) - torch.maximum(y0, top)).clamp_(min=0)

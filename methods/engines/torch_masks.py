@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from harness.masks import CropMasks
-
-_CACHED_SAMPLES = 2**16
+from methods.engines.in_caches import rows_at_once
 
 
 class TorchMasks:
@@ -78,7 +77,7 @@ class TorchMasks:
         pieces, where = [], []
         for number, (kx, ky) in enumerate(kinds.tolist()):
             of_kind = torch.nonzero(kind == number)[:, 0]
-            for rows in of_kind.split(_cells_at_once(boxes.device, size * size * kx * ky)):
+            for rows in of_kind.split(rows_at_once(size * size * kx * ky, boxes.device)):
                 pieces.append(self[rows]._grid(boxes[rows], bins_x[rows], bins_y[rows], size, kx, ky))
                 where.append(rows)
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)[torch.cat(where).argsort()]
@@ -94,11 +93,6 @@ class TorchMasks:
             x[:, None, :].expand(n, size * ky, size * kx), y[:, :, None].expand(n, size * ky, size * kx)
         )
         return dense.reshape(n, size, ky, size, kx).mean(dim=(2, 4)) if kx > 1 or ky > 1 else dense
-
-
-def _cells_at_once(device: torch.device, samples: int) -> int:
-    """Of so many samples each. A CPU is twice as fast while what is made on the way stays in its caches."""
-    return max(1, _CACHED_SAMPLES // samples) if device.type == "cpu" else 2**31
 
 
 @dataclass

@@ -32,6 +32,14 @@ def test_pixels_are_those_of_numpy() -> None:
     assert pixel_statistics(dataset, ["grey"])[0] == pytest.approx([dataset[0].image.mean()] * 3)
 
 
+def test_a_large_image_is_counted_exactly() -> None:
+    image = np.full((4100, 4100), 7, np.uint8)  # more pixels than float32 can count
+    image[::4099, 1] = 200
+    none = Instances.of_masks(CropMasks.empty(), np.zeros(0, np.int64))
+    mean, _ = pixel_statistics(Dataset.from_samples([Sample("large", image, none)], ("a",)), ["large"])
+    assert mean == ((7 * image.size + 193 * 2) / image.size,) * 3
+
+
 def test_figures_of_a_data_set() -> None:
     figures = describe(two_images())
     json.dumps(figures)

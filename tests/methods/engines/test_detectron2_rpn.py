@@ -7,7 +7,6 @@ import torch
 from detectron2.modeling.matcher import Matcher
 from detectron2.structures import Boxes, pairwise_iou
 
-from methods.engines import detectron2_rpn
 from methods.engines.detectron2_rpn import matched
 
 
@@ -20,7 +19,7 @@ def boxes(count: int, side: float, generator: torch.Generator) -> torch.Tensor:
 @pytest.mark.parametrize("cells", [0, 1, 7, 60])
 @pytest.mark.parametrize("pairs_at_once", [1, 2**16])
 def test_matches_and_labels(cells: int, low_quality: bool, pairs_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detectron2_rpn, "_CACHED_PAIRS", pairs_at_once)
+    monkeypatch.setattr("methods.engines.in_caches.ELEMENTS", pairs_at_once)
     generator = torch.Generator().manual_seed(cells)
     # rows of equal anchors, so that there are ties
     anchors = boxes(500, 16, generator).round().repeat(2, 1)

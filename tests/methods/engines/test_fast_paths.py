@@ -84,7 +84,7 @@ def test_the_losses_in_bfloat16_are_near() -> None:
 def mapped(config: Any, samples: list[Sample], folder: Path) -> list[dict[str, Any]]:
     """The samples as detectron2's mapper gives them, neither cropped nor flipped."""
     mapper = stock.DatasetMapper(config, is_train=True, augmentations=[])
-    return [mapper(entry) for entry in stock.dataset_dicts(samples, folder)]
+    return [mapper(entry) for entry in stock.dataset_dicts(samples, stock.written(samples, folder))]
 
 
 def backward(losses: Mapping[str, Tensor], module: nn.Module) -> tuple[dict[str, float], dict[str, Tensor]]:

@@ -44,7 +44,7 @@ def test_grid_equals_roi_align_over_planes(pair: tuple[TorchMasks, BitMasks, tor
 def test_many_cells_in_parts(pair: tuple[TorchMasks, BitMasks, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     crops, _, boxes = pair
     whole = crops.on_grid(boxes, 14)
-    monkeypatch.setattr("methods.engines.torch_masks._CACHED_SAMPLES", 3 * 14 * 14)
+    monkeypatch.setattr("methods.engines.in_caches.ELEMENTS", 3 * 14 * 14)
     torch.testing.assert_close(crops.on_grid(boxes, 14), whole, atol=1e-6, rtol=0)
 
 
