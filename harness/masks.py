@@ -124,14 +124,6 @@ class CropMasks:
         width, height = boxes[:, 2:].max(axis=0)
         return self.looked_up(kept, boxes, np.arange(height), np.arange(width)), kept
 
-    def window(self, x0: int, y0: int, x1: int, y1: int) -> tuple[CropMasks, NDArray[np.int64]]:
-        """What is left inside a window, in the window's coordinates, tight; and the (M,) indices here."""
-        inside = np.concatenate([np.maximum(self.boxes[:, :2], (x0, y0)), np.minimum(self.boxes[:, 2:], (x1, y1))], 1)
-        near = np.flatnonzero((inside[:, :2] < inside[:, 2:]).all(axis=1))
-        boxes = inside[near] - np.array((x0, y0) * 2)
-        clipped, kept = self.looked_up(near, boxes, np.arange(y0, y1), np.arange(x0, x1)).tight()
-        return clipped, near[kept]
-
     def looked_up(
         self,
         index: NDArray[np.integer],

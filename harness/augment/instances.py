@@ -23,61 +23,49 @@ def masks_of(instances: Instances) -> CropMasks:
     return instances.masks
 
 
-def clip(instances: Instances, x0: int, y0: int, x1: int, y1: int) -> Instances:
-    """What is left inside a window of the image, in the window's coordinates."""
-    size = (y1 - y0, x1 - x0)
-    points = None if instances.points is None else instances.points - np.array((x0, y0), np.float32)
+def clip(
+    instances: Instances, x0: int, y0: int, x1: int, y1: int, new_size: tuple[int, int] | None = None
+) -> Instances:
+    """What is left inside a window of the image, in the window's coordinates, or those of it resized to `new_size`.
+
+    new_size: (height, width). Masks are resized by nearest pixel.
+    """
+    height, width = new_size or (y1 - y0, x1 - x0)
+    factor = np.array((width / (x1 - x0), height / (y1 - y0)), np.float32)
+    points = None if instances.points is None else (instances.points - np.array((x0, y0), np.float32)) * factor
     if instances.masks is not None:
-        masks, kept = _clip_masks(instances.masks, x0, y0, x1, y1)
-        return rebuild(instances, kept, masks, masks.boxes, points, size)
-    boxes = np.clip(instances.boxes - np.array((x0, y0) * 2, np.int32), 0, (x1 - x0, y1 - y0) * 2)
+        masks, kept = _clip_masks(instances.masks, x0, y0, x1, y1, height, width)
+        return rebuild(instances, kept, masks, masks.boxes, points, (height, width))
+    moved = instances.boxes - np.array((x0, y0) * 2, np.int32)
+    edges = np.concatenate([np.floor(moved[:, :2] * factor), np.ceil(moved[:, 2:] * factor)], axis=1)
+    boxes = np.clip(edges, 0, (width, height) * 2).astype(np.int32)
     kept = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
-    return rebuild(instances, kept, None, boxes[kept], points, size)
+    return rebuild(instances, kept, None, boxes[kept], points, (height, width))
 
 
-def _clip_masks(masks: CropMasks, x0: int, y0: int, x1: int, y1: int) -> tuple[CropMasks, NDArray[np.int64]]:
-    """CropMasks.window for tight masks: only those that the window's edge cuts are measured anew."""
-    uncut = ((masks.boxes[:, :2] >= (x0, y0)) & (masks.boxes[:, 2:] <= (x1, y1))).all(axis=1)
-    near = ((masks.boxes[:, :2] < (x1, y1)) & (masks.boxes[:, 2:] > (x0, y0))).all(axis=1)
-    whole, rest = np.flatnonzero(uncut), np.flatnonzero(near & ~uncut)
-    inside = masks.select(whole)
-    inside = CropMasks(inside.boxes - np.array((x0, y0) * 2, np.int32), inside.pixels, inside.offsets)
-    cut, kept = masks.select(rest).window(x0, y0, x1, y1)
-    kept = np.concatenate([whole, rest[kept]])
-    order = np.argsort(kept)
-    return CropMasks.concatenate([inside, cut]).select(order), kept[order]
-
-
-def rescale(instances: Instances, size: tuple[int, int], new_size: tuple[int, int]) -> Instances:
-    """The instances of an image of one (height, width) resized to another, masks by nearest pixel."""
-    (height, width), (new_height, new_width) = size, new_size
-    factor = np.array((new_width / width, new_height / height), np.float32)
-    points = None if instances.points is None else instances.points * factor
-    if instances.masks is not None:
-        masks, kept = _rescale_masks(instances.masks, size, new_size)
-        return rebuild(instances, kept, masks, masks.boxes, points, new_size)
-    low = np.floor(instances.boxes[:, :2] * factor)
-    high = np.ceil(instances.boxes[:, 2:] * factor)
-    boxes = np.clip(np.concatenate([low, high], axis=1), 0, (new_width, new_height) * 2).astype(np.int32)
-    return rebuild(instances, np.arange(len(boxes)), None, boxes, points, new_size)
-
-
-def _rescale_masks(
-    masks: CropMasks, size: tuple[int, int], new_size: tuple[int, int]
+def _clip_masks(
+    masks: CropMasks, x0: int, y0: int, x1: int, y1: int, height: int, width: int
 ) -> tuple[CropMasks, NDArray[np.int64]]:
-    (height, width), (new_height, new_width) = size, new_size
     # the source row and column under the centre of each new pixel, in whole numbers
-    rows = (2 * np.arange(new_height) + 1) * height // (2 * new_height)
-    cols = (2 * np.arange(new_width) + 1) * width // (2 * new_width)
+    rows = y0 + (2 * np.arange(height) + 1) * (y1 - y0) // (2 * height)
+    cols = x0 + (2 * np.arange(width) + 1) * (x1 - x0) // (2 * width)
     left, right = np.searchsorted(cols, masks.boxes[:, ::2].T)
     top, bottom = np.searchsorted(rows, masks.boxes[:, 1::2].T)
-    boxes = np.stack([left, top, right, bottom], axis=1)
     kept = np.flatnonzero((right > left) & (bottom > top))
-    scaled = masks.looked_up(kept, boxes[kept], rows, cols)
-    if new_height >= height and new_width >= width:
-        return scaled, kept  # no row or column was passed over: still tight
-    scaled, left_over = scaled.tight()
-    return scaled, kept[left_over]
+    moved = masks.looked_up(kept, np.stack([left, top, right, bottom], axis=1)[kept], rows, cols)
+    if height < y1 - y0 or width < x1 - x0:
+        tight, left_over = moved.tight()
+        return tight, kept[left_over]
+    # no row or column is passed over: only what the window's edge cuts can have lost its rim
+    boxes = masks.boxes[kept]
+    whole = ((boxes[:, :2] >= (x0, y0)) & (boxes[:, 2:] <= (x1, y1))).all(axis=1)
+    if whole.all():
+        return moved, kept
+    cut, uncut = np.flatnonzero(~whole), np.flatnonzero(whole)
+    tight, left_over = moved.select(cut).tight()
+    among = np.concatenate([uncut, cut[left_over]])
+    order = np.argsort(among)
+    return CropMasks.concatenate([moved.select(uncut), tight]).select(order), kept[among[order]]
 
 
 def flip(instances: Instances, size: tuple[int, int], horizontal: bool, vertical: bool) -> Instances:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.augment.instances import clip, rescale
+from harness.augment.instances import clip
 from harness.augment.options import between, one_of
 from harness.contract import Pool, Sample
 
@@ -44,10 +44,9 @@ class RandomWindow:
         width, new_width = self.extents(sample.size[1], scale)
         x0, y0 = self.corner(sample, height, width, rng)
         image = sample.image[y0 : y0 + height, x0 : x0 + width]
-        instances = clip(sample.instances, x0, y0, x0 + width, y0 + height)
         if (new_height, new_width) != (height, width):
             image = resize(image, new_height, new_width)
-            instances = rescale(instances, (height, width), (new_height, new_width))
+        instances = clip(sample.instances, x0, y0, x0 + width, y0 + height, (new_height, new_width))
         return sample.with_(image=self.padded(image), instances=instances)
 
     def extents(self, length: int, scale: float) -> tuple[int, int]:

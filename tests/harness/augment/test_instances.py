@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.augment.instances import MIN_PIXELS, clip, flip, from_set_pixels, look_up, masks_of, rescale
+from harness.augment.instances import MIN_PIXELS, clip, flip, from_set_pixels, look_up, masks_of
 from harness.contract import Instances
 from harness.masks import CropMasks
 
@@ -91,7 +91,7 @@ def test_instances_with_points_alone_keep_clipped_boxes() -> None:
     np.testing.assert_array_equal(left.labels, [0, 2])
     np.testing.assert_array_equal(left.point_labels, [[-1, 0], [-1, 1]])
     np.testing.assert_allclose(left.points[:, 1], [[3.5, 3.5], [2.5, 2.5]])
-    large = rescale(instances, (10, 10), (20, 30))
+    large = clip(instances, 0, 0, 10, 10, (20, 30))
     np.testing.assert_array_equal(large.boxes[0], [6, 4, 24, 16])
     np.testing.assert_allclose(large.points[0, 0], [7.5, 5.0])
     mirrored = flip(instances, (10, 10), False, True)
@@ -102,11 +102,29 @@ def test_instances_with_points_alone_keep_clipped_boxes() -> None:
 def test_doubling_and_halving_gives_the_masks_back(scene) -> None:
     sample = scene(5)
     height, width = sample.size
-    large = rescale(sample.instances, sample.size, (2 * height, 2 * width))
+    large = clip(sample.instances, 0, 0, width, height, (2 * height, 2 * width))
     np.testing.assert_array_equal(large.masks.areas(), 4 * sample.instances.masks.areas())
-    back = rescale(large, (2 * height, 2 * width), sample.size)
+    back = clip(large, 0, 0, 2 * width, 2 * height, sample.size)
     np.testing.assert_array_equal(back.masks.pixels, sample.instances.masks.pixels)
     np.testing.assert_allclose(back.points, sample.instances.points, rtol=1e-5)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 20), st.integers(1, 20))
+def test_a_resized_window_is_every_plane_read_at_the_nearest_pixel(
+    seed: int, count: int, height: int, width: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    planes = random_planes(seed, count, (12, 15))
+    x0, y0 = int(rng.integers(0, 10)), int(rng.integers(0, 8))
+    x1, y1 = int(rng.integers(x0 + 1, 16)), int(rng.integers(y0 + 1, 13))
+    instances = Instances.of_masks(CropMasks.from_planes(planes), np.arange(count))
+    rows = y0 + np.floor((np.arange(height) + 0.5) * (y1 - y0) / height + 1e-9).astype(int)
+    cols = x0 + np.floor((np.arange(width) + 0.5) * (x1 - x0) / width + 1e-9).astype(int)
+    expected = planes[:, rows][:, :, cols]
+    seen = clip(instances, x0, y0, x1, y1, (height, width))
+    np.testing.assert_array_equal(seen.labels, np.flatnonzero(expected.sum(axis=(1, 2)) >= MIN_PIXELS))
+    np.testing.assert_array_equal(seen.masks.planes(height, width), expected[seen.labels])
+    np.testing.assert_array_equal(seen.boxes, seen.masks.tight()[0].boxes)
 
 
 def test_two_flips_are_none(scene) -> None:
