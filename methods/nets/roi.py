@@ -50,7 +50,8 @@ class RoIPool(nn.Module):
         # the permutation keeps the layout of the pieces, which a network may prefer
         order, channels_last = torch.cat(where).argsort(), [piece.permute(0, 2, 3, 1) for piece in pieces]
         cut = pieces[0] if len(pieces) == 1 else torch.cat(channels_last)[order].permute(0, 3, 1, 2)
-        # trained on channels last, the hourglass corrupts the heap where two threads share it (torch 2.14 on a CPU)
+        # on channels last, the weight gradient of a 1 x 1 convolution of stride 2 with fewer than 16 channels in writes
+        # outside its memory where two threads share it (torch 2.14 on a CPU): a narrow hourglass has such ones
         return cut.contiguous() if cut.requires_grad else cut
 
     def levels_of(self, boxes: Tensor) -> Tensor:
