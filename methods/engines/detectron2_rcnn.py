@@ -12,19 +12,21 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import GeneralizedRCNN
 from detectron2.modeling.backbone import FPN, Backbone
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
-from detectron2.structures import Boxes
+from detectron2.structures import ImageList
 from detectron2.structures import Instances as D2Instances
-from detectron2.utils.events import EventStorage
 from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.contract import Init, Predictions, Recipe, Sample, Task
 from methods.engines import zoo_weights
+from methods.engines.cell_batch import CellBatch
+from methods.engines.compiled import Compiled
 from methods.engines.detectron2_resnet import is_zoo_like, zoo_config
 from methods.engines.detectron2_roi_heads import RoIHeads, box_branch, names_of
-from methods.engines.detectron2_rpn import RPN
+from methods.engines.detectron2_rpn import RPN, Answers
+from methods.engines.matching import matched_at_once, matched_one_by_one
 from methods.engines.paste import paste_crops
-from methods.engines.torch_masks import TorchMasks
+from methods.engines.transfer import sent
 
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 """RGB, 0..255: what timm's and torchvision's backbones were trained with."""
@@ -57,67 +59,87 @@ class PaddedFPN(FPN):
 
 
 class RCNN(GeneralizedRCNN):
-    """detectron2's, with whole images laid out channels last: its convolutions predict faster so, and train slower."""
+    """detectron2's, fed with arrays, and with a training step that works through all images at once.
 
-    def preprocess_image(self, batched_inputs: list[dict[str, Any]]) -> Any:
-        images = super().preprocess_image(batched_inputs)
-        if not self.training:
-            images.tensor = images.tensor.contiguous(memory_format=torch.channels_last)
-        return images
+    order: of the colour channels, as the backbone's pretrained weights have them. scale: the network sees images
+    enlarged by this factor. compiled: whether what always has the same shapes in training is compiled.
+    """
+
+    def __init__(self, *, order: Literal["BGR", "RGB"], scale: float, compiled: bool, **parts: Any) -> None:
+        super().__init__(input_format=order, **parts)
+        self.order, self.scale = order, scale
+        self.training_maps = self.maps
+        if compiled:
+            self.training_maps = Compiled(self.maps, self.maps, self, dynamic=False)
+            self.proposal_generator.match = Compiled(matched_at_once, matched_one_by_one, dynamic=True)
+
+    def images(self, arrays: Sequence[NDArray[np.uint8]]) -> ImageList:
+        """(B, 3, H, W) normalised and enlarged images, padded at the right and bottom to the largest of them."""
+        if len({array.shape for array in arrays}) == 1:
+            batches = [self._normalised(np.stack(arrays))]
+        else:
+            batches = [self._normalised(array[None]) for array in arrays]
+        sizes = [tuple(batch.shape[-2:]) for batch in batches for _ in batch]
+        multiple = max(1, self.backbone.size_divisibility)
+        height, width = (-(-max(sides) // multiple) * multiple for sides in zip(*sizes, strict=True))
+        whole = [F.pad(x, (0, width - x.shape[3], 0, height - x.shape[2])) for x in batches]
+        padded = ImageList(whole[0] if len(whole) == 1 else torch.cat(whole), sizes)
+        if not self.training or padded.device.type == "cuda":
+            # on a CPU convolutions predict faster so, and train slower
+            padded.tensor = padded.tensor.contiguous(memory_format=torch.channels_last)
+        return padded
+
+    def _normalised(self, arrays: NDArray[np.uint8]) -> Tensor:
+        """(B, 3, H, W) float32 of (B, H, W) or (B, H, W, 3) images of one size."""
+        pixels = sent(arrays, self.device)
+        planes = pixels.permute(0, 3, 1, 2) if pixels.dim() == 4 else pixels[:, None]
+        if self.order == "BGR" and pixels.dim() == 4:
+            planes = planes.flip(1)
+        planes = planes.float()
+        if self.scale != 1:
+            planes = F.interpolate(planes, scale_factor=self.scale, mode="bilinear", align_corners=False)
+        return (planes - self.pixel_mean) / self.pixel_std
+
+    def losses_of(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
+        images, cells = self.images([s.image for s in samples]), CellBatch.of(samples, self.scale, self.device)
+        rpn: RPN = self.proposal_generator
+        features, answers = self.training_maps(images.tensor)
+        anchors = rpn.anchors([features[name] for name in rpn.in_features])
+        losses = rpn.losses_of(answers, anchors, cells)
+        proposals = rpn.propose(answers, anchors, images.image_sizes)
+        return {**losses, **self.roi_heads.losses_of(features, proposals, cells)}
+
+    def maps(self, images: Tensor) -> tuple[dict[str, Tensor], Answers]:
+        """The feature pyramid, and what the proposal network says of it."""
+        features = self.backbone(images)
+        return features, self.proposal_generator.answers([features[n] for n in self.proposal_generator.in_features])
+
+    def detect(self, arrays: Sequence[NDArray[np.uint8]]) -> list[D2Instances]:
+        """What is found in each image, in pixels of the network's input."""
+        images = self.images(arrays)
+        features = self.backbone(images.tensor)
+        proposals, _ = self.proposal_generator(images, features)
+        found: list[D2Instances] = self.roi_heads(images, features, proposals)[0]
+        return found
 
 
 class Detectron2Model:
-    """A GeneralizedRCNN behind the harness's Model contract.
+    """An RCNN behind the harness's Model contract; predictions come back in the image's own pixels."""
 
-    scale: the network sees images enlarged by this factor; predictions come back in the image's own pixels.
-    order: of the colour channels, as the backbone's pretrained weights have them.
-    """
-
-    def __init__(self, module: GeneralizedRCNN, task: Task, scale: float, order: Literal["BGR", "RGB"]) -> None:
+    def __init__(self, module: RCNN, task: Task) -> None:
         self.module = module
         self.task = task
-        self.scale = scale
-        self.order = order
 
     def losses(self, batch: Sequence[Sample]) -> Mapping[str, Tensor]:
-        with EventStorage():  # detectron2 writes its own counters there; nothing here reads them
-            return self.module([self._input(sample.image, sample) for sample in batch])
+        return self.module.losses_of(batch)
 
     @torch.no_grad()
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Predictions]:
-        found = self.module.inference([self._input(image) for image in images], do_postprocess=False)
+        found = self.module.detect(images)
         return [self._predictions(x, image.shape[:2]) for x, image in zip(found, images, strict=True)]
 
-    def _input(self, image: NDArray[np.uint8], sample: Sample | None = None) -> dict[str, Any]:
-        device = self.module.device
-        rgb = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
-        ordered = rgb[..., ::-1] if self.order == "BGR" else rgb
-        planes = torch.from_numpy(np.ascontiguousarray(ordered.transpose(2, 0, 1)))
-        pixels = planes.to(device, non_blocking=True).float()
-        if self.scale != 1:
-            pixels = F.interpolate(pixels[None], scale_factor=self.scale, mode="bilinear", align_corners=False)[0]
-        entry: dict[str, Any] = {"image": pixels}
-        if sample is not None:
-            entry["instances"] = self._targets(sample, pixels.shape[-2:], device)
-        return entry
-
-    def _targets(self, sample: Sample, size: Sequence[int], device: torch.device) -> D2Instances:
-        cells = sample.instances
-        if cells.crowd is not None and cells.crowd.any():
-            cells = cells.select(~cells.crowd)
-        targets = D2Instances(tuple(size))
-        boxes = torch.from_numpy(cells.boxes.astype(np.float32)).to(device, non_blocking=True)
-        targets.gt_boxes = Boxes(boxes * self.scale)
-        targets.gt_classes = torch.from_numpy(cells.labels).to(device, non_blocking=True)
-        if cells.masks is not None:
-            targets.gt_masks = TorchMasks.of(cells.masks, sample.size, device)
-        if cells.points is not None and cells.point_labels is not None:
-            targets.gt_points = torch.from_numpy(cells.points).to(device, non_blocking=True)
-            targets.gt_point_labels = torch.from_numpy(cells.point_labels).to(device, non_blocking=True)
-        return targets
-
     def _predictions(self, found: D2Instances, size: tuple[int, int]) -> Predictions:
-        masks, kept = paste_crops(found.pred_masks, found.pred_boxes.tensor.float() / self.scale, size)
+        masks, kept = paste_crops(found.pred_masks, found.pred_boxes.tensor.float() / self.module.scale, size)
         scores = found.scores.float().cpu().numpy()[kept].clip(0, 1)
         return Predictions(size, masks, scores.astype(np.float32), found.pred_classes.cpu().numpy()[kept])
 
@@ -127,7 +149,7 @@ def build(recipe: Recipe, task: Task) -> Detectron2Model:
 
     task.settings read here: width (channels of the pyramid and heads, 256), box_head_width (1024), anchor_scale
     (anchor side over stride; 8 is the zoo's), rois_per_image (512), anchors_per_image (256), proposals (1000),
-    scale (1.0).
+    scale (1.0), compile (False: compile backbone and proposal network for training).
     """
     init: Init = recipe.init.build(task)
     settings = dict(task.settings)
@@ -171,10 +193,14 @@ def build(recipe: Recipe, task: Task) -> Detectron2Model:
         ),
         pixel_mean=mean,
         pixel_std=std,
-        input_format=order,
+        order=order,
+        scale=scale,
+        compiled=bool(settings.get("compile", False)),
     ).to(task.device)
+    if module.device.type == "cuda":
+        module.to(memory_format=torch.channels_last)
     zoo_weights.load(module, init, recipe.backbone)
-    return Detectron2Model(module, task, scale, order)
+    return Detectron2Model(module, task)
 
 
 def _config(task: Task, settings: Mapping[str, Any], config: Any, zoo_like: bool, width: int) -> Any:

@@ -1,20 +1,46 @@
-"""detectron2's standard RoI heads with the mask branch replaced by the recipe's mask head and supervision."""
+"""detectron2's standard RoI heads with the mask branch replaced by the recipe's mask head and supervision.
+
+Network, matching rule, numbers drawn and box losses are detectron2's; tests hold both together. A training step works
+through all images at once, and asks the device one thing only: which of the boxes it drew are positive.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from detectron2.modeling.roi_heads import StandardROIHeads
-from detectron2.modeling.roi_heads.roi_heads import select_foreground_proposals
 from detectron2.structures import Instances as D2Instances
 from torch import Tensor
 
+from methods.engines.box_losses import offset_loss
+from methods.engines.cell_batch import CellBatch
+from methods.engines.detectron2_rpn import Proposals, of_rows
+from methods.engines.matching import Drawn, Thresholds, drawn, overlap
 from methods.engines.torch_masks import MatchedLabels
+from methods.engines.transfer import Returning, sent_tensor
 from methods.nets.mask_heads import MaskHead
 from methods.nets.roi import RoIPool, with_image_index
 from methods.nets.supervision import Supervision
+
+
+class Drafted(NamedTuple):
+    """Boxes drawn for the losses of B images, S places each: (B, S, 4) boxes, the (B, S) places of the cells they are
+    matched with, and what is known of each place."""
+
+    boxes: Tensor
+    cells: Tensor
+    chosen: Drawn
+
+
+class Taught(NamedTuple):
+    """What the mask branch trains on, on the host: (R, 4) boxes and the numbers of their cells, image after image."""
+
+    boxes: Tensor
+    numbers: Tensor
+    counts: list[int]
 
 
 class RoIHeads(StandardROIHeads):
@@ -30,19 +56,91 @@ class RoIHeads(StandardROIHeads):
         self.scale = scale
 
     def forward(
-        self,
-        images: Any,
-        features: dict[str, Tensor],
-        proposals: list[D2Instances],
-        targets: list[D2Instances] | None = None,
+        self, images: Any, features: dict[str, Tensor], proposals: list[D2Instances], targets: None = None
     ) -> tuple[list[D2Instances], dict[str, Tensor]]:
-        if not self.training:
-            return self.forward_with_given_boxes(features, self._detect(features, proposals)), {}
-        assert targets is not None
-        sampled = self.label_and_sample_proposals(proposals, targets)
-        losses = self._forward_box(features, sampled)
-        losses["loss_mask"] = self._mask_loss(features, sampled, targets)
-        return sampled, losses
+        """What is found in images that are predicted."""
+        return self.forward_with_given_boxes(features, self._detect(features, proposals)), {}
+
+    def losses_of(self, features: dict[str, Tensor], proposals: Proposals, cells: CellBatch) -> dict[str, Tensor]:
+        maps = [features[f] for f in self.box_in_features]
+        if maps[0].device.type == "cuda":
+            # what cuts boxes there does so in float32: the maps are converted once for all
+            maps = [m.float() for m in maps]
+        drafted = self.draft(proposals, cells)
+        # asked for before the box branch, read after it
+        positive = Returning(self._positive(drafted)) if self.mask_head.trains_on == "proposals" else None
+        losses = self._box_losses(maps, drafted, cells)
+        taught = self._annotated(cells) if positive is None else self._matched(positive.arrived(), cells)
+        losses["loss_mask"] = self._mask_loss(maps, taught, cells)
+        return losses
+
+    @torch.no_grad()
+    def draft(self, proposals: Proposals, cells: CellBatch) -> Drafted:
+        """Boxes for the losses, drawn among the proposals and the cells' own boxes."""
+        low, high = self.proposal_matcher.thresholds[1], self.proposal_matcher.thresholds[-2]
+        boxes = torch.cat([proposals.boxes, cells.boxes], dim=1)
+        there = torch.cat([proposals.there, cells.taken], dim=1)
+        iou = overlap(cells.boxes.permute(2, 0, 1)[:, :, None], boxes.permute(2, 0, 1)[..., None])
+        best, matches = iou.masked_fill_(~cells.taken[:, None], -1.0).max(dim=2)
+        labels = Thresholds(low, high, favourites=False).labels(best, None)
+        chosen = drawn(torch.where(there, labels, -1), self.batch_size_per_image, self.positive_fraction)
+        return Drafted(of_rows(boxes, chosen.places), matches.gather(1, chosen.places), chosen)
+
+    def _box_losses(self, maps: list[Tensor], drafted: Drafted, cells: CellBatch) -> dict[str, Tensor]:
+        predictor, chosen = self.box_predictor, drafted.chosen
+        boxes = drafted.boxes.flatten(0, 1)
+        scores, offsets = predictor(self.box_head(self.box_pooler.pool(maps, _with_index(drafted.boxes))))
+        classes = cells.classes.gather(1, drafted.cells).flatten()
+        positive, used = chosen.positive.flatten(), chosen.used.flatten()
+        wanted = torch.where(positive, classes, self.num_classes)
+        count = used.sum().clamp(min=1)
+        classified = (F.cross_entropy(scores.float(), wanted, reduction="none") * used).sum() / count
+        of_class = offsets.reshape(len(boxes), -1, 4).gather(1, classes[:, None, None].expand(-1, 1, 4))[:, 0]
+        targets = of_rows(cells.boxes, drafted.cells).flatten(0, 1)
+        weights = predictor.box2box_transform.weights
+        losses = {
+            "loss_cls": classified,
+            "loss_box_reg": offset_loss(of_class, boxes, targets, positive, weights) / count,
+        }
+        return {name: value * predictor.loss_weight.get(name, 1.0) for name, value in losses.items()}
+
+    def _positive(self, drafted: Drafted) -> Tensor:
+        """(B, P, 6) float32: of the places that may be positive, whether they are, the place of the cell, the box."""
+        most = int(self.batch_size_per_image * self.positive_fraction)
+        known = torch.stack([drafted.chosen.positive, drafted.cells], dim=2).float()
+        return torch.cat([known, drafted.boxes], dim=2)[:, :most]
+
+    def _matched(self, positive: Tensor, cells: CellBatch) -> Taught:
+        """What came of `_positive`. The boxes were drawn at random, so that the first of them are as any others."""
+        counts = [min(int(n), self.mask_head.max_train_boxes or int(n)) for n in positive[..., 0].sum(dim=1)]
+        rows = torch.cat([image[:n] for image, n in zip(positive, counts, strict=True)])
+        first = torch.tensor(cells.first).repeat_interleave(torch.tensor(counts))
+        return Taught(rows[:, 2:], first + rows[:, 1].long(), counts)
+
+    def _annotated(self, cells: CellBatch) -> Taught:
+        """The cells' own boxes."""
+        head = self.mask_head
+        numbers = cells.drawn(head.max_train_boxes)
+        together = torch.cat(numbers)
+        boxes = cells.boxes_on_host[together]
+        return Taught(
+            _jittered(boxes, head.jitter) if head.jitter else boxes, together, [len(those) for those in numbers]
+        )
+
+    def _mask_loss(self, maps: list[Tensor], taught: Taught, cells: CellBatch) -> Tensor:
+        if not len(taught.boxes):
+            return torch.stack([m.sum() for m in maps]).sum() * 0.0
+        device = maps[0].device
+        numbers, boxes = sent_tensor(taught.numbers, device), sent_tensor(taught.boxes, device)
+        field = self.mask_head(maps, boxes.split(taught.counts))
+        labels = MatchedLabels(
+            boxes=boxes / self.scale,
+            masks=None if cells.masks is None else cells.masks[numbers],
+            points=None if cells.points is None else cells.points[numbers],
+            point_labels=None if cells.point_labels is None else cells.point_labels[numbers],
+            on_host=taught.boxes / self.scale,
+        )
+        return self.supervision.loss(field, labels, sent_tensor(cells.labels_on_host[taught.numbers], device))
 
     def _detect(self, features: dict[str, Tensor], proposals: list[D2Instances]) -> list[D2Instances]:
         """The box branch, some boxes at a time."""
@@ -65,41 +163,17 @@ class RoIHeads(StandardROIHeads):
             x.pred_masks = torch.cat(pieces) if pieces else boxes.new_zeros((0, 1, 1))
         return instances
 
-    def _mask_loss(self, features: dict[str, Tensor], sampled: list[D2Instances], targets: list[D2Instances]) -> Tensor:
-        head = self.mask_head
-        if head.trains_on == "ground_truth":
-            chosen, box_field = list(targets), "gt_boxes"
-        else:
-            chosen, box_field = select_foreground_proposals(sampled, self.num_classes)[0], "proposal_boxes"
-        if head.max_train_boxes is not None:
-            chosen = [_at_most(x, head.max_train_boxes) for x in chosen]
-        maps = [features[f] for f in self.box_in_features]
-        if not any(len(x) for x in chosen):
-            return torch.stack([m.sum() for m in maps]).sum() * 0.0
-        boxes = [x.get(box_field).tensor for x in chosen]
-        if head.jitter and head.trains_on == "ground_truth":
-            boxes = [_jittered(b, head.jitter) for b in boxes]
-        field = head(maps, boxes)
-        matched = [x for x in chosen if len(x)]
-        labels = MatchedLabels(
-            boxes=torch.cat([b for b in boxes if len(b)]) / self.scale,
-            counts=[len(x) for x in matched],
-            masks=[x.gt_masks for x in matched] if matched[0].has("gt_masks") else None,
-            points=torch.cat([x.gt_points for x in matched]) if matched[0].has("gt_points") else None,
-            point_labels=torch.cat([x.gt_point_labels for x in matched]) if matched[0].has("gt_points") else None,
-        )
-        return self.supervision.loss(field, labels, torch.cat([x.gt_classes for x in matched]))
-
 
 def _at_once(boxes: Tensor) -> int:
     """How many boxes a head sees at once in prediction: on a CPU as many as stay in its caches, on a GPU in memory."""
     return 128 if boxes.device.type == "cpu" else 1024
 
 
-def _at_most(instances: D2Instances, limit: int) -> D2Instances:
-    if len(instances) <= limit:
-        return instances
-    return instances[torch.randperm(len(instances), device=instances.gt_classes.device)[:limit]]
+def _with_index(boxes: Tensor) -> Tensor:
+    """(B * S, 5) rows of image index and box, from (B, S, 4) boxes."""
+    images, each = boxes.shape[:2]
+    index = torch.arange(images, device=boxes.device, dtype=boxes.dtype)[:, None, None].expand(-1, each, 1)
+    return torch.cat([index, boxes], dim=2).flatten(0, 1)
 
 
 def _jittered(boxes: Tensor, amount: float) -> Tensor:
@@ -109,19 +183,12 @@ def _jittered(boxes: Tensor, amount: float) -> Tensor:
     return moved.clamp(min=0)
 
 
-class BoxPool(RoIPool):
-    """The box branch's RoI pooling behind detectron2's interface: the same numbers as its own, also under bfloat16."""
-
-    def forward(self, features: Sequence[Tensor], boxes: Sequence[Any]) -> Tensor:
-        return super().forward(features, [b.tensor for b in boxes])
-
-
 def box_branch(config: Any, shapes: dict[str, Any]) -> dict[str, Any]:
     """What StandardROIHeads needs for its box branch, by detectron2's own builders."""
     branch = StandardROIHeads._init_box_head(config, shapes)
     box = config.MODEL.ROI_BOX_HEAD
     strides = [shapes[name].stride for name in branch["box_in_features"]]
-    branch["box_pooler"] = BoxPool(box.POOLER_RESOLUTION, strides, box.POOLER_SAMPLING_RATIO)
+    branch["box_pooler"] = RoIPool(box.POOLER_RESOLUTION, strides, box.POOLER_SAMPLING_RATIO)
     branch.update(super(StandardROIHeads, StandardROIHeads).from_config(config))
     return branch
 

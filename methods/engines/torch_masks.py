@@ -16,32 +16,34 @@ from torch import Tensor
 
 from harness.masks import CropMasks
 from methods.engines.in_caches import rows_at_once
+from methods.engines.transfer import sent, sent_tensor
 
 
 class TorchMasks:
-    """N cropped masks of one image on a device; indexing shares the pixels.
+    """N cropped masks on a device; indexing shares the pixels.
 
     pixels: (P,) uint8. boxes: (N, 4) int64, x0 y0 x1 y1. offsets: (N,) int64, where each crop begins in pixels.
-    size: height and width of the image.
+    last: (N, 2) float32, the last column and row of each mask's image.
     """
 
-    def __init__(self, pixels: Tensor, boxes: Tensor, offsets: Tensor, size: tuple[int, int]) -> None:
-        self.pixels, self.boxes, self.offsets, self.size = pixels, boxes, offsets, size
+    def __init__(self, pixels: Tensor, boxes: Tensor, offsets: Tensor, last: Tensor) -> None:
+        self.pixels, self.boxes, self.offsets, self.last = pixels, boxes, offsets, last
 
     @staticmethod
-    def of(masks: CropMasks, size: tuple[int, int], device: torch.device | str) -> TorchMasks:
-        return TorchMasks(
-            torch.from_numpy(np.ascontiguousarray(masks.pixels)).to(device, non_blocking=True),
-            torch.from_numpy(masks.boxes.astype(np.int64)).to(device, non_blocking=True),
-            torch.from_numpy(np.ascontiguousarray(masks.offsets[:-1])).to(device, non_blocking=True),
-            size,
-        )
+    def of_images(
+        masks: Sequence[CropMasks], sizes: Sequence[tuple[int, int]], device: torch.device | str
+    ) -> TorchMasks:
+        """The masks of several images, image after image; sizes: height and width of each."""
+        together, counts = CropMasks.concatenate(masks), [len(those) for those in masks]
+        last = np.repeat(np.array([(width - 1, height - 1) for height, width in sizes], np.float32), counts, axis=0)
+        arrays = (together.pixels, together.boxes.astype(np.int64), together.offsets[:-1], last)
+        return TorchMasks(*(sent(array, torch.device(device)) for array in arrays))
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     def __getitem__(self, index: Tensor) -> TorchMasks:
-        return TorchMasks(self.pixels, self.boxes[index], self.offsets[index], self.size)
+        return TorchMasks(self.pixels, self.boxes[index], self.offsets[index], self.last[index])
 
     def bilinear(self, x: Tensor, y: Tensor) -> Tensor:
         """(N, ...) float values of mask i at continuous pixel coordinates x[i], y[i]; zero outside the crop.
@@ -49,11 +51,11 @@ class TorchMasks:
         The centre of pixel 0 is at 0.5; coordinates beyond the outermost centres of the image are moved onto them,
         as RoIAlign does.
         """
-        height, width = self.size
         shape = (-1,) + (1,) * (x.dim() - 1)
         x0, y0, x1, y1 = (v.reshape(shape) for v in self.boxes.unbind(1))
+        last_x, last_y = (v.reshape(shape) for v in self.last.unbind(1))
         start, span = self.offsets.reshape(shape), x1 - x0
-        x, y = (x - 0.5).clamp(0, width - 1), (y - 0.5).clamp(0, height - 1)
+        x, y = torch.minimum((x - 0.5).clamp(min=0), last_x), torch.minimum((y - 0.5).clamp(min=0), last_y)
         left, top = x.floor(), y.floor()
         fx, fy = x - left, y - top
         column, row = left.long(), top.long()
@@ -67,22 +69,30 @@ class TorchMasks:
         lower = at(row + 1, column) * (1 - fx) + at(row + 1, column + 1) * fx
         return upper * (1 - fy) + lower * fy
 
-    def on_grid(self, boxes: Tensor, size: int) -> Tensor:
-        """(N, size, size): mask i averaged over the bins of a grid on boxes[i], as RoIAlign with adaptive sampling."""
+    def on_grid(self, boxes: Tensor, size: int, on_host: Tensor | None = None) -> Tensor:
+        """(N, size, size): mask i averaged over the bins of a grid on boxes[i], as RoIAlign with adaptive sampling.
+
+        on_host: the same (N, 4) boxes there, so that a GPU need not be asked for them.
+        """
         if len(self) == 0:
             return boxes.new_zeros((0, size, size))
-        bins_x, bins_y = ((boxes[:, 2] - boxes[:, 0]) / size), ((boxes[:, 3] - boxes[:, 1]) / size)
-        needed = torch.stack([bins_x, bins_y], dim=1).clamp(min=1).ceil().int()
+        here = boxes if on_host is None else on_host
+        needed = ((here[:, 2:] - here[:, :2]) / size).clamp(min=1).ceil().int().cpu()
         kinds, kind = needed.unique(dim=0, return_inverse=True)
         pieces, where = [], []
         for number, (kx, ky) in enumerate(kinds.tolist()):
             of_kind = torch.nonzero(kind == number)[:, 0]
             for rows in of_kind.split(rows_at_once(size * size * kx * ky, boxes.device)):
-                pieces.append(self[rows]._grid(boxes[rows], bins_x[rows], bins_y[rows], size, kx, ky))
+                there = sent_tensor(rows, boxes.device)
+                pieces.append(self[there]._grid(boxes[there], size, kx, ky))
                 where.append(rows)
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)[torch.cat(where).argsort()]
+        if len(pieces) == 1:
+            return pieces[0]
+        return torch.cat(pieces)[sent_tensor(torch.cat(where).argsort(), boxes.device)]
 
-    def _grid(self, boxes: Tensor, bins_x: Tensor, bins_y: Tensor, size: int, kx: int, ky: int) -> Tensor:
+    def _grid(self, boxes: Tensor, size: int, kx: int, ky: int) -> Tensor:
+        bins_x, bins_y = ((boxes[:, 2:] - boxes[:, :2]) / size).unbind(1)
+
         def centres(k: int) -> Tensor:
             return (torch.arange(size * k, device=boxes.device, dtype=boxes.dtype) + 0.5) / k
 
@@ -97,31 +107,31 @@ class TorchMasks:
 
 @dataclass
 class MatchedLabels:
-    """Implements methods.nets.supervision.MaskTargets for the matched boxes of a batch, image after image."""
+    """Implements methods.nets.supervision.MaskTargets for the R matched boxes of a batch.
+
+    on_host: the boxes there, where they live on a GPU.
+    """
 
     boxes: Tensor
-    counts: Sequence[int]
-    masks: Sequence[TorchMasks] | None
+    masks: TorchMasks | None
     points: Tensor | None = None
     point_labels: Tensor | None = None
+    on_host: Tensor | None = None
 
     def masks_on_grid(self, size: int) -> Tensor:
-        return torch.cat([m.on_grid(b, size) for m, b in zip(self._masks(), self._per_image(), strict=True)])
+        return self._masks().on_grid(self.boxes, size, self.on_host)
 
     def masks_at(self, points: Tensor) -> Tensor:
         origin, extent = self.boxes[:, None, :2], (self.boxes[:, 2:] - self.boxes[:, :2])[:, None]
-        pixels = (origin + points * extent).split(list(self.counts))
-        return torch.cat([m.bilinear(p[..., 0], p[..., 1]) for m, p in zip(self._masks(), pixels, strict=True)])
+        x, y = (origin + points * extent).unbind(-1)
+        return self._masks().bilinear(x, y)
 
     def annotated_points(self) -> tuple[Tensor, Tensor]:
         if self.points is None or self.point_labels is None:
             raise RuntimeError("the samples carry no annotated points")
         return self.points, self.point_labels
 
-    def _masks(self) -> Sequence[TorchMasks]:
+    def _masks(self) -> TorchMasks:
         if self.masks is None:
             raise RuntimeError("the masks were taken away by the supervision")
         return self.masks
-
-    def _per_image(self) -> tuple[Tensor, ...]:
-        return self.boxes.split(list(self.counts))

@@ -27,7 +27,7 @@ class FCNMaskHead(MaskHead):
         sampling_ratio: int,
     ) -> None:
         super().__init__()
-        self.pool = RoIPool(crop, strides, sampling_ratio)
+        self.pool = RoIPool(crop, strides, sampling_ratio, channels_last=True)
         layers: list[nn.Module] = []
         for i in range(convs):
             layers.append(nn.Conv2d(width if i else channels, width, 3, padding=1, bias=norm is None))

@@ -20,14 +20,18 @@ class RoIPool(nn.Module):
 
     size: side of the output in cells. strides: of the levels, fine to coarse, each double the one before.
     sampling_ratio: samples a cell and axis; 0 takes as many as the cell spans feature pixels.
+    channels_last: the layout of what is cut for training. Quicker to convolve, but on it the weight gradient of a 1 x 1
+    convolution of stride 2 with fewer than 16 channels in writes outside its memory where two threads share it (torch
+    2.14 on a CPU): not for networks that may have one, as a narrow hourglass has.
     """
 
-    def __init__(self, size: int, strides: Sequence[int], sampling_ratio: int = 0) -> None:
+    def __init__(self, size: int, strides: Sequence[int], sampling_ratio: int = 0, channels_last: bool = False) -> None:
         super().__init__()
         doubling = [strides[0] * 2**i for i in range(len(strides))]
         if list(strides) != doubling or not math.log2(strides[0]).is_integer():
             raise ValueError(f"strides {tuple(strides)} are not powers of two, each double the one before")
         self.size, self.strides, self.sampling_ratio = size, tuple(strides), sampling_ratio
+        self.channels_last = channels_last
 
     def forward(self, features: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
         """features: one (B, C, h, w) map a level. boxes: B tensors (R_b, 4), x0 y0 x1 y1 in input pixels.
@@ -39,6 +43,8 @@ class RoIPool(nn.Module):
     def pool(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
         """The same for (R, 5) rows of image index and box."""
         levels = self.levels_of(rois[:, 1:])
+        if rois.device.type != "cpu" and self.sampling_ratio == 0:
+            return self._pool_unasked(features, rois, levels)
         pieces, where = [], []
         for level, (feature, stride) in enumerate(zip(features, self.strides, strict=True)):
             rows = torch.nonzero(levels == level)[:, 0]
@@ -50,9 +56,19 @@ class RoIPool(nn.Module):
         # the permutation keeps the layout of the pieces, which a network may prefer
         order, channels_last = torch.cat(where).argsort(), [piece.permute(0, 2, 3, 1) for piece in pieces]
         cut = pieces[0] if len(pieces) == 1 else torch.cat(channels_last)[order].permute(0, 3, 1, 2)
-        # on channels last, the weight gradient of a 1 x 1 convolution of stride 2 with fewer than 16 channels in writes
-        # outside its memory where two threads share it (torch 2.14 on a CPU): a narrow hourglass has such ones
-        return cut.contiguous() if cut.requires_grad else cut
+        return cut.contiguous() if cut.requires_grad and not self.channels_last else cut
+
+    def _pool_unasked(self, features: Sequence[Tensor], rois: Tensor, levels: Tensor) -> Tensor:
+        """Without asking a GPU which boxes are of which level: each level cuts all boxes, those of others shrunk to
+        nothing, which takes no sample, costs next to nothing and gives zeros."""
+        total: Tensor | None = None
+        shrunk = torch.cat([rois[:, :3], rois[:, 1:3]], dim=1)
+        for level, (feature, stride) in enumerate(zip(features, self.strides, strict=True)):
+            here = torch.where((levels == level)[:, None], rois, shrunk)
+            cut = _aligned(feature, here, self.size, 1 / stride, 0)
+            total = cut if total is None else total + cut
+        assert total is not None
+        return total
 
     def levels_of(self, boxes: Tensor) -> Tensor:
         """(R,) int64 index of the level each (R, 4) box is cut from."""

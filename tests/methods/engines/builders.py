@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from harness.contract import Instances, Part, Recipe, Sample, Task, init_part
 from harness.masks import CropMasks
@@ -46,3 +47,9 @@ def discs(count: int, side: int = 96, seed: int = 0, classes: int = 3, height: i
         image[plane] = 200
     masks = CropMasks.from_planes(planes) if count else CropMasks.empty()
     return Sample(f"discs{seed}", image, Instances.of_masks(masks, rng.integers(0, classes, count)))
+
+
+def boxes(count: int, side: float, generator: torch.Generator) -> torch.Tensor:
+    """(count, 4) boxes of about that side, on 100 pixels."""
+    corner = torch.rand(count, 2, generator=generator) * 100
+    return torch.cat([corner, corner + side * (0.5 + torch.rand(count, 2, generator=generator))], dim=1)

@@ -14,6 +14,7 @@ from builders import SMALL, discs, recipe, task
 from harness.contract import Part
 from harness.errors import HarnessError
 from methods.engines import zoo_weights
+from methods.engines.cell_batch import CellBatch
 
 
 def parameters(module: torch.nn.Module) -> tuple[int, int]:
@@ -106,21 +107,20 @@ def test_empty_image_gives_no_mask_loss_and_finite_gradients() -> None:
 
 
 def test_crowd_regions_are_not_trained_on() -> None:
-    base = recipe()
-    model = base.engine.build(base, task(**SMALL))
     sample = discs(4)
     crowd = dataclasses.replace(sample.instances, crowd=np.array([True, False, True, False]))
-    targets = model._targets(sample.with_(instances=crowd), (96, 96), torch.device("cpu"))
-    assert targets.gt_boxes.tensor.tolist() == sample.instances.boxes[[1, 3]].tolist()
+    cells = CellBatch.of([sample.with_(instances=crowd)], 1.0, torch.device("cpu"))
+    assert cells.boxes[0].tolist() == sample.instances.boxes[[1, 3]].tolist()
 
 
 def test_scale_enlarges_the_input_and_answers_in_image_pixels() -> None:
     base = recipe()
     torch.manual_seed(0)
     model = base.engine.build(base, task(**SMALL, scale=2.0))
-    entry = model._input(discs(3).image, discs(3))
-    assert entry["image"].shape == (3, 192, 192)
-    assert entry["instances"].gt_boxes.tensor.tolist() == (discs(3).instances.boxes * 2).tolist()
+    assert model.module.images([discs(3).image]).tensor.shape == (1, 3, 192, 192)
+    assert (
+        CellBatch.of([discs(3)], 2.0, torch.device("cpu")).boxes[0].tolist() == (discs(3).instances.boxes * 2).tolist()
+    )
     model.module.train()
     assert all(torch.isfinite(v) for v in model.losses([discs(3)]).values())
     model.module.eval()
@@ -186,8 +186,10 @@ def test_colour_order_and_statistics_follow_the_weights(monkeypatch: pytest.Monk
     image = np.zeros((32, 32, 3), np.uint8)
     image[..., 0] = 255
     scratch, zoo = recipe(), recipe("full", init="coco")
-    red = scratch.engine.build(scratch, task(**SMALL))._input(image)["image"]
-    assert red[0].min() == 255
+    red = scratch.engine.build(scratch, task(**SMALL)).module.images([image]).tensor[0]
+    assert red[0].min() == (255 - 120) / 30
     model = zoo.engine.build(zoo, task(**SMALL))
-    assert model._input(image)["image"][2].min() == 255
+    assert model.module.images([image]).tensor[0, 2].min() == pytest.approx(
+        (255 - 123.675) / float(model.module.pixel_std[2, 0, 0])
+    )
     assert model.module.pixel_mean.flatten().tolist() == pytest.approx([103.53, 116.28, 123.675])

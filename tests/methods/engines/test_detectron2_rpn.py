@@ -1,34 +1,26 @@
-"""Anchors are matched as detectron2 matches them."""
+"""Proposals of each level are kept apart as detectron2 keeps them, one level at a time and all at once."""
 
 from __future__ import annotations
 
-import pytest
 import torch
-from detectron2.modeling.matcher import Matcher
-from detectron2.structures import Boxes, pairwise_iou
+from builders import boxes
+from detectron2.layers import batched_nms
 
-from methods.engines.detectron2_rpn import matched
-
-
-def boxes(count: int, side: float, generator: torch.Generator) -> torch.Tensor:
-    corner = torch.rand(count, 2, generator=generator) * 100
-    return torch.cat([corner, corner + side * (0.5 + torch.rand(count, 2, generator=generator))], dim=1)
+from methods.engines.detectron2_rpn import apart_at_once, apart_by_levels, within
 
 
-@pytest.mark.parametrize("low_quality", [True, False])
-@pytest.mark.parametrize("cells", [0, 1, 7, 60])
-@pytest.mark.parametrize("pairs_at_once", [1, 2**16])
-def test_matches_and_labels(cells: int, low_quality: bool, pairs_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("methods.engines.in_caches.ELEMENTS", pairs_at_once)
-    generator = torch.Generator().manual_seed(cells)
-    # rows of equal anchors, so that there are ties
-    anchors = boxes(500, 16, generator).round().repeat(2, 1)
-    targets = boxes(cells, 12, generator)
-    if cells > 1:
-        targets[0] = torch.tensor([500.0, 500, 510, 510])  # where no anchor is
-        targets[1] = targets[2 % cells]
-    matcher = Matcher([0.3, 0.7], [0, -1, 1], allow_low_quality_matches=low_quality)
-    theirs = matcher(pairwise_iou(Boxes(targets), Boxes(anchors)))
-    ours = matched(targets, anchors, matcher)
-    assert torch.equal(ours[0], theirs[0])
-    assert torch.equal(ours[1], theirs[1])
+def test_what_covers_another_of_its_level_is_left_out() -> None:
+    generator = torch.Generator().manual_seed(0)
+    lengths = (300, 200, 3)
+    proposals = within(boxes(503, 30, generator)[None], [(120, 110)])[0]
+    scores = torch.rand(503, generator=generator)
+    levels = torch.arange(3).repeat_interleave(torch.tensor(lengths))
+    theirs = batched_nms(proposals, scores, levels, 0.7)
+    assert 100 < len(theirs) < 500
+    assert torch.equal(apart_by_levels(proposals, scores, lengths, 0.7), theirs)
+    assert torch.equal(apart_at_once(proposals, scores, lengths, 0.7, (120, 110)), theirs)
+
+
+def test_boxes_end_at_the_edges_of_their_own_image() -> None:
+    beyond = torch.tensor([[[-5.0, -6.0, 500.0, 600.0]]]).repeat(2, 1, 1)
+    assert within(beyond, [(20, 30), (40, 50)]).tolist() == [[[0, 0, 30, 20]], [[0, 0, 50, 40]]]

@@ -25,7 +25,7 @@ def pair() -> tuple[TorchMasks, BitMasks, torch.Tensor]:
     boxes = boxes.clip(0, [80, 64, 80, 64])
     boxes[-1] = [0, 0, 80, 64]
     planes = torch.from_numpy(masks.planes(64, 80)).bool()
-    return TorchMasks.of(masks, (64, 80), "cpu"), BitMasks(planes), torch.from_numpy(boxes).float()
+    return TorchMasks.of_images([masks], [(64, 80)], "cpu"), BitMasks(planes), torch.from_numpy(boxes).float()
 
 
 @pytest.mark.parametrize("size", [7, 14, 28])
@@ -68,13 +68,13 @@ def test_points_in_box_coordinates() -> None:
     masks = sample.instances.masks
     assert masks is not None
     box = torch.from_numpy(masks.boxes).float()
-    labels = MatchedLabels(box, [1], [TorchMasks.of(masks, sample.size, "cpu")])
+    labels = MatchedLabels(box, TorchMasks.of_images([masks], [sample.size], "cpu"))
     points = torch.tensor([[[0.5, 0.5], [0.001, 0.001]]])
     assert labels.masks_at(points)[0, 0] == 1
     assert labels.masks_at(points)[0, 1] < 0.5
 
 
 def test_masks_that_were_taken_away_cannot_be_read() -> None:
-    labels = MatchedLabels(torch.zeros(1, 4), [1], None)
+    labels = MatchedLabels(torch.zeros(1, 4), None)
     with pytest.raises(RuntimeError, match="taken away"):
         labels.masks_on_grid(28)

@@ -40,6 +40,6 @@ def labels_of() -> LabelsOf:
         masks = CropMasks.from_planes(planes)
         size = (planes.shape[1], planes.shape[2])
         own = torch.from_numpy(masks.boxes.astype(np.float32))
-        return MatchedLabels(own if boxes is None else boxes, [len(masks)], [TorchMasks.of(masks, size, "cpu")])
+        return MatchedLabels(own if boxes is None else boxes, TorchMasks.of_images([masks], [size], "cpu"))
 
     return make

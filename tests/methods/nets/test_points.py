@@ -29,7 +29,7 @@ def _labels(x: tuple[float, ...], labels: list[int], box: tuple[float, ...] = (0
     """One box with points at box-relative x, in the middle of its height. It holds no masks."""
     corner, side = torch.tensor(box[:2]), box[2] - box[0]
     points = torch.tensor([[[v, 0.5] for v in x]]) * side + corner
-    return MatchedLabels(torch.tensor([box], dtype=torch.float32), [1], None, points, torch.tensor([labels]))
+    return MatchedLabels(torch.tensor([box], dtype=torch.float32), None, points, torch.tensor([labels]))
 
 
 def _cells(rng: np.random.Generator, count: int) -> Instances:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from methods.nets.roi import RoIPool
+from methods.nets.roi import RoIPool, with_image_index
 
 STRIDES = (4, 8, 16, 32)
 
@@ -32,6 +32,22 @@ def test_equals_detectron2(sampling_ratio: int, grad: bool) -> None:
     expected = theirs(features, [structures.Boxes(b) for b in boxes])
     got = RoIPool(7, STRIDES, sampling_ratio)(features, boxes)
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_without_asking_which_box_is_of_which_level() -> None:
+    """As on a GPU: the same numbers and the same gradients."""
+    pool, rois = RoIPool(7, STRIDES), with_image_index(_boxes())
+    torch.manual_seed(1)
+    asked, unasked = _features(grad=True), _features(grad=True)
+    for one, other in zip(asked, unasked, strict=True):
+        other.data.copy_(one.data)
+    expected, got = pool.pool(asked, rois), pool._pool_unasked(unasked, rois, pool.levels_of(rois[:, 1:]))
+    torch.testing.assert_close(got, expected)
+    weights = torch.rand_like(got)
+    (expected * weights).sum().backward()
+    (got * weights).sum().backward()
+    for one, other in zip(asked, unasked, strict=True):
+        torch.testing.assert_close(other.grad, one.grad)
 
 
 def test_small_boxes_come_from_the_finest_level_and_huge_ones_from_the_coarsest() -> None:
