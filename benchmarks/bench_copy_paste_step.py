@@ -29,7 +29,7 @@ from speed_rows import row, told
 from harness.catalog import find
 from harness.contract import Init, Sample
 from harness.engine.device import synchroniser
-from harness.engine.stream import prefetched
+from harness.engine.prefetch import prefetched
 from harness.engine.trainer import Trainer
 from harness.presets import Training, load
 from harness.stacks import resolve
@@ -79,8 +79,7 @@ class Side:
             side.making.append(time.thread_time() - begin)
             return samples
 
-        gpu = our_side.on_gpu()
-        side.batches = prefetched(make, 0, workers=4 if gpu else 1, ahead=8 if gpu else 2)  # as the trainer asks
+        side.batches = prefetched(make, 0, our_side.DEVICE)
         return side
 
     @staticmethod

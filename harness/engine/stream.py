@@ -1,9 +1,8 @@
-"""Training batches as a pure function of the step: a resumed run, or a thread, can make any of them again."""
+"""Training batches as a pure function of the step: a resumed run, or another process, can make any of them again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -100,21 +99,3 @@ class _Partners:
     def draw(self, rng: np.random.Generator, cell_type: str | None = None) -> Sample:
         among = self.stream._of_type.get(cell_type) or self.stream.indices
         return self.stream._augmented(among[int(rng.integers(len(among)))], self.stage, rng)
-
-
-def prefetched(
-    make: Callable[[int], list[Sample]], start: int, workers: int, ahead: int
-) -> Generator[list[Sample], None, None]:
-    """Batches start, start + 1, ... without end, made ahead of time by threads and given in order."""
-    with ThreadPoolExecutor(workers, thread_name_prefix="batch") as pool:
-        waiting: list[Future[list[Sample]]] = [pool.submit(make, start + k) for k in range(ahead)]
-        step = start + ahead
-        try:
-            while True:
-                ready = waiting.pop(0).result()
-                waiting.append(pool.submit(make, step))
-                step += 1
-                yield ready
-        finally:
-            for future in waiting:
-                future.cancel()

@@ -17,8 +17,9 @@ from harness.engine.budget import Budget
 from harness.engine.clock import TrainingClock
 from harness.engine.device import autocast, random_state, restore_random_state, synchroniser
 from harness.engine.model_outputs import summed
+from harness.engine.prefetch import prefetched
 from harness.engine.schedule import learning_rate
-from harness.engine.stream import TrainingStream, prefetched
+from harness.engine.stream import TrainingStream
 from harness.engine.trace import Trace
 from harness.measure.meter import Meter
 from harness.presets import Training
@@ -81,7 +82,7 @@ class Trainer:
         self.clock = TrainingClock(wait, self.trace.used_seconds, self.meter)
         self.pending: list[tuple[float, float, float, dict[str, torch.Tensor]]] = []
         gpu = self.device.startswith("cuda")
-        batches = prefetched(self.stream.batch, step, workers=4 if gpu else 1, ahead=8 if gpu else 2)
+        batches = prefetched(self.stream.batch, step, self.device)
         last_save = time.monotonic()
         self.clock.start()
         try:

@@ -11,7 +11,7 @@ from harness.augment import baseline
 from harness.contract import Augment, Instances, Pool, Sample, Task
 from harness.data.dataset import Dataset
 from harness.data.sources import load
-from harness.engine.stream import TrainingStream, prefetched
+from harness.engine.stream import TrainingStream
 from methods.nets import points, supervision
 
 TASK = Task(("shsy5y", "astro", "cort"), (120.0,) * 3, (30.0,) * 3, 48, 20, (64, 64))
@@ -141,20 +141,3 @@ def test_pasting_under_point_supervision_reads_masks_but_hands_none_on(cells: Da
     for sample in made.batch(0):
         assert sample.instances.masks is None
         assert sample.instances.points is not None
-
-
-def test_prefetched_batches_come_in_order_and_stop() -> None:
-    def make(step: int) -> list[Sample]:
-        return [step]  # type: ignore[list-item]
-
-    batches = prefetched(make, 3, workers=3, ahead=5)
-    assert [next(batches)[0] for _ in range(20)] == list(range(3, 23))
-    batches.close()
-
-
-def test_an_error_in_a_batch_reaches_the_trainer() -> None:
-    def make(step: int) -> list[Sample]:
-        raise ValueError("broken augmentation")
-
-    with pytest.raises(ValueError, match="broken augmentation"):
-        next(prefetched(make, 0, workers=1, ahead=2))
