@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -144,3 +145,20 @@ def test_run_cell_with_a_server_that_cannot_start(
     monkeypatch.setattr("harness.runs.launchers.sys.executable", "/bin/false")
     with ForkServer() as ready, pytest.raises(HarnessError, match="no process can be started"):
         run_cell(cell.spec, tmp_path, Limits(60, 2**32, 1), StopRequest(), lambda _: None, ready)
+
+
+def test_what_the_server_imports_asks_for_no_gpu() -> None:
+    """A process that has asked the CUDA driver for its GPUs leaves none to those it forks."""
+    watched = """
+import importlib, torch
+asked = []
+for name in ("_cuda_getDeviceCount", "_cuda_init"):
+    setattr(torch._C, name, lambda name=name: asked.append(name) or 0)
+torch.cuda._lazy_init = lambda: asked.append("_lazy_init")
+from harness.runs.fork_server import _SHARED
+for module in (*_SHARED, "methods.engines.detectron2_rcnn", "methods.engines.torchvision_rcnn"):
+    importlib.import_module(module)
+assert not asked, asked
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", watched], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
