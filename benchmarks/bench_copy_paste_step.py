@@ -28,7 +28,7 @@ from speed_rows import row, told
 
 from harness.catalog import find
 from harness.contract import Init, Sample
-from harness.engine.device import synchroniser
+from harness.engine.device import keep_freed_memory, synchroniser
 from harness.engine.prefetch import prefetched
 from harness.engine.trainer import Trainer
 from harness.presets import Training, load
@@ -105,6 +105,7 @@ class Side:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_step(benchmark: BenchmarkFixture, tmp_path: Path, case: Case) -> None:
+    keep_freed_memory()  # as the process of a run's cell does
     dataset, preset = our_side.images(), load("quick")
     task = our_side.task_of(dataset, preset.model, case.crop)
     settings = {**preset.training.model_dump(), "crop": case.crop, "batch": case.batch}

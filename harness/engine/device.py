@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import random
 from collections.abc import Callable
@@ -19,6 +20,25 @@ def check(device: str) -> str:
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise HarnessError("--device cuda: torch sees no CUDA device here; type --device cpu, or see `harness doctor`")
     return device
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Of glibc's mallopt."""
+
+
+def keep_freed_memory() -> None:
+    """Have memory that is freed stay with this process, where the C library is glibc.
+
+    A training step frees and asks again for the same memory. Given back in between, it comes as pages that the system
+    first has to fill with zeros: 6,000 in each step of the quick preset, a twentieth of its time.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    # the most that glibc takes
+    mallopt(_M_MMAP_THRESHOLD, 2**25)
 
 
 def synchroniser(device: str) -> Callable[[], None]:

@@ -47,6 +47,7 @@ def perform(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     task = task_of(setting, spec)
     recipe = recipe_from_json(spec.recipe)
     device.check(spec.device)
+    device.keep_freed_memory()
     device.seed(spec.seed, spec.deterministic)
     reset_gpu_peaks(spec.device)
 

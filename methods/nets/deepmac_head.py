@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from harness.contract import Task
 from harness.errors import HarnessError
 from methods.nets import hourglass, resnet_mask_heads
+from methods.nets.doubling import Doubling
 from methods.nets.mask_heads import DenseField, MaskHead
 from methods.nets.norms import Norm, norm_of
 from methods.nets.roi import RoIPool, with_image_index
@@ -51,7 +52,7 @@ class DeepMaskHead(MaskHead):
         self.pool = RoIPool(crop, strides)
         self.trunk = trunk
         self.deconv = nn.Sequential(
-            nn.ConvTranspose2d(trunk.out_channels, width, 2, 2), norm_of(norm, width, eps=1e-3), nn.ReLU(inplace=True)
+            Doubling(trunk.out_channels, width), norm_of(norm, width, eps=1e-3), nn.ReLU(inplace=True)
         )
         self.predictor = nn.Conv2d(width, 1, 1)
         for module in self.modules():

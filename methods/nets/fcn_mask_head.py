@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from harness.contract import Task
+from methods.nets.doubling import Doubling
 from methods.nets.mask_heads import DenseField, MaskHead
 from methods.nets.norms import Norm, norm_of
 from methods.nets.roi import RoIPool
@@ -35,7 +36,7 @@ class FCNMaskHead(MaskHead):
                 layers.append(norm_of(norm, width))
             layers.append(nn.ReLU(inplace=True))
         self.convs = nn.Sequential(*layers)
-        self.deconv = nn.Sequential(nn.ConvTranspose2d(width if convs else channels, width, 2, 2), nn.ReLU(True))
+        self.deconv = nn.Sequential(Doubling(width if convs else channels, width), nn.ReLU(True))
         self.predictor = nn.Conv2d(width, classes, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):

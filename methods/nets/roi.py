@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
-from methods.nets.roi_align_bags import roi_align_bags
+from methods.nets.roi_align_bags import in_order, roi_align_bags
 
 CANONICAL_SIZE, CANONICAL_LEVEL = 224, 4
 """A box of 224 pixels a side is cut from the level of stride 16 (Lin et al. 2017, equation 1)."""
@@ -53,9 +53,8 @@ class RoIPool(nn.Module):
                 where.append(rows)
         if not pieces:
             return features[0].new_zeros((0, features[0].shape[1], self.size, self.size))
-        # the permutation keeps the layout of the pieces, which a network may prefer
-        order, channels_last = torch.cat(where).argsort(), [piece.permute(0, 2, 3, 1) for piece in pieces]
-        cut = pieces[0] if len(pieces) == 1 else torch.cat(channels_last)[order].permute(0, 3, 1, 2)
+        # rows are moved in the layout of the pieces, which a network may prefer
+        cut = in_order([piece.permute(0, 2, 3, 1) for piece in pieces], where).permute(0, 3, 1, 2)
         return cut.contiguous() if cut.requires_grad and not self.channels_last else cut
 
     def _pool_unasked(self, features: Sequence[Tensor], rois: Tensor, levels: Tensor) -> Tensor:

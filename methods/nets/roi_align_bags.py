@@ -7,6 +7,7 @@ channels. The gradient is such a sum too, of the bins that a cell of the map wen
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -45,7 +46,29 @@ def roi_align_bags(feature: Tensor, rois: Tensor, size: int, scale: float, sampl
         where.append(rows)
     if not pieces:
         return vectors.new_zeros((0, size, size, channels))
-    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)[torch.cat(where).argsort()]
+    return in_order(pieces, where)
+
+
+def in_order(pieces: Sequence[Tensor], where: Sequence[Tensor]) -> Tensor:
+    """(R, ...) tensor of the rows of the pieces; where: for each piece the numbers of its rows, all R in all."""
+    together: Tensor = pieces[0] if len(pieces) == 1 else _Rows.apply(torch.cat(list(where)), *pieces)
+    return together
+
+
+class _Rows(torch.autograd.Function):
+    """Rows put in order; the gradient is read row by row, where that of an index would be added up by one thread."""
+
+    @staticmethod
+    def forward(ctx: Any, where: Tensor, *pieces: Tensor) -> Tensor:
+        ctx.save_for_backward(where)
+        ctx.lengths = [len(piece) for piece in pieces]
+        return torch.cat(pieces).index_select(0, where.argsort())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, *tuple[Tensor, ...]]:
+        (where,) = ctx.saved_tensors
+        return None, *(gradient.index_select(0, rows) for rows in where.split(ctx.lengths))
 
 
 class _WeightedSums(torch.autograd.Function):
