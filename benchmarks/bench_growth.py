@@ -31,6 +31,7 @@ from harness.augment.copy_paste import Paste
 from harness.contract import Instances, Predictions, Sample, Task
 from harness.data.dataset import Dataset
 from harness.data.pack import FileSink, Packer, digest, write_index
+from harness.engine.device import keep_freed_memory
 from harness.masks import CropMasks
 from harness.rle import from_rle, to_rle
 from harness.runs.files import make_folder
@@ -170,6 +171,7 @@ def exponent(curve: Mapping[int, float], start: int) -> float:
 @pytest.mark.parametrize("name", list(WORKS))
 def test_growth(benchmark: BenchmarkFixture, name: str) -> None:
     torch.set_num_threads(1)
+    keep_freed_memory()  # as the process of a run's cell does
 
     def measure() -> dict[str, Curve]:
         return {

@@ -142,6 +142,8 @@ class Trainer:
 
     def _warm_up(self) -> None:
         """Forward and backward on the first batch, then everything as it was: kernels chosen, memory touched."""
+        # on a GPU a minute or more where the network is compiled
+        self.progress.report(Progress("warming up"))
         module = self.model.module
         random, state = random_state(self.device), copy.deepcopy(module.state_dict())
         for _ in range(WARM_UP_PASSES_ON_GPU if self.device.startswith("cuda") else 1):

@@ -18,10 +18,18 @@ class Doubling(nn.ConvTranspose2d):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """(N, C', 2 h, 2 w), laid out channels last, from (N, C, h, w)."""
+        return side_by_side(self.squares(x))
+
+    def squares(self, x: Tensor) -> Tensor:
+        """(N, h, w, 2, 2, C'): the square that each place becomes. What looks at one place at a time can go on from
+        here, and put its own, smaller result side by side."""
         n, channels, height, width = x.shape
         weight = self.weight.permute(2, 3, 1, 0).reshape(-1, channels)
         bias = None if self.bias is None else self.bias.repeat(4)
-        squares = F.linear(x.permute(0, 2, 3, 1), weight, bias).reshape(n, height, width, 2, 2, self.out_channels)
-        return (
-            squares.permute(0, 1, 3, 2, 4, 5).reshape(n, 2 * height, 2 * width, self.out_channels).permute(0, 3, 1, 2)
-        )
+        return F.linear(x.permute(0, 2, 3, 1), weight, bias).reshape(n, height, width, 2, 2, self.out_channels)
+
+
+def side_by_side(squares: Tensor) -> Tensor:
+    """(N, C, 2 h, 2 w), laid out channels last, from (N, h, w, 2, 2, C)."""
+    n, height, width, _, _, channels = squares.shape
+    return squares.permute(0, 1, 3, 2, 4, 5).reshape(n, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)

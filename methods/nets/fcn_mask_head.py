@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.contract import Task
-from methods.nets.doubling import Doubling
+from methods.nets.doubling import Doubling, side_by_side
 from methods.nets.mask_heads import DenseField, MaskHead
 from methods.nets.norms import Norm, norm_of
 from methods.nets.roi import RoIPool
@@ -46,7 +47,11 @@ class FCNMaskHead(MaskHead):
         nn.init.normal_(self.predictor.weight, std=0.001)
 
     def forward(self, features: Sequence[Tensor], boxes: Sequence[Tensor]) -> DenseField:
-        return DenseField(self.predictor(self.deconv(self.convs(self.pool(features, boxes)))))
+        doubling, relu = self.deconv
+        squares = relu(doubling.squares(self.convs(self.pool(features, boxes))))
+        # a 1 x 1 convolution, before the squares of all channels would be copied to lie side by side
+        logits = F.linear(squares, self.predictor.weight.flatten(1), self.predictor.bias)
+        return DenseField(side_by_side(logits))
 
 
 def build(
