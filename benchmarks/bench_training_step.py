@@ -58,6 +58,8 @@ class Case:
     windows: bool
     scale: float
     rounds: int
+    method: str = "mask_rcnn"
+    batch: int = BATCH
 
     def task(self, dataset: Dataset) -> Task:
         return our_side.task_of(dataset, {**load(self.preset).model, "scale": self.scale}, self.crop)
@@ -65,12 +67,12 @@ class Case:
     def batches(self, dataset: Dataset) -> list[list[Sample]]:
         """Batches that are taken in turn."""
         if self.windows:
-            return [windows_of(dataset, self.crop)]
+            return [windows_of(dataset, self.crop, self.batch)]
         rng, window = np.random.default_rng(0), RandomWindow(self.crop)
         crops = (window(dataset[i % len(dataset)], rng, None) for i in itertools.count())  # type: ignore[arg-type]
         # detectron2's mapper takes no image without a cell
-        taken = list(itertools.islice((crop for crop in crops if len(crop.instances)), 8 * BATCH))
-        return [taken[i : i + BATCH] for i in range(0, len(taken), BATCH)]
+        taken = list(itertools.islice((crop for crop in crops if len(crop.instances)), 8 * self.batch))
+        return [taken[i : i + self.batch] for i in range(0, len(taken), self.batch)]
 
 
 CASES = {
@@ -82,8 +84,13 @@ CASES = {
 }
 
 
-def windows_of(dataset: Dataset, side: int) -> list[Sample]:
-    """The BATCH windows of as many images whose numbers of cells come nearest to CELLS."""
+LARGE = Case("full", "standard", int(os.environ.get("BENCH_CROP", 512)), True, 1.5, 1, "mask_rcnn_x101", 2)
+LARGE_GIB = 16.0
+"""What the largest network of the zoo may take with two images."""
+
+
+def windows_of(dataset: Dataset, side: int, count: int) -> list[Sample]:
+    """`count` windows of as many images whose numbers of cells come nearest to CELLS."""
     found: list[tuple[int, Sample]] = []
     for i in np.argsort(dataset.cells_per_image)[::-1][:40].tolist():
         sample = dataset[i]
@@ -96,16 +103,16 @@ def windows_of(dataset: Dataset, side: int) -> list[Sample]:
         cells = clip(sample.instances, x0, y0, x0 + side, y0 + side)
         window = sample.with_(image=sample.image[y0 : y0 + side, x0 : x0 + side], instances=cells)
         found.append((abs(len(cells) - CELLS), window))
-    return [window for _, window in sorted(found, key=lambda pair: pair[0])[:BATCH]]
+    return [window for _, window in sorted(found, key=lambda pair: pair[0])[:count]]
 
 
 class Ours:
     """Steps of the harness's trainer."""
 
     def __init__(self, case: Case, dataset: Dataset, folder: Path) -> None:
-        task, recipe = case.task(dataset), our_side.recipe_of(case.size)
+        task, recipe = case.task(dataset), our_side.recipe_of(case.size, case.method)
         self.model = our_side.build(recipe, task)
-        training = Training(crop=case.crop, batch=BATCH, optimiser="sgd", learning_rate=TINY_RATE)
+        training = Training(crop=case.crop, batch=case.batch, optimiser="sgd", learning_rate=TINY_RATE)
         self.trainer = our_side.trainer_of(self.model, recipe, task, dataset, training, folder, "1it")
         self.model.module.train()
 
@@ -211,7 +218,14 @@ def test_step(benchmark: Any, name: str, tmp_path: Path) -> None:
         f"{operations / 1e12:.3g} TFLOP a step, counted on the peer's; the device's matrix rate is "
         f"{rate['float32'] / 1e12:.3g} TFLOP/s in float32, {rate['bfloat16'] / 1e12:.3g} in bfloat16"
     )
-    rows = [row(f"training step, {what}", seconds["ours"], "s", SPEED_TARGET, seconds["peer"], note=arithmetic)]
+    how = (
+        f"{arithmetic}; backbone and proposal network compiled"
+        if load(case.preset).model.get("compile")
+        else arithmetic
+    )
+    rows = [
+        row(f"training step, {what}", seconds["ours"], "s", SPEED_TARGET, seconds["peer"], note=arithmetic + compiled)
+    ]
     if "ours, float32" in seconds:
         rows.append(row(f"the same in float32, {what}", seconds["ours, float32"], "s", peer=seconds["peer"]))
     for side in [name for name in seconds if name != "peer"]:
@@ -229,6 +243,16 @@ def test_step(benchmark: Any, name: str, tmp_path: Path) -> None:
     if case.windows:
         peaks = {side: peak_of(side, name) for side in ("ours", "peer")}
         rows.append(row(f"peak memory, {what}", peaks["ours"], "MiB", MEMORY_TARGET, peaks["peer"], note=MEMORY_NOTE))
+    benchmark.extra_info["rows"] = rows
+    print(told(rows))
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(not our_side.on_gpu(), reason="its limit is that of a GPU")
+def test_the_largest_network_fits(benchmark: Any) -> None:
+    peak = benchmark.pedantic(peak_of, ("ours", "large"), rounds=1)
+    work = f"peak memory, ResNeXt-101-32x8d, {LARGE.batch} crops of {LARGE.crop} enlarged {LARGE.scale:g}x"
+    rows = [row(work, peak / 1024, "GiB", LARGE_GIB, note=MEMORY_NOTE)]
     benchmark.extra_info["rows"] = rows
     print(told(rows))
 
@@ -284,4 +308,4 @@ def measure_peak(side: str, case: Case) -> int:
 
 
 if __name__ == "__main__":
-    print(measure_peak(sys.argv[1], CASES[sys.argv[2]]))
+    print(measure_peak(sys.argv[1], {**CASES, "large": LARGE}[sys.argv[2]]))

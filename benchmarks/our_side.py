@@ -57,9 +57,9 @@ def task_of(dataset: Dataset, settings: Mapping[str, Any], crop: int, train: Seq
     )
 
 
-def recipe_of(size: Literal["small", "full"]) -> Recipe:
-    """The baseline, from scratch."""
-    return resolve(find(), "mask_rcnn", size, Init("scratch")).recipe
+def recipe_of(size: Literal["small", "full"], method: str = "mask_rcnn") -> Recipe:
+    """The baseline, or another method, from scratch."""
+    return resolve(find(), method, size, Init("scratch")).recipe
 
 
 def build(recipe: Recipe, task: Task) -> Model:

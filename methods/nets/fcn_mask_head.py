@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -47,8 +48,8 @@ class FCNMaskHead(MaskHead):
         nn.init.normal_(self.predictor.weight, std=0.001)
 
     def forward(self, features: Sequence[Tensor], boxes: Sequence[Tensor]) -> DenseField:
-        doubling, relu = self.deconv
-        squares = relu(doubling.squares(self.convs(self.pool(features, boxes))))
+        doubling: Any = self.deconv[0]
+        squares = F.relu(doubling.squares(self.convs(self.pool(features, boxes))))
         # a 1 x 1 convolution, before the squares of all channels would be copied to lie side by side
         logits = F.linear(squares, self.predictor.weight.flatten(1), self.predictor.bias)
         return DenseField(side_by_side(logits))
