@@ -218,14 +218,8 @@ def test_step(benchmark: Any, name: str, tmp_path: Path) -> None:
         f"{operations / 1e12:.3g} TFLOP a step, counted on the peer's; the device's matrix rate is "
         f"{rate['float32'] / 1e12:.3g} TFLOP/s in float32, {rate['bfloat16'] / 1e12:.3g} in bfloat16"
     )
-    how = (
-        f"{arithmetic}; backbone and proposal network compiled"
-        if load(case.preset).model.get("compile")
-        else arithmetic
-    )
-    rows = [
-        row(f"training step, {what}", seconds["ours"], "s", SPEED_TARGET, seconds["peer"], note=arithmetic + compiled)
-    ]
+    how = arithmetic + ("; backbone and proposal network compiled" if load(case.preset).model.get("compile") else "")
+    rows = [row(f"training step, {what}", seconds["ours"], "s", SPEED_TARGET, seconds["peer"], note=how)]
     if "ours, float32" in seconds:
         rows.append(row(f"the same in float32, {what}", seconds["ours, float32"], "s", peer=seconds["peer"]))
     for side in [name for name in seconds if name != "peer"]:
