@@ -150,7 +150,8 @@ def misbehave(fault: str) -> None:
             eaten = []
             while True:
                 eaten.append(torch.ones(16 << 20, dtype=torch.uint8))
-                time.sleep(0.01)
+                # so slowly that the five looks a second that are taken at a cell see most of it
+                time.sleep(0.05)
         case "prints 100 MB":
             line = b"y" * 1023 + b"\n"
             for _ in range(100):
