@@ -1,4 +1,4 @@
-"""The device a cell runs on: seeding, waiting for it, and the numbers it may compute in."""
+"""The device a cell runs on: its memory, seeding, waiting for it, and the numbers it may compute in."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ import torch
 
 from harness.errors import HarnessError
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Of glibc's mallopt."""
+
 
 def check(device: str) -> str:
     """The device by its full name. Raises HarnessError where it is not there."""
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise HarnessError("--device cuda: torch sees no CUDA device here; type --device cpu, or see `harness doctor`")
     return device
-
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""Of glibc's mallopt."""
 
 
 def keep_freed_memory() -> None:

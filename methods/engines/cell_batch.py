@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ class CellBatch:
     """The N cells of B images. What is matched with boxes has M places for each image, the first of them taken.
 
     boxes: (B, M, 4) float32, x0 y0 x1 y1 in pixels of the network's input; zeros in a place that is not taken.
-    classes: (B, M) int64. taken: (B, M) bool. counts: cells of each image; first: the number of its first among all N.
+    classes: (B, M) int64. taken: (B, M) bool. counts: cells of each image.
     boxes_on_host, labels_on_host: (N, 4) and (N,), the boxes and classes again.
     masks, points (N, P, 2), point_labels (N, P): in pixels of the labels, as far as the supervision left them.
     """
@@ -28,7 +29,6 @@ class CellBatch:
     classes: Tensor
     taken: Tensor
     counts: list[int]
-    first: list[int]
     boxes_on_host: Tensor
     labels_on_host: Tensor
     masks: TorchMasks | None
@@ -55,13 +55,17 @@ class CellBatch:
             classes=sent(places[1], device),
             taken=sent(taken, device),
             counts=counts,
-            first=np.cumsum([0, *counts[:-1]]).tolist(),
             boxes_on_host=torch.from_numpy(boxes),
             labels_on_host=torch.from_numpy(labels),
             masks=TorchMasks.of_images(masks, [s.size for s in samples], device) if len(masks) == len(cells) else None,
             points=sent(np.concatenate(points), device) if points else None,
             point_labels=sent(np.concatenate(point_labels), device) if point_labels else None,
         )
+
+    @property
+    def first(self) -> list[int]:
+        """The number of each image's first cell among all N."""
+        return [0, *itertools.accumulate(self.counts[:-1])]
 
     def drawn(self, most: int | None) -> list[Tensor]:
         """Numbers among all N, on the host, of up to `most` cells of each image, drawn at random; None for all."""

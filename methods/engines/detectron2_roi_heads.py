@@ -89,7 +89,7 @@ class RoIHeads(StandardROIHeads):
     def _box_losses(self, maps: list[Tensor], drafted: Drafted, cells: CellBatch) -> dict[str, Tensor]:
         predictor, chosen = self.box_predictor, drafted.chosen
         boxes = drafted.boxes.flatten(0, 1)
-        scores, offsets = predictor(self.box_head(self.box_pooler.pool(maps, _with_index(drafted.boxes))))
+        scores, offsets = predictor(self.box_head(self.box_pooler(maps, list(drafted.boxes))))
         classes = cells.classes.gather(1, drafted.cells).flatten()
         positive, used = chosen.positive.flatten(), chosen.used.flatten()
         wanted = torch.where(positive, classes, self.num_classes)
@@ -167,13 +167,6 @@ class RoIHeads(StandardROIHeads):
 def _at_once(boxes: Tensor) -> int:
     """How many boxes a head sees at once in prediction: on a CPU as many as stay in its caches, on a GPU in memory."""
     return 128 if boxes.device.type == "cpu" else 1024
-
-
-def _with_index(boxes: Tensor) -> Tensor:
-    """(B * S, 5) rows of image index and box, from (B, S, 4) boxes."""
-    images, each = boxes.shape[:2]
-    index = torch.arange(images, device=boxes.device, dtype=boxes.dtype)[:, None, None].expand(-1, each, 1)
-    return torch.cat([index, boxes], dim=2).flatten(0, 1)
 
 
 def _jittered(boxes: Tensor, amount: float) -> Tensor:

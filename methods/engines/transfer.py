@@ -1,4 +1,4 @@
-"""Between host and GPU without either waiting for the other; on a CPU nothing is copied."""
+"""Between host and GPU without either waiting for the other; on a CPU nothing is sent."""
 
 from __future__ import annotations
 

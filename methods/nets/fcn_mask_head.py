@@ -38,7 +38,8 @@ class FCNMaskHead(MaskHead):
                 layers.append(norm_of(norm, width))
             layers.append(nn.ReLU(inplace=True))
         self.convs = nn.Sequential(*layers)
-        self.deconv = nn.Sequential(Doubling(width if convs else channels, width), nn.ReLU(True))
+        # one layer, under the name that it has in weights of earlier runs
+        self.deconv = nn.Sequential(Doubling(width if convs else channels, width))
         self.predictor = nn.Conv2d(width, classes, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):

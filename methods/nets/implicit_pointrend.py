@@ -179,10 +179,10 @@ def features_at(feature: Tensor, stride: int, boxes: Sequence[Tensor], points: T
 
     boxes: B tensors (R_b, 4) in input pixels, R their sum. Zero outside the map.
     """
+    x, y = 2 / (feature.shape[3] * stride), 2 / (feature.shape[2] * stride)
     sampled = []
     for image, (box, point) in enumerate(zip(boxes, points.split([len(b) for b in boxes]), strict=True)):
         pixels = box[:, None, :2] + point * (box[:, None, 2:] - box[:, None, :2])
-        x, y = (2 / (side * stride) for side in (feature.shape[3], feature.shape[2]))
         where = torch.stack([pixels[..., 0] * x - 1, pixels[..., 1] * y - 1], dim=-1).to(feature.dtype)
         sampled.append(F.grid_sample(feature[image : image + 1], where[None], align_corners=False)[0].transpose(0, 1))
     return torch.cat(sampled)

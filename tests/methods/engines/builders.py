@@ -20,6 +20,9 @@ SMALL = {
     "proposals": 100,
 }
 
+EVERYTHING = {"anchors_per_image": 10**6, "rois_per_image": 10**6}
+"""So many that no anchor and no proposal is drawn by lot: all of them count."""
+
 
 def task(classes: int = 3, max_cells: int = 20, **settings: Any) -> Task:
     names = tuple(f"class{i}" for i in range(classes))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from builders import SMALL, discs, recipe, task
+from builders import EVERYTHING, SMALL, discs, recipe, task
 from torch import Tensor, nn
 
 from harness.contract import Sample
@@ -18,9 +18,6 @@ from harness.presets import load
 from harness.rle import from_rle, to_rle
 
 stock = pytest.importorskip("stock_detectron2")
-
-EVERYTHING = {"anchors_per_image": 10**6, "rois_per_image": 10**6}
-"""So many that no anchor and no proposal is drawn by lot: all of them count."""
 
 
 def pair(settings: Mapping[str, Any], size: Literal["small", "full"] = "small") -> tuple[Any, Any, Any]:

@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from builders import SMALL, discs, recipe, task
+from builders import EVERYTHING, SMALL, discs, recipe, task
 
 from harness.catalog import find
 from harness.runs.records import read_records
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
-EVERYTHING = {"anchors_per_image": 10**6, "rois_per_image": 10**6}
 SAMPLES = [discs(12, side=64, seed=1), discs(7, side=64, seed=2)]
 
 
