@@ -30,8 +30,15 @@ def peak_rss() -> int:
         found = re.search(r"^VmHWM:\s*(\d+) kB$", status.read_text(encoding="utf-8"), re.MULTILINE)
         if found:
             return int(found[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return peak_of(resource.getrusage(resource.RUSAGE_SELF))
+
+
+def peak_of(usage: resource.struct_rusage) -> int:
+    """Largest resident memory of a process in bytes. usage: what the system counted for it (getrusage, wait4).
+
+    On Linux it is not less than that of the process that started it had been, which its program took the place of.
+    """
+    return usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
 
 
 def gpu_peaks(device: str) -> GpuPeaks | None:

@@ -80,7 +80,7 @@ def run_cell(
     try:
         watch = _watch(process, limits, stop, on_progress)
     finally:
-        code = process.end_all()
+        ended = process.end_all()
         pump.finish()
         os.close(process.progress)
 
@@ -91,8 +91,8 @@ def run_cell(
         if status is None and unreadable:
             status, reason = "crash", unreadable
         elif status is None:
-            status, reason = of_exit(code, kernel_oom_kills() != oom_kills, printable(pump.last_line()))
-        cost = Cost(peak_host_rss=watch.peak_memory or None, notes=notes(spec))
+            status, reason = of_exit(ended.code, kernel_oom_kills() != oom_kills, printable(pump.last_line()))
+        cost = Cost(peak_host_rss=max(watch.peak_memory, ended.peak_memory) or None, notes=notes(spec))
         wall = time.monotonic() - clock
         record = new_record(spec, status, reason, started=started, wall_seconds=wall, cost=cost)
     elif record.status == "interrupted" and watch.ended_by_us not in (None, "interrupted"):

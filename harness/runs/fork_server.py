@@ -5,7 +5,8 @@
 Importing torch takes seconds; a fork takes milliseconds, and every worker still begins in the same untouched state.
 Nothing of a user's is imported here, and nothing is computed: threads and GPU contexts do not survive a fork. The
 process above asks on a socket of whole messages: {"folder", "environment"} with the descriptors of output and
-progress is answered with the worker's number, REAP with the exit code of that worker. It ends with the socket.
+progress is answered with the worker's number, REAP with the exit code of that worker and the bytes it had at most.
+It ends with the socket.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import socket
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
+
+from harness.measure.memory import peak_of
 
 TOKEN = "HARNESS_CELL_TOKEN"
 """The variable by which everything a worker has started is found again."""
@@ -48,8 +51,8 @@ def main(descriptor: int, modules: Sequence[str] = ()) -> None:
         if not message:
             return
         if message == REAP:
-            _, status = os.waitpid(pid, 0)
-            control.send(str(os.waitstatus_to_exitcode(status)).encode())
+            _, status, usage = os.wait4(pid, 0)
+            control.send(f"{os.waitstatus_to_exitcode(status)} {peak_of(usage)}".encode())
             continue
         waiting, findable = os.pipe()
         server, pid = os.getpid(), os.fork()

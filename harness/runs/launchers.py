@@ -17,10 +17,19 @@ from types import TracebackType
 from typing import Protocol
 
 from harness.errors import HarnessError
+from harness.measure.memory import peak_of, peak_rss
 from harness.runs.fork_server import REAP, TOKEN, UNSET
 
 # The order of sets of strings must not differ between two runs of the same seed.
 _OF_ALL_WORKERS = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a worker ended. code: as subprocess gives it. peak_memory: bytes it had resident at most; 0: not known."""
+
+    code: int
+    peak_memory: int
 
 
 class Launcher(Protocol):
@@ -34,8 +43,8 @@ class Launcher(Protocol):
         """
         ...
 
-    def reap(self, pid: int) -> int:
-        """The exit code of a worker that has ended, as subprocess gives it; waits for that."""
+    def reap(self, pid: int) -> Ended:
+        """Waits until a worker has ended, and tells how."""
         ...
 
 
@@ -62,8 +71,12 @@ class Command:
         self._running[process.pid] = process
         return process.pid
 
-    def reap(self, pid: int) -> int:
-        return self._running.pop(pid).wait()
+    def reap(self, pid: int) -> Ended:
+        process = self._running.pop(pid)
+        _, status, usage = os.wait4(pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        # the count began with what this process had
+        return Ended(process.returncode, peak if (peak := peak_of(usage)) > peak_rss() else 0)
 
 
 class ForkServer:
@@ -99,14 +112,14 @@ class ForkServer:
                 self._launch()
         raise HarnessError("no process can be started for a cell: python -m harness.runs.fork_server ends at once")
 
-    def reap(self, pid: int) -> int:
+    def reap(self, pid: int) -> Ended:
         try:
             self._control.send(REAP)
             answer = self._control.recv(64)
         except OSError:
             answer = b""
         # no answer: the server is gone, and with it what its worker ended with; the worker heeds that by itself
-        return int(answer) if answer else -signal.SIGKILL
+        return Ended(*map(int, answer.split())) if answer else Ended(-signal.SIGKILL, 0)
 
     def _launch(self) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from harness.errors import HarnessError
 from harness.runs.files import write_text_atomic
 from harness.runs.fork_server import TOKEN
-from harness.runs.launchers import Launcher
+from harness.runs.launchers import Ended, Launcher
 
 if TYPE_CHECKING:
     import psutil
@@ -68,8 +68,8 @@ class CellProcess:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGTERM)
 
-    def end_all(self) -> int:
-        """KILL the worker and all it has started; the worker's exit code, as subprocess gives it."""
+    def end_all(self) -> Ended:
+        """KILL the worker and all it has started; how the worker ended."""
         _kill_until_none(self._token, self._pid)
         return self._launcher.reap(self._pid)
 

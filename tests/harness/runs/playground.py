@@ -122,10 +122,11 @@ def stops_late(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecor
 
 
 def eats_memory(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+    """Stops to be looked at after each bite: what a command had at most is known from looks alone."""
     eaten = []
     while True:
-        eaten.append(bytearray(b"x") * (16 << 20))
-        time.sleep(0.01)
+        eaten.append(bytearray(b"x") * (32 << 20))
+        time.sleep(0.3)
 
 
 def eats_memory_in_a_child(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:

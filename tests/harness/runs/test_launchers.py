@@ -20,7 +20,7 @@ from harness.report.leaderboard import write_leaderboards
 from harness.runs.cell_files import prepare
 from harness.runs.executor import run_cell
 from harness.runs.fork_server import TOKEN
-from harness.runs.launchers import Command, ForkServer, Launcher, launcher
+from harness.runs.launchers import Command, Ended, ForkServer, Launcher, launcher
 from harness.runs.outcomes import NO_RECORD_EXIT
 from harness.runs.records import read_record
 from harness.runs.run import ALL_OK, SOME_FAILED, RunOptions, run_plan
@@ -59,7 +59,7 @@ def test_exit_code_and_output(either: Launcher, tmp_path: Path) -> None:
     pid = started(either, tmp_path)
     assert os.getsid(pid) == pid
     wait_until(lambda: ended(pid))
-    assert either.reap(pid) == NO_RECORD_EXIT
+    assert either.reap(pid).code == NO_RECORD_EXIT
     assert not psutil.pid_exists(pid)
     assert "cell.json" in (tmp_path / "out.txt").read_text()
 
@@ -72,7 +72,34 @@ def test_a_signal_and_the_environment(either: Launcher, plan_of: Any, tmp_path: 
     wait_until(lambda: psutil.Process(pid).environ().get(TOKEN) == TOKEN_OF_TEST)
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: ended(pid))
-    assert either.reap(pid) == -signal.SIGKILL
+    assert either.reap(pid).code == -signal.SIGKILL
+
+
+def test_the_most_memory_between_two_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a worker had only just before it was killed is in its record, however quickly it came to that."""
+    (tmp_path / "grows.py").write_text(
+        "import os, signal\n"
+        "def grow(arguments):\n"
+        "    had = bytearray(b'x') * (1 << 30)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import harness.runs.worker\n"
+        "harness.runs.worker.work_and_leave = grow\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    with ForkServer(["grows"]) as ready:
+        pid = started(ready, tmp_path)
+        wait_until(lambda: ended(pid))
+        gone = ready.reap(pid)
+    assert gone.code == -signal.SIGKILL
+    assert 1 << 30 < gone.peak_memory < 3 << 30
+
+
+def test_the_memory_of_a_command_is_not_that_of_this_process(tmp_path: Path) -> None:
+    little = Command(("sh", "-c", "exit 3"))
+    had = bytearray(b"x") * (256 << 20)
+    pid = started(little, tmp_path)
+    assert little.reap(pid) == Ended(3, 0)
+    del had
 
 
 @pytest.mark.slow
@@ -93,7 +120,7 @@ def test_a_killed_server_is_started_again(tmp_path: Path) -> None:
         for _ in range(2):
             pid = started(ready, tmp_path)
             wait_until(lambda pid=pid: ended(pid))
-            assert ready.reap(pid) == NO_RECORD_EXIT
+            assert ready.reap(pid).code == NO_RECORD_EXIT
             server = psutil.Process().children()[0]
             server.kill()
             wait_until(lambda server=server: server.status() == psutil.STATUS_ZOMBIE)
@@ -105,7 +132,7 @@ def test_a_module_that_ends_its_server_is_left_out(tmp_path: Path, monkeypatch: 
     with ForkServer(["ends_its_process"]) as ready:
         pid = started(ready, tmp_path)
         wait_until(lambda: ended(pid))
-        assert ready.reap(pid) == NO_RECORD_EXIT
+        assert ready.reap(pid).code == NO_RECORD_EXIT
 
 
 @pytest.mark.slow
