@@ -28,21 +28,21 @@ def cache_folder() -> Path:
     return (Path(named) if named else Path(platformdirs.user_cache_dir("cell-segmentation-harness"))) / "data"
 
 
-def cached(source: object, stamp: object, build: Callable[[Sink], Pack]) -> Pack:
-    """The pack of a source in the state that `stamp` tells of: from the cache, or built and put there.
+def cached(source: object, stamp: object, build: Callable[[Sink], Pack]) -> tuple[Pack, bool]:
+    """The pack of a source in the state that `stamp` tells of, and whether it is from the cache, not built just now.
 
-    source, stamp: JSON values.
+    source, stamp: JSON values. What is built is put into the cache.
     Where the cache cannot be written (full disk, read-only folder) the pack is built in memory.
     """
     home = cache_folder() / _short_hash(source)
     final = home / _short_hash([PACK_VERSION, stamp])
     pack = read_pack(final)
     if pack is not None:
-        return pack
+        return pack, True
     try:
-        return _build_on_disk(home, final, build)
+        return _build_on_disk(home, final, build), False
     except OSError:
-        return build(MemorySink())
+        return build(MemorySink()), False
 
 
 def discard(source: object) -> None:

@@ -33,7 +33,7 @@ class Dataset:
         unlabelled: tuple[Path, ...] = (),
         rebuild: Callable[[], Pack] | None = None,
     ) -> None:
-        """rebuild: how to get the pack anew where a part of it turns out damaged."""
+        """rebuild: how to get the pack anew where a part of one that was kept turns out damaged."""
         self._pack = pack
         self._rebuild = rebuild
         self._looked_at = 0

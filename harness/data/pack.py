@@ -146,8 +146,8 @@ class FileSink:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._pixels = (folder / "pixels.bin").open("wb", buffering=1 << 20)
-        self._crops = (folder / "crops.bin").open("wb", buffering=1 << 20)
+        self._pixels = (folder / "pixels.bin").open("wb", buffering=1 << 16)
+        self._crops = (folder / "crops.bin").open("wb", buffering=1 << 16)
 
     def add(self, image: NDArray[np.uint8], crops: NDArray[np.uint8]) -> None:
         self._pixels.write(np.ascontiguousarray(image).data)

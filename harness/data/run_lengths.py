@@ -41,25 +41,37 @@ def masks_of_pairs(texts: list[str], height: int, width: int) -> tuple[CropMasks
 
     Gives the masks of the good ones, in order, and what is wrong with the others by index.
     """
+    joined = " ".join(texts)
     faults: dict[int, str] = {}
-    counts = np.zeros(len(texts), np.int64)
-    for i, text in enumerate(texts):
-        fields = len(text.split())
-        if not text.isascii() or text.encode("ascii").translate(None, b"0123456789 "):
-            faults[i] = "run lengths hold something other than digits and spaces"
-        elif fields == 0:
-            faults[i] = "an empty mask: no run length"
-        elif fields % 2:
-            faults[i] = f"an odd number of run lengths: {fields}; they come in pairs of start and length"
-        else:
-            counts[i] = fields
-    joined = " ".join(text for i, text in enumerate(texts) if counts[i])
+    if _plain(joined):
+        counts = np.array([text.count(" ") + 1 for text in texts], np.int64)
+    else:
+        faults = {
+            i: "run lengths hold something other than digits and spaces" for i, t in enumerate(texts) if _foreign(t)
+        }
+        counts = np.array([0 if i in faults else len(text.split()) for i, text in enumerate(texts)], np.int64)
+        faults |= {i: "an empty mask: no run length" for i in np.flatnonzero(counts == 0).tolist() if i not in faults}
+    for i in np.flatnonzero(counts % 2).tolist():
+        faults[i] = f"an odd number of run lengths: {counts[i]}; they come in pairs of start and length"
+    if faults:
+        counts[list(faults)] = 0
+        joined = " ".join(text for i, text in enumerate(texts) if counts[i])
     # numbers beyond int64 saturate; clipping keeps the sum of two in range and still outside every image
     pairs = np.fromstring(joined, np.int64, sep=" ").clip(0, 2**40).reshape(-1, 2)
     starts = pairs[:, 0] - 1
     return _good_masks(
         starts, starts + pairs[:, 1], np.repeat(np.arange(len(texts)), counts // 2), faults, height, width
     )
+
+
+def _foreign(text: str) -> bool:
+    """Whether there is anything but digits and spaces."""
+    return not text.isascii() or bool(text.encode("ascii").translate(None, b"0123456789 "))
+
+
+def _plain(joined: str) -> bool:
+    """Whether there are only numbers, each with one space before the next."""
+    return not (joined[:1] in ("", " ") or joined[-1] == " " or "  " in joined or _foreign(joined))
 
 
 def masks_of_counts(counts: dict[int, NDArray[np.int64]], height: int, width: int) -> tuple[CropMasks, dict[int, str]]:
@@ -111,5 +123,5 @@ def _good_masks(
     if faults:
         good = ~np.isin(owner, list(faults))
         starts, stops, owner = starts[good], stops[good], owner[good]
-    _, owner = np.unique(owner, return_inverse=True)
+    owner = np.cumsum(np.diff(owner, prepend=owner[:1]) > 0)  # 0..N-1 without gaps
     return crops_of_runs(starts, stops, owner, width, MAX_COVER * height * width), faults

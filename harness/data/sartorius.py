@@ -75,11 +75,25 @@ class Sartorius:
                 if missing:
                     raise HarnessError(f"train.csv has no column {', '.join(missing)}")
                 places = [place_of[c] for c in COLUMNS]
+                image, as_before, columns = None, ("", "", ""), len(header)
+                i, t, w, h, c = places
                 for row in reader:
+                    # nearly all rows: the next cell of the same image
+                    if (
+                        image is not None
+                        and len(row) == columns
+                        and (row[i], row[w], row[h]) == as_before
+                        and row[c] in CLASSES
+                    ):
+                        image.rows.append(reader.line_num)
+                        image.texts.append(row[t])
+                        image.types.append(row[c])
+                        continue
                     if not row:
                         continue
                     try:
-                        _take(row, header, places, reader.line_num, images)
+                        image = _take(row, header, places, reader.line_num, images)
+                        as_before = (row[i], row[w], row[h])
                     except HarnessError as error:
                         problems.append(f"train.csv row {reader.line_num}: {error}")
         except FileNotFoundError as error:
@@ -110,8 +124,8 @@ class Sartorius:
         return Loaded(sample, problems, notes)
 
 
-def _take(row: list[str], header: list[str], places: list[int], line: int, images: dict[str, _Image]) -> None:
-    """Add a row to its image. places: of COLUMNS in it. Raises HarnessError where the row cannot be used."""
+def _take(row: list[str], header: list[str], places: list[int], line: int, images: dict[str, _Image]) -> _Image:
+    """Add a row to its image, and give that. places: of COLUMNS. Raises HarnessError where the row cannot be used."""
     whole = max(places) < len(row) <= len(header)
     image_id, text, width, height, cell_type = [row[place] for place in places] if whole else [""] * len(COLUMNS)
     if not image_id or not cell_type:
@@ -125,6 +139,7 @@ def _take(row: list[str], header: list[str], places: list[int], line: int, image
     image.rows.append(line)
     image.texts.append(text)
     image.types.append(cell_type if cell_type in CLASSES else one_line(cell_type, 60))
+    return image
 
 
 def _new_image(image_id: str, sides: tuple[str, str], row: dict[str, str]) -> _Image:

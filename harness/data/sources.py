@@ -50,12 +50,12 @@ def load(source: str, *, skip_bad: bool = False, cache: bool = True) -> Dataset:
 
     def rebuild() -> Pack:
         discard(name)
-        return cached(name, [reader.version, reader.stamp()], build)
+        return cached(name, [reader.version, reader.stamp()], build)[0]
 
     if not cache:
         return Dataset(build(MemorySink()), place.text, place.public, reader.unlabelled())
-    pack = cached(name, [reader.version, reader.stamp()], build)
-    return Dataset(pack, place.text, place.public, reader.unlabelled(), rebuild)
+    pack, kept = cached(name, [reader.version, reader.stamp()], build)
+    return Dataset(pack, place.text, place.public, reader.unlabelled(), rebuild if kept else None)
 
 
 def check(source: str, limit: int = 100) -> Check:
