@@ -72,37 +72,62 @@ class TorchMasks:
     def on_grid(self, boxes: Tensor, size: int, on_host: Tensor | None = None) -> Tensor:
         """(N, size, size): mask i averaged over the bins of a grid on boxes[i], as RoIAlign with adaptive sampling.
 
+        The samples of RoIAlign stand in rows and columns, so that the bins are a product of three matrices: what each
+        row of bins takes of the rows of pixels, the pixels that the box shows, what each column takes of the columns.
         on_host: the same (N, 4) boxes there, so that a GPU need not be asked for them.
         """
         if len(self) == 0:
             return boxes.new_zeros((0, size, size))
-        here = boxes if on_host is None else on_host
-        needed = ((here[:, 2:] - here[:, :2]) / size).clamp(min=1).ceil().int().cpu()
-        kinds, kind = needed.unique(dim=0, return_inverse=True)
+        here = (boxes if on_host is None else on_host).cpu()
+        # rows and columns of pixels that a sample in the box may read
+        spans = (here[:, 2:].ceil() - here[:, :2].floor()).int() + 2
+        # boxes of about one size together, for a window is as large as the largest needs it; all up to 32 are small
+        kind = spans.amax(dim=1).float().log2().ceil().int().clamp(min=5)
         pieces, where = [], []
-        for number, (kx, ky) in enumerate(kinds.tolist()):
-            of_kind = torch.nonzero(kind == number)[:, 0]
-            for rows in of_kind.split(rows_at_once(size * size * kx * ky, boxes.device)):
+        for of_kind in (torch.nonzero(kind == k)[:, 0] for k in kind.unique().tolist()):
+            width, height = spans[of_kind].amax(dim=0).tolist()
+            for rows in of_kind.split(rows_at_once(height * width, boxes.device)):
                 there = sent_tensor(rows, boxes.device)
-                pieces.append(self[there]._grid(boxes[there], size, kx, ky))
+                pieces.append(self[there]._grid(boxes[there], size, height, width))
                 where.append(rows)
         if len(pieces) == 1:
             return pieces[0]
         return torch.cat(pieces)[sent_tensor(torch.cat(where).argsort(), boxes.device)]
 
-    def _grid(self, boxes: Tensor, size: int, kx: int, ky: int) -> Tensor:
-        bins_x, bins_y = ((boxes[:, 2:] - boxes[:, :2]) / size).unbind(1)
+    def _grid(self, boxes: Tensor, size: int, height: int, width: int) -> Tensor:
+        """Where the samples of no box read more than so many rows and columns."""
+        x0, y0, x1, y1 = self.boxes.unbind(1)
+        columns = boxes[:, 0, None].floor().long() - 1 + torch.arange(width, device=boxes.device)
+        rows = boxes[:, 1, None].floor().long() - 1 + torch.arange(height, device=boxes.device)
+        across = _shares(boxes[:, 0], boxes[:, 2], size, columns, self.last[:, 0])
+        down = _shares(boxes[:, 1], boxes[:, 3], size, rows, self.last[:, 1])
+        # nothing is set outside the crop
+        down *= ((rows >= y0[:, None]) & (rows < y1[:, None]))[:, None]
+        across *= ((columns >= x0[:, None]) & (columns < x1[:, None]))[:, None]
+        row = self.offsets[:, None] + (rows.clamp(y0[:, None], y1[:, None] - 1) - y0[:, None]) * (x1 - x0)[:, None]
+        column = columns.clamp(x0[:, None], x1[:, None] - 1) - x0[:, None]
+        window = self.pixels[row[:, :, None] + column[:, None]].to(boxes.dtype)
+        with torch.autocast(boxes.device.type, enabled=False):  # a half is to be told from a little less
+            return down @ window @ across.transpose(1, 2)
 
-        def centres(k: int) -> Tensor:
-            return (torch.arange(size * k, device=boxes.device, dtype=boxes.dtype) + 0.5) / k
 
-        x = boxes[:, 0, None] + centres(kx) * bins_x[:, None]
-        y = boxes[:, 1, None] + centres(ky) * bins_y[:, None]
-        n = len(boxes)
-        dense = self.bilinear(
-            x[:, None, :].expand(n, size * ky, size * kx), y[:, :, None].expand(n, size * ky, size * kx)
-        )
-        return dense.reshape(n, size, ky, size, kx).mean(dim=(2, 4)) if kx > 1 or ky > 1 else dense
+def _shares(low: Tensor, high: Tensor, size: int, places: Tensor, last: Tensor) -> Tensor:
+    """(N, size, P): what each bin between low and high takes of the (N, P) pixels of an axis at `places`.
+
+    A bin is the mean of as many bilinear samples as it spans pixels. last: where the last pixel of the image is.
+    """
+    extent = high - low
+    samples = (extent / size).ceil().clamp(min=1)
+    # the last place is the one behind what a bin at the end reads
+    most = max(1, -(-(places.shape[1] - 2) // size))
+    number = torch.arange(most, device=low.device, dtype=low.dtype)
+    bins = torch.arange(size, device=low.device, dtype=low.dtype)[:, None]
+    at = bins + (number + 0.5) / samples[:, None, None]
+    at = low[:, None, None] + at * (extent / size)[:, None, None] - 0.5
+    at = torch.minimum(at.clamp(min=0), last[:, None, None])
+    shares = (1 - (at[..., None] - places[:, None, None]).abs()).clamp(min=0)
+    counted = (number < samples[:, None]) / samples[:, None]
+    return (shares * counted[:, None, :, None]).sum(dim=2)
 
 
 @dataclass

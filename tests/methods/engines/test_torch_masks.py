@@ -8,6 +8,7 @@ import torch
 from builders import discs
 from detectron2.structures import BitMasks
 
+from harness.masks import CropMasks
 from methods.engines.torch_masks import MatchedLabels, TorchMasks
 
 
@@ -39,6 +40,34 @@ def test_grid_equals_roi_align_over_planes(pair: tuple[TorchMasks, BitMasks, tor
     assert torch.equal(crops.on_grid(boxes, size) >= 0.5, planes.crop_and_resize(boxes, size)) or (
         (theirs - 0.5).abs().min() < 1e-5
     )
+
+
+@pytest.mark.parametrize("scale", [1.0, 6.0])
+def test_grid_is_the_mean_of_the_samples(scale: float) -> None:
+    """As the definition has it, sample by sample, on boxes that span from a few to hundreds of pixels."""
+    side = int(64 * scale)
+    planes = np.zeros((3, side, side), np.uint8)
+    planes[0, side // 4 :, : side // 2] = planes[1, 3:5] = planes[2] = 1
+    masks = TorchMasks.of_images([CropMasks.from_planes(planes)], [(side, side)], "cpu")
+    boxes = torch.tensor([[3.3, 7.9, 40.2, 60.0], [0.0, 0.0, 64.0, 64.0], [10.5, 20.25, 10.5, 64.0]]) * scale
+    size = 14
+    for box, index, grid in zip(boxes, range(3), masks.on_grid(boxes, size), strict=True):
+        bins = (box[2:] - box[:2]) / size
+        kx, ky = bins.clamp(min=1).ceil().int().tolist()
+        x = box[0] + (torch.arange(size * kx) + 0.5) / kx * bins[0]
+        y = box[1] + (torch.arange(size * ky) + 0.5) / ky * bins[1]
+        samples = masks[torch.tensor([index])].bilinear(
+            x.expand(1, size * ky, size * kx), y[:, None].expand(1, size * ky, size * kx)
+        )
+        mean = samples.reshape(size, ky, size, kx).mean(dim=(1, 3))
+        torch.testing.assert_close(grid, mean, atol=2e-5, rtol=0)
+
+
+def test_autocast_does_not_reach_the_targets(pair: tuple[TorchMasks, BitMasks, torch.Tensor]) -> None:
+    crops, _, boxes = pair
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = crops.on_grid(boxes, 28)
+    assert torch.equal(inside, crops.on_grid(boxes, 28))
 
 
 def test_many_cells_in_parts(pair: tuple[TorchMasks, BitMasks, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
