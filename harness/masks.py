@@ -80,8 +80,7 @@ class CropMasks:
     @staticmethod
     def concatenate(parts: Sequence[CropMasks]) -> CropMasks:
         boxes = np.concatenate([p.boxes for p in parts]) if parts else np.zeros((0, 4), np.int32)
-        pixels = np.concatenate([p.pixels for p in parts]) if parts else np.zeros(0, np.uint8)
-        return CropMasks(boxes, pixels, offsets_of(boxes))
+        return _end_to_end(boxes, [p.pixels for p in parts])
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -96,33 +95,72 @@ class CropMasks:
 
     def areas(self) -> NDArray[np.int64]:
         """(N,) set pixels of each mask."""
-        return np.diff(np.searchsorted(np.flatnonzero(self.pixels.view(np.bool_)), self.offsets))
+        ends = self.pixels.view(np.bool_).nonzero()[0].searchsorted(self.offsets)
+        return ends[1:] - ends[:-1]
 
     def select(self, index: NDArray[np.integer] | NDArray[np.bool_] | Sequence[int]) -> CropMasks:
         """The masks at an index array or where a boolean array is true, in that order."""
         picked = np.arange(len(self))[np.asarray(index, dtype=None if len(index) else np.int64)]
-        boxes = self.boxes[picked]
-        pieces = [self.pixels[self.offsets[i] : self.offsets[i + 1]] for i in picked.tolist()]
-        pixels = np.concatenate(pieces) if pieces else np.zeros(0, np.uint8)
-        return CropMasks(boxes, pixels, offsets_of(boxes))
+        begin, end = self.offsets[picked].tolist(), self.offsets[picked + 1].tolist()
+        return _end_to_end(self.boxes[picked], [self.pixels[a:b] for a, b in zip(begin, end, strict=True)])
 
-    def tight(self) -> tuple[CropMasks, NDArray[np.int64]]:
-        """The non-empty masks with boxes shrunk to their pixels, and their (M,) indices here."""
-        where, counts, row = self._set_rows()
-        kept = np.flatnonzero(counts)
-        if not len(kept):
-            return CropMasks.empty(), kept
-        x0, y0, x1, _ = self.boxes.T.astype(np.int64)
-        column = where - row * np.repeat(x1 - x0, counts) - np.repeat(self.offsets[:-1], counts)
-        end = np.cumsum(counts)[kept]
-        begin = end - counts[kept]
-        left, right = np.minimum.reduceat(column, begin), np.maximum.reduceat(column, begin)
-        boxes = np.stack([left, row[begin], right + 1, row[end - 1] + 1], axis=1)
-        boxes += np.stack([x0, y0, x0, y0], axis=1)[kept]
-        if np.array_equal(boxes, self.boxes):
+    def cut(self, index: NDArray[np.integer], boxes: NDArray[np.integer]) -> CropMasks:
+        """The masks at an (M,) index array as far as (M, 4) boxes inside their own show them."""
+        old = self.boxes[index]
+        begin, end = self.offsets[index].tolist(), self.offsets[index + 1].tolist()
+        wide, inner = (old[:, 2] - old[:, 0]).tolist(), (boxes - old[:, [0, 1, 0, 1]]).tolist()
+        # views of so few pixels are made quicker than an index of each
+        pieces = [
+            self.pixels[a:b].reshape(-1, w)[y0:y1, x0:x1].ravel()
+            for a, b, w, (x0, y0, x1, y1) in zip(begin, end, wide, inner, strict=True)
+        ]
+        return _end_to_end(boxes, pieces)
+
+    def mirrored(self, height: int, width: int, horizontal: bool, vertical: bool) -> CropMasks:
+        """The masks in an image of that size after it is mirrored left to right, top to bottom, or both."""
+        boxes = mirrored_boxes(self.boxes, height, width, horizontal, vertical)
+        along_x, along_y = (-1 if horizontal else 1), (-1 if vertical else 1)
+        wide, offsets = (boxes[:, 2] - boxes[:, 0]).tolist(), self.offsets.tolist()
+        pieces = [
+            self.pixels[a:b].reshape(-1, w)[::along_y, ::along_x].ravel()
+            for a, b, w in zip(offsets[:-1], offsets[1:], wide, strict=True)
+        ]
+        return _end_to_end(boxes, pieces)
+
+    def tight(self, among: NDArray[np.integer] | None = None) -> tuple[CropMasks, NDArray[np.int64]]:
+        """The non-empty masks with boxes shrunk to their pixels, and their (M,) indices here.
+
+        among: ascending numbers of the masks that this may concern; all where it is None.
+        """
+        some = self if among is None else self.select(among)
+        where, counts, row = some._set_rows()
+        kept = counts.nonzero()[0]
+        boxes = some._boxes_of(where, counts, row, kept)
+        if among is not None:
+            all_boxes, full = self.boxes.copy(), np.ones(len(self), np.bool_)
+            all_boxes[among[kept]], full[among] = boxes, counts > 0
+            kept = full.nonzero()[0]
+            boxes = all_boxes[kept]
+        if len(kept) == len(self) and (boxes == self.boxes).all():
             return self, kept
-        width, height = boxes[:, 2:].max(axis=0)
-        return self.looked_up(kept, boxes, np.arange(height), np.arange(width)), kept
+        return self.cut(kept, boxes), kept
+
+    def _boxes_of(
+        self, where: NDArray[np.int64], counts: NDArray[np.int64], row: NDArray[np.int64], kept: NDArray[np.int64]
+    ) -> NDArray[np.int32]:
+        """Tight (M, 4) boxes of the masks that have pixels, `kept`, from what _set_rows tells of all."""
+        if not len(kept):
+            return np.zeros((0, 4), np.int32)
+        x0, y0, x1 = self.boxes[:, 0], self.boxes[:, 1], self.boxes[:, 2]
+        column = where - row * (x1 - x0).repeat(counts) - self.offsets[:-1].repeat(counts)
+        end = counts.cumsum()[kept]
+        begin = end - counts[kept]
+        boxes = np.empty((len(kept), 4), np.int32)
+        boxes[:, 0], boxes[:, 1] = np.minimum.reduceat(column, begin), row[begin]
+        boxes[:, 2], boxes[:, 3] = np.maximum.reduceat(column, begin) + 1, row[end - 1] + 1
+        boxes[:, ::2] += x0[kept, None]
+        boxes[:, 1::2] += y0[kept, None]
+        return boxes
 
     def looked_up(
         self,
@@ -137,14 +175,15 @@ class CropMasks:
         """
         old, new = self.boxes[index].astype(np.int64), boxes.astype(np.int64)
         heights, widths = new[:, 3] - new[:, 1], new[:, 2] - new[:, 0]
+        spans = old[:, 2] - old[:, 0]
         # every row of every crop: whose it is, and where in `pixels` column 0 of the image would be
-        owner = np.repeat(np.arange(len(new)), heights)
-        y = np.arange(len(owner)) - np.repeat(np.cumsum(heights) - heights - new[:, 1], heights)
-        first = self.offsets[:-1][index] - old[:, 0] - old[:, 1] * (old[:, 2] - old[:, 0])
-        start = first[owner] + rows[y] * (old[:, 2] - old[:, 0])[owner]
+        owner = np.arange(len(new)).repeat(heights)
+        y = np.arange(len(owner)) - (heights.cumsum() - heights - new[:, 1])[owner]
+        start = (self.offsets[:-1][index] - old[:, 0] - old[:, 1] * spans)[owner] + rows[y] * spans[owner]
         across = widths[owner]
-        x = np.arange(across.sum()) - np.repeat(np.cumsum(across) - across - new[owner, 0], across)
-        pixels = self.pixels[np.repeat(start, across) + cols[x]]
+        end = across.cumsum()
+        x = np.arange(end[-1] if len(end) else 0) - (end - across - new[:, 0][owner]).repeat(across)
+        pixels = self.pixels[start.repeat(across) + cols[x]]
         return CropMasks(boxes.astype(np.int32), pixels, offsets_of(boxes))
 
     def set_pixels(self, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -154,7 +193,7 @@ class CropMasks:
         overlaps are counted without a plane per mask.
         """
         index, counts = self.pixel_index(width)
-        return index, np.repeat(np.arange(len(self)), counts)
+        return index, np.arange(len(self)).repeat(counts)
 
     def pixel_index(self, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Every set pixel's row-major index in an image of that width, masks in order; and how many each mask has.
@@ -163,19 +202,20 @@ class CropMasks:
         """
         where, counts, index = self._set_rows()
         x0, y0, x1, _ = self.boxes.T.astype(np.int64)
-        index *= np.repeat(width - (x1 - x0), counts)
+        index *= (width - (x1 - x0)).repeat(counts)
         index += where
-        index += np.repeat(y0 * width + x0 - self.offsets[:-1], counts)
+        index += (y0 * width + x0 - self.offsets[:-1]).repeat(counts)
         return index, counts
 
     def _set_rows(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Every set pixel's place in `pixels`; how many each mask has; every set pixel's row in its crop."""
-        where = np.flatnonzero(self.pixels.view(np.bool_))
-        counts = np.diff(np.searchsorted(where, self.offsets))
+        where = self.pixels.view(np.bool_).nonzero()[0]
+        ends = where.searchsorted(self.offsets)
+        counts = ends[1:] - ends[:-1]
         span, first = np.maximum(self.boxes[:, 2] - self.boxes[:, 0], 1).astype(np.float64), self.offsets[:-1]
         # it is (where - first) // span; half a pixel keeps clear of the integers, so rounding is harmless
-        row = where * np.repeat(1.0 / span, counts)
-        row += np.repeat((0.5 - first) / span, counts)
+        row = where * (1.0 / span).repeat(counts)
+        row += ((0.5 - first) / span).repeat(counts)
         return where, counts, row.astype(np.int64)
 
     def planes(self, height: int, width: int) -> NDArray[np.uint8]:
@@ -186,10 +226,30 @@ class CropMasks:
         return dense
 
 
+def mirrored_boxes(
+    boxes: NDArray[np.int32], height: int, width: int, horizontal: bool, vertical: bool
+) -> NDArray[np.int32]:
+    """(N, 4) boxes in an image of that size after it is mirrored left to right, top to bottom, or both."""
+    mirrored = boxes.copy()
+    if horizontal:
+        mirrored[:, 0], mirrored[:, 2] = width - boxes[:, 2], width - boxes[:, 0]
+    if vertical:
+        mirrored[:, 1], mirrored[:, 3] = height - boxes[:, 3], height - boxes[:, 1]
+    return mirrored
+
+
 def offsets_of(boxes: NDArray[np.integer]) -> NDArray[np.int64]:
     """(N + 1,) offsets of crops of these (N, 4) boxes laid end to end."""
+    offsets = np.zeros(len(boxes) + 1, np.int64)
     sizes = (boxes[:, 2] - boxes[:, 0]).astype(np.int64) * (boxes[:, 3] - boxes[:, 1])
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+    sizes.cumsum(out=offsets[1:])
+    return offsets
+
+
+def _end_to_end(boxes: NDArray[np.integer], pieces: Sequence[NDArray[np.uint8]]) -> CropMasks:
+    """From the flat pixels of each."""
+    pixels = np.concatenate(pieces) if pieces else np.zeros(0, np.uint8)
+    return CropMasks(boxes.astype(np.int32, copy=False), pixels, offsets_of(boxes))
 
 
 def extent(mask: NDArray) -> tuple[int, int, int, int] | None:

@@ -132,25 +132,32 @@ class Paste:
     def uncovered(self, instances: Instances, alpha: NDArray[np.uint8]) -> Instances:
         """What can still be seen of the cells under a hard (H, W) alpha."""
         masks = masks_of(instances)
-        covered = alpha.ravel()[masks.pixel_index(alpha.shape[1])[0]] != 0
-        pixels = masks.pixels.copy()
-        pixels[np.flatnonzero(pixels.view(np.bool_))[covered]] = 0
-        left, kept = CropMasks(masks.boxes, pixels, masks.offsets).tight()
-        area, visible = masks.areas()[kept], left.areas()
+        index, area = masks.pixel_index(alpha.shape[1])
+        covered = alpha.ravel()[index] != 0
+        if not covered.any():
+            return instances
+        until = np.concatenate([np.zeros(1, np.int64), covered.cumsum()])
+        end = area.cumsum()
+        visible = area - (until[end] - until[end - area])
         touched = visible < area
+        gone = visible < MIN_PIXELS
         if self.occlusion == "relative":
-            hidden = visible < self.min_visible * area
-        else:
-            hidden = (visible <= 300) & (np.abs(left.boxes - masks.boxes[kept]) > 10).any(axis=1)
-        stays = ~(touched & (hidden | (visible < MIN_PIXELS)))
-        below = instances.select(kept[stays])
+            gone |= visible < self.min_visible * area
+        pixels = masks.pixels.copy()
+        pixels[masks.pixels.view(np.bool_)] = ~covered
+        kept = (~(touched & gone)).nonzero()[0]
+        left, _ = CropMasks(masks.boxes, pixels, masks.offsets).select(kept).tight(touched[kept].nonzero()[0])
+        if self.occlusion == "absolute":
+            far = (np.abs(left.boxes - masks.boxes[kept]) > 10).any(axis=1)
+            stays = ~(touched[kept] & (visible[kept] <= 300) & far)
+            left, kept = left.select(stays), kept[stays]
+        below = instances.select(kept)
         labels = below.point_labels
         if below.points is not None and labels is not None:
             x, y = np.floor(below.points).astype(np.int64).T
             height, width = alpha.shape
             under = alpha[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)].T
             labels = np.where((labels == 1) & (under != 0), np.int8(0), labels)
-        left = left.select(stays)
         return Instances(left.boxes, below.labels, left, below.points, labels, below.crowd)
 
 
@@ -171,7 +178,7 @@ def brought_to(other: Sample, sample: Sample) -> tuple[NDArray[np.uint8], Instan
 
 def union(masks: CropMasks, size: tuple[int, int]) -> NDArray[np.uint8]:
     """(H, W) of 0 and 1: where any of the masks is."""
-    index, _ = masks.set_pixels(size[1])
+    index, _ = masks.pixel_index(size[1])
     alpha = np.zeros(size, np.uint8)
     alpha.ravel()[index] = 1
     return alpha

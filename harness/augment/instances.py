@@ -6,11 +6,13 @@ masks read through the same lookup, so they cannot drift apart, and no mask is e
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import Instances
-from harness.masks import CropMasks, offsets_of
+from harness.masks import CropMasks, mirrored_boxes, offsets_of
 
 MIN_PIXELS = 4
 """A cell with fewer pixels left is left out: its box and mask no longer say what it is."""
@@ -46,47 +48,43 @@ def clip(
 def _clip_masks(
     masks: CropMasks, x0: int, y0: int, x1: int, y1: int, height: int, width: int
 ) -> tuple[CropMasks, NDArray[np.int64]]:
-    # the source row and column under the centre of each new pixel, in whole numbers
-    rows = y0 + (2 * np.arange(height) + 1) * (y1 - y0) // (2 * height)
-    cols = x0 + (2 * np.arange(width) + 1) * (x1 - x0) // (2 * width)
-    left, right = np.searchsorted(cols, masks.boxes[:, ::2].T)
-    top, bottom = np.searchsorted(rows, masks.boxes[:, 1::2].T)
-    kept = np.flatnonzero((right > left) & (bottom > top))
-    moved = masks.looked_up(kept, np.stack([left, top, right, bottom], axis=1)[kept], rows, cols)
-    if height < y1 - y0 or width < x1 - x0:
-        tight, left_over = moved.tight()
-        return tight, kept[left_over]
-    # no row or column is passed over: only what the window's edge cuts can have lost its rim
-    boxes = masks.boxes[kept]
-    whole = ((boxes[:, :2] >= (x0, y0)) & (boxes[:, 2:] <= (x1, y1))).all(axis=1)
-    if whole.all():
-        return moved, kept
-    cut, uncut = np.flatnonzero(~whole), np.flatnonzero(whole)
-    tight, left_over = moved.select(cut).tight()
-    among = np.concatenate([uncut, cut[left_over]])
-    order = np.argsort(among)
-    return CropMasks.concatenate([moved.select(uncut), tight]).select(order), kept[among[order]]
+    boxes = masks.boxes
+    if (height, width) == (y1 - y0, x1 - x0):
+        window = np.array((x0, y0, x1, y1), np.int32)
+        shown = np.concatenate([np.maximum(boxes[:, :2], window[:2]), np.minimum(boxes[:, 2:], window[2:])], axis=1)
+        kept = np.flatnonzero((shown[:, 2:] > shown[:, :2]).all(axis=1))
+        there = masks.cut(kept, shown[kept])
+        moved = CropMasks(there.boxes - window[[0, 1, 0, 1]], there.pixels, there.offsets)
+    else:
+        # the source row and column under the centre of each new pixel, in whole numbers
+        rows = y0 + np.arange(1, 2 * height, 2) * (y1 - y0) // (2 * height)
+        cols = x0 + np.arange(1, 2 * width, 2) * (x1 - x0) // (2 * width)
+        shown = np.empty(boxes.shape, np.int64)
+        shown[:, ::2], shown[:, 1::2] = cols.searchsorted(boxes[:, ::2]), rows.searchsorted(boxes[:, 1::2])
+        kept = np.flatnonzero((shown[:, 2:] > shown[:, :2]).all(axis=1))
+        moved = masks.looked_up(kept, shown[kept], rows, cols)
+    loose = None
+    if height >= y1 - y0 and width >= x1 - x0:
+        # no row or column is passed over: only what the window's edge cuts can have lost its rim
+        old = boxes[kept]
+        loose = np.flatnonzero(((old[:, :2] < (x0, y0)) | (old[:, 2:] > (x1, y1))).any(axis=1))
+        if not len(loose):
+            return moved, kept
+    tight, left_over = moved.tight(loose)
+    return tight, kept[left_over]
 
 
 def flip(instances: Instances, size: tuple[int, int], horizontal: bool, vertical: bool) -> Instances:
     """The instances of an image of this (height, width) after mirroring it left to right, top to bottom, or both."""
     height, width = size
-    boxes = instances.boxes.copy()
+    masks = None if instances.masks is None else instances.masks.mirrored(height, width, horizontal, vertical)
+    boxes = mirrored_boxes(instances.boxes, height, width, horizontal, vertical)
     points = None if instances.points is None else instances.points.copy()
-    if horizontal:
-        boxes[:, [0, 2]] = width - instances.boxes[:, [2, 0]]
-        if points is not None:
-            points[..., 0] = width - points[..., 0]
-    if vertical:
-        boxes[:, [1, 3]] = height - instances.boxes[:, [3, 1]]
-        if points is not None:
-            points[..., 1] = height - points[..., 1]
-    masks = instances.masks
-    if masks is not None:
-        rows, cols = np.arange(height), np.arange(width)
-        rows, cols = (rows[::-1] if vertical else rows), (cols[::-1] if horizontal else cols)
-        masks = masks.looked_up(np.arange(len(boxes)), boxes, rows, cols)
-    return Instances(boxes, instances.labels, masks, points, instances.point_labels, instances.crowd)
+    if points is not None and horizontal:
+        points[..., 0] = width - points[..., 0]
+    if points is not None and vertical:
+        points[..., 1] = height - points[..., 1]
+    return replace(instances, boxes=boxes, masks=masks, points=points)
 
 
 def look_up(

@@ -57,13 +57,14 @@ class RandomWindow:
 
     def corner(self, sample: Sample, height: int, width: int, rng: np.random.Generator) -> tuple[int, int]:
         """x0 and y0 of the window: uniform among all, or (focus) among those that hold the centre of a random cell."""
-        spare = np.subtract(sample.size, (height, width))[::-1]
-        low, high = np.zeros(2, np.int64), spare
+        spare_x, spare_y = sample.size[1] - width, sample.size[0] - height
+        low, high = (0, 0), (spare_x, spare_y)
         if len(sample.instances) and rng.random() < self.focus:
-            box = sample.instances.boxes[rng.integers(len(sample.instances))]
-            centre = (box[:2] + box[2:]) // 2
-            low, high = np.clip(centre - (width, height) + 1, 0, spare), np.clip(centre, 0, spare)
-        x0, y0 = rng.integers(low, high + 1).tolist()
+            left, top, right, bottom = sample.instances.boxes[rng.integers(len(sample.instances))].tolist()
+            x, y = (left + right) // 2, (top + bottom) // 2
+            low = _between(0, x - width + 1, spare_x), _between(0, y - height + 1, spare_y)
+            high = _between(0, x, spare_x), _between(0, y, spare_y)
+        x0, y0 = rng.integers(low, high, endpoint=True).tolist()
         return x0, y0
 
     def padded(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -75,6 +76,10 @@ class RandomWindow:
         full[:] = np.rint(grey)
         full[: image.shape[0], : image.shape[1]] = image
         return full
+
+
+def _between(low: int, value: int, high: int) -> int:
+    return min(max(low, value), high)
 
 
 def resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
