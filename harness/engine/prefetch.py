@@ -53,6 +53,7 @@ def prefetched(make: Make, start: int, device: str) -> Batches:
 
 
 def by_threads(make: Make, start: int, workers: int = 1, ahead: int = AHEAD) -> Batches:
+    _keep_opencv_to_one_thread()
     with ThreadPoolExecutor(workers, thread_name_prefix="batch") as pool:
         waiting: list[Future[list[Sample]]] = [pool.submit(make, start + k) for k in range(ahead)]
         step = start + ahead
@@ -69,10 +70,7 @@ def by_threads(make: Make, start: int, workers: int = 1, ahead: int = AHEAD) -> 
 
 def by_processes(make: Make, start: int, workers: int, ahead: int = AHEAD) -> Batches:
     """The processes are forked, so that `make` finds in them what it has here; it must not touch a GPU."""
-    import cv2
-
-    # a fork has none of its parent's threads, and would wait for them
-    cv2.setNumThreads(0)
+    _keep_opencv_to_one_thread()
     loader: DataLoader[Parcel] = DataLoader(
         _Steps(make),
         sampler=_From(start),
@@ -87,6 +85,14 @@ def by_processes(make: Make, start: int, workers: int, ahead: int = AHEAD) -> Ba
         if isinstance(content, BaseException):
             raise content
         yield content
+
+
+def _keep_opencv_to_one_thread() -> None:
+    """Threads of its own wait for the next piece of work by turning round and round on cores that the step needs: they
+    made up half of what Copy-Paste costs on two cores. A fork has none of them, and would wait for them for ever."""
+    import cv2
+
+    cv2.setNumThreads(1)
 
 
 Parcel = tuple[bytes, list[int], torch.Tensor]

@@ -45,6 +45,18 @@ def test_a_warm_start_reads_the_pack_and_gives_the_same(own_cache: Path, monkeyp
     assert same(plain, load(SOURCE))
 
 
+def test_only_what_was_kept_is_looked_through_for_damage(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_through: list[str] = []
+    monkeypatch.setattr(dataset, "digest", lambda sample: looked_through.append(sample.image_id) or digest(sample))
+    cold = load(SOURCE)
+    assert [cold[i].image_id for i in range(4)] == list(cold.ids)
+    assert not looked_through
+    warm = load(SOURCE)
+    for _ in range(2):
+        assert [warm[i].image_id for i in range(4)] == list(warm.ids)
+    assert looked_through == list(warm.ids)
+
+
 def test_images_are_mapped_and_cannot_be_written(own_cache: Path) -> None:
     load(SOURCE)
     image = load(SOURCE)[0].image

@@ -78,6 +78,13 @@ def test_a_faulty_text_is_told_and_the_others_are_kept(text: str, words: str) ->
     assert masks.boxes.tolist() == [[0, 0, 2, 1], [0, 1, 12, 2]]
 
 
+@pytest.mark.parametrize("text", ["5  2", " 5 2", "5 2 ", "  5   2  "])
+def test_spaces_do_not_count(text: str) -> None:
+    masks, faults = masks_of_pairs(["1 2", text, "13 12"], 10, 12)
+    assert not faults
+    assert masks.boxes.tolist() == [[0, 0, 2, 1], [4, 0, 6, 1], [0, 1, 12, 2]]
+
+
 def test_a_run_goes_on_in_the_next_row() -> None:
     masks, _ = masks_of_pairs(["11 16"], 10, 12)
     assert masks.boxes.tolist() == [[0, 0, 12, 3]]

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -33,6 +34,14 @@ def numbers(step: int) -> Any:
 def test_batches_come_in_order_and_stop(way: Callable[[Make, int], Batches]) -> None:
     batches = way(numbers, 3)
     assert [next(batches)[0] for _ in range(20)] == list(range(3, 23))
+    batches.close()
+
+
+@both
+def test_opencv_has_no_threads_beside_those_that_train(way: Callable[[Make, int], Batches]) -> None:
+    cv2.setNumThreads(2)
+    batches = way(lambda step: [cv2.getNumThreads()], 0)  # type: ignore[list-item]
+    assert next(batches) == [1]
     batches.close()
 
 
