@@ -6,7 +6,7 @@ crop. The *alpha* is the union of the pasted masks: hard for all annotations, sm
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,14 +151,19 @@ class Paste:
             far = (np.abs(left.boxes - masks.boxes[kept]) > 10).any(axis=1)
             stays = ~(touched[kept] & (visible[kept] <= 300) & far)
             left, kept = left.select(stays), kept[stays]
-        below = instances.select(kept)
-        labels = below.point_labels
-        if below.points is not None and labels is not None:
-            x, y = np.floor(below.points).astype(np.int64).T
-            height, width = alpha.shape
-            under = alpha[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)].T
-            labels = np.where((labels == 1) & (under != 0), np.int8(0), labels)
-        return Instances(left.boxes, below.labels, left, below.points, labels, below.crowd)
+        below = replace(instances, masks=None).select(kept)
+        return replace(below, boxes=left.boxes, masks=left, point_labels=labels_under(below, alpha))
+
+
+def labels_under(cells: Instances, alpha: NDArray[np.uint8]) -> NDArray[np.int8] | None:
+    """Labels of the points under a hard (H, W) alpha: what was inside a cell and is covered is outside now."""
+    labels = cells.point_labels
+    if cells.points is None or labels is None:
+        return labels
+    x, y = np.floor(cells.points).astype(np.int64).T
+    height, width = alpha.shape
+    under = alpha[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)].T
+    return np.where((labels == 1) & (under != 0), np.int8(0), labels)
 
 
 def brought_to(other: Sample, sample: Sample) -> tuple[NDArray[np.uint8], Instances]:
