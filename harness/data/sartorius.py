@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -19,6 +21,13 @@ from harness.errors import HarnessError
 
 CLASSES = ("shsy5y", "astro", "cort")
 COLUMNS = ("id", "annotation", "width", "height", "cell_type")
+
+
+class _Reader(Iterator[list[str]], Protocol):
+    """As much of a csv.reader as is used."""
+
+    @property
+    def line_num(self) -> int: ...
 
 
 @dataclass
@@ -63,46 +72,16 @@ class Sartorius:
         return Listing(classes, [partial(self._load, image, classes) for image in images], tuple(problems), notes)
 
     def _rows(self) -> tuple[list[_Image], list[str]]:
-        images: dict[str, _Image] = {}
-        problems: list[str] = []
         try:
             with (self.folder / "train.csv").open(encoding="utf-8-sig", newline="") as file:
                 # a csv.DictReader would take twice as long
-                reader = csv.reader(file)
-                header = next(reader, [])
-                place_of = {name: place for place, name in enumerate(header)}
-                missing = [c for c in COLUMNS if c not in place_of]
-                if missing:
-                    raise HarnessError(f"train.csv has no column {', '.join(missing)}")
-                places = [place_of[c] for c in COLUMNS]
-                image, as_before, columns = None, ("", "", ""), len(header)
-                i, t, w, h, c = places
-                for row in reader:
-                    # nearly all rows: the next cell of the same image
-                    if (
-                        image is not None
-                        and len(row) == columns
-                        and (row[i], row[w], row[h]) == as_before
-                        and row[c] in CLASSES
-                    ):
-                        image.rows.append(reader.line_num)
-                        image.texts.append(row[t])
-                        image.types.append(row[c])
-                        continue
-                    if not row:
-                        continue
-                    try:
-                        image = _take(row, header, places, reader.line_num, images)
-                        as_before = (row[i], row[w], row[h])
-                    except HarnessError as error:
-                        problems.append(f"train.csv row {reader.line_num}: {error}")
+                return _images_of(csv.reader(file))
         except FileNotFoundError as error:
             raise HarnessError(f"there is no train.csv in the folder {self.folder.name}") from error
         except OSError as error:
             raise HarnessError(f"train.csv cannot be read: {error.strerror}") from error
         except (csv.Error, UnicodeDecodeError) as error:
             raise HarnessError(f"train.csv is not a CSV file: {one_line(error)}") from error
-        return list(images.values()), problems
 
     def _load(self, image: _Image, classes: tuple[str, ...]) -> Loaded:
         try:
@@ -122,6 +101,34 @@ class Sartorius:
         where = f"(image {image.image_id})"
         problems = tuple(f"train.csv row {image.rows[i]} {where}: {what}" for i, what in sorted(faults.items()))
         return Loaded(sample, problems, notes)
+
+
+def _images_of(reader: _Reader) -> tuple[list[_Image], list[str]]:
+    """What the rows say, and what is wrong with them. Raises HarnessError where a column is missing."""
+    header = next(reader, [])
+    place_of = {name: place for place, name in enumerate(header)}
+    missing = [c for c in COLUMNS if c not in place_of]
+    if missing:
+        raise HarnessError(f"train.csv has no column {', '.join(missing)}")
+    places = [place_of[c] for c in COLUMNS]
+    which, text, width, height, kind = places
+    images: dict[str, _Image] = {}
+    problems: list[str] = []
+    image, of_image = None, ("", "", "")
+    for row in reader:
+        # nearly always the next cell of the same image: taken apart like the first, it would take twice as long
+        same = len(row) == len(header) and (row[which], row[width], row[height]) == of_image
+        if image is not None and same and row[kind] in CLASSES:
+            image.rows.append(reader.line_num)
+            image.texts.append(row[text])
+            image.types.append(row[kind])
+        elif row:
+            try:
+                image = _take(row, header, places, reader.line_num, images)
+                of_image = row[which], row[width], row[height]
+            except HarnessError as error:
+                problems.append(f"train.csv row {reader.line_num}: {error}")
+    return list(images.values()), problems
 
 
 def _take(row: list[str], header: list[str], places: list[int], line: int, images: dict[str, _Image]) -> _Image:
