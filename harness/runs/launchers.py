@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Protocol
 
 from harness.errors import HarnessError
-from harness.measure.memory import peak_of, peak_rss
 from harness.runs.fork_server import REAP, TOKEN, UNSET
 
 # The order of sets of strings must not differ between two runs of the same seed.
@@ -72,11 +71,8 @@ class Command:
         return process.pid
 
     def reap(self, pid: int) -> Ended:
-        process = self._running.pop(pid)
-        _, status, usage = os.wait4(pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        # the count began with what this process had
-        return Ended(process.returncode, peak if (peak := peak_of(usage)) > peak_rss() else 0)
+        # what the system counts for it began with what this process had, and is not told from that
+        return Ended(self._running.pop(pid).wait(), peak_memory=0)
 
 
 class ForkServer:

@@ -20,7 +20,7 @@ from harness.report.leaderboard import write_leaderboards
 from harness.runs.cell_files import prepare
 from harness.runs.executor import run_cell
 from harness.runs.fork_server import TOKEN
-from harness.runs.launchers import Command, Ended, ForkServer, Launcher, launcher
+from harness.runs.launchers import Command, ForkServer, Launcher, launcher
 from harness.runs.outcomes import NO_RECORD_EXIT
 from harness.runs.records import read_record
 from harness.runs.run import ALL_OK, SOME_FAILED, RunOptions, run_plan
@@ -92,14 +92,6 @@ def test_the_most_memory_between_two_looks(tmp_path: Path, monkeypatch: pytest.M
         gone = ready.reap(pid)
     assert gone.code == -signal.SIGKILL
     assert 1 << 30 < gone.peak_memory < 3 << 30
-
-
-def test_the_memory_of_a_command_is_not_that_of_this_process(tmp_path: Path) -> None:
-    little = Command(("sh", "-c", "exit 3"))
-    had = bytearray(b"x") * (256 << 20)
-    pid = started(little, tmp_path)
-    assert little.reap(pid) == Ended(3, 0)
-    del had
 
 
 @pytest.mark.slow
