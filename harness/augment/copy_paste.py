@@ -136,17 +136,16 @@ class Paste:
         covered = alpha.ravel()[index] != 0
         if not covered.any():
             return instances
-        until = np.concatenate([np.zeros(1, np.int64), covered.cumsum()])
-        end = area.cumsum()
-        visible = area - (until[end] - until[end - area])
+        pixels = masks.pixels.copy()
+        pixels[masks.pixels.view(np.bool_)] = ~covered
+        left = CropMasks(masks.boxes, pixels, masks.offsets)
+        visible = left.areas()
         touched = visible < area
         gone = visible < MIN_PIXELS
         if self.occlusion == "relative":
             gone |= visible < self.min_visible * area
-        pixels = masks.pixels.copy()
-        pixels[masks.pixels.view(np.bool_)] = ~covered
         kept = (~(touched & gone)).nonzero()[0]
-        left, _ = CropMasks(masks.boxes, pixels, masks.offsets).select(kept).tight(touched[kept].nonzero()[0])
+        left, _ = left.select(kept).tight(touched[kept].nonzero()[0])
         if self.occlusion == "absolute":
             far = (np.abs(left.boxes - masks.boxes[kept]) > 10).any(axis=1)
             stays = ~(touched[kept] & (visible[kept] <= 300) & far)

@@ -1,7 +1,8 @@
 """Moving all that an annotated cell carries (mask, box, points, label, crowd flag) together.
 
 Every geometric change is a *lookup*: for each pixel of the result, which pixel of the source it shows. Image and
-masks read through the same lookup, so they cannot drift apart, and no mask is ever spread over a whole plane.
+masks read through the same one, so they cannot drift apart; where it only cuts or mirrors, masks read it as views of
+their crops. No mask is ever spread over a whole plane.
 """
 
 from __future__ import annotations

@@ -62,8 +62,8 @@ class RandomWindow:
         if len(sample.instances) and rng.random() < self.focus:
             left, top, right, bottom = sample.instances.boxes[rng.integers(len(sample.instances))].tolist()
             x, y = (left + right) // 2, (top + bottom) // 2
-            low = _between(0, x - width + 1, spare_x), _between(0, y - height + 1, spare_y)
-            high = _between(0, x, spare_x), _between(0, y, spare_y)
+            low = _clamped(0, x - width + 1, spare_x), _clamped(0, y - height + 1, spare_y)
+            high = _clamped(0, x, spare_x), _clamped(0, y, spare_y)
         x0, y0 = rng.integers(low, high, endpoint=True).tolist()
         return x0, y0
 
@@ -78,7 +78,7 @@ class RandomWindow:
         return full
 
 
-def _between(low: int, value: int, high: int) -> int:
+def _clamped(low: int, value: int, high: int) -> int:
     return min(max(low, value), high)
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -21,13 +20,6 @@ from harness.errors import HarnessError
 
 CLASSES = ("shsy5y", "astro", "cort")
 COLUMNS = ("id", "annotation", "width", "height", "cell_type")
-
-
-class _Reader(Iterator[list[str]], Protocol):
-    """As much of a csv.reader as is used."""
-
-    @property
-    def line_num(self) -> int: ...
 
 
 @dataclass
@@ -74,8 +66,7 @@ class Sartorius:
     def _rows(self) -> tuple[list[_Image], list[str]]:
         try:
             with (self.folder / "train.csv").open(encoding="utf-8-sig", newline="") as file:
-                # a csv.DictReader would take twice as long
-                return _images_of(csv.reader(file))
+                return _images_of(file)
         except FileNotFoundError as error:
             raise HarnessError(f"there is no train.csv in the folder {self.folder.name}") from error
         except OSError as error:
@@ -103,8 +94,10 @@ class Sartorius:
         return Loaded(sample, problems, notes)
 
 
-def _images_of(reader: _Reader) -> tuple[list[_Image], list[str]]:
+def _images_of(lines: Iterable[str]) -> tuple[list[_Image], list[str]]:
     """What the rows say, and what is wrong with them. Raises HarnessError where a column is missing."""
+    # a csv.DictReader would take twice as long
+    reader = csv.reader(lines)
     header = next(reader, [])
     place_of = {name: place for place, name in enumerate(header)}
     missing = [c for c in COLUMNS if c not in place_of]

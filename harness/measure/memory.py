@@ -36,7 +36,7 @@ def peak_rss() -> int:
 def peak_of(usage: resource.struct_rusage) -> int:
     """Largest resident memory of a process in bytes. usage: what the system counted for it (getrusage, wait4).
 
-    On Linux it is not less than that of the process that started it had been, which its program took the place of.
+    On Linux that of a program begins with what the process had that started it; a fork's is its own.
     """
     return usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 ELEMENTS = 2**16
-"""Of one intermediate tensor. Twice as fast as all at once on cells by anchors and on samples of masks."""
+"""Of one intermediate tensor. Twice as fast as all at once on cells by anchors, no slower on windows of masks."""
 
 
 def rows_at_once(elements: int, device: torch.device) -> int:

@@ -96,19 +96,24 @@ class TorchMasks:
 
     def _grid(self, boxes: Tensor, size: int, height: int, width: int) -> Tensor:
         """Where the samples of no box read more than so many rows and columns."""
-        x0, y0, x1, y1 = self.boxes.unbind(1)
-        columns = boxes[:, 0, None].floor().long() - 1 + torch.arange(width, device=boxes.device)
-        rows = boxes[:, 1, None].floor().long() - 1 + torch.arange(height, device=boxes.device)
-        across = _shares(boxes[:, 0], boxes[:, 2], size, columns, self.last[:, 0])
-        down = _shares(boxes[:, 1], boxes[:, 3], size, rows, self.last[:, 1])
-        # nothing is set outside the crop
-        down *= ((rows >= y0[:, None]) & (rows < y1[:, None]))[:, None]
-        across *= ((columns >= x0[:, None]) & (columns < x1[:, None]))[:, None]
-        row = self.offsets[:, None] + (rows.clamp(y0[:, None], y1[:, None] - 1) - y0[:, None]) * (x1 - x0)[:, None]
-        column = columns.clamp(x0[:, None], x1[:, None] - 1) - x0[:, None]
-        window = self.pixels[row[:, :, None] + column[:, None]].to(boxes.dtype)
+        across, column = _read(boxes[:, ::2], size, width, self.boxes[:, ::2], self.last[:, 0])
+        down, row = _read(boxes[:, 1::2], size, height, self.boxes[:, 1::2], self.last[:, 1])
+        start = self.offsets[:, None] + row * (self.boxes[:, 2] - self.boxes[:, 0])[:, None]
+        window = self.pixels[start[:, :, None] + column[:, None]].to(boxes.dtype)
         with torch.autocast(boxes.device.type, enabled=False):  # a half is to be told from a little less
             return down @ window @ across.transpose(1, 2)
+
+
+def _read(edges: Tensor, size: int, count: int, crop: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+    """Along one axis, the `count` pixels that the bins between (N, 2) edges read of crops between (N, 2) others.
+
+    What each bin takes of each, (N, size, count), nothing outside the crop; and where in the crop they are, (N, count).
+    """
+    low, high = edges.unbind(1)
+    first, end = crop[:, :1], crop[:, 1:]
+    places = low[:, None].floor().long() - 1 + torch.arange(count, device=edges.device)
+    shares = _shares(low, high, size, places, last) * ((places >= first) & (places < end))[:, None]
+    return shares, places.clamp(first, end - 1) - first
 
 
 def _shares(low: Tensor, high: Tensor, size: int, places: Tensor, last: Tensor) -> Tensor:
