@@ -13,8 +13,9 @@ from harness.reporting.screen import print_table
 
 if TYPE_CHECKING:
     from harness.config.trial_spec import TrialSpec
+    from harness.evaluation.schema import Scores
     from harness.orchestration.prepared_data import LazyTruth
-    from harness.results.schema import RunRecord, Scores
+    from harness.results.schema import RunRecord
 
 DEFAULT_METRICS = ("iou_map", "ap", "ap50", "boundary_ap", "f1_50", "panoptic_quality", "count_error")
 
@@ -122,7 +123,7 @@ class _Data:
 
 
 def _checked(metrics: tuple[str, ...]) -> tuple[str, ...]:
-    from harness.results.schema import Scores
+    from harness.evaluation.schema import Scores
 
     known = [name for name in Scores.model_fields if name not in ("scoring_version", "by_image", "cell_types")]
     for name in metrics:

@@ -18,7 +18,7 @@ from harness.evaluation.ground_truth import Truth, check_pair
 from harness.evaluation.iou_map import prefix_scores
 from harness.evaluation.matching import match
 from harness.evaluation.overlap import SetPixels, above, flatten, remove_overlaps
-from harness.results.schema import PostprocessRule
+from harness.evaluation.schema import PostprocessRule
 
 THRESHOLDS = tuple(round(0.05 * k, 2) for k in range(1, 20))
 AREA_FRACTIONS = (0.0, 0.05, 0.1, 0.2, 0.35)

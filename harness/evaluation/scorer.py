@@ -17,7 +17,7 @@ from harness.evaluation.ground_truth import GroundTruth, Truth, check_pair
 from harness.evaluation.iou_map import image_curve
 from harness.evaluation.matching import THRESHOLDS, Match, match
 from harness.evaluation.overlap import above, flatten
-from harness.results.schema import PostprocessRule, Scores
+from harness.evaluation.schema import PostprocessRule, Scores
 
 SCORING_VERSION = "1"
 """Raised whenever the same predictions would get other scores; records of two versions are not ranked together."""

@@ -12,6 +12,7 @@ from harness.config.trial_spec import TrialSpec, recipe_from_json
 from harness.contract import Model, Predictions
 from harness.evaluation.calibration import choose_rule
 from harness.evaluation.prediction_file import PREDICTIONS, write_predictions
+from harness.evaluation.schema import PostprocessRule
 from harness.evaluation.scorer import iou_map, score
 from harness.fileio import write_text_atomic
 from harness.inference.predictor import predict_all, typical
@@ -25,16 +26,14 @@ from harness.monitoring.training import training_sensors
 from harness.orchestration.prepared_data import PreparedData, prepare_planned_data, task_of
 from harness.platform.memory import gpu_peaks, peak_rss, reset_gpu_peaks
 from harness.results.new_record import new_record
-from harness.results.schema import Cost, CurvePoint, PostprocessRule, RunRecord
+from harness.results.schema import Cost, CurvePoint, RunRecord
 from harness.results.status import Interrupted
 from harness.tracking.tensorboard import EVENTS, EventFiles
 from harness.training import device
 from harness.training.clock import Stopwatch
 from harness.training.stream import TrainingStream
-from harness.training.trace import Trace
+from harness.training.trace import CURVE, Trace
 from harness.training.trainer import Trainer
-
-CURVE = "curve.csv"
 
 
 def perform(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError, nearest
+from harness.evaluation.schema import PostprocessRule
 from harness.results.io import read_record, read_trial_spec, record_paths
-from harness.results.schema import PostprocessRule, RunRecord
+from harness.results.schema import RunRecord
 
 
 @dataclass(frozen=True)

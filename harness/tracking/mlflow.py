@@ -21,11 +21,10 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.reporting.page.curves import CURVE
 from harness.results.io import RECORD
 from harness.results.schema import RunRecord
 from harness.results.status import FAILED, one_line
-from harness.training.trace import Trace
+from harness.training.trace import CURVE, Trace
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
     from harness.data.dataset import Dataset
-    from harness.results.schema import PostprocessRule
+    from harness.evaluation.schema import PostprocessRule
     from harness.training.trace import Trace
 
 EVENTS = "tensorboard"

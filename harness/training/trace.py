@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+CURVE = "curve.csv"
+"""The trace's file in a trial's folder."""
+
 SETTLING = 5
 """Steps left out of the times: kernels are still being chosen and caches filled."""
 FINAL_FRACTION = 0.05

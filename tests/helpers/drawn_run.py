@@ -81,19 +81,21 @@ def write_run(
     )  # fmt: skip
     by_name = {m.name: m for m in made}
     # the machine is looked at once: its packages take a second to list
-    facts = new_record(plan.cells[0].spec, "ok").model_dump(include={"machine", "versions", "git_commit", "finished"})
-    for cell in plan.cells:
-        _write_cell(run_dir, cell, by_name[cell.spec.method], setting, facts)
+    facts = new_record(plan.trials[0].spec, "ok").model_dump(include={"machine", "versions", "git_commit", "finished"})
+    for trial in plan.trials:
+        _write_trial(run_dir, trial, by_name[trial.spec.method], setting, facts)
     return run_dir
 
 
-def _write_cell(run_dir: Path, cell: PlannedTrial, made: Made, setting: PreparedData, facts: Mapping[str, Any]) -> None:
-    folder = cell.folder(run_dir)
+def _write_trial(
+    run_dir: Path, trial: PlannedTrial, made: Made, setting: PreparedData, facts: Mapping[str, Any]
+) -> None:
+    folder = trial.folder(run_dir)
     folder.mkdir(parents=True)
-    told = cell.spec.model_copy(update={"source": setting.dataset.source})
+    told = trial.spec.model_copy(update={"source": setting.dataset.source})
     write_text_atomic(folder / "trial.json", told.model_dump_json())
-    rng = np.random.default_rng([cell.spec.seed, *made.name.encode()])
-    spec = cell.spec.model_dump(
+    rng = np.random.default_rng([trial.spec.seed, *made.name.encode()])
+    spec = trial.spec.model_dump(
         include={"key", "method", "seed", "budget", "command", "recipe", "slots_changed", "labels"}
     )
     record: dict[str, Any] = {
@@ -101,10 +103,10 @@ def _write_cell(run_dir: Path, cell: PlannedTrial, made: Made, setting: Prepared
         **spec,
         "status": made.status,
         "reason": made.reason,
-        "preset": cell.spec.preset.name,
-        "settings": settings(cell.spec),
+        "preset": trial.spec.preset.name,
+        "settings": settings(trial.spec),
         "data": setting.facts,
-        "log": f"trials/{cell.name}/log.txt",
+        "log": f"trials/{trial.name}/log.txt",
     }
     if made.status == "ok":
         record |= _scored(folder, made, setting, rng)

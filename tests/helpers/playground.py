@@ -25,6 +25,7 @@ from harness import fileio as files
 from harness.config.preset import Preset
 from harness.config.trial_spec import TrialSpec
 from harness.contract import Part, Recipe
+from harness.evaluation.schema import Scores
 from harness.fileio import write_text_atomic
 from harness.monitoring.progress import Progress, ProgressPipe
 from harness.orchestration import worker
@@ -33,7 +34,7 @@ from harness.orchestration.process.launchers import SubprocessLauncher
 from harness.orchestration.scheduler import RunOptions, run_plan
 from harness.results.io import read_records
 from harness.results.new_record import new_record
-from harness.results.schema import Cost, DataFacts, RunRecord, Scores
+from harness.results.schema import Cost, DataFacts, RunRecord
 from harness.results.status import Diverged, Interrupted
 from harness.stacks import Resolved
 from harness.training.checkpoint_files import newest_blob, save_blob
@@ -44,7 +45,7 @@ DATA = DataFacts(
     fingerprint="d" * 64,
     classes=["trial"],
     images=10,
-    trials=100,
+    cells=100,
     splits={"train": ["a"], "calibration": ["b"], "validation": ["c"]},
     split_fingerprint="e" * 64,
 )

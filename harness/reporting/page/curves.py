@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from harness.errors import HarnessError
 from harness.reporting.leaderboard import Row
 from harness.results.schema import RunRecord
-from harness.training.trace import Trace
+from harness.training.trace import CURVE, Trace
 
-CURVE = "curve.csv"
 SIZE_LIMIT = 256 * 2**20
 """Bytes. A million steps have about 100 MB."""
 POINTS = 120

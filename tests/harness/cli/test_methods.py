@@ -48,7 +48,7 @@ def test_measured_parameters_stand_beside_published_ones() -> None:
 
 def test_a_broken_file_is_told_beside_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     found = catalog.find()
-    found.broken.append(catalog.Broken("methods/bad.py", "SyntaxError: x"))
+    found.broken.append(catalog.Broken("methods.bad", "methods/bad.py", "SyntaxError: x"))
     monkeypatch.setattr("harness.cli.methods.find", lambda adapters: found)
     result = call("methods")
     assert "methods/bad.py: SyntaxError: x" in result.stderr

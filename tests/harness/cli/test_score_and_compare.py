@@ -22,9 +22,10 @@ from harness.errors import HarnessError
 from harness.evaluation.calibration import choose_rule
 from harness.evaluation.ground_truth import GroundTruth
 from harness.evaluation.prediction_file import PREDICTIONS, write_predictions
+from harness.evaluation.schema import Scores
 from harness.evaluation.scorer import score as score_all
 from harness.results.io import read_record, write_record
-from harness.results.schema import DataFacts, RunRecord, Scores
+from harness.results.schema import DataFacts, RunRecord
 
 SOURCE = "synthetic:images=9,size=64"
 SPLITS = {"train": (0, 1), "calibration": (2, 3, 4), "validation": (5, 6, 7, 8)}
@@ -37,11 +38,11 @@ def run_dir(tmp_path: Path) -> Path:
     for method, seen in (("good", 0.95), ("poor", 0.5)):
         for seed in (0, 1):
             rng = np.random.default_rng([seed, int(seen * 100)])
-            write_cell(tmp_path / "trials" / f"{method}--seed{seed}", method, seed, seen, rng, dataset)
+            write_trial(tmp_path / "trials" / f"{method}--seed{seed}", method, seed, seen, rng, dataset)
     return tmp_path
 
 
-def write_cell(folder: Path, method: str, seed: int, seen: float, rng: np.random.Generator, dataset) -> None:
+def write_trial(folder: Path, method: str, seed: int, seen: float, rng: np.random.Generator, dataset) -> None:
     folder.mkdir(parents=True)
     ids = {split: [dataset.ids[i] for i in numbers] for split, numbers in SPLITS.items()}
     truth = {i: GroundTruth.of(dataset.sample(i)) for i in dataset.ids}

@@ -11,8 +11,8 @@ from harness.evaluation.ground_truth import GroundTruth
 from harness.evaluation.iou_map import image_curve
 from harness.evaluation.matching import match
 from harness.evaluation.overlap import flatten
+from harness.evaluation.schema import PostprocessRule
 from harness.evaluation.scorer import match_image
-from harness.results.schema import PostprocessRule
 
 CLASSES = ("cort", "astro")
 

@@ -10,9 +10,9 @@ from random_cells import bars, blobs, jittered, predictions_of, truth_of
 from harness.contract import Instances, Predictions, Sample
 from harness.errors import HarnessError
 from harness.evaluation.ground_truth import GroundTruth
+from harness.evaluation.schema import PostprocessRule, Scores
 from harness.evaluation.scorer import SCORING_VERSION, iou_map, score
 from harness.masks.crops import CropMasks
-from harness.results.schema import PostprocessRule, Scores
 
 CLASSES = ("cort", "astro")
 RULE = PostprocessRule(score_thresholds=dict.fromkeys(CLASSES, 0.5), min_areas=dict.fromkeys(CLASSES, 1), chosen_on="")

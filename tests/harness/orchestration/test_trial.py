@@ -28,7 +28,7 @@ FEW = "validation = 0.25", "validation = 0.5\ncurve_fractions = [1.0]\ncurve_ima
 def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
     """Of a method that is looked at when its budget ends, on two of its six validation images."""
     folder = tmp_path_factory.mktemp("trial")
-    text = (Path(load.__code__.co_filename).parent / "smoke.toml").read_text()
+    text = (Path(load.__code__.co_filename).parent / "presets" / "smoke.toml").read_text()
     for old, new in (QUICK, FEW):
         assert text.count(old) == 1
         text = text.replace(old, new)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.evaluation.schema import PostprocessRule, Scores
 from harness.results.io import write_record
-from harness.results.schema import Cost, DataFacts, PostprocessRule, RunRecord, Scores
+from harness.results.schema import Cost, DataFacts, RunRecord
 
 IMAGES = 40
 CPU = {"cpu": "A CPU", "cores_usable": 2, "gpus": []}

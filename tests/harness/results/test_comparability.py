@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
+from harness.evaluation.schema import PostprocessRule, Scores
 from harness.results.comparability import score_differences, time_differences
-from harness.results.schema import DataFacts, PostprocessRule, RunRecord, Scores
+from harness.results.schema import DataFacts, RunRecord
 
-DATA = {"source": "s", "fingerprint": "f", "classes": ["trial"], "images": 3, "trials": 9, "splits": {}}
+DATA = {"source": "s", "fingerprint": "f", "classes": ["cell"], "images": 3, "cells": 9, "splits": {}}
 DATA["split_fingerprint"] = "p"
 
 

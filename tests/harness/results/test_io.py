@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from playground import DATA
 
 from harness.errors import HarnessError
+from harness.evaluation.schema import Scores
 from harness.results import io as records
 from harness.results.io import checksum, read_json, read_record, read_records, write_record
-from harness.results.schema import CurvePoint, RunRecord, Scores
+from harness.results.schema import CurvePoint, RunRecord
 
 
 def make(**fields: Any) -> RunRecord:

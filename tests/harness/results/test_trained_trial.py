@@ -6,10 +6,10 @@ import pytest
 from playground import plan
 
 from harness.errors import HarnessError
+from harness.evaluation.schema import PostprocessRule
 from harness.orchestration.trial_folder import prepare
 from harness.results.io import write_record
 from harness.results.new_record import new_record
-from harness.results.schema import PostprocessRule
 from harness.results.trained_trial import find_trained_trial
 
 RULE = PostprocessRule(score_thresholds={"trial": 0.5}, min_areas={"trial": 1}, chosen_on="calibration")

@@ -15,7 +15,8 @@ from click.testing import CliRunner, Result
 
 from harness.cli import harness
 from harness.errors import HarnessError
-from harness.results.schema import Cost, CurvePoint, DataFacts, RunRecord, Scores
+from harness.evaluation.schema import Scores
+from harness.results.schema import Cost, CurvePoint, DataFacts, RunRecord
 from harness.tracking import mlflow as mlflow_log
 from harness.tracking.mlflow import DEFAULT, IDENTITY, POINTS, MlflowLog, checked_uri
 from harness.training.trace import Trace
@@ -26,7 +27,7 @@ DATA = DataFacts(
     fingerprint="d" * 64,
     classes=["trial"],
     images=10,
-    trials=100,
+    cells=100,
     splits={"train": ["a"], "calibration": ["b"], "validation": ["c"]},
     split_fingerprint="e" * 64,
 )

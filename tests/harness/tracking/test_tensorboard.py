@@ -22,9 +22,9 @@ from harness.contract import Predictions, Sample
 from harness.data.dataset import Dataset
 from harness.data.sources import load
 from harness.errors import HarnessError
+from harness.evaluation.schema import PostprocessRule
 from harness.inference.formats.overlays import outlined
 from harness.monitoring.progress import ProgressPipe
-from harness.results.schema import PostprocessRule
 from harness.results.status import Interrupted
 from harness.tracking.tensorboard import PICTURES, EventFiles
 from harness.training.stream import TrainingStream
