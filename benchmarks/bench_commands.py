@@ -18,8 +18,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from speed_rows import row, told
 
-from harness.runs.files import make_folder
-from harness.runs.records import CELLS, RECORD, read_records, write_record
+from harness.fileio import make_folder
+from harness.results.io import CELLS, RECORD, read_records, write_record
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "results" / "synthetic"

@@ -20,9 +20,9 @@ from peers_dense_copy_paste import Dense, dense_copy_paste, segpaste_objects, se
 from pytest_benchmark.fixture import BenchmarkFixture
 from speed_rows import row, told
 
-from harness.augment.copy_paste import Paste
 from harness.contract import Sample
 from harness.data.sources import load
+from methods.copy_paste.transform import Paste
 
 CELLS = 200
 SHARE, SIGMA = 0.5, 1.0

@@ -27,12 +27,12 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from speed_rows import row, told
 
 from harness.catalog import find
+from harness.config.preset import Training, load
 from harness.contract import Init, Sample
-from harness.engine.device import keep_freed_memory, synchroniser
-from harness.engine.prefetch import prefetched
-from harness.engine.trainer import Trainer
-from harness.presets import Training, load
 from harness.stacks import resolve
+from harness.training.device import keep_freed_memory, synchroniser
+from harness.training.prefetch import prefetched
+from harness.training.trainer import Trainer
 
 TARGET = 3.0
 ROUNDS, SETTLING = int(os.environ.get("BENCH_ROUNDS", 120)), 4

@@ -26,21 +26,21 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from speed_rows import row, told
 
-from harness.augment import baseline
-from harness.augment.copy_paste import Paste
 from harness.contract import Instances, Predictions, Sample, Task
 from harness.data.dataset import Dataset
-from harness.data.pack import FileSink, Packer, digest, write_index
-from harness.engine.device import keep_freed_memory
-from harness.masks import CropMasks
-from harness.rle import from_rle, to_rle
-from harness.runs.files import make_folder
-from harness.scoring.iou_map import image_curve
-from harness.scoring.matching import match
-from harness.scoring.overlap import flatten
-from harness.scoring.truth import TruthImage
-from methods.engines.paste import paste_crops
-from methods.engines.torch_masks import TorchMasks
+from harness.data.store.pack import FileSink, Packer, digest, write_index
+from harness.evaluation.ground_truth import TruthImage
+from harness.evaluation.iou_map import image_curve
+from harness.evaluation.matching import match
+from harness.evaluation.overlap import flatten
+from harness.fileio import make_folder
+from harness.masks.crops import CropMasks
+from harness.masks.rle import from_rle, to_rle
+from harness.training.device import keep_freed_memory
+from methods.copy_paste.transform import Paste
+from methods.mask_rcnn import augment as baseline
+from methods.shared.paste_masks import paste_crops
+from methods.shared.torch_masks import TorchMasks
 
 CELLS, FULL = (10, 100, 1000, 3000), 2048
 SIDES, FEW = (256, 512, 1024, 2048), 100

@@ -26,13 +26,13 @@ import pytest
 import torch
 from speed_rows import row, told
 
+from harness.config.preset import Preset, load
 from harness.contract import Model, Recipe, Sample, Task
-from harness.data.cache import cache_folder
 from harness.data.dataset import Dataset
-from harness.engine.checkpoint import WEIGHTS, load_weights, save_weights
-from harness.engine.device import autocast, has_bfloat16, synchroniser
-from harness.presets import Preset, load
-from harness.rle import to_rle
+from harness.data.store.cache import cache_folder
+from harness.masks.rle import to_rle
+from harness.training.checkpoint import WEIGHTS, load_weights, save_weights
+from harness.training.device import autocast, has_bfloat16, synchroniser
 
 CELLS, IMAGES = 300, 4
 WARM_UP = 1

@@ -23,8 +23,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from speed_rows import row, told
 
-from harness.presets import load
-from harness.runs.records import read_records
+from harness.config.preset import load
+from harness.results.io import read_records
 
 METHODS = ("mask_rcnn", "copy_paste")
 BUDGET = os.environ.get("BENCH_BUDGET", load("quick").budget)

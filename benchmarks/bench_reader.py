@@ -20,11 +20,11 @@ from typing import Any, Literal
 import pytest
 from speed_rows import row, told
 
-from harness.augment import baseline
 from harness.contract import Task
 from harness.data.sources import load
-from harness.engine.stream import TrainingStream
-from methods.nets import supervision
+from harness.training.stream import TrainingStream
+from methods.mask_rcnn import augment as baseline
+from methods.shared import supervision
 
 CROP = 128
 TARGET = 8.0

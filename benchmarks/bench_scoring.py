@@ -28,12 +28,12 @@ from speed_rows import row
 
 from harness.contract import Predictions
 from harness.data.sources import load
-from harness.masks import CropMasks
-from harness.rle import from_rle, to_rle
-from harness.scoring.iou_map import image_curve
-from harness.scoring.matching import THRESHOLDS, match
-from harness.scoring.overlap import SetPixels, flatten, remove_overlaps
-from harness.scoring.truth import Target, TruthImage
+from harness.evaluation.ground_truth import Target, TruthImage
+from harness.evaluation.iou_map import image_curve
+from harness.evaluation.matching import THRESHOLDS, match
+from harness.evaluation.overlap import SetPixels, flatten, remove_overlaps
+from harness.masks.crops import CropMasks
+from harness.masks.rle import from_rle, to_rle
 
 MIN_AREA = 20
 OURS = "ours: overlaps, matching, thresholds"

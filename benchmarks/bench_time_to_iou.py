@@ -29,12 +29,12 @@ import pytest
 import torch
 from speed_rows import row, told
 
-from harness.engine.device import synchroniser
-from harness.engine.setting import Setting, open_setting
-from harness.presets import Preset, load
-from harness.runs.records import read_record, record_paths
-from harness.scoring.calibrate import choose_rule
-from harness.scoring.score import iou_map
+from harness.config.preset import Preset, load
+from harness.evaluation.calibration import choose_rule
+from harness.evaluation.scorer import iou_map
+from harness.orchestration.prepared_data import Setting, open_setting
+from harness.results.io import read_record, record_paths
+from harness.training.device import synchroniser
 
 ROOT = Path(__file__).parents[1]
 PEER_SECONDS = float(os.environ.get("BENCH_PEER_SECONDS", 180))

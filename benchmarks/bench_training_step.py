@@ -33,13 +33,13 @@ import pytest
 import torch
 from speed_rows import row, told
 
-from harness.augment.instances import clip
-from harness.augment.window import RandomWindow
+from harness.config.preset import Training, load
 from harness.contract import Sample, Task
 from harness.data.dataset import Dataset
-from harness.engine.device import has_bfloat16, synchroniser
-from harness.measure.memory import gpu_peaks, peak_rss
-from harness.presets import Training, load
+from harness.platform.memory import gpu_peaks, peak_rss
+from harness.training.device import has_bfloat16, synchroniser
+from harness.transforms.instances import clip
+from harness.transforms.window import RandomWindow
 
 CELLS, BATCH = 200, 4
 TINY_RATE = 1e-9
@@ -256,7 +256,7 @@ def kind_of(side: str, arithmetic: str) -> str:
 
 
 def in_float32(step: Step) -> None:
-    with mock.patch("harness.engine.trainer.autocast", return_value=nullcontext()):
+    with mock.patch("harness.training.trainer.autocast", return_value=nullcontext()):
         step()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.measure.machine import git_commit, machine_facts, package_versions
+from harness.monitoring.machine import git_commit, machine_facts, package_versions
 
 
 def pytest_benchmark_update_machine_info(config: Any, machine_info: dict[str, Any]) -> None:

@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
-from harness.augment.copy_paste import Paste, brought_to, union
-from harness.augment.instances import masks_of
-from harness.augment.window import RandomWindow
 from harness.contract import Sample
 from harness.data.dataset import Dataset
 from harness.data.sources import load
+from harness.transforms.instances import masks_of
+from harness.transforms.window import RandomWindow
+from methods.copy_paste.transform import Paste, brought_to, union
 
 WAYS: dict[str, dict[str, Any]] = {
     "none": {"p": 0.0},

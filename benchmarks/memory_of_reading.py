@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from harness.data.dataset import Dataset
-from harness.data.pack import read_pack
-from harness.measure.memory import peak_rss
+from harness.data.store.pack import read_pack
+from harness.platform.memory import peak_rss
 
 
 def main(folder: Path) -> dict[str, int]:

@@ -10,17 +10,17 @@ from typing import Any, Literal
 import torch
 
 from harness.catalog import find
+from harness.config.budget import Budget
+from harness.config.preset import Training
 from harness.contract import Augment, Init, Model, Recipe, Sample, Task
 from harness.data.dataset import Dataset
 from harness.data.sources import load
 from harness.data.statistics import pixel_statistics
-from harness.engine import optimiser
-from harness.engine.budget import Budget
-from harness.engine.stream import TrainingStream
-from harness.engine.trainer import Trainer
-from harness.presets import Training
-from harness.runs.progress import ProgressPipe
+from harness.monitoring.progress import ProgressPipe
 from harness.stacks import resolve
+from harness.training import optimiser
+from harness.training.stream import TrainingStream
+from harness.training.trainer import Trainer
 
 DEVICE = os.environ.get("BENCH_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -36,7 +36,7 @@ class Dense:
 def dense_copy_paste(
     below: Dense, above: Dense, share: float, sigma: float, rng: np.random.Generator, min_visible: float = 0.2
 ) -> Dense:
-    """Copy-Paste on planes, with the occlusion rule of harness.augment.copy_paste."""
+    """Copy-Paste on planes, with the occlusion rule of methods.copy_paste.transform."""
     from scipy import ndimage
 
     chosen = rng.choice(len(above.planes), int(len(above.planes) * share), replace=False)

@@ -17,9 +17,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from harness.measure.machine import git_commit, machine_facts
-from harness.runs.files import make_folder, write_text_atomic
-from harness.runs.new_record import now
+from harness.fileio import make_folder, write_text_atomic
+from harness.monitoring.machine import git_commit, machine_facts
+from harness.results.new_record import now
 
 ROOT = Path(__file__).parents[1]
 LONG = {"HARNESS_CHAOS_ROUNDS": "200", "HARNESS_ALL_FAULTS": "1"}

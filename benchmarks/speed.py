@@ -21,8 +21,8 @@ from typing import Any
 
 from speed_rows import met, number
 
-from harness.report.escape import for_markdown
-from harness.runs.files import make_folder, write_text_atomic
+from harness.fileio import make_folder, write_text_atomic
+from harness.reporting.escape import for_markdown
 
 HERE = Path(__file__).parent
 DECISIVE = ("torch", "detectron2", "numpy", "opencv", "pycocotools", "segpaste", "cellpose", "stardist")

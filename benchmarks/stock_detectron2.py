@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harness.contract import Predictions, Sample, Task
-from harness.masks import CropMasks
-from harness.rle import to_rle
-from methods.engines.zoo_weights import RENAMED
+from harness.masks.crops import CropMasks
+from harness.masks.rle import to_rle
+from methods.frameworks.detectron2.zoo_weights import RENAMED
 
 ZOO = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 NO_RESIZE = 0

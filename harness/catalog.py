@@ -1,7 +1,8 @@
 """Finds the methods there are. What a user types (`container+copy_paste`) is read by harness/stacks.py.
 
-Methods are looked for in three places: the files of `methods/` (not those whose names begin with _), the modules named
-under the entry-point group "harness.methods", and the files a user gives with `--adapter`. A module may hold
+Methods are looked for in three places: the files and folders of `methods/` (not those whose names begin with _, nor the
+folders that methods share), the modules named under the entry-point group "harness.methods", and the files a user gives
+with `--adapter`. A module may hold
 
     METHOD = Method(...)            one method, or METHODS = (...) for several
     FAMILIES = {"timm": function}   `timm:<name>` is function("<name>") -> Method
@@ -24,6 +25,9 @@ from harness.contract import Method
 from harness.errors import HarnessError, nearest
 
 GROUP = "harness.methods"
+
+BUILT_IN = "methods"
+"""The package of the methods that come with the harness."""
 
 Family = Callable[[str], Method]
 
@@ -112,9 +116,11 @@ def find(adapters: Sequence[str | Path] = ()) -> Catalog:
 
     catalog = Catalog()
     for folder in methods.__path__:
-        for path in sorted(Path(folder).glob("*.py")):
-            if not path.name.startswith("_"):
-                _take(catalog, f"methods.{path.stem}", str(path))
+        for path in sorted(Path(folder).iterdir()):
+            file = path / "__init__.py" if path.is_dir() else path
+            hidden = path.name.startswith("_") or path.stem in methods.SUPPORT
+            if file.suffix == ".py" and file.is_file() and not hidden:
+                _take(catalog, f"{BUILT_IN}.{path.stem}", str(file))
     for point in metadata.entry_points(group=GROUP):
         _take(catalog, point.value, f"entry point {point.name} = {point.value}")
     for adapter in adapters:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
-from harness.masks import CropMasks
+from harness.masks.crops import CropMasks
 
 if TYPE_CHECKING:
     import torch
@@ -128,8 +128,8 @@ class Part:
     - backbone: a torch module with `strides` and `channels` (tuples, one entry per output, fine to coarse) and
       `pad_to` (the multiple its input's sides must have); forward takes (B, 3, H, W) and gives one map per stride.
       Where `channels` differ from level to level, the engine adds a feature pyramid of its own on top.
-    - mask_head: see methods/nets/mask_heads.py.
-    - supervision: see methods/nets/supervision.py.
+    - mask_head: see methods/shared/mask_heads.py.
+    - supervision: see methods/shared/supervision.py.
     - augment: an `Augment` or a sequence of them.
     - engine: a `Model`; called as function(recipe, task, **options).
 

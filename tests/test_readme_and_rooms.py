@@ -14,7 +14,7 @@ import click
 import pytest
 
 from harness.cli import EPILOG, VERBS, harness
-from harness.presets import names
+from harness.config.preset import names
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from harness.catalog import find
+from harness.config.preset import load
+from harness.config.trial_spec import CellSpec, recipe_to_json
 from harness.contract import Init
-from harness.engine.setting import open_setting
-from harness.engine.work import perform
-from harness.presets import load
-from harness.runs.progress import ProgressPipe
-from harness.runs.spec import CellSpec, recipe_to_json
+from harness.monitoring.progress import ProgressPipe
+from harness.orchestration.prepared_data import open_setting
+from harness.orchestration.trial import perform
 from harness.stacks import resolve
 
 SOURCE = "synthetic:images=24,size=128,types=cort"

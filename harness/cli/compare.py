@@ -9,11 +9,11 @@ import click
 
 from harness.cli.options import as_json, print_json
 from harness.errors import HarnessError, nearest
-from harness.report.screen import print_table
+from harness.reporting.screen import print_table
 
 if TYPE_CHECKING:
-    from harness.runs.record import RunRecord
-    from harness.scoring.uncertainty import Difference, SeedScores
+    from harness.results.schema import RunRecord
+    from harness.results.statistics import Difference, SeedScores
 
 EXTREMES = 5
 """Images shown at either end."""
@@ -61,7 +61,7 @@ def _folders(run: str) -> tuple[str, ...]:
 
 def records_of(typed: str) -> tuple[str, list[RunRecord]]:
     """The method's name and its scored records. Raises HarnessError with what there is to choose from."""
-    from harness.runs.records import read_records
+    from harness.results.io import read_records
 
     run, method = _run_and_method(typed)
     records, problems = read_records(Path(run))
@@ -92,8 +92,8 @@ def comparison(a: list[RunRecord], b: list[RunRecord]) -> dict[str, Any]:
 
     Raises HarnessError where data, split, scoring version or seeds do not allow it; other differences are noted.
     """
-    from harness.scoring.fairness import unlike_scores
-    from harness.scoring.uncertainty import paired_difference
+    from harness.results.comparability import unlike_scores
+    from harness.results.statistics import paired_difference
 
     unlike = sorted({name for found in unlike_scores([*a, *b]) for name in found})
     for name in ("data", "split", "scoring version"):
@@ -134,7 +134,7 @@ def _only(scores: SeedScores, images: set[str]) -> SeedScores:
 
 
 def _plain(difference: Difference) -> dict[str, Any]:
-    from harness.scoring.uncertainty import permutation_p
+    from harness.results.statistics import permutation_p
 
     return {
         "difference": difference.mean,

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from harness.cli.options import as_json, print_json
-from harness.report.screen import print_table
+from harness.reporting.screen import print_table
 
 
 @click.group()

@@ -12,7 +12,7 @@ import click
 
 from harness.catalog import Catalog, find
 from harness.cli.options import adapters, as_json, print_json
-from harness.report.screen import print_table
+from harness.reporting.screen import print_table
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet

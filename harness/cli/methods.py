@@ -9,7 +9,7 @@ import click
 from harness.catalog import Catalog, find
 from harness.cli.options import adapters, as_json, complete_methods, print_json
 from harness.contract import Init, Method
-from harness.report.screen import print_table
+from harness.reporting.screen import print_table
 from harness.stacks import BASELINE, resolve
 
 MEASURED_SIDE = 256
@@ -129,9 +129,9 @@ def _measure(catalog: Catalog, name: str, preset_name: str) -> dict[str, str]:
     from scratch."""
     import numpy as np
 
+    from harness.config.preset import load
     from harness.conformance.subject import probe_task
-    from harness.measure.flops import flops_of_prediction
-    from harness.presets import load
+    from harness.monitoring.flops import flops_of_prediction
 
     preset = load(preset_name)
     resolved = resolve(catalog, name, preset.size, Init("scratch"))

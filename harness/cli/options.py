@@ -41,7 +41,7 @@ def complete_methods(ctx: click.Context, param: click.Parameter, incomplete: str
 
 def complete_presets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of the presets that come with the harness."""
-    from harness.presets import names
+    from harness.config.preset import names
 
     return [CompletionItem(name) for name in names() if name.startswith(incomplete)]
 
@@ -55,7 +55,7 @@ def device_of(text: str) -> str:
         return "cpu"
     if text != "auto" and not re.fullmatch(r"cuda(:\d+)?", text):
         raise HarnessError(f"--device {text!r}: type auto, cpu, cuda or cuda:1")
-    from harness.engine.device import check
+    from harness.training.device import check
 
     if text == "auto":
         import torch

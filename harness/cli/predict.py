@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.options import adapters, as_json, complete_methods, device_of, print_json
-from harness.outputs.writer import FORMATS
+from harness.inference.formats.writer import FORMATS
 
 if TYPE_CHECKING:
-    from harness.engine.own_images import Outcome
-    from harness.runs.spec import CellSpec
+    from harness.config.trial_spec import CellSpec
+    from harness.inference.predict_files import Outcome
 
 
 @click.command(context_settings={"show_default": True})
@@ -54,19 +54,19 @@ def predict(
     out, and the exit status is 1 then. A submission file is checked by Kaggle's rules (see `check-submission`).
     """
     from harness.catalog import find
-    from harness.data.image_folder import images_by_id
-    from harness.runs.trained_cell import trained_cell
+    from harness.data.readers.image_folder import images_by_id
+    from harness.results.trained_trial import trained_cell
 
     cell = trained_cell(run_dir, method, seed)
     files = images_by_id(images)
     catalog = find(adapters)
     device = device_of(device)
 
-    from harness.engine.own_images import predict_files
-    from harness.engine.trained import load_model
-    from harness.outputs.check_submission import check_submission
-    from harness.outputs.submission import Submission
-    from harness.outputs.writer import open_writers
+    from harness.inference.formats.check_submission import check_submission
+    from harness.inference.formats.submission import Submission
+    from harness.inference.formats.writer import open_writers
+    from harness.inference.predict_files import predict_files
+    from harness.inference.trained_model import load_model
 
     if not sys.warnoptions:
         # what frameworks warn their own users of; in a run it goes to the log

@@ -11,7 +11,7 @@ from harness.cli.options import as_json, print_json
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.report.page.figures import Figures
+    from harness.reporting.page.figures import Figures
 
 PAGE = "report.html"
 
@@ -30,11 +30,11 @@ def report(
 
     The page needs no network and nothing beside it. The gallery needs the run's stored predictions and its data.
     """
-    from harness.report.leaderboard import of_runs
-    from harness.report.page.figures import figures
-    from harness.report.page.gallery import Gallery, gallery
-    from harness.report.page.page import page
-    from harness.runs.files import make_folder, write_text_atomic
+    from harness.fileio import make_folder, write_text_atomic
+    from harness.reporting.leaderboard import of_runs
+    from harness.reporting.page.figures import figures
+    from harness.reporting.page.gallery import Gallery, gallery
+    from harness.reporting.page.page import page
 
     board = of_runs([run_dir])
     if not board.rows:
@@ -72,6 +72,6 @@ def report(
 
 
 def _printed(drawn: Figures, folder: Path, form: str) -> list[Path]:
-    from harness.report.page.printed import write_figures
+    from harness.reporting.page.printed import write_figures
 
     return write_figures(drawn, folder, form)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import click
 
-from harness.runs.outcomes import FAILED
-from harness.runs.plan import PlannedCell
-from harness.runs.progress import Progress
-from harness.runs.record import RunRecord
-from harness.runs.run import Reporter
+from harness.monitoring.progress import Progress
+from harness.orchestration.plan import PlannedCell
+from harness.orchestration.scheduler import Reporter
+from harness.results.schema import RunRecord
+from harness.results.status import FAILED
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

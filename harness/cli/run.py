@@ -16,14 +16,14 @@ import click
 
 from harness.cli.options import adapters, as_json, complete_methods, complete_presets, device_of, print_json
 from harness.errors import HarnessError, nearest
-from harness.report.screen import print_table
+from harness.reporting.screen import print_table
 
 if TYPE_CHECKING:
     from harness.catalog import Catalog
+    from harness.config.preset import Preset
     from harness.contract import Init
-    from harness.presets import Preset
-    from harness.runs.plan import Entrant, Manifest
-    from harness.runs.run import RunOptions
+    from harness.orchestration.plan import Entrant, Manifest
+    from harness.orchestration.scheduler import RunOptions
 
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -118,17 +118,17 @@ def run(
     the others go on. The same command with the same --out goes on where it was stopped.
     """
     from harness.catalog import find
-    from harness.presets import load
-    from harness.runs.launchers import Command, launcher
-    from harness.runs.run import RunOptions
+    from harness.config.preset import load
+    from harness.orchestration.process.launchers import Command, launcher
+    from harness.orchestration.scheduler import RunOptions
     from harness.stacks import split_methods
 
     if tensorboard:
-        from harness.engine.event_files import check_installed
+        from harness.tracking.tensorboard import check_installed
 
         check_installed()
     if mlflow is not None:
-        from harness.report.mlflow_log import checked_uri
+        from harness.tracking.mlflow import checked_uri
 
         mlflow = checked_uri(mlflow)
     chosen = load(preset)
@@ -163,7 +163,7 @@ def run(
             _print_plan(manifest, run_dir, as_json)
             return
         status = _work_through(manifest, run_dir, replace(options, launcher=ready), quiet or as_json, mlflow)
-    from harness.report.table import show
+    from harness.reporting.table import show
 
     show([run_dir], "json" if as_json else "screen")
     click.echo(f"{run_dir / 'leaderboard.md'}", err=as_json)
@@ -173,13 +173,13 @@ def run(
 def _work_through(manifest: Manifest, run_dir: Path, options: RunOptions, plain: bool, mlflow: str | None) -> int:
     """The exit status. plain: lines in place of bars. mlflow: where to log to, None to leave it."""
     from harness.cli.reporters import reporter
-    from harness.report.leaderboard import write_leaderboards
-    from harness.runs.files import StorageError
-    from harness.runs.run import run_plan
+    from harness.fileio import StorageError
+    from harness.orchestration.scheduler import run_plan
+    from harness.reporting.leaderboard import write_leaderboards
 
     tracker = None
     if mlflow is not None:
-        from harness.report.mlflow_log import MlflowLog
+        from harness.tracking.mlflow import MlflowLog
 
         tracker = MlflowLog(mlflow, run_dir).track
     with reporter(run_dir, plain, tracker) as shown:
@@ -190,7 +190,7 @@ def _work_through(manifest: Manifest, run_dir: Path, options: RunOptions, plain:
 
 
 def _stacks(catalog: Catalog, stacks: Sequence[str], preset: Preset, budget: str | None, init: Init) -> list[Entrant]:
-    from harness.runs.plan import Entrant
+    from harness.orchestration.plan import Entrant
     from harness.stacks import resolve
 
     resolved = [resolve(catalog, stack, preset.size, init) for stack in stacks]
@@ -200,8 +200,8 @@ def _stacks(catalog: Catalog, stacks: Sequence[str], preset: Preset, budget: str
 
 def _rows(catalog: Catalog, preset: Preset, budget: str | None, init: Init) -> list[Entrant]:
     """One entrant for each row of a preset that has rows, under the row's own training settings and budget."""
-    from harness.presets import Training
-    from harness.runs.plan import Entrant
+    from harness.config.preset import Training
+    from harness.orchestration.plan import Entrant
     from harness.stacks import resolve
 
     entrants = []
@@ -214,18 +214,20 @@ def _rows(catalog: Catalog, preset: Preset, budget: str | None, init: Init) -> l
 
 
 def _engines(entrants: Sequence[Entrant]) -> list[str]:
-    """The modules of the engines that take part and come with the harness."""
+    """The modules of the engines that take part and are not a user's own."""
+    from harness import catalog
+
     modules = {entrant.resolved.recipe.engine.factory.partition(":")[0] for entrant in entrants}
-    return sorted(name for name in modules if name.startswith("methods.engines."))
+    return sorted(name for name in modules if name.partition(".")[0] == catalog.BUILT_IN)
 
 
 def _plan(
     entrants: Sequence[Entrant], seeds: Sequence[int], sources: Sequence[str], *, skip_bad: bool, **how: Any
 ) -> Manifest:
     """Read the data, and lay every cell out. Notes on the data are said once."""
-    from harness.engine.setting import open_setting
-    from harness.runs.plan import make_plan
-    from harness.scoring.score import SCORING_VERSION
+    from harness.evaluation.scorer import SCORING_VERSION
+    from harness.orchestration.plan import make_plan
+    from harness.orchestration.prepared_data import open_setting
 
     settings = [open_setting(source, skip_bad, entrants[0].preset) for source in sources]
     for setting in settings:
@@ -250,8 +252,8 @@ def _plan(
 
 
 def _print_plan(manifest: Manifest, run_dir: Path, as_json: bool) -> None:
-    from harness.runs.estimate import estimates
-    from harness.runs.records import read_records
+    from harness.orchestration.estimate import estimates
+    from harness.results.io import read_records
 
     earlier = read_records(run_dir)[0] if run_dir.is_dir() else []
     rows = []
@@ -287,14 +289,14 @@ def _worded(planned: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _budget(text: str) -> str:
-    from harness.engine.budget import Budget
+    from harness.config.budget import Budget
 
     Budget.parse(text)
     return text
 
 
 def _seconds(text: str) -> float:
-    from harness.engine.budget import Budget
+    from harness.config.budget import Budget
 
     budget = Budget.parse(text)
     if budget.kind != "seconds":

@@ -9,12 +9,12 @@ import click
 
 from harness.cli.options import as_json, print_json
 from harness.errors import HarnessError, nearest
-from harness.report.screen import print_table
+from harness.reporting.screen import print_table
 
 if TYPE_CHECKING:
-    from harness.engine.setting import LazyTruth
-    from harness.runs.record import RunRecord, Scores
-    from harness.runs.spec import CellSpec
+    from harness.config.trial_spec import CellSpec
+    from harness.orchestration.prepared_data import LazyTruth
+    from harness.results.schema import RunRecord, Scores
 
 DEFAULT_METRICS = ("iou_map", "ap", "ap50", "boundary_ap", "f1_50", "panoptic_quality", "count_error")
 
@@ -29,7 +29,7 @@ def score(run_dir: Path, metrics: tuple[str, ...], threshold: float | None, as_j
 
     The rule is chosen anew on the calibration images. All scores are computed, whatever is printed.
     """
-    from harness.runs.records import RECORD, read_record, record_paths, write_record
+    from harness.results.io import RECORD, read_record, record_paths, write_record
 
     names = _checked(metrics or DEFAULT_METRICS)
     if not run_dir.is_dir():
@@ -76,10 +76,10 @@ def rescored(folder: Path, record: RunRecord, data: _Data, threshold: float | No
     A threshold the run was started with stays fixed. Raises HarnessError where the data are not those of the record,
     or predictions are missing or damaged.
     """
-    from harness.runs.cell_files import CELL, read_cell
-    from harness.scoring.calibrate import choose_rule
-    from harness.scoring.score import score as score_all
-    from harness.scoring.store import PREDICTIONS, read_predictions
+    from harness.evaluation.calibration import choose_rule
+    from harness.evaluation.prediction_file import PREDICTIONS, read_predictions
+    from harness.evaluation.scorer import score as score_all
+    from harness.orchestration.trial_folder import CELL, read_cell
 
     assert record.data is not None
     facts, stored = record.data, read_predictions(folder / PREDICTIONS)
@@ -107,7 +107,7 @@ class _Data:
     def truth(self, spec: CellSpec, fingerprint: str) -> LazyTruth:
         """Raises HarnessError where the source cannot be loaded or is not what it was."""
         from harness.data.sources import load
-        from harness.engine.setting import LazyTruth
+        from harness.orchestration.prepared_data import LazyTruth
 
         key = (spec.source, spec.skip_bad)
         if key not in self._loaded:
@@ -122,7 +122,7 @@ class _Data:
 
 
 def _checked(metrics: tuple[str, ...]) -> tuple[str, ...]:
-    from harness.runs.record import Scores
+    from harness.results.schema import Scores
 
     known = [name for name in Scores.model_fields if name not in ("scoring_version", "by_image", "cell_types")]
     for name in metrics:

@@ -25,11 +25,11 @@ def table(run_dirs: tuple[Path, ...], form: str | None, like: str | None, as_jso
     Records that were made under another budget, data set, split or scoring keep their row, are marked, and are
     neither ranked nor averaged with the others.
     """
-    from harness.report.table import show
+    from harness.reporting.table import show
 
     chosen = "json" if as_json else form or "screen"
     if like is not None:
-        from harness.report.published import show_beside_published
+        from harness.reporting.published import show_beside_published
 
         show_beside_published(run_dirs, like, chosen)
     else:

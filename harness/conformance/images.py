@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from harness.contract import Instances, Sample
-from harness.masks import CropMasks
+from harness.masks.crops import CropMasks
 
 
 def drawn(

@@ -72,7 +72,7 @@ def reads_no_data_by_itself(subject: Subject) -> None:
 
 
 def _checked(model: Model, samples: Sequence[Sample], classes: int) -> None:
-    from harness.engine.model_outputs import check
+    from harness.training.model_outputs import check
 
     for sample in samples:
         (found,) = predicted(model, [sample.image])

@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.catalog import Catalog
+from harness.config.preset import load
 from harness.conformance.images import drawn
 from harness.contract import Augment, Init, Method, Model, Predictions, Recipe, Sample, Task
 from harness.errors import HarnessError
-from harness.presets import load
 from harness.stacks import resolve
 
 if TYPE_CHECKING:
     import torch
 
-    from harness.engine.stream import TrainingStream
+    from harness.training.stream import TrainingStream
 
 PRESET = "smoke"
 """Whose optimiser a method is checked with."""
@@ -97,7 +97,7 @@ class Subject:
 
     def build(self, classes: int = 1, seed: int = 0) -> Model:
         """A new model on the CPU, from scratch, in training mode."""
-        from harness.engine.device import seed as seed_all
+        from harness.training.device import seed as seed_all
 
         seed_all(seed, deterministic=False)
         model: Model = self.recipe.engine.build(self.recipe, self.task(classes, seed))
@@ -110,7 +110,7 @@ class Subject:
 
     def stream(self, samples: Sequence[Sample], augmented: bool = True, batch: int | None = None) -> TrainingStream:
         """Batches of these samples, labelled as the recipe's annotator would, and augmented if wanted."""
-        from harness.engine.stream import TrainingStream
+        from harness.training.stream import TrainingStream
 
         return TrainingStream(
             images=_Images(samples),
@@ -147,7 +147,7 @@ def learns(model: Model) -> bool:
 
 def total_loss(model: Model, batch: Sequence[Sample]) -> torch.Tensor:
     """The sum of a model's losses. Raises Violation where they are no losses."""
-    from harness.engine.model_outputs import summed
+    from harness.training.model_outputs import summed
 
     try:
         return summed(model.losses(batch))
@@ -175,7 +175,7 @@ def steps(model: Model, batch: Sequence[Sample], number: int, rate: float = RATE
     """Train on one batch at a constant rate; the total loss before each step."""
     import torch
 
-    from harness.engine import optimiser
+    from harness.training import optimiser
 
     if not learns(model):
         return []

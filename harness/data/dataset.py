@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.contract import Sample
-from harness.data.pack import MemorySink, Pack, Packer, digest
+from harness.data.store.pack import MemorySink, Pack, Packer, digest
 from harness.errors import HarnessError
 
 HELD_BYTES = 64 * 2**20
@@ -22,7 +22,7 @@ class Dataset:
     records and tables. classes: names in label order. fingerprint: SHA-256 (hexadecimal) over ids, pixels and masks.
     ids, cell_types, groups: one entry per image. notes: what a user should be told once, whole sentences.
     skipped_bad: images and cells left out because they are bad. unlabelled: image files of the same kind without
-    annotation (harness.data.images.read_image reads one).
+    annotation (harness.data.readers.images.read_image reads one).
     """
 
     def __init__(

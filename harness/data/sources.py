@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from harness.data.cache import cached, discard
 from harness.data.dataset import Dataset
-from harness.data.pack import MemorySink, Pack, Packer, Sink, digest
-from harness.data.reading import Loaded, Place, Source, in_order, one_line
+from harness.data.source_index import Loaded, Place, Source, in_order, one_line
+from harness.data.store.cache import cached, discard
+from harness.data.store.pack import MemorySink, Pack, Packer, Sink, digest
 from harness.errors import HarnessError, nearest
 
 KINDS = {
@@ -38,7 +38,7 @@ def load(source: str, *, skip_bad: bool = False, cache: bool = True) -> Dataset:
     """The data set that `source` names, checked as a whole; warm starts map the packed copy that the first one left.
 
     skip_bad: leave out what is bad and count it: a bad cell alone, a bad image with its cells.
-    cache: keep and use a packed copy (see harness.data.cache).
+    cache: keep and use a packed copy (see harness.data.store.cache).
     Raises HarnessError with one line, naming file and row, at the first thing that is wrong.
     """
     reader = open_source(source)
@@ -88,7 +88,7 @@ def open_source(source: str) -> Source:
     """The reader of a source, nothing read yet. Raises HarnessError where the source is mistyped or not there."""
     kind, _, rest = source.partition(":")
     if kind == "synthetic":
-        from harness.data.synthetic import Synthetic
+        from harness.data.synthetic.source import Synthetic
 
         return Synthetic(Place(source, source), rest)
     if kind not in KINDS:
@@ -97,15 +97,15 @@ def open_source(source: str) -> Source:
     if not rest:
         raise HarnessError(f"{source!r} names no folder; write {KINDS[kind]}")
     if kind == "sartorius":
-        from harness.data.sartorius import Sartorius
+        from harness.data.readers.sartorius import Sartorius
 
         return Sartorius(_place(kind, [rest]))
     first, second = _two_paths(kind, rest)
     if kind == "coco":
-        from harness.data.coco import Coco
+        from harness.data.readers.coco import Coco
 
         return Coco(_place(kind, [first, second]))
-    from harness.data.label_folder import LabelFolder
+    from harness.data.readers.label_folder import LabelFolder
 
     return LabelFolder(_place(kind, [first, second]))
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.augment.flips import RandomFlip
-from harness.augment.window import RandomWindow
 from harness.contract import Augment, Card, Method, Part, Pool, Sample, Task
+from harness.transforms.flips import RandomFlip
+from harness.transforms.window import RandomWindow
 
 METHOD = Method(
     name="my_method",

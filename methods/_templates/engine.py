@@ -17,7 +17,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from harness.contract import Card, Method, Part, Predictions, Recipe, Sample, Task
-from harness.masks import CropMasks
+from harness.masks.crops import CropMasks
 
 METHOD = Method(
     name="my_method",

@@ -1,6 +1,6 @@
 """my_method: another mask head.
 
-The slot `mask_head` turns the features of a box into a mask. Read methods/nets/mask_heads.py for the whole contract.
+The slot `mask_head` turns the features of a box into a mask. Read methods/shared/mask_heads.py for the whole contract.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from harness.contract import Card, Method, Part, Task
-from methods.nets.mask_heads import DenseField, MaskHead
-from methods.nets.roi import RoIPool
+from methods.shared.mask_heads import DenseField, MaskHead
+from methods.shared.roi_pooling import RoIPool
 
 METHOD = Method(
     name="my_method",

@@ -1,7 +1,7 @@
 """my_method: another way to teach the mask head.
 
 The slot `supervision` has two halves: `labels`, what an annotator would have drawn, and `loss`, how the mask head
-learns from it. Read methods/nets/supervision.py for the whole contract.
+learns from it. Read methods/shared/supervision.py for the whole contract.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.contract import Card, Instances, Method, Part, Task
-from methods.nets.mask_heads import MaskField
-from methods.nets.supervision import MaskTargets, plus_penalty
+from methods.shared.mask_heads import MaskField
+from methods.shared.supervision import MaskTargets, plus_penalty
 
 METHOD = Method(
     name="my_method",

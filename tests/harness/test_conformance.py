@@ -15,7 +15,7 @@ from harness.catalog import find
 from harness.conformance import Check, augmenting, card, learning, predicting
 from harness.conformance.subject import Subject
 from harness.contract import Predictions, Sample
-from harness.masks import CropMasks
+from harness.masks.crops import CropMasks
 from methods._templates import engine as toy
 
 

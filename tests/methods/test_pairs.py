@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from harness.catalog import Catalog, find
+from harness.config.preset import Preset, load
+from harness.config.trial_spec import CellSpec, recipe_to_json
 from harness.contract import Init
-from harness.engine.setting import Setting, open_setting
-from harness.engine.work import perform
 from harness.errors import HarnessError
-from harness.presets import Preset, load
-from harness.runs.progress import ProgressPipe
-from harness.runs.spec import CellSpec, recipe_to_json
+from harness.monitoring.progress import ProgressPipe
+from harness.orchestration.prepared_data import Setting, open_setting
+from harness.orchestration.trial import perform
 from harness.stacks import resolve
 
 SOURCE = "synthetic:images=6,size=64"

@@ -22,7 +22,7 @@ def test_one_new_file_is_a_method_with_a_row(tmp_path: Path) -> None:
     for room in ("harness", "methods"):
         shutil.copytree(ROOT / room, copy / room, ignore=shutil.ignore_patterns("__pycache__"))
     before = fingerprints(copy)
-    shutil.copy(Path(__file__).with_name("brightness_method.py"), copy / "methods" / "brightness_method.py")
+    shutil.copy(ROOT / "tests" / "helpers" / "brightness_method.py", copy / "methods" / "brightness_method.py")
 
     def typed(*arguments: str) -> str:
         environment = {**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}

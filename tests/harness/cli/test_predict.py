@@ -21,12 +21,12 @@ from harness.cli import harness
 from harness.contract import Predictions
 from harness.data.dataset import Dataset
 from harness.data.sources import load
-from harness.outputs.label_images import label_image
-from harness.runs.records import read_record
-from harness.scoring.calibrate import apply_rule
-from harness.scoring.store import read_predictions
+from harness.evaluation.calibration import apply_rule
+from harness.evaluation.prediction_file import read_predictions
+from harness.inference.formats.label_images import label_image
+from harness.results.io import read_record
 
-ADAPTER = str(Path(__file__).with_name("brightness_method.py"))
+ADAPTER = str(Path(__file__).parents[2] / "helpers" / "brightness_method.py")
 SOURCE = "synthetic:images=12,size=96"
 
 

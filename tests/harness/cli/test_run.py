@@ -18,11 +18,11 @@ from PIL import Image
 from harness.catalog import find
 from harness.cli import harness
 from harness.cli.run import _plan
+from harness.config.preset import load
 from harness.conformance.images import drawn
 from harness.contract import Init
-from harness.engine.setting import setting_of
-from harness.presets import load
-from harness.runs.plan import Entrant
+from harness.orchestration.plan import Entrant
+from harness.orchestration.prepared_data import setting_of
 from harness.stacks import resolve
 
 DATA = "synthetic:images=9,size=64"

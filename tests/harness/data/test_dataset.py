@@ -6,7 +6,7 @@ import pytest
 from harness.contract import Instances, Sample
 from harness.data.dataset import Dataset
 from harness.errors import HarnessError
-from harness.masks import CropMasks
+from harness.masks.crops import CropMasks
 
 
 def sample(image_id: str, shape: tuple[int, ...], planes: list[tuple[int, int, int, int]], **more: object) -> Sample:

@@ -12,7 +12,7 @@ from harness.contract import Instances, Sample
 from harness.data.dataset import Dataset
 from harness.data.splits import Splits, split
 from harness.errors import HarnessError
-from harness.masks import CropMasks
+from harness.masks.crops import CropMasks
 
 ONE = CropMasks.from_crops([(0, 0, 2, 2)], [np.ones((2, 2))])
 IMAGE = np.zeros((4, 4), np.uint8)

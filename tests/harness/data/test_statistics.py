@@ -8,7 +8,7 @@ import pytest
 from harness.contract import Instances, Sample
 from harness.data.dataset import Dataset
 from harness.data.statistics import describe, pixel_statistics
-from harness.masks import CropMasks
+from harness.masks.crops import CropMasks
 
 RNG = np.random.default_rng(0)
 RING = np.ones((5, 5), np.uint8)

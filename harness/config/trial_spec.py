@@ -1,0 +1,65 @@
+"""What a worker process is told: one cell, fully resolved, as JSON. Nothing else reaches it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from harness.config.preset import Preset
+from harness.contract import Part, Recipe
+
+
+class CellSpec(BaseModel):
+    """One cell of the plan.
+
+    recipe: see recipe_to_json. budget: "90s", "10m", "2h", "1000it" or "20ep". device: "cpu" or "cuda[:N]".
+    split_fingerprint, data_fingerprint: checked against the data when the worker has loaded it.
+    threshold: a fixed score threshold, or None to choose it on the calibration images.
+    micro_batches: each step's batch is worked through in this many parts (out-of-memory remedy).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: str
+    method: str
+    seed: int
+    source: str
+    skip_bad: bool = False
+    data_fingerprint: str
+    split_fingerprint: str
+    budget: str
+    preset: Preset
+    recipe: dict[str, Any]
+    slots_changed: list[str]
+    labels: str = ""
+    device: str = "cpu"
+    deterministic: bool = False
+    threshold: float | None = None
+    micro_batches: int = Field(default=1, ge=1)
+    command: str = ""
+    checkpoint_seconds: float = 120.0
+    tensorboard: bool = False
+
+
+def recipe_to_json(recipe: Recipe) -> dict[str, Any]:
+    """Slot by slot: name, factory and options."""
+    plain = {}
+    for slot in dataclasses.fields(recipe):
+        part: Part = getattr(recipe, slot.name)
+        plain[slot.name] = {"name": part.name, "factory": part.factory, "options": dict(part.options)}
+    return plain
+
+
+def recipe_from_json(plain: dict[str, Any]) -> Recipe:
+    """The inverse of recipe_to_json."""
+    return Recipe(**{slot: Part(**part) for slot, part in plain.items()})
+
+
+def cell_key(**facts: Any) -> str:
+    """16 hexadecimal digits over what makes two cells the same work: the resume key."""
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

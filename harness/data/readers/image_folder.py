@@ -1,0 +1,38 @@
+"""A folder of images without labels, as a user has them who wants predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.readers.images import SUFFIXES, images_in, read_image
+from harness.data.source_index import one_line
+from harness.errors import HarnessError
+
+
+def images_by_id(folder: Path) -> dict[str, Path]:
+    """The image files directly in a folder by their names without suffix, sorted.
+
+    Raises HarnessError where there is no folder or no image in it, or two files differ in their suffix alone.
+    """
+    if not folder.is_dir():
+        raise HarnessError(f"{folder} is not a folder; give the one that holds the images")
+    found: dict[str, Path] = {}
+    for path in sorted(images_in(folder).values(), key=lambda path: path.stem):
+        if path.stem in found:
+            names = f"{one_line(found[path.stem].name)} and {one_line(path.name)}"
+            raise HarnessError(f"{folder}: {names} would have the same id; rename one")
+        found[path.stem] = path
+    if not found:
+        raise HarnessError(f"{folder} holds no image ({', '.join(SUFFIXES)})")
+    return found
+
+
+def read(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """As harness.data.readers.images.read_image, with the file's name in the error."""
+    try:
+        return read_image(path)
+    except HarnessError as error:
+        raise HarnessError(f"{one_line(path.name)}: {error}") from error

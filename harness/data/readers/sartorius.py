@@ -1,0 +1,171 @@
+"""The Sartorius challenge's layout: train.csv with a row per cell, train/ID.png, train_semi_supervised/*.png."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from harness.contract import Instances, Sample
+from harness.data.readers.images import images_in, read_image
+from harness.data.source_index import MAX_PIXELS, Listing, Loaded, Place, inside, one_line, stamp_of_files
+from harness.errors import HarnessError
+from harness.masks.run_lengths import masks_of_pairs
+
+CLASSES = ("shsy5y", "astro", "cort")
+COLUMNS = ("id", "annotation", "width", "height", "cell_type")
+
+
+@dataclass
+class _Image:
+    """The rows of one image. rows: the line of train.csv each cell stands in, the header being row 1."""
+
+    image_id: str
+    height: int
+    width: int
+    group: str | None
+    rows: list[int] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    types: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Sartorius:
+    """A folder in that layout. Cell types beyond the three are classes too, sorted, if train.csv names any."""
+
+    place: Place
+    version: int = 1
+
+    @property
+    def folder(self) -> Path:
+        return self.place.paths[0]
+
+    def stamp(self) -> object:
+        return stamp_of_files(self.folder / "train.csv", self.folder / "train")
+
+    def unlabelled(self) -> tuple[Path, ...]:
+        more = self.folder / "train_semi_supervised"
+        return tuple(images_in(more).values()) if more.is_dir() else ()
+
+    def listing(self) -> Listing:
+        images, problems = self._rows()
+        types = sorted({t for image in images for t in image.types})
+        classes = CLASSES if set(types) <= set(CLASSES) else tuple(types)
+        train = self.folder / "train"
+        unnamed = set(images_in(train)) - {f"{i.image_id}.png" for i in images} if train.is_dir() else set()
+        notes = (f"no row in train.csv, left out: {len(unnamed)} images of train/",) if unnamed else ()
+        images.sort(key=lambda image: image.image_id)
+        return Listing(classes, [partial(self._load, image, classes) for image in images], tuple(problems), notes)
+
+    def _rows(self) -> tuple[list[_Image], list[str]]:
+        try:
+            with (self.folder / "train.csv").open(encoding="utf-8-sig", newline="") as file:
+                return _images_of(file)
+        except FileNotFoundError as error:
+            raise HarnessError(f"there is no train.csv in the folder {self.folder.name}") from error
+        except OSError as error:
+            raise HarnessError(f"train.csv cannot be read: {error.strerror}") from error
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise HarnessError(f"train.csv is not a CSV file: {one_line(error)}") from error
+
+    def _load(self, image: _Image, classes: tuple[str, ...]) -> Loaded:
+        try:
+            path = inside(self.folder, f"train/{image.image_id}.png")
+            pixels, notes = read_image(path, (image.height, image.width))
+            masks, faults = masks_of_pairs(image.texts, image.height, image.width)
+        except HarnessError as error:
+            return Loaded(None, (f"train/{image.image_id}.png (train.csv row {image.rows[0]}): {error}",))
+        labels = np.asarray([classes.index(t) for i, t in enumerate(image.types) if i not in faults], np.int64)
+        sample = Sample(
+            image.image_id,
+            pixels,
+            Instances.of_masks(masks, labels),
+            Counter(image.types).most_common(1)[0][0],
+            image.group,
+        )
+        where = f"(image {image.image_id})"
+        problems = tuple(f"train.csv row {image.rows[i]} {where}: {what}" for i, what in sorted(faults.items()))
+        return Loaded(sample, problems, notes)
+
+
+def _images_of(lines: Iterable[str]) -> tuple[list[_Image], list[str]]:
+    """What the rows say, and what is wrong with them. Raises HarnessError where a column is missing."""
+    # a csv.DictReader would take twice as long
+    reader = csv.reader(lines)
+    header = next(reader, [])
+    place_of = {name: place for place, name in enumerate(header)}
+    missing = [c for c in COLUMNS if c not in place_of]
+    if missing:
+        raise HarnessError(f"train.csv has no column {', '.join(missing)}")
+    places = [place_of[c] for c in COLUMNS]
+    which, text, width, height, kind = places
+    images: dict[str, _Image] = {}
+    problems: list[str] = []
+    image, of_image = None, ("", "", "")
+    for row in reader:
+        # nearly always the next cell of the same image: taken apart like the first, it would take twice as long
+        same = len(row) == len(header) and (row[which], row[width], row[height]) == of_image
+        if image is not None and same and row[kind] in CLASSES:
+            image.rows.append(reader.line_num)
+            image.texts.append(row[text])
+            image.types.append(row[kind])
+        elif row:
+            try:
+                image = _take(row, header, places, reader.line_num, images)
+                of_image = row[which], row[width], row[height]
+            except HarnessError as error:
+                problems.append(f"train.csv row {reader.line_num}: {error}")
+    return list(images.values()), problems
+
+
+def _take(row: list[str], header: list[str], places: list[int], line: int, images: dict[str, _Image]) -> _Image:
+    """Add a row to its image, and give that. places: of COLUMNS. Raises HarnessError where the row cannot be used."""
+    whole = max(places) < len(row) <= len(header)
+    image_id, text, width, height, cell_type = [row[place] for place in places] if whole else [""] * len(COLUMNS)
+    if not image_id or not cell_type:
+        raise HarnessError("a field is missing or there is one too many")
+    image = images.get(image_id)
+    if image is None:
+        image = images[image_id] = _new_image(image_id, (height, width), dict(zip(header, row, strict=False)))
+    elif (height, width) != (str(image.height), str(image.width)):
+        size = f"{image.height}x{image.width}"
+        raise HarnessError(f"height and width are not the {size} of row {image.rows[0]}, which is of the same image")
+    image.rows.append(line)
+    image.texts.append(text)
+    image.types.append(cell_type if cell_type in CLASSES else one_line(cell_type, 60))
+    return image
+
+
+def _new_image(image_id: str, sides: tuple[str, str], row: dict[str, str]) -> _Image:
+    """sides: height and width, as written."""
+    if not re.fullmatch(r"[\w.\- ]{1,200}", image_id) or image_id.startswith("."):
+        raise HarnessError(f"the id {one_line(image_id)!r} is not a plain file name")
+    if not all(re.fullmatch(r"[1-9][0-9]{0,5}", side) for side in sides):
+        raise HarnessError(f"height and width are {one_line(sides[0])!r} and {one_line(sides[1])!r}, not whole numbers")
+    height, width = int(sides[0]), int(sides[1])
+    if height * width > MAX_PIXELS:
+        raise HarnessError(f"an image of {height}x{width} is too large; at most {MAX_PIXELS} pixels are read")
+    return _Image(image_id, height, width, plate_and_well(row))
+
+
+def plate_and_well(row: dict[str, str]) -> str | None:
+    """What keeps images of one well together: None where sample_id is not filled.
+
+    Kaggle writes "shsy5y[diff]_E10-4_Vessel-361_Ph_3": type, well and field in it, vessel, phase contrast, number.
+    Images of one well of one vessel show the same culture, on whatever day. Another sample_id stands for itself,
+    together with the plate_time where that is filled.
+    """
+    sample = (row.get("sample_id") or "").strip()
+    if not sample:
+        return None
+    known = re.match(r"(?P<type>.+?)_(?P<well>[A-Za-z]{1,2}[0-9]{1,2})(?:-[0-9]+)?_(?P<vessel>Vessel-[^_]+)", sample)
+    if known:
+        return f"{known['vessel']} {known['well'].upper()}"
+    plate = (row.get("plate_time") or "").strip()
+    return one_line(f"{plate} {sample}".strip())

@@ -1,0 +1,81 @@
+"""Where packed data sets lie between runs, and how one gets there whole or not at all.
+
+<user cache folder>/data/<source>/<state of its files>/ holds one pack. HARNESS_CACHE names another folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.data.store.pack import FileSink, MemorySink, Pack, Sink, read_pack, write_index
+
+PACK_VERSION = 1
+"""Raised when the layout of a pack or of a fingerprint changes."""
+
+
+def cache_folder() -> Path:
+    """The folder all packed data sets lie in; it need not exist."""
+    import platformdirs
+
+    named = os.environ.get("HARNESS_CACHE")
+    return (Path(named) if named else Path(platformdirs.user_cache_dir("cell-segmentation-harness"))) / "data"
+
+
+def cached(source: object, stamp: object, build: Callable[[Sink], Pack]) -> tuple[Pack, bool]:
+    """The pack of a source in the state that `stamp` tells of, and whether it is from the cache, not built just now.
+
+    source, stamp: JSON values. What is built is put into the cache.
+    Where the cache cannot be written (full disk, read-only folder) the pack is built in memory.
+    """
+    home = cache_folder() / _short_hash(source)
+    final = home / _short_hash([PACK_VERSION, stamp])
+    pack = read_pack(final)
+    if pack is not None:
+        return pack, True
+    try:
+        return _build_on_disk(home, final, build), False
+    except OSError:
+        return build(MemorySink()), False
+
+
+def discard(source: object) -> None:
+    """Remove every pack of a source."""
+    shutil.rmtree(cache_folder() / _short_hash(source), ignore_errors=True)
+
+
+def _build_on_disk(home: Path, final: Path, build: Callable[[Sink], Pack]) -> Pack:
+    home.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=".writing-", dir=home))
+    try:
+        with FileSink(work) as sink:
+            pack = build(sink)
+        write_index(pack, work)
+        shutil.rmtree(final, ignore_errors=True)  # a damaged one
+        try:
+            work.rename(final)
+        except OSError:
+            if read_pack(final) is None:  # else another process was quicker
+                raise
+        _sweep(home, keep=final)
+        return pack
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _sweep(home: Path, keep: Path) -> None:
+    """Remove earlier states of the same source, and what killed processes left a day ago."""
+    for other in home.iterdir():
+        unfinished = other.name.startswith(".writing-")
+        if other != keep and not (unfinished and time.time() - other.stat().st_mtime < 86400):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _short_hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:24]

@@ -1,0 +1,123 @@
+"""The post-processing rule: one search for all methods, on the calibration images only.
+
+A rule has a score threshold and a smallest area for each class. Which class's values an image gets is told by the
+predictions alone: the class whose scores on that image have the largest sum. Nothing of the truth is used once the
+rule is chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.contract import Predictions
+from harness.errors import HarnessError
+from harness.evaluation.ground_truth import Truth, check_pair
+from harness.evaluation.iou_map import prefix_scores
+from harness.evaluation.matching import match
+from harness.evaluation.overlap import SetPixels, above, flatten, remove_overlaps
+from harness.results.schema import Rule
+
+THRESHOLDS = tuple(round(0.05 * k, 2) for k in range(1, 20))
+AREA_FRACTIONS = (0.0, 0.05, 0.1, 0.2, 0.35)
+"""Smallest areas that are tried, as fractions of the median area of the calibration cells."""
+
+SHARED_IMAGES = 1
+"""A class's search counts the mean over all calibration images as if it were this many images of the class."""
+
+TOLERANCE = 0.002
+"""Thresholds whose score is this near to the best are as good: the middle one of their run is taken."""
+
+
+def predicted_type(predictions: Predictions, classes: int) -> int:
+    """The class whose scores have the largest sum; the first where nothing is predicted."""
+    return int(np.argmax(np.bincount(predictions.labels, predictions.scores, minlength=classes)))
+
+
+def apply_rule(predictions: Predictions, rule: Rule, classes: Sequence[str]) -> Predictions:
+    """The disjoint predictions the rule leaves: what is scored and what a submission would hold."""
+    threshold, min_area = rule_of(predictions, rule, classes)
+    return remove_overlaps(above(predictions, threshold), min_area)
+
+
+def rule_of(predictions: Predictions, rule: Rule, classes: Sequence[str]) -> tuple[float, int]:
+    """Score threshold and smallest area for this image."""
+    name = classes[predicted_type(predictions, len(classes))]
+    return rule.score_thresholds[name], rule.min_areas[name]
+
+
+def choose_rule(
+    predictions: Mapping[str, Predictions], truth: Truth, classes: Sequence[str], threshold: float | None = None
+) -> Rule:
+    """Search thresholds and areas for the largest calibration score, `iou_map`, of each class's images.
+
+    A class with few or no calibration images leans on all of them (SHARED_IMAGES). Of equally good areas the smallest
+    is taken, of equally good thresholds the middle one. threshold: fixes the threshold and searches the area alone.
+    Raises HarnessError where there is no calibration image or a fixed threshold is not in [0, 1].
+    """
+    if not predictions:
+        raise HarnessError("no calibration images: give the calibration split at least one image")
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise HarnessError(f"score threshold {threshold} is not between 0 and 1")
+    thresholds = THRESHOLDS if threshold is None else (threshold,)
+    areas = _areas(truth, predictions)
+    by_image = [
+        (_surface(image_id, found, truth, thresholds, areas), predicted_type(found, len(classes)))
+        for image_id, found in predictions.items()
+    ]
+    surfaces, types = np.stack([surface for surface, _ in by_image]), np.asarray([label for _, label in by_image])
+    overall = surfaces.mean(axis=0)
+
+    chosen, search = {}, []
+    for label, name in enumerate(classes):
+        mine = surfaces[types == label]
+        surface = (mine.sum(axis=0) + SHARED_IMAGES * overall) / (len(mine) + SHARED_IMAGES)
+        t, a = _middle_of_best(surface)
+        chosen[name] = (thresholds[t], areas[a])
+        search += [
+            {"class": name, "images": len(mine), "threshold": at, "min_area": area, "iou_map": round(float(value), 6)}
+            for area, row in zip(areas, surface, strict=True)
+            for at, value in zip(thresholds, row, strict=True)
+        ]
+    return Rule(
+        score_thresholds={name: t for name, (t, _) in chosen.items()},
+        min_areas={name: a for name, (_, a) in chosen.items()},
+        chosen_on="calibration" if threshold is None else "calibration (areas); threshold given",
+        search=search,
+    )
+
+
+def _areas(truth: Truth, image_ids: Mapping[str, Predictions]) -> tuple[int, ...]:
+    cells = np.concatenate([truth[i].cells.areas() for i in image_ids])
+    median = float(np.median(cells)) if len(cells) else 0.0
+    return tuple(sorted({max(1, round(fraction * median)) for fraction in AREA_FRACTIONS}))
+
+
+def _surface(
+    image_id: str, predictions: Predictions, truth: Truth, thresholds: Sequence[float], areas: Sequence[int]
+) -> NDArray[np.float64]:
+    """(areas, thresholds) the image's score under each pair.
+
+    One overlap removal and one matching per area serve all thresholds, see harness.evaluation.overlap.
+    """
+    image = truth[image_id]
+    check_pair(image_id, predictions, image)
+    target = image.target()
+    pixels = SetPixels.of(predictions.masks, predictions.size[1])
+    rows = []
+    for area in areas:
+        flat = flatten(predictions, area, pixels)
+        rows.append(prefix_scores(match(flat, target), [flat.count(t) for t in thresholds]))
+    return np.stack(rows)
+
+
+def _middle_of_best(surface: NDArray[np.float64]) -> tuple[int, int]:
+    """Threshold and area index: the area of the largest value, the middle of the run of good thresholds around it."""
+    a, peak = np.unravel_index(int(np.argmax(surface)), surface.shape)
+    good = surface[a] >= surface[a, peak] - TOLERANCE
+    breaks = np.flatnonzero(~good)
+    low = breaks[breaks < peak].max(initial=-1) + 1
+    high = breaks[breaks > peak].min(initial=len(good)) - 1
+    return int(low + high) // 2, int(a)

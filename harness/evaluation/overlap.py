@@ -1,0 +1,178 @@
+"""Overlap removal: the one rule that makes a method's predictions disjoint, the same for all methods.
+
+Masks are visited in the order of their scores (of equal scores, the one that comes first); pixels that a mask visited
+before has taken are removed; what then has fewer than `min_area` pixels is dropped, and its pixels stay free for the
+masks after it. Dropping everything below a score threshold gives the same masks before as after, since a mask never
+touches those visited before it: the masks at a threshold are the first few of those without one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.contract import Predictions
+from harness.masks.crops import CropMasks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SetPixels:
+    """Where the set pixels of N masks are; made once where the same masks are looked at several times.
+
+    index: (P,) int64, row-major in the image, masks in order. counts: (N,) int64, pixels of each mask.
+    """
+
+    index: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+    @staticmethod
+    def of(masks: CropMasks, width: int) -> SetPixels:
+        return SetPixels(*masks.pixel_index(width))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flat:
+    """Disjoint predictions of one image: a label image and what its labels mean.
+
+    labels: (H * W,) int16, or int32 where there are many masks: the mask's place in the order of visiting, counted from
+    1; 0 where there is none. A place that is not in `places` is of a mask that was dropped, and means nothing.
+    kept: (M,) int64, indices into the predictions, in the order of visiting. places: (M,) int64, ascending, their
+    places. areas: (M,) int64, pixels that are left of each. scores: (M,) float32.
+    """
+
+    labels: NDArray[np.signedinteger]
+    kept: NDArray[np.int64]
+    places: NDArray[np.int64]
+    areas: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+    def count(self, threshold: float) -> int:
+        """How many of the masks, from the first, have a score of at least `threshold`."""
+        return int(np.count_nonzero(self.scores >= np.float32(threshold)))
+
+    def numbers(self, masks: int) -> NDArray[np.int64]:
+        """(masks + 1,) from label to number among the kept, from 0; -1 for the background and what was dropped."""
+        numbers = np.full(masks + 1, -1)
+        numbers[self.places] = np.arange(len(self.places))
+        return numbers
+
+
+def flatten(predictions: Predictions, min_area: int = 1, pixels: SetPixels | None = None) -> Flat:
+    """Make predictions disjoint. pixels: those of predictions.masks, where they are at hand."""
+    height, width = predictions.size
+    found = SetPixels.of(predictions.masks, width) if pixels is None else pixels
+    order = np.argsort(-predictions.scores, kind="stable")
+    counts = found.counts[order]
+    contest = _Contest.of(found, order, height * width)
+
+    # what is too small by itself takes nothing from anybody
+    dropped = counts < max(min_area, 1)
+    areas = counts - contest.settle(dropped)
+    doubtful = np.flatnonzero(~dropped & (areas < max(min_area, 1)))
+    if len(doubtful):
+        dropped[doubtful] = True
+        areas = counts - contest.settle(dropped)
+        _readmit(contest.labels, found, order, doubtful, areas, dropped, max(min_area, 1))
+    stays = np.flatnonzero(~dropped)
+    kept = order[stays]
+    return Flat(contest.labels, kept, stays + 1, areas[stays], predictions.scores[kept])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Contest:
+    """A label image, and the few of its pixels that several masks want.
+
+    A plain write of all masks first, whichever wins; what reads back as another's place was wanted by both.
+    at: (K,) int64, pixels; one that k masks want is there k - 1 times. first: (K,) the place written there first, and
+    other: (K,) that of one of the others.
+    """
+
+    labels: NDArray[np.signedinteger]
+    at: NDArray[np.int64]
+    first: NDArray[np.signedinteger]
+    other: NDArray[np.signedinteger]
+
+    @staticmethod
+    def of(found: SetPixels, order: NDArray[np.int64], pixels: int) -> _Contest:
+        # settle() counts to twice the number of masks
+        kind: type[np.signedinteger] = np.int16 if 2 * len(order) < 2**15 else np.int32
+        place = np.empty(len(order), kind)
+        place[order] = np.arange(1, len(order) + 1, dtype=kind)
+        values = np.repeat(place, found.counts)
+        labels = np.zeros(pixels, kind)
+        labels[found.index] = values
+        met = np.flatnonzero(labels.take(found.index) != values)
+        at = found.index[met]
+        return _Contest(labels, at, labels[at], values[met])
+
+    def settle(self, last: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Give every contested pixel to the earliest place, those in `last` after all others.
+
+        last: (N,) by place. Gives the (N,) pixels that each place lost.
+        """
+        n = self.labels.dtype.type(len(last))
+        if not len(self.at):
+            return np.zeros(n, np.int64)
+        rank = np.arange(n + 1, dtype=self.labels.dtype)
+        rank[1:][last] += n
+        first, other = rank[self.first], rank[self.other]
+        self.labels[self.at] = first
+        np.minimum.at(self.labels, self.at, other)
+        winner = self.labels[self.at]
+        # where one of the others won, the first lost; every other of the others lost too
+        lost = np.where(other == winner, self.first, self.other)
+        self.labels[self.at] = np.where(winner > n, winner - n, winner)
+        return np.bincount(lost - 1, minlength=n)
+
+
+def _readmit(
+    labels: NDArray[np.signedinteger],
+    found: SetPixels,
+    order: NDArray[np.int64],
+    doubtful: NDArray[np.int64],
+    areas: NDArray[np.int64],
+    dropped: NDArray[np.bool_],
+    min_area: int,
+) -> None:
+    """Decide in order on the masks that were too small while all others were taken to stay.
+
+    The others do stay: whatever is dropped before them can only leave them more. doubtful, areas and dropped are by
+    place less one; the last two and the labels are brought up to date in place.
+    """
+    ends = np.cumsum(found.counts)
+    for rank in doubtful.tolist():
+        mask = order[rank]
+        mine = found.index[ends[mask] - found.counts[mask] : ends[mask]]
+        here = labels[mine].astype(np.int64)
+        free = (here == 0) | (here > rank + 1) | dropped[here - 1]
+        area = int(np.count_nonzero(free))
+        if area >= min_area:
+            robbed = here[free]
+            areas -= np.bincount(robbed[robbed > 0] - 1, minlength=len(areas))
+            dropped[rank], areas[rank] = False, area
+            labels[mine[free]] = rank + 1
+
+
+def above(predictions: Predictions, threshold: float) -> Predictions:
+    """Those with a score of at least `threshold`, compared as float32 like the scores."""
+    kept = np.flatnonzero(predictions.scores >= np.float32(threshold))
+    if len(kept) == len(predictions):
+        return predictions
+    masks = predictions.masks.select(kept)
+    return Predictions(predictions.size, masks, predictions.scores[kept], predictions.labels[kept])
+
+
+def remove_overlaps(predictions: Predictions, min_area: int = 1) -> Predictions:
+    """The disjoint predictions themselves, in the order of their scores; boxes are tight."""
+    masks = predictions.masks
+    pixels = SetPixels.of(masks, predictions.size[1])
+    flat = flatten(predictions, min_area, pixels)
+    place = np.zeros(len(predictions), np.int64)
+    place[flat.kept] = flat.places
+    mine = flat.labels[pixels.index] == np.repeat(place, pixels.counts)
+    left = np.zeros_like(masks.pixels)
+    left[np.flatnonzero(masks.pixels)[mine]] = 1
+    tight, _ = CropMasks(masks.boxes, left, masks.offsets).select(flat.kept).tight()
+    return Predictions(predictions.size, tight, flat.scores, predictions.labels[flat.kept])

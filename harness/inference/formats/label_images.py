@@ -1,0 +1,42 @@
+"""Label images: one TIFF an image, in which every cell's pixels have a number of their own."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.contract import Predictions
+from harness.fileio import make_folder, write_bytes_atomic
+from harness.inference.formats.writer import PredictedImage
+
+
+class LabelImages:
+    """`FOLDER/<image id>.tif`: the layout StarDist and `folder:IMAGES_DIR,LABELS_DIR` read."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        make_folder(folder)
+
+    def add(self, predicted: PredictedImage) -> None:
+        import tifffile
+
+        buffer = io.BytesIO()
+        tifffile.imwrite(buffer, label_image(predicted.predictions), compression="zlib")
+        write_bytes_atomic(self._folder / f"{predicted.image_id}.tif", buffer.getbuffer())
+
+    def finish(self) -> Path:
+        return self._folder
+
+
+def label_image(predictions: Predictions) -> NDArray[np.unsignedinteger[Any]]:
+    """(H, W): 0 where there is no cell, k + 1 where mask k of disjoint predictions is. uint32 beyond 65,535 cells."""
+    height, width = predictions.size
+    kind = np.uint16 if len(predictions) <= np.iinfo(np.uint16).max else np.uint32
+    labels: NDArray[np.unsignedinteger[Any]] = np.zeros(height * width, kind)
+    index, owner = predictions.masks.set_pixels(width)
+    labels[index] = owner + 1
+    return labels.reshape(height, width)

@@ -1,0 +1,56 @@
+"""Predictions as files that other programs read: what every format is given, and which formats there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.contract import Predictions
+from harness.errors import HarnessError, nearest
+
+FORMATS = ("labels", "coco", "overlay")
+"""A label image each, one COCO file, an overlay each."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PredictedImage:
+    """One image and what the rule left of its predictions: disjoint masks, tight, in the order of their scores."""
+
+    image_id: str
+    file_name: str
+    image: NDArray[np.uint8]
+    predictions: Predictions
+
+
+class Writer(Protocol):
+    """One format. Both methods raise StorageError where the disk takes no file."""
+
+    def add(self, predicted: PredictedImage) -> None: ...
+
+    def finish(self) -> Path:
+        """Write what is written at the end; the file or folder that holds all of it."""
+        ...
+
+
+def open_writers(formats: Sequence[str], out: Path, classes: Sequence[str]) -> list[Writer]:
+    """A writer for each format, below the folder `out`. Raises HarnessError on a name that is no format."""
+    from harness.inference.formats.coco import CocoFile
+    from harness.inference.formats.label_images import LabelImages
+    from harness.inference.formats.overlays import Overlays
+
+    writers: list[Writer] = []
+    for name in dict.fromkeys(formats):
+        if name == "labels":
+            writers.append(LabelImages(out / "labels"))
+        elif name == "coco":
+            writers.append(CocoFile(out / "coco.json", classes))
+        elif name == "overlay":
+            writers.append(Overlays(out / "overlays"))
+        else:
+            raise HarnessError(f"no format {name!r}{nearest(name, FORMATS)}; there are: {', '.join(FORMATS)}")
+    return writers

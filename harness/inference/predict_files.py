@@ -1,0 +1,55 @@
+"""A trained model on images of one's own: predicted, put under the run's rule, handed to writers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from harness.contract import Instances, Model, Sample, Task
+from harness.data.readers.image_folder import read
+from harness.errors import HarnessError
+from harness.evaluation.calibration import apply_rule
+from harness.inference.formats.writer import PredictedImage, Writer
+from harness.inference.predictor import predict_all
+from harness.masks.crops import CropMasks
+from harness.results.trained_trial import TrainedCell
+
+
+@dataclass
+class Outcome:
+    """sizes, cells: by image id. bad: a line for each image that cannot be read. notes: what was done to how many."""
+
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    cells: dict[str, int] = field(default_factory=dict)
+    bad: list[str] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
+
+
+def predict_files(
+    model: Model, task: Task, cell: TrainedCell, paths: Iterable[Path], writers: Sequence[Writer]
+) -> Outcome:
+    """Predict one image after the other, as the run predicted its validation images, and give each to all writers.
+
+    Images that cannot be read are left out. Raises HarnessError where the model gives what is no prediction.
+    """
+    outcome = Outcome()
+    no_cells = Instances.of_masks(CropMasks.empty(), np.zeros(0, np.int64))
+    for path in paths:
+        try:
+            image, notes = read(path)
+        except HarnessError as error:
+            outcome.bad.append(str(error))
+            continue
+        outcome.notes.update(notes)
+        sample = Sample(path.stem, image, no_cells)
+        minimum_score = cell.spec.preset.evaluation.minimum_score
+        found, _ = predict_all(model, [sample], len(task.classes), task.device, minimum_score)
+        kept = apply_rule(found[path.stem], cell.rule, task.classes)
+        outcome.sizes[path.stem], outcome.cells[path.stem] = sample.size, len(kept)
+        for writer in writers:
+            writer.add(PredictedImage(path.stem, path.name, image, kept))
+    return outcome

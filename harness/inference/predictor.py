@@ -1,0 +1,65 @@
+"""Predictions of whole images, timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from harness.contract import Model, Predictions, Sample
+from harness.training.device import autocast, synchroniser
+from harness.training.model_outputs import check, only_one
+
+
+def predict_all(
+    model: Model,
+    samples: Iterable[Sample],
+    classes: int,
+    device: str,
+    minimum_score: float,
+    each: Callable[[int, float], None] = lambda done, milliseconds: None,
+) -> tuple[dict[str, Predictions], list[float]]:
+    """Predictions by image id and the milliseconds each image took, from pixels in memory to cropped masks.
+
+    One image at a time, in eval mode, without gradients: what a user's image costs. `each` hears how many are done.
+    Predictions below minimum_score are dropped. classes: how many there are. Raises HarnessError where a model gives
+    what is no prediction.
+    """
+    model.module.eval()
+    wait = synchroniser(device)
+    found: dict[str, Predictions] = {}
+    times: list[float] = []
+    with torch.no_grad():
+        for sample in samples:
+            wait()
+            begin = time.perf_counter()
+            with autocast(device):
+                given = model.predict([sample.image])
+            wait()
+            times.append(1000 * (time.perf_counter() - begin))
+            predictions = only_one(given, sample.image_id)
+            check(predictions, sample, classes)
+            found[sample.image_id] = _above(predictions, minimum_score)
+            each(len(found), times[-1])
+    return found, times
+
+
+def _above(predictions: Predictions, minimum_score: float) -> Predictions:
+    kept = np.flatnonzero(predictions.scores >= minimum_score)
+    if len(kept) == len(predictions):
+        return predictions
+    return replace(
+        predictions,
+        masks=predictions.masks.select(kept),
+        scores=predictions.scores[kept],
+        labels=predictions.labels[kept],
+    )
+
+
+def typical(times: Sequence[float]) -> float | None:
+    """The median, the first image left out where there are others: it pays for what is made once."""
+    rest = times[1:] if len(times) > 1 else times
+    return float(np.median(rest)) if len(rest) else None

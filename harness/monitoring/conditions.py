@@ -1,0 +1,213 @@
+"""Under which conditions times were taken: what else the machine did, and whether it held the training back.
+
+A share is said in steps ("more than 25 %"), so that records made side by side say the same.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from harness.monitoring.gpu import Gpu
+from harness.monitoring.sensor import Gauge
+
+STEPS = (0.75, 0.5, 0.25, 0.1)
+"""Shares that are said. Below a tenth nothing is: it is less than most times differ by from run to run."""
+
+CPUS = Path("/sys/devices/system/cpu")
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUP = Path("/proc/self/cgroup")
+
+_SLOWED = {
+    "heat": "the GPU slowed itself down for heat during training",
+    "power": "the GPU slowed itself down to stay within its power limit during training",
+    "hardware": "the GPU's hardware slowed it down during training",
+}
+
+
+def notes(sums: Mapping[str, float]) -> list[str]:
+    """The sentences for a record, from the sums of the gauges below; none where nothing is to be said."""
+    shares = {
+        "other processes used more than {} of the processor cores during training": ("cores, others", "cores"),
+        "other processes used more than {} of the GPU during training": ("GPU, others", "GPU, seconds"),
+        "the CPU quota of its container or job stopped training in more than {} of its time slices": (
+            "quota, stopped",
+            "quota, slices",
+        ),
+    }
+    said = [
+        sentence.format(f"{100 * step:.0f} %")
+        for sentence, (part, whole) in shares.items()
+        if (step := _step(sums.get(part, 0.0), sums.get(whole, 0.0))) is not None
+    ]
+    if sums.get("heat events"):
+        said.append("the processor slowed itself down for heat during training")
+    return said + [sentence for reason, sentence in _SLOWED.items() if sums.get(f"slowed by {reason}")]
+
+
+def _step(part: float, whole: float) -> float | None:
+    return next((step for step in STEPS if part > step * whole), None) if whole > 0 else None
+
+
+# --------------------------------------------------------------------------------------------------- processor
+
+
+class OtherProcesses(Gauge):
+    """Time of the cores this process may use that went to others: other programs, and other guests of the host.
+
+    machine: (busy, total) seconds of these cores so far; own: those of this process and all it has started.
+    """
+
+    def __init__(
+        self, machine: Callable[[], tuple[float, float]] | None = None, own: Callable[[], float] | None = None
+    ) -> None:
+        self._machine, self._own = machine or cores_seconds, own or own_seconds
+        self._before = (0.0, 0.0, 0.0)
+
+    def start(self) -> None:
+        self._before = (*self._machine(), self._own())
+
+    def stop(self, seconds: float) -> Mapping[str, float]:
+        busy, total, own = (now - then for now, then in zip((*self._machine(), self._own()), self._before, strict=True))
+        return {"cores, others": max(0.0, busy - own), "cores": total}
+
+
+def cores_seconds() -> tuple[float, float]:
+    """Busy and all seconds, since the machine started, of the cores this process may use."""
+    import psutil
+
+    cores = psutil.cpu_times(percpu=True)
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(len(cores)))
+    busy = total = 0.0
+    for number, times in enumerate(cores):
+        if number in usable:
+            # a guest's time is counted as its user's already
+            used = {name: value for name, value in times._asdict().items() if not name.startswith("guest")}
+            idle = used["idle"] + used.get("iowait", 0.0)
+            busy += sum(used.values()) - idle
+            total += sum(used.values())
+    return busy, total
+
+
+def own_seconds() -> float:
+    """Processor seconds of this process and its descendants, ended ones too."""
+    import psutil
+
+    this = psutil.Process()
+    seconds = 0.0
+    for process in (this, *this.children(recursive=True)):
+        try:
+            times = process.cpu_times()
+        except psutil.Error:  # it has just ended; its parent's sums have it
+            continue
+        seconds += times.user + times.system + times.children_user + times.children_system
+    return seconds
+
+
+class ProcessorHeat(Gauge):
+    """How often the kernel has counted a core or package that slowed down for heat."""
+
+    def __init__(self, cpus: Path = CPUS) -> None:
+        self._counters = sorted(cpus.glob("cpu[0-9]*/thermal_throttle/*_throttle_count"))
+        self._before = 0
+
+    def start(self) -> None:
+        self._before = self._read()
+
+    def stop(self, seconds: float) -> Mapping[str, float]:
+        return {"heat events": float(max(0, self._read() - self._before))} if self._counters else {}
+
+    def _read(self) -> int:
+        return sum(int(text) for counter in self._counters if (text := _text(counter).strip()).isdigit())
+
+
+class ProcessorQuota(Gauge):
+    """How many time slices of a CPU quota were used up early, in this process's control group or one above it."""
+
+    def __init__(self, cgroups: Path = CGROUPS, own_cgroup: Path = OWN_CGROUP) -> None:
+        self._files = _statistics(cgroups, _text(own_cgroup))
+        self._before: list[tuple[int, int]] = []
+
+    def start(self) -> None:
+        self._before = self._read()
+
+    def stop(self, seconds: float) -> Mapping[str, float]:
+        grown = [(now[0] - then[0], now[1] - then[1]) for now, then in zip(self._read(), self._before, strict=True)]
+        stopped, slices = max(grown, default=(0, 0))
+        return {"quota, stopped": float(stopped), "quota, slices": float(slices)} if slices > 0 else {}
+
+    def _read(self) -> list[tuple[int, int]]:
+        """Of each file: slices stopped, and all slices."""
+        found = []
+        for file in self._files:
+            facts = dict(line.split(" ", 1) for line in _text(file).splitlines() if " " in line)
+            found.append((int(facts.get("nr_throttled", 0)), int(facts.get("nr_periods", 0))))
+        return found
+
+
+def _statistics(cgroups: Path, membership: str) -> list[Path]:
+    """cpu.stat of the groups this process is in, in either version of control groups, and of those above."""
+    found: dict[Path, None] = {}
+    for line in membership.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        for root in (cgroups / controllers, cgroups / "cpu") if controllers else (cgroups, cgroups / "unified"):
+            # a container may see the whole path of its group, and of the groups only its own, as the root
+            group = root / path.lstrip("/")
+            found |= dict.fromkeys(g / "cpu.stat" for g in (group, *group.parents) if g.is_relative_to(root))
+    return [file for file in found if file.is_file()]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
+
+
+# --------------------------------------------------------------------------------------------------------- GPU
+
+
+class GpuSlowdown(Gauge):
+    """Why the GPU's clocks were lowered whenever it was looked at, which is at every stop of the training clock."""
+
+    def __init__(self, gpu: Gpu) -> None:
+        self._gpu = gpu
+        self._seen: set[str] = set()
+
+    def look(self) -> None:
+        self._seen = self._gpu.slowed_by()
+
+    def stop(self, seconds: float) -> Mapping[str, float]:
+        return {f"slowed by {reason}": 1.0 for reason in self._seen}
+
+
+class GpuSharing(Gauge):
+    """How much of the GPU other processes used, in the last seconds before each stop of the clock: the driver keeps no
+    more."""
+
+    def __init__(self, gpu: Gpu, own: Callable[[], set[int]] | None = None) -> None:
+        self._gpu, self._own = gpu, own or _own_processes
+        self._since = 0.0
+
+    def start(self) -> None:
+        self._since = time.time()
+
+    def stop(self, seconds: float) -> Mapping[str, float]:
+        shares = self._gpu.shares(self._since)
+        if not shares:
+            return {}
+        # a container may show the driver's numbers of processes, not ours: then the busiest is taken for ours
+        ours = self._own() & shares.keys() or {max(shares, key=lambda process: shares[process])}
+        others = sum(share for process, share in shares.items() if process not in ours)
+        return {"GPU, others": others * seconds, "GPU, seconds": seconds}
+
+
+def _own_processes() -> set[int]:
+    import psutil
+
+    this = psutil.Process()
+    return {this.pid, *(child.pid for child in this.children(recursive=True))}

@@ -1,0 +1,102 @@
+"""What a result was measured on and with. Nothing that names a person, a host or a folder."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from harness.platform.memory import machine_memory
+
+DISTRIBUTION = "cell-segmentation-harness"
+_COMMAND_SECONDS = 10.0
+
+
+@cache
+def machine_facts() -> dict[str, Any]:
+    """cpu, cores (physical, logical, usable), memory in bytes, gpus, system, python."""
+    import psutil
+
+    return {
+        "cpu": _cpu_model(),
+        "cores_physical": psutil.cpu_count(logical=False),
+        "cores_logical": psutil.cpu_count(),
+        "cores_usable": _usable_cores(),
+        "memory": machine_memory(),
+        "gpus": _gpus(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of what the harness requires and of every package this process has loaded, by name."""
+    names = {DISTRIBUTION}
+    try:
+        required = metadata.requires(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
+        required = []
+    names.update(re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in required if "extra ==" not in line)
+    loaded = {name.partition(".")[0] for name in sys.modules}
+    for distribution in metadata.distributions():
+        name = distribution.metadata["Name"]
+        # Not metadata.packages_distributions: it reads through every file name of every package.
+        modules = (distribution.read_text("top_level.txt") or "").split() or [name]
+        if name and loaded.intersection(modules):
+            names.add(name)
+    versions = {name: _version(name) for name in sorted(names, key=str.lower)}
+    return {name: version for name, version in versions.items() if version}
+
+
+@cache
+def git_commit() -> str:
+    """Commit of the checkout the harness runs from, with "+changes" where files differ from it; else ""."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return ""
+    commit = _output("git", "--no-optional-locks", "-C", str(root), "rev-parse", "HEAD")
+    changed = _output("git", "--no-optional-locks", "-C", str(root), "status", "--porcelain", "--untracked-files=no")
+    return f"{commit}+changes" if commit and changed else commit
+
+
+def _cpu_model() -> str:
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+    except OSError:
+        found = None
+    if found:
+        return found[1].strip()
+    return _output("sysctl", "-n", "machdep.cpu.brand_string") or platform.processor() or platform.machine()
+
+
+def _usable_cores() -> int:
+    """Cores this process may use, which a container or a job may have cut down."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _gpus() -> list[dict[str, str]]:
+    lines = _output("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader").splitlines()
+    rows = [[word.strip() for word in line.split(",")] for line in lines]
+    return [{"name": row[0], "driver": row[1], "memory": row[2]} for row in rows if len(row) == 3]
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _output(*command: str) -> str:
+    """What a command prints, or "" where it is missing, fails or takes too long."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,96 @@
+"""How a cell says how far it is, and hears that it shall stop.
+
+The worker writes JSON lines into a pipe; the process above reads them. A reader that is slow or dead never holds the
+worker up: a line that does not fit is dropped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import threading
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+_SECONDS_BETWEEN = 0.2
+_LINE_LIMIT = 2000
+"""Characters. A pipe takes up to 4096 bytes whole or not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a cell stands. fraction: of its budget, in [0, 1]; seconds_left: until the budget is used up."""
+
+    phase: str
+    step: int = 0
+    fraction: float = 0.0
+    loss: float | None = None
+    images_per_second: float | None = None
+    seconds_left: float | None = None
+
+
+class ProgressPipe:
+    """The worker's end. descriptor: of a pipe, set not to block; None keeps silent."""
+
+    def __init__(self, descriptor: int | None = None) -> None:
+        self._descriptor = descriptor
+        self._stop = threading.Event()
+        self._phase = ""
+        self._last = -math.inf
+
+    def report(self, progress: Progress) -> None:
+        """Send where the cell stands; at most five a second, but every change of phase."""
+        now = time.monotonic()
+        if self._descriptor is None or (progress.phase == self._phase and now - self._last < _SECONDS_BETWEEN):
+            return
+        self._phase, self._last = progress.phase, now
+        line = json.dumps(asdict(progress)) + "\n"
+        if len(line) <= _LINE_LIMIT:
+            with contextlib.suppress(OSError):
+                os.write(self._descriptor, line.encode())
+
+    def stop_requested(self) -> bool:
+        """Whether the cell shall write a checkpoint and raise harness.results.status.Interrupted."""
+        return self._stop.is_set()
+
+    def request_stop(self) -> None:
+        self._stop.set()
+
+
+class ProgressReader:
+    """The other end: bytes in, the newest Progress out; anything that is not one is passed over."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Progress | None:
+        """The last whole line among the bytes so far, if it is good."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._rest = self._rest[-_LINE_LIMIT:]
+        for line in reversed(lines):
+            progress = _parse(line)
+            if progress is not None:
+                return progress
+        return None
+
+
+def _parse(line: bytes) -> Progress | None:
+    try:
+        plain: Any = json.loads(line)
+        return Progress(
+            phase=str(plain["phase"])[:40],
+            step=int(plain["step"]),
+            fraction=min(max(float(plain["fraction"]), 0.0), 1.0),
+            loss=_number(plain["loss"]),
+            images_per_second=_number(plain["images_per_second"]),
+            seconds_left=_number(plain["seconds_left"]),
+        )
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return None
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)

@@ -1,0 +1,202 @@
+"""The plan of a run: every cell, method × seed × data, written to manifest.json before anything trains."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.config.budget import Budget
+from harness.config.preset import Preset
+from harness.config.trial_spec import CellSpec, cell_key, recipe_to_json
+from harness.errors import HarnessError
+from harness.fileio import make_folder, remove_temporaries, write_json_atomic
+from harness.platform.locks import folder_lock
+from harness.redaction import without_home
+from harness.results.io import CELLS, read_json
+from harness.results.new_record import now, settings
+from harness.results.schema import SCHEMA_VERSION, DataFacts
+from harness.stacks import Resolved
+
+MANIFEST = "manifest.json"
+_NAME_LIMIT = 100
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PlannedCell(_Model):
+    """One cell: its folder under cells/, what its worker is told, and why it is skipped, if it is."""
+
+    name: str
+    spec: CellSpec
+    skip_reason: str = ""
+
+    def folder(self, run_dir: Path) -> Path:
+        return run_dir / CELLS / self.name
+
+
+class Manifest(_Model):
+    """The plan. data: by fingerprint, the data of its cells."""
+
+    schema_version: int = SCHEMA_VERSION
+    created: str
+    command: str
+    scoring_version: str
+    data: dict[str, DataFacts]
+    cells: tuple[PlannedCell, ...]
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A method as it takes part: under which preset and budget. name: what its row is called."""
+
+    resolved: Resolved
+    preset: Preset
+    budget: str
+    name: str = ""
+
+
+def make_plan(
+    entrants: Sequence[Entrant],
+    seeds: Iterable[int],
+    data: Sequence[DataFacts],
+    *,
+    scoring_version: str,
+    command: str,
+    **how: Any,
+) -> Manifest:
+    """Every entrant with every seed on all data, all entrants of a seed before the next seed.
+
+    how: further fields of CellSpec, the same for all cells: device, deterministic, threshold, skip_bad, ...
+    Raises HarnessError where a budget cannot be read.
+    """
+    cells: dict[str, PlannedCell] = {}
+    reasons = {entrant.resolved.name: entrant.resolved.skip_reason() or "" for entrant in entrants}
+    for seed in seeds:
+        for facts in data:
+            for entrant in entrants:
+                spec = _spec(entrant, seed, facts, scoring_version, {**how, "command": command})
+                name = _folder_name(spec, facts if len(data) > 1 else None)
+                if name in cells and cells[name].spec.key != spec.key:
+                    name = f"{name}--{spec.key}"
+                cells[name] = PlannedCell(name=name, spec=spec, skip_reason=reasons[entrant.resolved.name])
+    return Manifest(
+        created=now(),
+        command=command,
+        scoring_version=scoring_version,
+        data={facts.fingerprint: facts for facts in data},
+        cells=tuple(cells.values()),
+    )
+
+
+def write_manifest(run_dir: Path, manifest: Manifest) -> None:
+    """Write the plan into its folder, beside the cells planned there before.
+
+    Raises HarnessError where a cell of that name is other work (another budget, data, ...): its result would be lost.
+    """
+    make_folder(run_dir)
+    with folder_lock(run_dir):
+        remove_temporaries(run_dir)
+        try:
+            before = read_manifest(run_dir)
+        except HarnessError:
+            before = None
+            path = run_dir / MANIFEST
+            if path.is_file():
+                # Unreadable: left aside, since the records do not need it.
+                os.replace(path, path.with_name("manifest.damaged.json"))
+        joined = manifest if before is None else _joined(before, manifest, run_dir)
+        write_json_atomic(run_dir / MANIFEST, without_home(joined.model_dump(mode="json")))
+
+
+def read_manifest(run_dir: Path) -> Manifest:
+    """The plan in a run's folder. Raises HarnessError where there is none or it is damaged."""
+    path = run_dir / MANIFEST
+    try:
+        manifest = Manifest.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise HarnessError(f"{path}: {'.'.join(str(step) for step in first['loc'])}: {first['msg']}") from error
+    for cell in manifest.cells:
+        if cell.name != _safe(cell.name):
+            raise HarnessError(f"{path}: {cell.name!r} is not the name of a cell's folder")
+    return manifest
+
+
+def _spec(entrant: Entrant, seed: int, facts: DataFacts, scoring_version: str, how: dict[str, Any]) -> CellSpec:
+    spec = CellSpec(
+        key="",
+        method=entrant.name or entrant.resolved.name,
+        seed=seed,
+        source=facts.source,
+        data_fingerprint=facts.fingerprint,
+        split_fingerprint=facts.split_fingerprint,
+        budget=entrant.budget,
+        preset=entrant.preset,
+        recipe=recipe_to_json(entrant.resolved.recipe),
+        slots_changed=list(entrant.resolved.slots_changed),
+        labels=entrant.resolved.labels,
+        **how,
+    )
+    key = cell_key(
+        method=spec.method,
+        recipe=spec.recipe,
+        data=spec.data_fingerprint,
+        split=spec.split_fingerprint,
+        # "10m" and "600s" are the same work.
+        budget=asdict(Budget.parse(spec.budget)),
+        settings=_settings_of_key(spec),
+        seed=spec.seed,
+        scoring=scoring_version,
+    )
+    return spec.model_copy(update={"key": key})
+
+
+def _settings_of_key(spec: CellSpec) -> dict[str, Any]:
+    """The preset's, and what changes scores or costs; not how the work is cut to fit the memory."""
+    facts = settings(spec)
+    del facts["micro_batches"]
+    return {**facts, "device": spec.device.partition(":")[0]}
+
+
+def _joined(before: Manifest, new: Manifest, run_dir: Path) -> Manifest:
+    known = {cell.name: cell for cell in before.cells}
+    for cell in new.cells:
+        old = known.get(cell.name)
+        if old is not None and old.spec.key != cell.spec.key:
+            raise HarnessError(
+                f"{run_dir} holds {cell.name} with {_difference(old.spec, cell.spec)}; give another folder with --out"
+            )
+    cells = {**known, **{cell.name: cell for cell in new.cells}}
+    return new.model_copy(update={"data": {**before.data, **new.data}, "cells": tuple(cells.values())})
+
+
+def _difference(old: CellSpec, new: CellSpec) -> str:
+    if old.budget != new.budget:
+        return f"the budget {old.budget}, and now it is {new.budget}"
+    if old.data_fingerprint != new.data_fingerprint or old.split_fingerprint != new.split_fingerprint:
+        return "other data or another split of them"
+    if old.recipe != new.recipe:
+        slots = [slot for slot in new.recipe if old.recipe.get(slot) != new.recipe[slot]]
+        return f"another recipe ({', '.join(slots)})"
+    a, b = _settings_of_key(old), _settings_of_key(new)
+    names = [name for name in b if a.get(name) != b[name]]
+    return f"other settings ({', '.join(names)})" if names else "another version of the scoring rules"
+
+
+def _folder_name(spec: CellSpec, facts: DataFacts | None) -> str:
+    data = "" if facts is None else f"--{facts.source.partition(':')[0]}-{facts.fingerprint[:8]}"
+    end = _safe(f"--seed{spec.seed}{data}")
+    return _safe(spec.method)[: _NAME_LIMIT - len(end)] + end
+
+
+def _safe(name: str) -> str:
+    """The name with everything replaced that could lead elsewhere or that a shell would read."""
+    return re.sub(r"[^A-Za-z0-9_.+-]", "-", name).lstrip(".") or "-"

@@ -1,0 +1,98 @@
+"""What a cell works on: its data, checked to be those of the plan, its splits, and the task its parts are built for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from harness.config.preset import Preset
+from harness.config.trial_spec import CellSpec
+from harness.contract import Sample, Task
+from harness.data.dataset import Dataset
+from harness.data.sources import load
+from harness.data.splits import Splits, split
+from harness.data.statistics import pixel_statistics
+from harness.errors import HarnessError
+from harness.evaluation.ground_truth import TruthImage
+from harness.results.schema import DataFacts
+
+SPLIT_SEED = 0
+"""One split for all seeds: what differs between seeds is training alone."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A data set with its splits, as a run has them. facts: what the records say of them."""
+
+    dataset: Dataset
+    splits: Splits
+    facts: DataFacts
+
+    def samples(self, ids: tuple[str, ...]) -> Iterator[Sample]:
+        return (self.dataset.sample(image_id) for image_id in ids)
+
+    def truth(self, ids: tuple[str, ...]) -> Mapping[str, TruthImage]:
+        return LazyTruth(self.dataset, ids)
+
+
+class LazyTruth(Mapping[str, TruthImage]):
+    """The truth of some images, each made when it is asked for."""
+
+    def __init__(self, dataset: Dataset, ids: tuple[str, ...]) -> None:
+        self._dataset, self._ids = dataset, dict.fromkeys(ids)
+
+    def __getitem__(self, image_id: str) -> TruthImage:
+        if image_id not in self._ids:
+            raise KeyError(image_id)
+        return TruthImage.of(self._dataset.sample(image_id))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ids)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+
+def open_setting(source: str, skip_bad: bool, preset: Preset) -> Setting:
+    """Load the data and split them as the preset says. Raises HarnessError where either cannot be done."""
+    dataset = load(source, skip_bad=skip_bad)
+    evaluation = preset.evaluation
+    splits = split(dataset, calibration=evaluation.calibration, validation=evaluation.validation, seed=SPLIT_SEED)
+    facts = DataFacts(
+        source=dataset.public_source,
+        fingerprint=dataset.fingerprint,
+        classes=list(dataset.classes),
+        images=len(dataset),
+        cells=dataset.cells,
+        skipped_bad=dataset.skipped_bad,
+        splits={name: list(getattr(splits, name)) for name in ("train", "calibration", "validation")},
+        split_fingerprint=splits.fingerprint,
+    )
+    return Setting(dataset, splits, facts)
+
+
+def setting_of(spec: CellSpec) -> Setting:
+    """The setting of a planned cell. Raises HarnessError where the data are no longer those of the plan."""
+    setting = open_setting(spec.source, spec.skip_bad, spec.preset)
+    planned = (spec.data_fingerprint, spec.split_fingerprint)
+    if (setting.facts.fingerprint, setting.facts.split_fingerprint) != planned:
+        raise HarnessError(f"{setting.facts.source} has changed since the run was planned; start a new run for it")
+    return setting
+
+
+def task_of(setting: Setting, spec: CellSpec) -> Task:
+    """What the method may know: statistics of the training images, and the largest size of all."""
+    dataset, train = setting.dataset, set(setting.splits.train)
+    counts = [n for image_id, n in zip(dataset.ids, dataset.cells_per_image, strict=True) if image_id in train]
+    mean, std = pixel_statistics(dataset, setting.splits.train)
+    return Task(
+        classes=dataset.classes,
+        pixel_mean=mean,
+        pixel_std=std,
+        crop=spec.preset.training.crop,
+        max_cells=max(counts),
+        max_size=dataset.max_size,
+        seed=spec.seed,
+        device=spec.device,
+        settings=spec.preset.model,
+    )

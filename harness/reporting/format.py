@@ -1,0 +1,40 @@
+"""Facts of records in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from harness.results.schema import RunRecord
+
+
+def machine_name(record: RunRecord) -> str:
+    """The kind of machine: the GPU it computed on, or the CPU and its cores."""
+    facts = record.machine
+    if str(record.settings.get("device", "")).startswith("cuda") and facts.get("gpus"):
+        names = Counter(str(gpu.get("name", "GPU")) for gpu in facts["gpus"])
+        return ", ".join(f"{count} x {name}" if count > 1 else name for name, count in names.items())
+    cores = facts.get("cores_usable")
+    return str(facts.get("cpu", "unknown machine")) + (f", {cores} cores" if cores else "")
+
+
+def differs(record: RunRecord, aspect: str) -> str:
+    """What a record has for an aspect of harness.results.comparability, for a reader."""
+    if aspect == "budget":
+        return record.budget
+    if aspect == "data":
+        return f"{record.data.source} ({record.data.fingerprint[:8]})" if record.data else "unknown"
+    if aspect == "split":
+        return record.data.split_fingerprint[:8] if record.data else "unknown"
+    if aspect == "scoring version":
+        return record.scores.scoring_version if record.scores else "unknown"
+    if aspect == "rule":
+        return record.rule.chosen_on if record.rule else "unknown"
+    inside = record.settings.get(aspect)
+    return ", ".join(f"{k} {v}" for k, v in inside.items()) if isinstance(inside, dict) else str(inside)
+
+
+def time_unit(seconds: Iterable[float | None]) -> tuple[str, float]:
+    """The unit that such times are read in best, and its seconds."""
+    longest = max((s for s in seconds if s is not None), default=0.0)
+    return ("seconds", 1.0) if longest < 300 else ("minutes", 60.0) if longest < 3 * 3600 else ("hours", 3600.0)

@@ -1,0 +1,190 @@
+"""Validation images with what each method made of them: outlines of what is right, missed and false."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.reporting.leaderboard import Leaderboard, Row
+from harness.reporting.page.curves import cell_folder
+from harness.reporting.page.outlines import Outline, display, outlines, pack
+from harness.results.schema import RunRecord
+from harness.stacks import BASELINE
+
+if TYPE_CHECKING:
+    from harness.contract import Predictions, Sample
+    from harness.data.dataset import Dataset
+    from harness.evaluation.ground_truth import TruthImage
+
+OF_EACH = 2
+"""So many of the worst, the median and the best images."""
+
+LONGEST = 1024
+"""Pixels of an image's longer side in the page; a larger one is made smaller."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One method on one image. right, false: outlines of its masks; missed: of annotated cells; packed (outlines.py).
+
+    counts: right, missed, false. iou: the image's IoU in the record of that seed.
+    """
+
+    method: str
+    iou: float | None
+    counts: tuple[int, int, int]
+    right: str
+    missed: str
+    false: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image. why: "worst", "median" or "best". score: by which it was chosen. uri: see outlines.display.
+
+    width, height: as they are in the page. cells: number of annotated ones; truth: their outlines, packed.
+    """
+
+    image_id: str
+    why: str
+    score: float
+    cell_type: str
+    width: int
+    height: int
+    uri: str
+    cells: int
+    truth: str
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """chosen_by: whose score chose the images. notes: what is not in it, and why."""
+
+    pictures: tuple[Picture, ...]
+    chosen_by: str
+    notes: tuple[str, ...] = ()
+
+
+def gallery(board: Leaderboard, run_dir: Path) -> Gallery:
+    """The gallery of a run's ranked rows, of each the first seed that has predictions.
+
+    Raises HarnessError, saying in one line why there can be none: no stored predictions, or no data, or other data.
+    """
+    from harness.evaluation.prediction_file import PREDICTIONS, read_predictions
+
+    found: dict[str, tuple[RunRecord, Path]] = {}
+    notes = []
+    for row in board.rows:
+        if row.rank is None:
+            continue
+        kept = ((r, cell_folder(run_dir, r)) for r in row.records if r.status == "ok" and r.scores and r.rule)
+        there = [(r, folder) for r, folder in kept if folder is not None and (folder / PREDICTIONS).is_file()]
+        if there:
+            found[row.method] = there[0]
+        else:
+            notes.append(f"{row.method} is not in the gallery: its predictions are not stored here.")
+    if not found:
+        raise HarnessError(f"{run_dir} holds no stored predictions, only records")
+    dataset = _dataset(*next(iter(found.values())))
+    chosen_by, images = choose([row for row in board.rows if row.rank is not None])
+    stored = {}
+    for method, (record, folder) in found.items():
+        try:
+            stored[method] = (record, read_predictions(folder / PREDICTIONS).splits["validation"])
+        except (HarnessError, KeyError) as error:
+            notes.append(f"{method} is not in the gallery: {error}")
+    pictures = [_picture(dataset.sample(i), why, score, stored) for why, i, score in images]
+    return Gallery(tuple(pictures), chosen_by, tuple(notes))
+
+
+def choose(rows: Sequence[Row], of_each: int = OF_EACH) -> tuple[str, list[tuple[str, str, float]]]:
+    """By whose score, and (why, image id, score) from the worst to the best; all images where there are few.
+
+    The score is the baseline's, or the mean of all methods where it is not there; a mean over seeds.
+    """
+    baseline = [row for row in rows if row.method == BASELINE]
+    judges = baseline or rows
+    records = [r.scores.by_image for row in judges for r in row.records if r.status == "ok" and r.scores]
+    ids = set.intersection(*(set(one) for one in records)) if records else set()
+    mean = {i: float(np.mean([one[i] for one in records])) for i in ids}
+    order = sorted(mean, key=lambda i: (mean[i], i))
+    n, k = len(order), of_each
+    if n < 3 * k:
+        thirds = ("worst", "median", "best")
+        picked = [(thirds[min(2, 3 * at // n)], i) for at, i in enumerate(order)]
+    else:
+        middle = (n - k) // 2
+        slices = (("worst", order[:k]), ("median", order[middle : middle + k]), ("best", order[-k:]))
+        picked = [(why, i) for why, some in slices for i in some]
+    name = BASELINE if baseline else "the mean of all methods"
+    return name, [(why, i, mean[i]) for why, i in picked]
+
+
+def _dataset(record: RunRecord, folder: Path) -> Dataset:
+    from harness.data.sources import load
+    from harness.orchestration.trial_folder import CELL, read_cell
+
+    spec = read_cell(folder / CELL)
+    dataset = load(spec.source, skip_bad=spec.skip_bad)
+    if record.data is None or dataset.fingerprint != record.data.fingerprint:
+        raise HarnessError(f"{dataset.public_source} is no longer what it was when the run was made")
+    return dataset
+
+
+def _picture(
+    sample: Sample, why: str, score: float, stored: Mapping[str, tuple[RunRecord, Mapping[str, Predictions]]]
+) -> Picture:
+    from harness.evaluation.ground_truth import TruthImage
+
+    truth = TruthImage.of(sample)
+    scale = min(1.0, LONGEST / max(sample.size))
+    cells = outlines(truth.cells, scale)
+    width, height, uri = display(sample.image, scale)
+    panels = [
+        _panel(sample.image_id, method, record, predictions[sample.image_id], truth, cells, scale)
+        for method, (record, predictions) in stored.items()
+        if sample.image_id in predictions
+    ]
+    return Picture(
+        sample.image_id, why, score, sample.cell_type or "", width, height, uri, len(cells), pack(cells), tuple(panels)
+    )
+
+
+def _panel(
+    image_id: str,
+    method: str,
+    record: RunRecord,
+    predictions: Predictions,
+    truth: TruthImage,
+    cells: Sequence[Outline],
+    scale: float,
+) -> Panel:
+    from harness.evaluation.calibration import apply_rule
+    from harness.evaluation.matching import match
+    from harness.evaluation.overlap import flatten
+
+    assert record.data is not None
+    assert record.rule is not None
+    assert record.scores is not None
+    shown = apply_rule(predictions, record.rule, record.data.classes)
+    # disjoint and in order of score already, so that flattening keeps their order
+    matched = match(flatten(shown), truth.target())
+    right = matched.partner >= 0
+    false = ~right & ~matched.ignored
+    missed = np.ones(len(cells), np.bool_)
+    missed[matched.partner[right]] = False
+    found = outlines(shown.masks, scale)
+    return Panel(
+        method,
+        record.scores.by_image.get(image_id),
+        (int(right.sum()), int(missed.sum()), int(false.sum())),
+        pack([found[i] for i in np.flatnonzero(right).tolist()]),
+        pack([cells[i] for i in np.flatnonzero(missed).tolist()]),
+        pack([found[i] for i in np.flatnonzero(false).tolist()]),
+    )

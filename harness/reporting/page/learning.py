@@ -1,0 +1,134 @@
+"""The figures of how methods learn: loss and IoU along training, and how long they take to an IoU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from harness.reporting.format import time_unit
+from harness.reporting.leaderboard import Row
+from harness.reporting.page.charts import Axis, Chart, Series
+from harness.reporting.page.curves import Course, iou_course, loss_course
+from harness.reporting.table import number
+
+TARGETS = (0.5, 0.75, 0.9)
+"""Parts of the highest IoU of all curves: what methods are timed to."""
+_QUARTERS = (0.25, 0.5, 0.75, 1.0)
+
+_LOSS = "Sum of all losses, mean over seeds, each point a mean over a stretch of steps."
+_IOU = (
+    "Validation IoU of a fixed few images, mean over seeds; looking stops the clock. Would more budget help? The last "
+    "doubling, in the numbers, is what the second half of the budget gained. A longer run takes another way there, "
+    "since its learning rate falls more slowly."
+)
+
+
+def learning(rows: Sequence[Row], run_dir: Path) -> tuple[list[Chart], list[str]]:
+    """The figures, and a line for each thing that could not be drawn."""
+    losses: dict[str, Course] = {}
+    problems: list[str] = []
+    for row in rows:
+        course, bad = loss_course(run_dir, row)
+        problems += bad
+        if course is not None:
+            losses[row.method] = course
+    ious = {row.method: course for row in rows if (course := iou_course(row)) is not None}
+    if rows and not losses:
+        problems.append("No curve of the training loss: the run's folder does not hold the curve.csv of its cells.")
+    away = [row.method for row in rows if not row.same_machine]
+    return [
+        *_courses("loss", "Training loss", "training loss", _LOSS, losses, away),
+        *_courses("progress", "Validation IoU", "IoU", _IOU, ious, away),
+        *_time_to(ious, away),
+    ], problems
+
+
+def _courses(
+    slug: str, title: str, axis: str, caption: str, courses: Mapping[str, Course], away: Sequence[str]
+) -> list[Chart]:
+    """Over time, without the methods whose times were taken on another machine, and over iterations."""
+    here = _here(courses, away)
+    unit, seconds = _unit(here)
+    over: tuple[tuple[str, str, str, Mapping[str, Course], Callable[[Course], np.ndarray]], ...] = (
+        ("time", f"training time, {unit}", _left_out(courses, away), here, lambda c: c.seconds / seconds),
+        ("iterations", "iterations", "", courses, lambda c: c.iterations),
+    )
+    return [
+        Chart(
+            f"{slug}-{name}",
+            f"{title} over {name}",
+            caption + left_out,
+            "lines",
+            Axis(x_title, zero=True),
+            Axis(axis, zero=slug == "progress"),
+            [Series(method, x_of(c).tolist(), c.value.tolist()) for method, c in drawn.items()],
+            ["method", *(f"{axis} at {part:.0%}" for part in _QUARTERS), "last doubling", f"{x_title} at the end"],
+            [[method, *_along(c), f"{x_of(c)[-1]:.4g}"] for method, c in drawn.items()],
+        )
+        for name, x_title, left_out, drawn, x_of in over
+        if drawn
+    ]
+
+
+def _along(course: Course) -> list[str]:
+    values = np.interp(np.multiply(_QUARTERS, course.seconds[-1]), course.seconds, course.value)
+    return [*(number(float(value), 4) for value in values), f"{values[-1] - values[1]:+.4f}"]
+
+
+def _time_to(courses: Mapping[str, Course], away: Sequence[str]) -> list[Chart]:
+    here = _here(courses, away)
+    highest = max((float(np.nanmax(c.value)) for c in here.values() if np.isfinite(c.value).any()), default=0.0)
+    targets = [target for part in TARGETS if (target := round(part * highest, 2)) > 0]
+    if not targets:
+        return []
+    unit, seconds = _unit(here)
+    reached = {m: {f"IoU {t:.2f}": time_to(course, t) for t in targets} for m, course in here.items()}
+    times = {m: {name: t / seconds for name, t in found.items() if t is not None} for m, found in reached.items()}
+    return [
+        Chart(
+            "time-to-iou",
+            "Training time to an IoU",
+            "When the curve of validation IoU first reaches half, three quarters and nine tenths of the highest point "
+            "of all curves, read between the looks along training; no bar where it never does."
+            + _left_out(courses, away),
+            "bars",
+            Axis(""),
+            Axis(f"training time, {unit}", zero=True),
+            [Series(method, list(found), list(found.values())) for method, found in times.items() if found],
+            ["method", *(f"{unit} to IoU {t:.2f}" for t in targets)],
+            [
+                [m, *(f"{found[n]:.4g}" if n in found else "not reached" for n in reached[m])]
+                for m, found in times.items()
+            ],
+            wide=True,
+        )
+    ]
+
+
+def time_to(course: Course, target: float) -> float | None:
+    """Seconds until the IoU first is `target`, on the line between two looks; None where it never is.
+
+    Those of the first look where it is so then already, since nothing is known of the time before.
+    """
+    above = np.flatnonzero(course.value >= target)
+    if not len(above):
+        return None
+    i = int(above[0])
+    if i == 0:
+        return float(course.seconds[0])
+    return float(np.interp(target, course.value[i - 1 : i + 1], course.seconds[i - 1 : i + 1]))
+
+
+def _here(courses: Mapping[str, Course], away: Sequence[str]) -> dict[str, Course]:
+    return {method: course for method, course in courses.items() if method not in away}
+
+
+def _left_out(courses: Mapping[str, Course], away: Sequence[str]) -> str:
+    found = [method for method in courses if method in away]
+    return f" Left out, since made on another machine: {', '.join(found)}." if found else ""
+
+
+def _unit(courses: Mapping[str, Course]) -> tuple[str, float]:
+    return time_unit(float(course.seconds[-1]) for course in courses.values())

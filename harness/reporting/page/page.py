@@ -1,0 +1,178 @@
+"""The report of a run as one HTML page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from harness.reporting.format import machine_name
+from harness.reporting.leaderboard import Leaderboard
+from harness.reporting.legend import legend
+from harness.reporting.page.charts import Style
+from harness.reporting.page.figures import Figures
+from harness.reporting.page.gallery import Gallery
+from harness.reporting.page.interactive import colour, plotly_chart
+from harness.reporting.page.outlines import UNITS
+from harness.reporting.page.ranking import ranking
+from harness.reporting.table import interval, number
+from harness.stacks import BASELINE
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+_SCRIPTS = ("table.js", "figures.js", "gallery.js")
+
+
+def page(board: Leaderboard, figures: Figures, gallery: Gallery | None, no_gallery: str) -> str:
+    """The page. no_gallery: the line that says why there is none. Every text from data is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(
+        loader=PackageLoader("harness.reporting.page", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    scripts = [get_plotlyjs(), *(_file(name) for name in _SCRIPTS)]
+    return environment.get_template("page.html").render(
+        title=_title(board),
+        summary=summary(board),
+        verdict=verdict(board),
+        policy=_policy(scripts),
+        css=Markup(_file("page.css")),
+        scripts=[Markup(script) for script in scripts],
+        payload=script_json(_payload(figures, gallery)),
+        ranking=ranking(board),
+        board=board,
+        figures=figures,
+        swatches={method: _swatch(style) for method, style in figures.styles.items()},
+        swatch=_swatch,
+        gallery=gallery,
+        no_gallery=no_gallery,
+        failed=[r for r in board.records if r.status != "ok"],
+        legend=legend(board),
+        origins=origins(board),
+        rules=rules(board),
+    )
+
+
+def summary(board: Leaderboard) -> str:
+    """One line: methods, seeds, data, budget, date."""
+    records = board.records
+    good = [row for row in board.rows if row.seeds]
+    seeds = sorted({row.seeds for row in good})
+    data = dict.fromkeys(f"{r.data.source}: {r.data.images} images, {r.data.cells} cells" for r in records if r.data)
+    said = [
+        f"{len(good)} of {len(board.rows)} methods" if len(good) < len(board.rows) else f"{len(good)} methods",
+        f"{_range(seeds)} seed{'s' if seeds[-1:] != [1] else ''} each" if seeds else "",
+        "; ".join(data),
+        "budget " + ", ".join(dict.fromkeys(r.budget for r in records)) if records else "",
+        max((r.finished[:10] for r in records), default=""),
+    ]
+    return " · ".join(part for part in said if part)
+
+
+def verdict(board: Leaderboard) -> str:
+    """The sentence a reader in a hurry takes away."""
+    ranked = [row for row in board.rows if row.rank is not None and row.iou is not None]
+    if not ranked:
+        return "No method has a score yet."
+    best, rest = ranked[0], [row.method for row in ranked[1:] if row.rank == ranked[0].rank]
+    said = f"{best.method} has the highest IoU, {number(best.iou, 3)} (95 % over images: {interval(best.interval, 3)})"
+    if best.difference is not None:
+        said += f", {best.difference.mean:+.3f} over {BASELINE}"
+    if not ranked[1:]:
+        return f"{said}."
+    if not rest:
+        return f"{said}, and can be told apart from every other method."
+    why = " One seed each says nothing of other training runs." if all(row.seeds == 1 for row in ranked) else ""
+    return f"{said}, but cannot be told apart from {_listed(rest)}.{why}"
+
+
+def origins(board: Leaderboard) -> list[tuple[str, list[str]]]:
+    """What the numbers come from, each fact with its distinct values."""
+    records = board.records
+    facts: dict[str, list[str]] = {
+        "Command": [r.command for r in records],
+        "Preset and budget": [f"{r.preset}, {r.budget}" for r in records],
+        "Data": [
+            f"{r.data.source}: {r.data.images} images, {r.data.cells} cells, "
+            + ", ".join(f"{len(ids)} {name}" for name, ids in r.data.splits.items())
+            for r in records
+            if r.data
+        ],
+        "Fingerprint of the data": [r.data.fingerprint for r in records if r.data],
+        "Fingerprint of the split": [r.data.split_fingerprint for r in records if r.data],
+        "Scoring rules": [f"version {r.scores.scoring_version}" for r in records if r.scores],
+        "Machine": [f"{machine_name(r)}, {r.machine.get('system', '')}" for r in records],
+        "Code": [r.git_commit for r in records],
+        "Versions": [", ".join(f"{name} {v}" for name, v in r.versions.items()) for r in records],
+    }
+    distinct = ((name, [value for value in dict.fromkeys(values) if value]) for name, values in facts.items())
+    return [(name, values) for name, values in distinct if values]
+
+
+def rules(board: Leaderboard) -> list[tuple[str, int, str, str, str, str]]:
+    """Method, seed, class, score threshold, smallest area, what it was chosen on."""
+    return [
+        (r.method, r.seed, name, f"{threshold:g}", str(r.rule.min_areas.get(name, "")), r.rule.chosen_on)
+        for r in board.records
+        if r.rule
+        for name, threshold in r.rule.score_thresholds.items()
+    ]
+
+
+def script_json(value: Any) -> Markup:
+    """JSON that can stand in a script element: no `<` that could end it or begin a comment."""
+    from markupsafe import Markup
+
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _payload(figures: Figures, gallery: Gallery | None) -> dict[str, Any]:
+    """What the page's scripts read: charts, and outlines of the gallery."""
+    return {
+        "charts": {chart.slug: plotly_chart(chart, figures.styles) for chart in figures.charts},
+        "pictures": [asdict(picture) for picture in gallery.pictures] if gallery else [],
+        "units": UNITS,
+    }
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """The content security policy: these scripts and no other, and nothing from anywhere."""
+    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _swatch(style: Style) -> dict[str, str]:
+    return {"colour": colour(style), "glyph": style.glyph}
+
+
+def _title(board: Leaderboard) -> str:
+    names = dict.fromkeys(record.data.source for record in board.records if record.data)
+    return f"Cell segmentation: {', '.join(names)}" if names else "Cell segmentation"
+
+
+def _file(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _range(seeds: Sequence[int]) -> str:
+    return str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

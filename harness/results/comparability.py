@@ -1,0 +1,68 @@
+"""Which records may stand in one table: the same work on the same images, scored by the same rules.
+
+Nothing is averaged in silently: a record that differs from most others is named with what differs, and left for the
+caller to refuse or to mark. Times are a matter of their own: a record made on another machine keeps its score.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+
+from harness.config.budget import Budget
+from harness.errors import HarnessError
+from harness.results.schema import RunRecord
+
+_SCORE_ASPECTS: Mapping[str, Callable[[RunRecord], Hashable]] = {
+    "budget": lambda record: _budget(record.budget),
+    "data": lambda record: record.data.fingerprint if record.data else None,
+    "split": lambda record: record.data.split_fingerprint if record.data else None,
+    "scoring version": lambda record: record.scores.scoring_version if record.scores else None,
+    "rule": lambda record: record.rule.chosen_on if record.rule else None,
+    "evaluation": lambda record: _text(record.settings.get("evaluation")),
+}
+
+_TIME_ASPECTS: Mapping[str, Callable[[RunRecord], Hashable]] = {
+    "machine": lambda record: _text({k: record.machine.get(k) for k in ("cpu", "cores_usable", "gpus")}),
+    "device": lambda record: _text(record.settings.get("device")),
+}
+
+
+def unlike_scores(records: Sequence[RunRecord]) -> list[list[str]]:
+    """For each record, in what it differs from what most have: budget, data, split, scoring version, rule, evaluation.
+
+    Records without scores (a crash has none) are compared in the rest only. Of equally common values the first is
+    taken for the usual one.
+    """
+    return _unlike(records, _SCORE_ASPECTS)
+
+
+def unlike_times(records: Sequence[RunRecord]) -> list[list[str]]:
+    """For each record, whether its times were taken on another machine or device than most."""
+    return _unlike(records, _TIME_ASPECTS)
+
+
+def _unlike(records: Sequence[RunRecord], aspects: Mapping[str, Callable[[RunRecord], Hashable]]) -> list[list[str]]:
+    differing: list[list[str]] = [[] for _ in records]
+    for name, aspect in aspects.items():
+        values = [aspect(record) for record in records]
+        known = Counter(value for value in values if value is not None)
+        if len(known) > 1:
+            usual = known.most_common(1)[0][0]
+            for found, value in zip(differing, values, strict=True):
+                if value is not None and value != usual:
+                    found.append(name)
+    return differing
+
+
+def _budget(text: str) -> Hashable:
+    """Equal for "600s" and "10m"; a stranger's budget that cannot be read is like no other, but stops no table."""
+    try:
+        return Budget.parse(text)
+    except HarnessError:
+        return text
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else json.dumps(value, sort_keys=True, default=str)

@@ -1,0 +1,151 @@
+"""Records on disk: written whole with a checksum; read with suspicion, since the folder may come from a stranger."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from harness.errors import HarnessError
+from harness.fileio import write_json_atomic
+from harness.redaction import without_home
+from harness.results.schema import SCHEMA_VERSION, RunRecord
+from harness.results.status import printable
+
+CELLS = "cells"
+RECORD = "record.json"
+SIZE_LIMIT = 64 * 2**20
+"""Bytes. A record of 5,000 validation images has about 1 MB."""
+_LINE_LIMIT = 1000
+"""Characters of a line that names a problem: names of folders and fields may be a stranger's."""
+
+
+def write_record(path: Path, record: RunRecord) -> RunRecord:
+    """Write a record with its checksum and without the home folder's path. Raises StorageError.
+
+    Returns the record as written.
+    """
+    plain: dict[str, Any] = without_home(json.loads(record.model_dump_json(exclude={"checksum"})))
+    plain["checksum"] = checksum(plain)
+    write_json_atomic(path, plain)
+    return RunRecord.model_validate(plain)
+
+
+def checksum(plain: dict[str, Any]) -> str:
+    """SHA-256, in hexadecimal, over all fields of a record but the checksum itself.
+
+    Raises ValueError where one is not finite.
+    """
+    rest = {name: value for name, value in plain.items() if name != "checksum"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_record(path: Path) -> RunRecord:
+    """The record in a file. Raises HarnessError where it is damaged, of another version, or not a plain file."""
+    plain = _parsed(path, SIZE_LIMIT)
+    if not isinstance(plain, dict):
+        raise HarnessError(f"{path}: not a record")
+    if plain.get("schema_version") != SCHEMA_VERSION:
+        version = printable(str(plain.get("schema_version")), 20)
+        raise HarnessError(f"{path}: a record of version {version}; this harness reads version {SCHEMA_VERSION}")
+    try:
+        right = checksum(plain)
+    except (RecursionError, ValueError) as error:
+        raise HarnessError(f"{path}: not a record") from error
+    if plain.get("checksum") != right:
+        raise HarnessError(f"{path}: its checksum is wrong: the record is damaged or was edited by hand")
+    try:
+        record = RunRecord.model_validate(plain)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = printable(".".join(str(step) for step in first["loc"]))
+        raise HarnessError(f"{path}: {where}: {first['msg']}") from error
+    log = PurePosixPath(record.log)
+    if log.is_absolute() or ".." in log.parts:
+        raise HarnessError(f"{path}: the log it names is outside the run's folder")
+    return record
+
+
+def read_records(run_dir: Path) -> tuple[list[RunRecord], list[str]]:
+    """All good records of a run's folder, in the order of their folders' names, and a line for each that is not.
+
+    Links that lead out of the folder are not followed, and of two records of the same work the first is taken.
+    Raises HarnessError where there is no such folder.
+    """
+    if not run_dir.is_dir():
+        raise HarnessError(f"no folder {run_dir}; give the folder of a run, as `run` printed it")
+    records: list[RunRecord] = []
+    problems: list[str] = []
+    by_key: dict[str, Path] = {}
+    for path in record_paths(run_dir):
+        try:
+            _refuse_outside(path, run_dir)
+            record = read_record(path)
+        except HarnessError as error:
+            problems.append(printable(f"left aside: {error}", _LINE_LIMIT))
+            continue
+        if record.key in by_key:
+            problems.append(printable(f"left aside: {path}: the same work as {by_key[record.key]}", _LINE_LIMIT))
+            continue
+        by_key[record.key] = path
+        records.append(record)
+    return records, problems
+
+
+def record_paths(run_dir: Path) -> Iterable[Path]:
+    """Where records are: cells/*/record.json."""
+    cells = run_dir / CELLS
+    if not cells.is_dir():
+        return []
+    return [path for path in sorted(cell / RECORD for cell in cells.iterdir()) if os.path.lexists(path)]
+
+
+def read_json(path: Path, size_limit: int = SIZE_LIMIT) -> Any:
+    """JSON from a plain file of bounded size, with finite numbers only. Raises HarnessError."""
+    value = _parsed(path, size_limit)
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError as error:
+        raise HarnessError(f"{path}: not JSON: a number is too large") from error
+    return value
+
+
+def _parsed(path: Path, size_limit: int) -> Any:
+    """As read_json, but numbers too large to be finite become infinite."""
+    try:
+        # Not blocking, so that a named pipe in a stranger's folder cannot hold us.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        with os.fdopen(descriptor, "rb") as file:
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode):
+                raise HarnessError(f"{path}: not a plain file")
+            if facts.st_size > size_limit:
+                raise HarnessError(f"{path}: {facts.st_size:,} bytes; more than {size_limit:,} are not read")
+            text = file.read(size_limit + 1)
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot be read: {error.strerror or error}") from error
+    try:
+        # three times as fast as the json of the standard library, and it knows no infinite literals
+        return from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        raise HarnessError(f"{path}: not JSON: {type(error).__name__}") from error
+
+
+def _refuse_outside(path: Path, run_dir: Path) -> None:
+    folder = path.parent
+    if not folder.is_symlink() and not folder.parent.is_symlink():
+        return
+    try:
+        inside = folder.resolve().is_relative_to(run_dir.resolve())
+    except (OSError, RuntimeError):
+        inside = False
+    if not inside:
+        raise HarnessError(f"{path}: leads out of the run's folder")

@@ -1,0 +1,165 @@
+"""The record of one cell of a run: one method, one seed, one data set. Everything the tables are made of.
+
+Layout of a run's folder (every path in a record is relative to it; the table needs the records alone):
+
+    manifest.json                     the plan: every cell, before any trains
+    leaderboard.md, leaderboard.csv   made from the records, at any time, by `table`
+    cells/<method>--seed<k>/
+        cell.json                     what the worker process is told
+        record.json                   a RunRecord, written when the cell ends
+        predictions.json.gz           calibration and validation predictions, COCO run lengths, before any rule
+        curve.csv                     step, seconds, learning rate, each loss
+        weights.safetensors           the trained model, and
+        task.json                     what it was told of its data: `predict` builds it again from both and cell.json
+        tensorboard/                  event files, where asked for
+        log.txt, log.previous.txt     what the worker printed, and the one of the attempt before
+        state-<step>.ckpt             newest good state, and the one before it, until the cell has ended well
+        worker.token                  by which the worker's processes are found
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+"""Raised when a field changes its meaning; a record of another version is named and left aside."""
+
+Status = Literal["ok", "oom", "timeout", "crash", "diverged", "skipped", "interrupted"]
+
+
+Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
+"""A float that JSON holds as null where it is not finite; read back as NaN."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataFacts(_Model):
+    """Which data, exactly. fingerprint: SHA-256 over image ids, pixels and masks; splits: image ids by split."""
+
+    source: str
+    fingerprint: str
+    classes: list[str]
+    images: int
+    cells: int
+    skipped_bad: int = 0
+    splits: dict[str, list[str]]
+    split_fingerprint: str
+
+
+class Rule(_Model):
+    """The post-processing rule, chosen on the calibration images: per class, in class order.
+
+    search: every (score threshold, minimum area, calibration IoU) looked at, so that the choice can be checked.
+    """
+
+    score_thresholds: dict[str, Number]
+    min_areas: dict[str, int]
+    chosen_on: str
+    search: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class Scores(_Model):
+    """Validation scores; scoring_version names the rules they follow. NaN is written as null.
+
+    cell_types: image id to cell type, where the data tell. ap_small, ap_medium, ap_large: COCO's sizes; ap_cell_*:
+    LIVECell's (harness.evaluation.coco.AREA_RANGES).
+    """
+
+    scoring_version: str
+    iou_map: Number
+    by_type: dict[str, Number] = Field(default_factory=dict)
+    by_threshold: dict[str, Number] = Field(default_factory=dict)
+    by_image: dict[str, Number] = Field(default_factory=dict)
+    cell_types: dict[str, str] = Field(default_factory=dict)
+    ap: float | None = None
+    ap50: float | None = None
+    ap75: float | None = None
+    ap_small: float | None = None
+    ap_medium: float | None = None
+    ap_large: float | None = None
+    ap_cell_small: float | None = None
+    ap_cell_medium: float | None = None
+    ap_cell_large: float | None = None
+    boundary_ap: float | None = None
+    f1_50: float | None = None
+    panoptic_quality: float | None = None
+    mean_matched_iou: float | None = None
+    count_error: float | None = None
+    errors: dict[str, int] = Field(default_factory=dict)
+
+
+class Cost(_Model):
+    """What it cost. Times in seconds unless named otherwise, memory in bytes; None where the machine cannot say.
+
+    evaluation_seconds: off the training clock, for predictions until they are stored and for scores, those along the
+    learning curve too.
+    energy_joules: used while the training clock ran, by the whole of what energy_of names, all programs together.
+    notes: what a reader of the times must know, whole sentences.
+    """
+
+    train_seconds: float = 0.0
+    evaluation_seconds: float | None = None
+    iterations: int = 0
+    seconds_per_iteration: float | None = None
+    seconds_per_iteration_iqr: float | None = None
+    data_wait_seconds: float | None = None
+    images_per_second: float | None = None
+    inference_ms_per_image: float | None = None
+    peak_host_rss: int | None = None
+    peak_gpu_allocated: int | None = None
+    peak_gpu_reserved: int | None = None
+    peak_gpu_device: int | None = None
+    energy_joules: float | None = None
+    energy_of: str | None = None
+    parameters: int | None = None
+    trainable_parameters: int | None = None
+    flops: int | None = None
+    flops_at: str | None = None
+    notes: list[str] = Field(default_factory=list)
+
+
+class CurvePoint(_Model):
+    """Validation IoU on a fixed subset, at a fraction of the budget, off the clock."""
+
+    fraction: float
+    seconds: float
+    iteration: int
+    iou_map: Number
+
+
+class RunRecord(_Model):
+    """One cell. `key` decides whether two cells are the same work (resume); `checksum` covers all other fields."""
+
+    schema_version: int = SCHEMA_VERSION
+    key: str
+    status: Status
+    reason: str = ""
+    method: str
+    seed: int
+    preset: str
+    budget: str
+    command: str
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
+    slots_changed: list[str] = Field(default_factory=list)
+    labels: str = ""
+    data: DataFacts | None = None
+    rule: Rule | None = None
+    scores: Scores | None = None
+    learning_curve: list[CurvePoint] = Field(default_factory=list)
+    cost: Cost = Field(default_factory=Cost)
+    final_losses: dict[str, Number] = Field(default_factory=dict)
+    total_loss: float | None = None
+    log: str = ""
+    machine: dict[str, Any] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    git_commit: str = ""
+    started: str = ""
+    finished: str = ""
+    wall_seconds: float | None = None
+    checksum: str = ""

@@ -1,0 +1,62 @@
+"""Finds the cell of a run whose trained model is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.config.trial_spec import CellSpec
+from harness.errors import HarnessError, nearest
+from harness.orchestration.trial_folder import CELL, read_cell
+from harness.results.io import read_record, record_paths
+from harness.results.schema import Rule, RunRecord
+
+
+@dataclass(frozen=True)
+class TrainedCell:
+    """A cell that ended well: where it is, what its worker was told, and the rule chosen for it."""
+
+    folder: Path
+    spec: CellSpec
+    rule: Rule
+
+
+def trained_cell(run_dir: Path, method: str, seed: int | None = None) -> TrainedCell:
+    """The cell of that method, or of that name under cells/. seed: None for the lowest there is.
+
+    Raises HarnessError where there is no such cell, more than one (on several data sets), or it did not end well.
+    """
+    if not run_dir.is_dir():
+        raise HarnessError(f"no folder {run_dir}; give the folder of a run, as `run` printed it")
+    records = {path.parent: _record(path) for path in record_paths(run_dir)}
+    good = {folder: record for folder, record in records.items() if isinstance(record, RunRecord)}
+    named = {folder: record for folder, record in good.items() if method in (record.method, folder.name)}
+    if not named:
+        known = sorted({record.method for record in good.values()})
+        bad = next((f" ({record})" for record in records.values() if isinstance(record, str)), "")
+        raise HarnessError(
+            f"{run_dir} has no method {method!r}{nearest(method, known)}; it has: {', '.join(known) or 'none'}{bad}"
+        )
+    seeds = sorted({record.seed for record in named.values()})
+    wanted = seeds[0] if seed is None else seed
+    chosen = [folder for folder, record in named.items() if record.seed == wanted]
+    if not chosen:
+        raise HarnessError(f"{run_dir} has no seed {wanted} of {method}; it has: {', '.join(map(str, seeds))}")
+    if len(chosen) > 1:
+        raise HarnessError(f"{method} was trained on several data sets; type --method {' or '.join(_names(chosen))}")
+    folder, record = chosen[0], named[chosen[0]]
+    if record.status != "ok" or record.rule is None:
+        raise HarnessError(f"{folder.name} did not end well ({record.status}: {record.reason}); run it again")
+    return TrainedCell(folder, read_cell(folder / CELL), record.rule)
+
+
+def _record(path: Path) -> RunRecord | str:
+    """The record, or why it cannot be read: another cell's damage is no concern of this one."""
+    try:
+        return read_record(path)
+    except HarnessError as error:
+        return str(error)
+
+
+def _names(folders: list[Path]) -> list[str]:
+    return sorted(folder.name for folder in folders)

@@ -1,0 +1,95 @@
+"""What a checkpoint holds: all that decides the next step, so that a killed run goes on as if it had not been."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from harness.errors import HarnessError
+from harness.fileio import write_bytes_atomic
+from harness.results.status import one_line
+from harness.training.checkpoint_files import newest_blob, save_blob
+from harness.training.device import random_state, restore_random_state
+from harness.training.trace import Trace
+
+WEIGHTS = "weights.safetensors"
+"""The weights of a cell whose training has ended."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Where training stands after `step` steps. ended: nothing is left to train."""
+
+    step: int
+    trace: Trace
+    ended: bool
+
+
+def save(
+    folder: Path, step: int, module: nn.Module, optimiser: torch.optim.Optimizer, trace: Trace, device: str
+) -> None:
+    """Write the state after `step` steps; the one before stays until this one is whole. The order of the data is a
+    function of the step (see stream.py) and the learning rate one of the budget used, so neither needs a state."""
+    more = {"module": module.state_dict(), "optimiser": optimiser.state_dict()}
+    _save(folder, step, trace, device, more)
+
+
+def save_end(folder: Path, step: int, module: nn.Module, trace: Trace, device: str) -> None:
+    """Write the trained weights, and a state that says that they are: what comes after needs no optimiser."""
+    save_weights(folder, module)
+    _save(folder, step, trace, device, {})
+
+
+def _save(folder: Path, step: int, trace: Trace, device: str, more: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    torch.save({"random": random_state(device), "trace": trace.to_plain(), **more}, buffer)
+    save_blob(folder, step, buffer.getbuffer())
+
+
+def restore(folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer, device: str) -> Restored | None:
+    """Put back the newest good state of `folder`; None where there is none to go on from. Raises HarnessError."""
+    found = newest_blob(folder)
+    if found is None:
+        return None
+    step, data = found
+    try:
+        state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        ended = "module" not in state
+        if ended:
+            load_weights(folder, module)
+        else:
+            module.load_state_dict(state["module"])
+            optimiser.load_state_dict(state["optimiser"])
+        trace = Trace.from_plain(state["trace"])
+        restore_random_state(state["random"], device)
+    except Exception as error:  # whatever torch says of a foreign state, it is one thing to the user
+        raise HarnessError(
+            f"{folder.name}: the checkpoint of step {step} does not fit this method; remove the folder to start afresh"
+        ) from error
+    return Restored(step, trace, ended)
+
+
+def save_weights(folder: Path, module: nn.Module) -> None:
+    """Every parameter and buffer by name, in a file that cannot execute anything."""
+    from safetensors.torch import save as to_bytes
+
+    state = {name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}
+    write_bytes_atomic(folder / WEIGHTS, to_bytes(state))
+
+
+def load_weights(folder: Path, module: nn.Module) -> None:
+    """The inverse of save_weights. Raises HarnessError where the file is missing or of another network."""
+    from safetensors.torch import load_file
+
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise HarnessError(f"{folder.name} holds no {WEIGHTS}: the cell has not ended well; run it again")
+    try:
+        module.load_state_dict(load_file(str(path)))
+    except Exception as error:  # safetensors and torch have errors of their own
+        raise HarnessError(f"{path.name} of {folder.name} does not fit its method: {one_line(error)[:120]}") from error

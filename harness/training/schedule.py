@@ -1,0 +1,29 @@
+"""The learning rate as a function of the budget used, so that it fits whatever the budget's unit is."""
+
+from __future__ import annotations
+
+import math
+
+from harness.config.preset import Training
+
+START_FACTOR = 0.01
+STEPS = (7 / 9, 25 / 27)
+"""Where "step" divides the rate by ten: the 3x schedule of published Mask R-CNNs (210k and 250k of 270k)."""
+
+
+def learning_rate(training: Training, used: float) -> float:
+    """The rate at `used` (0..1) of the budget: linear warm-up, then as `decay` says.
+
+    constant; linear and cosine: to zero at the end; step: a tenth from each of STEPS on.
+    """
+    peak = training.learning_rate
+    if used < training.warmup:
+        return peak * (START_FACTOR + (1 - START_FACTOR) * used / training.warmup)
+    progress = min((used - training.warmup) / (1 - training.warmup), 1.0)
+    if training.decay == "linear":
+        return peak * (1 - progress)
+    if training.decay == "cosine":
+        return peak * 0.5 * (1 + math.cos(math.pi * progress))
+    if training.decay == "step":
+        return float(peak * 0.1 ** sum(used >= step for step in STEPS))
+    return peak

@@ -1,0 +1,101 @@
+"""Training batches as a pure function of the step: a resumed run, or another process, can make any of them again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+
+from harness.contract import Augment, Instances, Sample
+
+POINT_SEED = 12345
+"""Seed of what annotators would have drawn: the labels are part of the data, the same in every run."""
+
+
+class Labeller(Protocol):
+    """The data half of what fills the supervision slot (methods/shared/supervision.py has both)."""
+
+    needs_masks: bool
+
+    def labels(self, instances: Instances, rng: np.random.Generator) -> Instances: ...
+
+
+class Images(Protocol):
+    """As much of a data set as training needs."""
+
+    ids: tuple[str, ...]
+    cell_types: tuple[str | None, ...]
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+@dataclass
+class TrainingStream:
+    """Batches of augmented training samples.
+
+    indices: which images of `images` are for training. Every image is seen once an epoch, in an order of its own for
+    each epoch. All randomness of item k of step s comes from (seed, s, k).
+    """
+
+    images: Images
+    indices: Sequence[int]
+    augments: Sequence[Augment]
+    labeller: Labeller
+    batch_size: int
+    seed: int
+    _labels: dict[int, Instances] = field(default_factory=dict)
+    _orders: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._keeps_masks = self.labeller.needs_masks or any(a.needs_masks for a in self.augments)
+        self._of_type: dict[str | None, list[int]] = {}
+        for i in self.indices:
+            self._of_type.setdefault(self.images.cell_types[i], []).append(i)
+
+    @property
+    def iterations_per_epoch(self) -> float:
+        return len(self.indices) / self.batch_size
+
+    def batch(self, step: int) -> list[Sample]:
+        """The samples of one step, from 0."""
+        items = range(step * self.batch_size, (step + 1) * self.batch_size)
+        return [self._item(item, np.random.default_rng([self.seed, 0, step, k])) for k, item in enumerate(items)]
+
+    def _item(self, item: int, rng: np.random.Generator) -> Sample:
+        epoch, place = divmod(item, len(self.indices))
+        if epoch not in self._orders:
+            self._orders = {e: o for e, o in self._orders.items() if e >= epoch - 1}
+            self._orders[epoch] = np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.indices))
+        sample = self._augmented(int(self.indices[self._orders[epoch][place]]), len(self.augments), rng)
+        if not self.labeller.needs_masks and sample.instances.masks is not None:
+            sample = sample.with_(instances=replace(sample.instances, masks=None))
+        return sample
+
+    def _augmented(self, index: int, stages: int, rng: np.random.Generator) -> Sample:
+        sample = self._labelled(index)
+        for stage, augment in enumerate(self.augments[:stages]):
+            sample = augment(sample, rng, _Partners(self, stage))
+        return sample
+
+    def _labelled(self, index: int) -> Sample:
+        sample = self.images[index]
+        if self.labeller.needs_masks:
+            return sample
+        if index not in self._labels:
+            self._labels[index] = self.labeller.labels(sample.instances, np.random.default_rng([POINT_SEED, index]))
+        cells = self._labels[index]
+        return sample.with_(instances=replace(cells, masks=sample.instances.masks if self._keeps_masks else None))
+
+
+@dataclass
+class _Partners:
+    """Other images of the stream as an augmentation sees them: brought through the stages before its own."""
+
+    stream: TrainingStream
+    stage: int
+
+    def draw(self, rng: np.random.Generator, cell_type: str | None = None) -> Sample:
+        among = self.stream._of_type.get(cell_type) or self.stream.indices
+        return self.stream._augmented(among[int(rng.integers(len(among)))], self.stage, rng)

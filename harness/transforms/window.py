@@ -1,0 +1,91 @@
+"""A random square window of a sample, at a random scale: what turns images of any size into training crops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.contract import Pool, Sample
+from harness.transforms.instances import clip
+from harness.transforms.options import between, one_of
+
+
+@dataclass(frozen=True)
+class RandomWindow:
+    """A side x side window, resized by a random factor; only the window is ever resized, never the whole image.
+
+    side: of the result, in pixels. What the image does not fill is padded at the right and bottom with its mean grey.
+    min_scale, max_scale: the factor is drawn uniformly between them; both 1 leaves the pixels as they are.
+    fit: factor 1 means "the whole image just fits in the window" (large-scale jitter as published) instead of "as it
+    was recorded".
+    focus: how often the window is placed around a cell drawn at random rather than anywhere, so that few are empty.
+    """
+
+    side: int
+    min_scale: float = 1.0
+    max_scale: float = 1.0
+    fit: bool = False
+    focus: float = 0.75
+
+    needs_masks = False
+
+    def __post_init__(self) -> None:
+        between("max_scale", self.max_scale, 0.01, 100)
+        between("min_scale", self.min_scale, 0.01, self.max_scale)
+        one_of("fit", self.fit, (True, False))
+
+    def __call__(self, sample: Sample, rng: np.random.Generator, pool: Pool) -> Sample:
+        scale = rng.uniform(self.min_scale, self.max_scale)
+        if self.fit:
+            scale *= min(self.side / sample.size[0], self.side / sample.size[1])
+        height, new_height = self.extents(sample.size[0], scale)
+        width, new_width = self.extents(sample.size[1], scale)
+        x0, y0 = self.corner(sample, height, width, rng)
+        image = sample.image[y0 : y0 + height, x0 : x0 + width]
+        if (new_height, new_width) != (height, width):
+            image = resize(image, new_height, new_width)
+        instances = clip(sample.instances, x0, y0, x0 + width, y0 + height, (new_height, new_width))
+        return sample.with_(image=self.padded(image), instances=instances)
+
+    def extents(self, length: int, scale: float) -> tuple[int, int]:
+        """How many pixels of a side of that length the window shows, and how many it makes of them."""
+        if round(length * scale) <= self.side:
+            return length, max(1, round(length * scale))
+        return min(length, max(1, round(self.side / scale))), self.side
+
+    def corner(self, sample: Sample, height: int, width: int, rng: np.random.Generator) -> tuple[int, int]:
+        """x0 and y0 of the window: uniform among all, or (focus) among those that hold the centre of a random cell."""
+        spare_x, spare_y = sample.size[1] - width, sample.size[0] - height
+        low, high = (0, 0), (spare_x, spare_y)
+        if len(sample.instances) and rng.random() < self.focus:
+            left, top, right, bottom = sample.instances.boxes[rng.integers(len(sample.instances))].tolist()
+            x, y = (left + right) // 2, (top + bottom) // 2
+            low = _clamped(0, x - width + 1, spare_x), _clamped(0, y - height + 1, spare_y)
+            high = _clamped(0, x, spare_x), _clamped(0, y, spare_y)
+        x0, y0 = rng.integers(low, high, endpoint=True).tolist()
+        return x0, y0
+
+    def padded(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A new (side, side[, 3]) array that begins with the image and goes on in its mean grey."""
+        if image.shape[:2] == (self.side, self.side):
+            return image.copy()
+        grey = image.mean(axis=(0, 1))
+        full = np.empty((self.side, self.side, *image.shape[2:]), np.uint8)
+        full[:] = np.rint(grey)
+        full[: image.shape[0], : image.shape[1]] = image
+        return full
+
+
+def _clamped(low: int, value: int, high: int) -> int:
+    return min(max(low, value), high)
+
+
+def resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """The image at another size: averaged over areas when shrunk, bilinear when enlarged."""
+    import cv2
+
+    shrinks = height * width < image.shape[0] * image.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=method), np.uint8)

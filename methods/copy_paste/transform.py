@@ -1,0 +1,241 @@
+"""Simple Copy-Paste: cells of another image pasted over this one (Ghiasi et al., CVPR 2021, arXiv 2012.07177).
+
+Both images go through the same random window and flips first; the paste itself leaves every cell where it is in its
+crop. The *alpha* is the union of the pasted masks: hard for all annotations, smoothed for the image only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.contract import Augment, Instances, Pool, Sample, Task
+from harness.masks.crops import CropMasks
+from harness.transforms.flips import RandomFlip
+from harness.transforms.instances import MIN_PIXELS, clip, masks_of
+from harness.transforms.options import between, one_of, probability, whole
+from harness.transforms.window import RandomWindow
+
+
+def build(
+    task: Task,
+    p: float = 1.0,
+    pct_objects_paste: float = 0.5,
+    max_paste_objects: int | None = None,
+    max_cells: int | None = None,
+    count: str = "fraction",
+    blend: bool = True,
+    sigma: float = 1.0,
+    within_type: bool = True,
+    match_grey: bool = False,
+    occlusion: str = "relative",
+    min_visible: float = 0.2,
+    min_scale: float = 0.5,
+    max_scale: float = 2.0,
+    fit: bool = False,
+    hflip: float = 0.5,
+    vflip: float = 0.5,
+) -> tuple[Augment, ...]:
+    """Scale jitter and crop (see RandomWindow), flips, paste (see Paste). Raises HarnessError on a bad option."""
+    return (
+        RandomWindow(task.crop, min_scale, max_scale, fit),
+        RandomFlip(hflip, vflip),
+        Paste(
+            p=p,
+            pct_objects_paste=pct_objects_paste,
+            max_paste_objects=max_paste_objects,
+            max_cells=max_cells,
+            count=count,
+            blend=blend,
+            sigma=sigma,
+            within_type=within_type,
+            match_grey=match_grey,
+            occlusion=occlusion,
+            min_visible=min_visible,
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Paste:
+    """Pastes a random part of another sample's cells.
+
+    p: how often an image is pasted on. pct_objects_paste: int(N * pct) of the other's N cells are pasted, but no more
+    than max_paste_objects. count: "fraction" takes exactly that many, "uniform" any number from none to that many (the
+    authors' released code, with pct 1). max_cells: nothing is pasted beyond this many cells in all.
+    within_type: the other sample shows the same cell type, where there is one.
+    match_grey: the other image is first made as bright as this one, on average.
+    blend, sigma: the alpha is smoothed by a Gaussian of sigma pixels before the images are mixed.
+    occlusion: which covered cells leave, besides those with fewer than MIN_PIXELS pixels to be seen. "relative": less
+    than min_visible of their area can be seen. "absolute": a side of their box moved by more than 10 pixels and no
+    more than 300 pixels can be seen (the authors' rule, made for larger objects, applied cell by cell).
+    """
+
+    p: float = 1.0
+    pct_objects_paste: float = 0.5
+    max_paste_objects: int | None = None
+    max_cells: int | None = None
+    count: str = "fraction"
+    blend: bool = True
+    sigma: float = 1.0
+    within_type: bool = True
+    match_grey: bool = False
+    occlusion: str = "relative"
+    min_visible: float = 0.2
+
+    needs_masks = True
+
+    def __post_init__(self) -> None:
+        probability("p", self.p)
+        probability("pct_objects_paste", self.pct_objects_paste)
+        probability("min_visible", self.min_visible)
+        between("sigma", self.sigma, 0.1, 100)
+        for switch in ("blend", "within_type", "match_grey"):
+            one_of(switch, getattr(self, switch), (True, False))
+        one_of("count", self.count, ("fraction", "uniform"))
+        one_of("occlusion", self.occlusion, ("relative", "absolute"))
+        for option in ("max_paste_objects", "max_cells"):
+            if (value := getattr(self, option)) is not None:
+                whole(option, value, 0)
+
+    def __call__(self, sample: Sample, rng: np.random.Generator, pool: Pool) -> Sample:
+        if rng.random() >= self.p:
+            return sample
+        other = pool.draw(rng, sample.cell_type if self.within_type else None)
+        source, cells = brought_to(other, sample)
+        pasted = cells.select(self.choose(cells, len(sample.instances), rng))
+        if not len(pasted):
+            return sample
+        alpha = union(masks_of(pasted), sample.size)
+        if self.match_grey:
+            shift = round(float(sample.image.mean()) - float(source.mean()))
+            source = np.clip(source.astype(np.int16) + shift, 0, 255).astype(np.uint8)
+        return sample.with_(
+            image=mixed(sample.image, source, alpha, masks_of(pasted), self.sigma if self.blend else None),
+            instances=joined(self.uncovered(sample.instances, alpha), pasted),
+        )
+
+    def choose(self, cells: Instances, present: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Which cells are pasted on an image that has `present`, without replacement; crowd regions never are."""
+        able = np.arange(len(cells)) if cells.crowd is None else np.flatnonzero(~cells.crowd)
+        number = int(len(able) * self.pct_objects_paste)
+        if self.max_paste_objects is not None:
+            number = min(number, self.max_paste_objects)
+        if self.count == "uniform":
+            number = int(rng.integers(number + 1))
+        if self.max_cells is not None:
+            number = min(number, max(0, self.max_cells - present))
+        return rng.choice(able, number, replace=False)
+
+    def uncovered(self, instances: Instances, alpha: NDArray[np.uint8]) -> Instances:
+        """What can still be seen of the cells under a hard (H, W) alpha."""
+        masks = masks_of(instances)
+        index, area = masks.pixel_index(alpha.shape[1])
+        covered = alpha.ravel()[index] != 0
+        if not covered.any():
+            return instances
+        pixels = masks.pixels.copy()
+        pixels[masks.pixels.view(np.bool_)] = ~covered
+        left = CropMasks(masks.boxes, pixels, masks.offsets)
+        visible = left.areas()
+        touched = visible < area
+        gone = visible < MIN_PIXELS
+        if self.occlusion == "relative":
+            gone |= visible < self.min_visible * area
+        kept = (~(touched & gone)).nonzero()[0]
+        left, _ = left.select(kept).tight(touched[kept].nonzero()[0])
+        if self.occlusion == "absolute":
+            far = (np.abs(left.boxes - masks.boxes[kept]) > 10).any(axis=1)
+            stays = ~(touched[kept] & (visible[kept] <= 300) & far)
+            left, kept = left.select(stays), kept[stays]
+        below = replace(instances, masks=None).select(kept)
+        return replace(below, boxes=left.boxes, masks=left, point_labels=labels_under(below, alpha))
+
+
+def labels_under(cells: Instances, alpha: NDArray[np.uint8]) -> NDArray[np.int8] | None:
+    """Labels of the points under a hard (H, W) alpha: what was inside a cell and is covered is outside now."""
+    labels = cells.point_labels
+    if cells.points is None or labels is None:
+        return labels
+    x, y = np.floor(cells.points).astype(np.int64).T
+    height, width = alpha.shape
+    under = alpha[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)].T
+    return np.where((labels == 1) & (under != 0), np.int8(0), labels)
+
+
+def brought_to(other: Sample, sample: Sample) -> tuple[NDArray[np.uint8], Instances]:
+    """The other's image with as many channels as the sample's, and its cells clipped to the sample's size."""
+    import cv2
+
+    image = other.image
+    if image.ndim < sample.image.ndim:
+        image = np.repeat(image[..., None], 3, axis=2)
+    elif image.ndim > sample.image.ndim:
+        image = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+    height, width = sample.size
+    if other.size[0] <= height and other.size[1] <= width:
+        return image, other.instances
+    return image, clip(other.instances, 0, 0, width, height)
+
+
+def union(masks: CropMasks, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """(H, W) of 0 and 1: where any of the masks is."""
+    index, _ = masks.pixel_index(size[1])
+    alpha = np.zeros(size, np.uint8)
+    alpha.ravel()[index] = 1
+    return alpha
+
+
+def mixed(
+    below: NDArray[np.uint8],
+    above: NDArray[np.uint8],
+    alpha: NDArray[np.uint8],
+    masks: CropMasks,
+    sigma: float | None,
+) -> NDArray[np.uint8]:
+    """below * (1 - alpha) + above * alpha, the alpha smoothed over sigma pixels unless sigma is None.
+
+    masks: those whose union the alpha is; only the rectangle around them is worked on. The images may differ in size,
+    the alpha is of below's and lies within both.
+    """
+    import cv2
+
+    # a Gaussian in float32 is cut off at four sigma
+    margin = 0 if sigma is None else int(np.ceil(4 * sigma)) + 1
+    bottom, right = np.minimum(below.shape[:2], above.shape[:2])
+    x0, y0 = np.maximum(masks.boxes[:, :2].min(axis=0) - margin, 0)
+    x1, y1 = np.minimum(masks.boxes[:, 2:].max(axis=0) + margin, (right, bottom))
+    here = np.s_[y0:y1, x0:x1]
+    result = below.copy()
+    if sigma is None:
+        covered = alpha[here] != 0
+        result[here][covered] = above[here][covered]
+        return result
+    soft = cv2.GaussianBlur(alpha[here].astype(np.float32), (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    if below.ndim == 3:
+        soft = cv2.merge([soft] * 3)
+    change = cv2.subtract(above[here], below[here], dtype=cv2.CV_32F)
+    cv2.multiply(change, soft, dst=change)
+    result[here] = cv2.add(change, below[here], dtype=cv2.CV_8U)
+    return result
+
+
+def joined(below: Instances, pasted: Instances) -> Instances:
+    """The cells of both, those below first. Where one has points or crowd flags, so has the result."""
+    both = (below, pasted)
+    crowd = None
+    if any(part.crowd is not None for part in both):
+        crowd = np.concatenate([np.zeros(len(part), bool) if part.crowd is None else part.crowd for part in both])
+    # an image without cells may lack the arrays of points that all others have
+    points = [part.points for part in both if part.points is not None]
+    point_labels = [part.point_labels for part in both if part.point_labels is not None]
+    return Instances(
+        np.concatenate([part.boxes for part in both]),
+        np.concatenate([part.labels for part in both]),
+        CropMasks.concatenate([masks_of(part) for part in both]),
+        np.concatenate(points) if points else None,
+        np.concatenate(point_labels) if point_labels else None,
+        crowd,
+    )

@@ -1,0 +1,34 @@
+"""`python -m methods.frameworks.detectron2.install`: put detectron2 beside the rest, unless one is there already.
+
+No release of it is on the package index. A build of its 2024 main branch is, as one wheel tagged for Python 3.10; its
+Python part runs on later ones too, and its compiled part is not needed, since torchvision has NMS and RoIAlign.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+REQUIREMENTS = Path(__file__).parents[3] / "requirements" / "detectron2.txt"
+
+
+def command() -> list[str]:
+    """The line that installs the pinned build into this environment."""
+    return [
+        *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"),
+        *("--only-binary=:all:", "--python-version", "3.10", "--require-hashes"),
+        *("--target", sysconfig.get_path("purelib"), "-r", str(REQUIREMENTS)),
+    ]
+
+
+def main() -> int:
+    if importlib.util.find_spec("detectron2") is not None:
+        return 0
+    return subprocess.run(command(), check=False).returncode
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,203 @@
+"""An engine of its own: torchvision's Mask R-CNN, as the public Kaggle starter uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torchvision.models import resnet
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.rpn import RPNHead
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.ops import FrozenBatchNorm2d
+
+from harness.contract import Init, Predictions, Recipe, Sample, Task
+from harness.errors import HarnessError
+from methods.shared.paste_masks import paste_crops
+from methods.shared.weights import fetch, load_matching, read_weights
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CLASS_HEADS = ("box_predictor.", "mask_predictor.mask_fcn_logits.")
+
+
+class FixedScale(GeneralizedRCNNTransform):
+    """Enlarges every image by one factor, crop or whole, instead of to a given short side."""
+
+    def __init__(self, scale: float, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__(min_size=1, max_size=1, image_mean=list(mean), image_std=list(std))
+        self.scale = scale
+
+    def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
+        if self.scale == 1:
+            return image, target
+        image = F.interpolate(image[None], scale_factor=self.scale, mode="bilinear", align_corners=False)[0]
+        if target is not None:
+            masks = F.interpolate(target["masks"][None].float(), size=image.shape[-2:])[0].to(torch.uint8)
+            target = {**target, "boxes": target["boxes"] * self.scale, "masks": masks}
+        return image, target
+
+
+class TorchvisionModel:
+    """torchvision's MaskRCNN behind the harness's Model contract. Label 0 is its background."""
+
+    def __init__(self, module: MaskRCNN, task: Task, scale: float) -> None:
+        self.module = module
+        self.task = task
+        self.scale = scale
+
+    def losses(self, batch: Sequence[Sample]) -> Mapping[str, Tensor]:
+        return self.module([self._image(s.image) for s in batch], [self._target(s) for s in batch])
+
+    @torch.no_grad()
+    def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Predictions]:
+        """Part by part, because torchvision's own way ends in a float plane of the image's size for every cell."""
+        module = self.module
+        batch, _ = module.transform([self._image(image) for image in images])
+        features = module.backbone(batch.tensors)
+        proposals, _ = module.rpn(batch, features)
+        found, _ = module.roi_heads(features, proposals, batch.image_sizes)
+        predictions = []
+        for detection, image in zip(found, images, strict=True):
+            size = (image.shape[0], image.shape[1])
+            masks, kept = paste_crops(detection["masks"][:, 0].float(), detection["boxes"].float() / self.scale, size)
+            scores = detection["scores"].float().cpu().numpy()[kept].clip(0, 1)
+            labels = detection["labels"].cpu().numpy()[kept] - 1
+            predictions.append(Predictions(size, masks, scores.astype(np.float32), labels))
+        return predictions
+
+    def _image(self, image: NDArray[np.uint8]) -> Tensor:
+        rgb = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+        pixels = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
+        return pixels.to(self.task.device, non_blocking=True).float() / 255
+
+    def _target(self, sample: Sample) -> dict[str, Tensor]:
+        cells = sample.instances
+        if cells.crowd is not None and cells.crowd.any():
+            cells = cells.select(~cells.crowd)
+        assert cells.masks is not None, "this engine has no supervision slot: it trains on full masks"
+        device = self.task.device
+        return {
+            "boxes": torch.from_numpy(cells.boxes.astype(np.float32)).to(device),
+            "labels": torch.from_numpy(cells.labels).to(device) + 1,
+            "masks": torch.from_numpy(cells.masks.planes(*sample.size)).to(device),
+        }
+
+
+def build(
+    recipe: Recipe, task: Task, *, version: Literal[1, 2] = 1, depth: int = 50, mask_width: int | None = None
+) -> TorchvisionModel:
+    """Build torchvision's Mask R-CNN, version 1 or 2, on task.device.
+
+    From scratch with ordinary batch normalisation, as torchvision does; from COCO with it frozen (version 1). Reads
+    the same settings as the detectron2 engine, and the "init" slot.
+    """
+    init: Init = recipe.init.build(task)
+    settings = dict(task.settings)
+    width, scale = int(settings.get("width", 256)), float(settings.get("scale", 1.0))
+    frozen = version == 1 and init.kind == "coco"
+    module = network(
+        classes=len(task.classes),
+        version=version,
+        depth=depth,
+        width=width,
+        mask_width=mask_width or width,
+        box_head_width=int(settings.get("box_head_width", 1024)),
+        anchor_scale=float(settings.get("anchor_scale", 8)),
+        frozen_norm=frozen,
+        rpn_batch_size_per_image=int(settings.get("anchors_per_image", 256)),
+        box_batch_size_per_image=int(settings.get("rois_per_image", 512)),
+        rpn_pre_nms_top_n_train=2 * int(settings.get("proposals", 1000)),
+        rpn_post_nms_top_n_train=int(settings.get("proposals", 1000)),
+        **_test_caps(task, settings),
+    )
+    coco = init.kind == "coco"
+    mean = IMAGENET_MEAN if coco else [v / 255 for v in task.pixel_mean]
+    std = IMAGENET_STD if coco else [v / 255 for v in task.pixel_std]
+    module.transform = FixedScale(scale, mean, std)
+    _load(module, init, version, depth)
+    return TorchvisionModel(module.to(task.device), task, scale)
+
+
+def network(
+    *,
+    classes: int,
+    version: int,
+    depth: int,
+    width: int,
+    mask_width: int,
+    box_head_width: int,
+    anchor_scale: float,
+    frozen_norm: bool,
+    **caps: Any,
+) -> MaskRCNN:
+    """The network for `classes` kinds of cells and background; width 256 and heads of 1024 are torchvision's own."""
+    norm = FrozenBatchNorm2d if frozen_norm else nn.BatchNorm2d
+    body = getattr(resnet, f"resnet{depth}")(weights=None, norm_layer=norm)
+    pyramid_norm = nn.BatchNorm2d if version == 2 else None
+    base = body.inplanes // 8
+    backbone = BackboneWithFPN(
+        body,
+        {"layer1": "0", "layer2": "1", "layer3": "2", "layer4": "3"},
+        [base, base * 2, base * 4, base * 8],
+        width,
+        norm_layer=pyramid_norm,
+    )
+    anchors = AnchorGenerator(
+        tuple((round(stride * anchor_scale),) for stride in (4, 8, 16, 32, 64)), ((0.5, 1.0, 2.0),) * 5
+    )
+    if version == 2:
+        box_head: nn.Module = FastRCNNConvFCHead(
+            (width, 7, 7), [width] * 4, [box_head_width], norm_layer=nn.BatchNorm2d
+        )
+    else:
+        box_head = TwoMLPHead(width * 7 * 7, box_head_width)
+    return MaskRCNN(
+        backbone,
+        rpn_anchor_generator=anchors,
+        rpn_head=RPNHead(width, anchors.num_anchors_per_location()[0], conv_depth=version),
+        box_head=box_head,
+        box_predictor=FastRCNNPredictor(box_head_width, classes + 1),
+        mask_head=MaskRCNNHeads(width, [mask_width] * 4, 1, norm_layer=pyramid_norm),
+        mask_predictor=MaskRCNNPredictor(mask_width, mask_width, classes + 1),
+        **caps,
+    )
+
+
+def _test_caps(task: Task, settings: Mapping[str, Any]) -> dict[str, int]:
+    """Cells are many: neither 100 detections nor 1000 proposals an image may cap recall."""
+    detections = max(100, int(1.5 * task.max_cells))
+    proposals = max(int(settings.get("proposals", 1000)), 2 * detections)
+    return {
+        "box_detections_per_img": detections,
+        "rpn_pre_nms_top_n_test": proposals,
+        "rpn_post_nms_top_n_test": proposals,
+    }
+
+
+def _load(module: MaskRCNN, init: Init, version: int, depth: int) -> None:
+    from torchvision.models import ResNet50_Weights
+    from torchvision.models.detection import MaskRCNN_ResNet50_FPN_V2_Weights, MaskRCNN_ResNet50_FPN_Weights
+
+    if init.kind == "scratch" or init.restored:
+        return
+    if init.kind == "checkpoint":
+        load_matching(module, read_weights(str(init.path)), str(init.path), CLASS_HEADS)
+        return
+    if depth != 50 and init.path is None:
+        raise HarnessError(f"torchvision has no weights for ResNet-{depth}: give a file, or take --preset standard")
+    if init.kind == "imagenet":
+        path = init.path or fetch(ResNet50_Weights.IMAGENET1K_V1.url, "ImageNet ResNet-50")
+        load_matching(module.backbone.body, read_weights(path), str(path), ())
+        return
+    chosen = MaskRCNN_ResNet50_FPN_V2_Weights if version == 2 else MaskRCNN_ResNet50_FPN_Weights
+    path = init.path or fetch(chosen.COCO_V1.url, "COCO Mask R-CNN")
+    load_matching(module, read_weights(path), str(path), CLASS_HEADS)

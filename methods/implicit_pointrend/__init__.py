@@ -1,0 +1,46 @@
+"""Implicit PointRend: the mask of a box as a function of a point, its weights written by a parameter head."""
+
+from harness.contract import Card, Method, Part
+
+METHOD = Method(
+    name="implicit_pointrend",
+    card=Card(
+        title="Pointly-supervised instance segmentation (Implicit PointRend)",
+        paper="Cheng, Parkhi, Kirillov",
+        year=2022,
+        venue="CVPR",
+        url="https://arxiv.org/abs/2104.06404",
+        changes="replaces the mask head by a parameter head that writes, for each box, the weights of a small network "
+        "from a point's place and feature to its logit; masks come out at 224x224 by subdivision",
+        departures=(
+            "fills the mask head alone and sees full masks at 196 points a box; implicit_pointrend+pointsup is the "
+            "paper's point-supervised model",
+            "the paper's head holds 284 million parameters for one class; hidden, frequencies and code_width shrink it",
+            "preset size small: hidden 64, 32 frequencies, code_width 256 (7.1 million parameters on 128 channels), "
+            "28x28 masks in one subdivision, and point networks that start as He et al. would draw them instead of "
+            "near zero, which learns faster in a short budget",
+        ),
+        published={
+            "mask head parameters, 80 / 3 / 1 classes": "304,716,880 / 284,433,155 / 283,906,305",
+            "parameters of one point network, 80 / 3 / 1 classes": "283,472 / 263,683 / 263,169",
+            "whole R50-FPN model, 80 / 3 / 1 classes": "346,416,816 / 325,738,466 / 325,201,366",
+        },
+    ),
+    fills={
+        "mask_head": Part(
+            "Implicit PointRend",
+            "methods.implicit_pointrend.mask_head:build",
+            {"hidden": 256, "frequencies": 128, "code_width": 1024, "start": "zero", "grid_side": 28, "steps": 3},
+            sizes={
+                "small": {
+                    "hidden": 64,
+                    "frequencies": 32,
+                    "code_width": 256,
+                    "start": "he",
+                    "grid_side": 14,
+                    "steps": 1,
+                }
+            },
+        )
+    },
+)

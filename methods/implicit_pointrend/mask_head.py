@@ -1,0 +1,223 @@
+"""Implicit PointRend: a network that writes, for each box, the weights of a small network that draws its mask.
+
+Cheng et al. 2022, METHODS section 5. The mask is a function of a point: its place in the box, Fourier-coded, and the
+image feature under it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.contract import Task
+from methods.shared.mask_heads import MaskHead
+from methods.shared.supervision import MaskTargets
+
+EVAL_BOXES = 32
+"""Boxes whose point networks are unrolled at a time outside training: each is a network of its own in memory."""
+
+
+class PointNetwork(nn.Module):
+    """The per-box network: three hidden layers with ReLU and one output per class. It owns no weights, only a shape.
+
+    Inputs: 2 * frequencies of position code, then `channels` of image feature.
+    """
+
+    codes: Tensor
+
+    def __init__(self, channels: int, classes: int, hidden: int, frequencies: int) -> None:
+        super().__init__()
+        self.register_buffer("codes", torch.randn(2, frequencies))
+        widths = [2 * frequencies + channels, hidden, hidden, hidden, classes]
+        self.shapes = list(zip(widths[1:], widths[:-1], strict=True))
+        self.count = sum(out * (into + 1) for out, into in self.shapes)
+
+    def he_start(self) -> Tensor:
+        """(count,) the weights of one such network drawn as He et al. 2015 would; biases zero."""
+        weights = [torch.randn(out, into) * math.sqrt(2 / into) for out, into in self.shapes]
+        return torch.cat([w.flatten() for w in weights] + [torch.zeros(out) for out, _ in self.shapes])
+
+    def forward(self, points: Tensor, features: Tensor, parameters: Tensor, classes: Tensor) -> Tensor:
+        """points (R, P, 2) in box coordinates, features (R, C, P), parameters (R, count), classes (R,).
+
+        Returns the (R, P) logits of each box's class.
+        """
+        phase = 2 * math.pi * ((2 * points - 1) @ self.codes)
+        x = torch.cat([phase.sin().transpose(1, 2), phase.cos().transpose(1, 2), features], dim=1)
+        sizes = [out * into for out, into in self.shapes] + [out for out, _ in self.shapes]
+        pieces = parameters.split(sizes, dim=1)
+        last = len(self.shapes) - 1
+        for i, (out, into) in enumerate(self.shapes[:-1]):
+            x = F.relu(torch.baddbmm(pieces[last + 1 + i][:, :, None], pieces[i].reshape(-1, out, into), x))
+        # of the last layer, only the row of the box's own class is asked for
+        rows = torch.arange(len(classes), device=classes.device)
+        weight = pieces[last].reshape(-1, *self.shapes[-1])[rows, classes]
+        return (weight[:, None] @ x)[:, 0] + pieces[-1][rows, classes][:, None]
+
+
+class ImplicitField:
+    """The masks of R boxes as functions of a point."""
+
+    def __init__(self, head: ImplicitMaskHead, feature: Tensor, boxes: Sequence[Tensor], code: Tensor) -> None:
+        self.head, self.feature, self.boxes, self.code = head, feature, boxes, code
+        # in training the weights are asked for twice, by the loss and by the penalty
+        self.parameters = head.write(code) if head.training else None
+
+    def at(self, points: Tensor, classes: Tensor) -> Tensor:
+        if self.parameters is not None:
+            return self._evaluate(self.boxes, points, classes, self.parameters)
+        return torch.cat([self._evaluate(b, p, c, self.head.write(k)) for b, p, c, k in self._chunks(points, classes)])
+
+    def grid(self, classes: Tensor) -> Tensor:
+        """A coarse grid, doubled `steps` times; after each doubling the least certain points are asked for anew."""
+        head = self.head
+        centres = grid_centres(head.grid_side, classes.device).expand(len(classes), -1, -1)
+        masks = []
+        for boxes, points, labels, code in self._chunks(centres, classes):
+            parameters, side = head.write(code), head.grid_side
+            logits = self._evaluate(boxes, points, labels, parameters).reshape(-1, side, side)
+            for _ in range(head.steps):
+                side *= 2
+                logits = F.interpolate(logits[:, None], scale_factor=2.0, mode="bilinear", align_corners=False)[:, 0]
+                flat = logits.flatten(1)
+                unsure = flat.abs().topk(min(head.grid_side**2, side**2), largest=False).indices
+                fresh = self._evaluate(boxes, grid_centres(side, classes.device)[unsure], labels, parameters)
+                logits = flat.scatter(1, unsure, fresh.to(flat.dtype)).reshape(-1, side, side)
+            masks.append(logits)
+        side = head.grid_side * 2**head.steps
+        return torch.cat(masks) if masks else self.feature.new_zeros((0, side, side))
+
+    def full_mask_loss(self, targets: MaskTargets, classes: Tensor) -> Tensor:
+        """Mean cross-entropy at points drawn uniformly in each box, against the mask read bilinearly there."""
+        points = torch.rand((len(classes), self.head.train_points, 2), device=classes.device)
+        logits = self.at(points, classes)
+        return F.binary_cross_entropy_with_logits(logits, targets.masks_at(points).to(logits.dtype))
+
+    def penalty(self) -> Tensor | None:
+        parameters = self.head.write(self.code) if self.parameters is None else self.parameters
+        return self.head.regulariser * parameters.square().mean()
+
+    def _evaluate(self, boxes: Sequence[Tensor], points: Tensor, classes: Tensor, parameters: Tensor) -> Tensor:
+        features = features_at(self.feature, self.head.stride, boxes, points)
+        logits: Tensor = self.head.point_network(points, features, parameters, classes)
+        return logits
+
+    def _chunks(self, points: Tensor, classes: Tensor) -> list[tuple[list[Tensor], Tensor, Tensor, Tensor]]:
+        """(boxes by image, points, classes, codes) of EVAL_BOXES boxes at a time; boxes of other images are empty."""
+        owner = torch.cat([torch.full((len(b),), i, device=classes.device) for i, b in enumerate(self.boxes)])
+        everything = torch.cat(list(self.boxes))
+        chunks = []
+        for rows in torch.arange(len(classes), device=classes.device).split(EVAL_BOXES):
+            if len(rows):
+                by_image = [everything[rows[owner[rows] == i]] for i in range(len(self.boxes))]
+                chunks.append((by_image, points[rows], classes[rows], self.code[rows]))
+        return chunks
+
+
+class ImplicitMaskHead(MaskHead):
+    """The parameter head: a crop of the finest map to the weights of each box's point network."""
+
+    def __init__(
+        self,
+        channels: int,
+        stride: int,
+        point_network: PointNetwork,
+        code_width: int,
+        start: Literal["zero", "he"],
+        crop: int,
+        grid_side: int,
+        steps: int,
+        train_points: int,
+        regulariser: float,
+    ) -> None:
+        super().__init__()
+        self.stride, self.crop, self.grid_side, self.steps = stride, crop, grid_side, steps
+        self.train_points, self.regulariser = train_points, regulariser
+        self.point_network = point_network
+        self.halve = nn.Conv2d(channels, channels, 2, 2)
+        self.code = nn.Sequential(
+            nn.Linear(channels * (crop // 2) ** 2, code_width),
+            nn.ReLU(inplace=True),
+            nn.Linear(code_width, code_width),
+            nn.ReLU(inplace=True),
+        )
+        self.write = nn.Linear(code_width, point_network.count)
+        nn.init.kaiming_normal_(self.halve.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(self.halve.bias)  # type: ignore[arg-type]
+        for layer in self.code:
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_uniform_(layer.weight, a=1)
+                nn.init.zeros_(layer.bias)
+        nn.init.normal_(self.write.weight, std=0.001)
+        nn.init.zeros_(self.write.bias)
+        if start == "he":
+            with torch.no_grad():
+                self.write.bias.copy_(point_network.he_start())
+
+    def forward(self, features: Sequence[Tensor], boxes: Sequence[Tensor]) -> ImplicitField:
+        finest, count = features[0], sum(len(b) for b in boxes)
+        points = grid_centres(self.crop, finest.device).expand(count, -1, -1)
+        cut = features_at(finest, self.stride, boxes, points).unflatten(2, (self.crop, self.crop))
+        code = self.code(F.relu(self.halve(cut)).flatten(1))
+        return ImplicitField(self, finest, boxes, code)
+
+
+def grid_centres(side: int, device: torch.device) -> Tensor:
+    """(side * side, 2) centres x y of a grid over the unit square, row by row."""
+    line = (torch.arange(side, device=device, dtype=torch.float32) + 0.5) / side
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    return torch.stack([x, y], dim=-1).reshape(-1, 2)
+
+
+def features_at(feature: Tensor, stride: int, boxes: Sequence[Tensor], points: Tensor) -> Tensor:
+    """(R, C, P) features of a (B, C, h, w) map, bilinear, at (R, P, 2) points in the coordinates of R boxes.
+
+    boxes: B tensors (R_b, 4) in input pixels, R their sum. Zero outside the map.
+    """
+    x, y = 2 / (feature.shape[3] * stride), 2 / (feature.shape[2] * stride)
+    sampled = []
+    for image, (box, point) in enumerate(zip(boxes, points.split([len(b) for b in boxes]), strict=True)):
+        pixels = box[:, None, :2] + point * (box[:, None, 2:] - box[:, None, :2])
+        where = torch.stack([pixels[..., 0] * x - 1, pixels[..., 1] * y - 1], dim=-1).to(feature.dtype)
+        sampled.append(F.grid_sample(feature[image : image + 1], where[None], align_corners=False)[0].transpose(0, 1))
+    return torch.cat(sampled)
+
+
+def build(
+    task: Task,
+    *,
+    channels: int,
+    strides: tuple[int, ...],
+    hidden: int = 256,
+    frequencies: int = 128,
+    code_width: int = 1024,
+    start: Literal["zero", "he"] = "zero",
+    crop: int = 14,
+    grid_side: int = 28,
+    steps: int = 3,
+    train_points: int = 196,
+    regulariser: float = 1e-5,
+) -> ImplicitMaskHead:
+    """hidden: of the point network. frequencies: of its position code. code_width: of the parameter head's layers.
+
+    start: what the point networks are before training: all zero but for noise (the paper), or one drawn as usual.
+    grid_side, steps: masks have grid_side * 2 ** steps cells a side. train_points: a box and step, from full masks.
+    """
+    network = PointNetwork(channels, len(task.classes), hidden, frequencies)
+    return ImplicitMaskHead(
+        channels,
+        strides[0],
+        network,
+        code_width,
+        start,
+        crop,
+        grid_side,
+        steps,
+        train_points,
+        regulariser,
+    )

@@ -1,0 +1,85 @@
+"""The baseline: Mask R-CNN with a ResNet-FPN on detectron2. It fills every slot; other methods change one."""
+
+from __future__ import annotations
+
+from harness.contract import Card, Method, Part
+
+REQUIREMENTS = {"detectron2": "python -m methods.frameworks.detectron2.install"}
+"""Packages that pip does not install with the project, and the line that does. One built from source serves too."""
+
+ENGINE = Part("detectron2", "methods.frameworks.detectron2.rcnn:build")
+MASK_HEAD = Part("fcn", "methods.mask_rcnn.mask_head:build", sizes={"small": {"width": 64}})
+SUPERVISION = Part("full_masks", "methods.shared.supervision:build")
+AUGMENT = Part("flips", "methods.mask_rcnn.augment:build", {"hflip": 0.5, "vflip": 0.5})
+
+PAPER = {
+    "paper": "Mask R-CNN (He, Gkioxari, Dollár, Girshick)",
+    "year": 2017,
+    "venue": "ICCV",
+    "url": "https://arxiv.org/abs/1703.06870",
+}
+DEPARTURES = (
+    "From scratch: GroupNorm and no frozen stages, since batches are small (as the zoo's own scratch configs).",
+    "Anchors, proposals and detections an image follow the cells of the data set, not COCO's objects.",
+)
+SMALL = "Preset size small: {}a 128-channel pyramid and narrower heads, so that it trains on a CPU."
+
+
+def _variant(name: str, title: str, depth: int, groups: int, published: dict[str, str], default: bool) -> Method:
+    small = {"depth": 18, "groups": 1} if default else {}
+    backbone = Part(
+        "resnet", "methods.frameworks.detectron2.resnet:build", {"depth": depth, "groups": groups}, {"small": small}
+    )
+    fills = {"engine": ENGINE, "backbone": backbone}
+    if default:
+        fills |= {"mask_head": MASK_HEAD, "supervision": SUPERVISION, "augment": AUGMENT}
+    card = Card(
+        title=title,
+        changes="fills every slot: the recipe that all others change" if default else f"backbone: {title}",
+        departures=(*DEPARTURES, SMALL.format("ResNet-18, " if default else "")),
+        published=published,
+        **PAPER,  # type: ignore[arg-type]
+    )
+    exempt = {} if default else {"halves_its_loss": "101 layers from scratch need more than 30 steps"}
+    return Method(name, card, fills if default else {"backbone": backbone}, default=default, exempt=exempt)
+
+
+METHODS = (
+    _variant(
+        "mask_rcnn",
+        "Mask R-CNN, ResNet-FPN",
+        50,
+        1,
+        {
+            "parameters (R50, 80 classes)": "44,343,216",
+            "COCO val2017, R50 3x (detectron2 zoo)": "box AP 41.0, mask AP 37.2",
+            "training, 8 V100, batch 16": "0.261 s/it, 3.4 GB",
+            "inference, V100": "0.043 s/image",
+        },
+        default=True,
+    ),
+    _variant(
+        "mask_rcnn_r101",
+        "ResNet-101-FPN",
+        101,
+        1,
+        {
+            "parameters (80 classes)": "63,283,120",
+            "COCO val2017, 3x (detectron2 zoo)": "box AP 42.9, mask AP 38.6",
+            "training, 8 V100, batch 16": "0.340 s/it, 4.6 GB",
+        },
+        default=False,
+    ),
+    _variant(
+        "mask_rcnn_x101",
+        "ResNeXt-101-32x8d-FPN",
+        101,
+        32,
+        {
+            "parameters (80 classes)": "107,427,760",
+            "COCO val2017, 3x (detectron2 zoo)": "box AP 44.3, mask AP 39.5",
+            "training, 8 V100, batch 16": "0.690 s/it, 7.2 GB",
+        },
+        default=False,
+    ),
+)

@@ -1,0 +1,71 @@
+"""The mask head of Mask R-CNN: four convolutions on a 14 x 14 crop, one mask per class at 28 x 28."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.contract import Task
+from methods.shared.deconv import Doubling, side_by_side
+from methods.shared.mask_heads import DenseField, MaskHead
+from methods.shared.norms import Norm, norm_of
+from methods.shared.roi_pooling import RoIPool
+
+
+class FCNMaskHead(MaskHead):
+    """METHODS section 1: RoIAlign, 3x3 convolutions with ReLU, 2x2 deconvolution with ReLU, 1x1 to the classes."""
+
+    def __init__(
+        self,
+        channels: int,
+        strides: Sequence[int],
+        classes: int,
+        width: int,
+        convs: int,
+        crop: int,
+        norm: Norm | None,
+        sampling_ratio: int,
+    ) -> None:
+        super().__init__()
+        self.pool = RoIPool(crop, strides, sampling_ratio, channels_last=True)
+        layers: list[nn.Module] = []
+        for i in range(convs):
+            layers.append(nn.Conv2d(width if i else channels, width, 3, padding=1, bias=norm is None))
+            if norm is not None:
+                layers.append(norm_of(norm, width))
+            layers.append(nn.ReLU(inplace=True))
+        self.convs = nn.Sequential(*layers)
+        # one layer, under the name that it has in weights of earlier runs
+        self.deconv = nn.Sequential(Doubling(width if convs else channels, width))
+        self.predictor = nn.Conv2d(width, classes, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.normal_(self.predictor.weight, std=0.001)
+
+    def forward(self, features: Sequence[Tensor], boxes: Sequence[Tensor]) -> DenseField:
+        doubling: Any = self.deconv[0]
+        squares = F.relu(doubling.squares(self.convs(self.pool(features, boxes))))
+        # a 1 x 1 convolution, before the squares of all channels would be copied to lie side by side
+        logits = F.linear(squares, self.predictor.weight.flatten(1), self.predictor.bias)
+        return DenseField(side_by_side(logits))
+
+
+def build(
+    task: Task,
+    *,
+    channels: int,
+    strides: tuple[int, ...],
+    width: int | None = None,
+    convs: int = 4,
+    crop: int = 14,
+    norm: Norm | None = None,
+    sampling_ratio: int = 0,
+) -> FCNMaskHead:
+    """width: channels of the head, None for as many as the pyramid has. crop: side of the RoI; masks have twice it."""
+    return FCNMaskHead(channels, strides, len(task.classes), width or channels, convs, crop, norm, sampling_ratio)

@@ -1,0 +1,47 @@
+"""SpineNet: a scale-permuted backbone whose outputs take the place of the feature pyramid."""
+
+from harness.contract import Card, Method, Part
+
+METHOD = Method(
+    name="spinenet",
+    card=Card(
+        title="SpineNet: learning scale-permuted backbone for recognition and localization",
+        paper="Du, Lin, Jin, Ghiasi, Tan, Cui, Le, Song",
+        year=2020,
+        venue="CVPR",
+        url="https://arxiv.org/abs/1912.05027",
+        changes="replaces backbone and feature pyramid by one network whose blocks change scale up and down in a "
+        "searched order and give a map at every scale; variant is 49S, 49, 96, 143, 143L or 190",
+        departures=(
+            "outputs at strides 4 to 64 (the later 16-block form), since cells are small; the paper's are 8 to 128 "
+            "(levels=[3,7]). Blocks that no output hangs on are left out",
+            "preset size small: SpineNet-49 at half of every width, outputs as wide as the preset's other pyramids, "
+            "and group norm, since the coarsest maps of a small crop are one pixel; no published variant is so narrow",
+            "batch norm averages with momentum 0.1 and epsilon 1e-5 (PyTorch's), not 0.01 and 1e-3; ReLU, no "
+            "stochastic depth",
+            "images are padded to a multiple of 128, which the blocks at level 7 need",
+            "made to be trained from scratch for hundreds of epochs, and no weights for PyTorch can be downloaded: no "
+            "path leads from block to block unchanged, so its first steps cut the loss more slowly than a ResNet's",
+        ),
+        published={
+            "parameters, 49 / 96 / 143 / 190, with a 1000-way classifier": "22.1 / 36.5 / 60.5 / 127.1 M",
+            "parameters, 49, without classifier, strides 8 to 128": "21,831,488",
+            "Mask R-CNN on COCO, box / mask AP, 49 at 640": "42.8 / 37.8 (215.7 G, 40.8 M)",
+            "the same, 96 at 1024": "46.8 / 41.2 (314.6 G, 55.2 M)",
+            "the same, 143 at 1280": "48.7 / 42.6 (498.4 G, 79.2 M)",
+            "the same, 190 at 1536": "52.0 / 45.9 (1685.7 G, 168.2 M)",
+        },
+    ),
+    fills={
+        "backbone": Part(
+            "SpineNet",
+            "methods.spinenet.backbone:build",
+            {"variant": "49", "levels": [2, 6], "norm": "BN"},
+            sizes={"small": {"scale": 0.5, "endpoints": "pyramid", "norm": "GN"}},
+        )
+    },
+    exempt={
+        "halves_its_loss": "no path leads from block to block unchanged: in 30 steps its loss falls to about 0.6 of "
+        "its start, the baseline's to 0.4"
+    },
+)

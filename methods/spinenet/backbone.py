@@ -1,0 +1,224 @@
+"""SpineNet: a backbone whose blocks come in a learned order of scales, with outputs at all of them.
+
+Du et al. 2020, METHODS section 7. Its outputs are a feature pyramid already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.contract import Init, Task
+from harness.errors import HarnessError
+from methods.shared.norms import Norm
+from methods.shared.pretrained import start_backbone
+from methods.shared.residual import conv_norm_relu
+
+
+@dataclass(frozen=True)
+class Node:
+    """A block group: its level (stride 2 ** level), its kind, the two nodes it reads, whether it is an output."""
+
+    level: int
+    bottleneck: bool
+    parents: tuple[int, int]
+    output: bool = False
+
+
+NODES = {
+    2: Node(2, True, (0, 1)),
+    3: Node(4, False, (0, 1)),
+    4: Node(3, True, (2, 3)),
+    5: Node(4, True, (2, 4)),
+    6: Node(6, False, (3, 5)),
+    7: Node(4, True, (3, 5)),
+    8: Node(5, False, (6, 7)),
+    9: Node(7, False, (6, 8)),
+    10: Node(5, True, (8, 9)),
+    11: Node(5, True, (8, 10)),
+    12: Node(4, True, (5, 10), output=True),
+    13: Node(3, True, (4, 10), output=True),
+    14: Node(5, True, (7, 12), output=True),
+    15: Node(7, True, (5, 14), output=True),
+    16: Node(6, True, (12, 14), output=True),
+    17: Node(2, True, (2, 13), output=True),
+}
+"""The searched network; nodes 0 and 1 are the stem's. Node 17 came later, for outputs at stride 4."""
+
+LOOSE_END = (11, 14)
+"""Node 11 feeds no other node, so it is added to the output node of its level and width as it is."""
+
+WIDTHS = {2: 64, 3: 128, 4: 256, 5: 256, 6: 256, 7: 256}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """endpoints: channels of the outputs. scale: of all widths. alpha: width of the resampling. repeats: blocks."""
+
+    endpoints: int
+    scale: float
+    alpha: float
+    repeats: int
+
+
+VARIANTS = {
+    "49S": Variant(128, 0.65, 0.5, 1),
+    "49": Variant(256, 1.0, 0.5, 1),
+    "96": Variant(256, 1.0, 0.5, 2),
+    "143": Variant(256, 1.0, 1.0, 3),
+    "143L": Variant(256, 1.3, 1.0, 3),
+    "190": Variant(512, 1.3, 1.0, 4),
+}
+
+
+class Block(nn.Module):
+    """A residual block of two 3x3 convolutions (cout = width) or a bottleneck of 1x1, 3x3, 1x1 (cout = 4 width)."""
+
+    def __init__(self, cin: int, width: int, bottleneck: bool, norm: Norm) -> None:
+        super().__init__()
+        cout = width * 4 if bottleneck else width
+        if bottleneck:
+            convs = [
+                conv_norm_relu(cin, width, norm, kernel=1),
+                conv_norm_relu(width, width, norm, kernel=3),
+                conv_norm_relu(width, cout, norm, kernel=1, relu=False),
+            ]
+        else:
+            convs = [
+                conv_norm_relu(cin, width, norm, kernel=3),
+                conv_norm_relu(width, cout, norm, kernel=3, relu=False),
+            ]
+        self.branch = nn.Sequential(*convs)
+        self.skip = nn.Identity() if cin == cout else conv_norm_relu(cin, cout, norm, kernel=1, relu=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.branch(x) + self.skip(x))
+
+
+class Resample(nn.Module):
+    """Brings a parent to a child's size and width: narrow, change size, widen.
+
+    Downwards: a 3x3 convolution of stride 2, then 3x3 max-pools of stride 2. Upwards: nearest. No ReLU at the end.
+    """
+
+    def __init__(self, cin: int, middle: int, cout: int, down: int, norm: Norm) -> None:
+        super().__init__()
+        self.up = 2**-down if down < 0 else 1
+        layers = [conv_norm_relu(cin, middle, norm, kernel=1)]
+        if down > 0:
+            layers += [
+                conv_norm_relu(middle, middle, norm, kernel=3, stride=2),
+                *(nn.MaxPool2d(3, 2, 1) for _ in range(down - 1)),
+            ]
+        self.narrow = nn.Sequential(*layers)
+        self.widen = conv_norm_relu(middle, cout, norm, kernel=1, relu=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.narrow(x)
+        if self.up > 1:
+            x = F.interpolate(x, scale_factor=float(self.up), mode="nearest")
+        out: Tensor = self.widen(x)
+        return out
+
+
+class SpineNet(nn.Module):
+    """One map of `endpoints` channels per level of `levels`, at stride 2 ** level, of (B, 3, H, W) images.
+
+    H and W are multiples of `pad_to`. Nodes that no asked-for output hangs on are not built.
+    """
+
+    is_pyramid = True
+
+    def __init__(self, variant: Variant, levels: Sequence[int], norm: Norm) -> None:
+        super().__init__()
+        width_of = {level: int(width * variant.scale) for level, width in WIDTHS.items()}
+        self.outputs = {node.level: index for index, node in NODES.items() if node.output and node.level in levels}
+        self.needed = _ancestors(self.outputs.values())
+        self.strides = tuple(2**level for level in sorted(self.outputs))
+        self.channels = (variant.endpoints,) * len(self.outputs)
+        self.pad_to = 2 ** max(NODES[index].level for index in self.needed)
+
+        stem = width_of[2]
+        self.stem = nn.Sequential(conv_norm_relu(3, 64, norm, kernel=7, stride=2), nn.MaxPool2d(3, 2, 1))
+        self.blocks = nn.ModuleDict()
+        self.blocks["0"] = _group(64, stem, True, variant.repeats, norm)
+        self.blocks["1"] = _group(stem * 4, stem, True, variant.repeats, norm)
+        self.resamples = nn.ModuleDict()
+        kind = {0: NODES[2], 1: NODES[2], **NODES}
+        for index in self.needed:
+            node = NODES[index]
+            width = width_of[node.level]
+            cout = width * 4 if node.bottleneck else width
+            for slot, parent in enumerate(node.parents):
+                base = width_of[kind[parent].level]
+                cin = base * 4 if kind[parent].bottleneck else base
+                down = node.level - kind[parent].level
+                self.resamples[f"{index}_{slot}"] = Resample(cin, int(base * variant.alpha), cout, down, norm)
+            self.blocks[str(index)] = _group(cout, width, node.bottleneck, variant.repeats, norm)
+        self.endpoints = nn.ModuleDict(
+            {
+                str(level): conv_norm_relu(width_of[level] * 4, variant.endpoints, norm, kernel=1)
+                for level in sorted(self.outputs)
+            }
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        nodes = {0: self.blocks["0"](self.stem(images))}
+        nodes[1] = self.blocks["1"](nodes[0])
+        for index in self.needed:
+            first, second = NODES[index].parents
+            x = self.resamples[f"{index}_0"](nodes[first]) + self.resamples[f"{index}_1"](nodes[second])
+            if index == LOOSE_END[1]:
+                x = x + nodes[LOOSE_END[0]]
+            nodes[index] = self.blocks[str(index)](F.relu(x))
+        return [self.endpoints[str(level)](nodes[self.outputs[level]]) for level in sorted(self.outputs)]
+
+
+def _group(cin: int, width: int, bottleneck: bool, repeats: int, norm: Norm) -> nn.Module:
+    cout = width * 4 if bottleneck else width
+    return nn.Sequential(*(Block(cout if i else cin, width, bottleneck, norm) for i in range(repeats)))
+
+
+def _ancestors(outputs: Iterable[int]) -> list[int]:
+    """The nodes from 2 on that these hang on, themselves among them, in order."""
+    needed, waiting = set[int](), list(outputs)
+    while waiting:
+        index = waiting.pop()
+        if index > 1 and index not in needed:
+            needed.add(index)
+            waiting += [*NODES[index].parents, *([LOOSE_END[0]] if index == LOOSE_END[1] else [])]
+    return sorted(needed)
+
+
+def build(
+    task: Task,
+    *,
+    init: Init,
+    variant: str | int = "49",
+    levels: Sequence[int] = (2, 6),
+    scale: float | None = None,
+    endpoints: int | Literal["pyramid"] | None = None,
+    norm: Norm = "BN",
+) -> SpineNet:
+    """variant: 49S, 49, 96, 143, 143L or 190. levels: finest and coarsest output; stride 2 ** level, from 2 to 7.
+
+    scale, endpoints: in place of the variant's own; "pyramid" takes the width that the preset gives every pyramid.
+    """
+    variant = str(variant)  # typed as spinenet(variant=143) it arrives as a number
+    if variant not in VARIANTS:
+        raise HarnessError(f"spinenet: no variant {variant!r}; there are {', '.join(VARIANTS)}")
+    if len(levels) != 2 or not 2 <= levels[0] <= levels[1] <= 7:
+        raise HarnessError(f"spinenet: levels={list(levels)} must be a finest and a coarsest between 2 and 7")
+    plain = VARIANTS[variant]
+    wide = int(task.settings.get("width", plain.endpoints)) if endpoints == "pyramid" else endpoints or plain.endpoints
+    chosen = Variant(wide, scale or plain.scale, plain.alpha, plain.repeats)
+    backbone = SpineNet(chosen, range(levels[0], levels[1] + 1), norm)
+    start_backbone(backbone, init, f"SpineNet-{variant}")
+    return backbone

@@ -1,0 +1,100 @@
+"""Any timm network that gives feature maps at doubling strides, as a backbone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from harness.contract import Init, Task
+from harness.errors import HarnessError, nearest
+from methods.shared.weights import load_matching, read_weights
+
+FINEST = 4
+"""Maps finer than this stride are not used, as in every feature pyramid here."""
+
+
+class TimmBackbone(nn.Module):
+    """The maps of a timm feature network at stride 4 and coarser, as (B, C, h, w)."""
+
+    def __init__(self, network: nn.Module, channels: tuple[int, ...], strides: tuple[int, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.channels, self.strides, self.pad_to = channels, strides, strides[-1]
+        self.channels_last = str(getattr(network, "output_fmt", "NCHW")).endswith("NHWC")
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        maps: list[Tensor] = self.network(images)
+        return [m.permute(0, 3, 1, 2).contiguous() for m in maps] if self.channels_last else maps
+
+
+def build(task: Task, *, init: Init, model: str) -> TimmBackbone:
+    """model: timm's name. Raises HarnessError where timm has no such model or it cannot take the images of `task`."""
+    if not timm.is_model(model):
+        hint = nearest(model, timm.list_models())
+        raise HarnessError(f"timm {timm.__version__} has no model {model!r}{hint}")
+    levels, channels, strides = _levels_of(model)
+    network = _create(model, init, _accepted_options(model, levels, channels, strides, task), levels)
+    return TimmBackbone(network, channels, strides)
+
+
+def _levels_of(model: str) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Which outputs are used, their channels and strides."""
+    try:
+        info = timm.create_model(model, features_only=True).feature_info
+    except Exception as error:  # timm raises as it likes for networks without stages
+        raise HarnessError(f"timm:{model} gives no feature maps: {_line(error)}") from error
+    used = [(i, c, s) for i, (c, s) in enumerate(zip(info.channels(), info.reduction(), strict=True)) if s >= FINEST]
+    strides = tuple(s for _, _, s in used)
+    if len(used) < 2 or strides != tuple(strides[0] * 2**i for i in range(len(strides))):
+        raise HarnessError(f"timm:{model} has maps at strides {info.reduction()}; a pyramid needs strides that double")
+    return tuple(i for i, _, _ in used), tuple(c for _, c, _ in used), strides
+
+
+def _accepted_options(
+    model: str, levels: tuple[int, ...], channels: tuple[int, ...], strides: tuple[int, ...], task: Task
+) -> dict[str, Any]:
+    """The options under which the network takes a training crop and an oblong image, found by trying on few pixels."""
+    sides = [task.crop + -task.crop % strides[-1], 2 * strides[-1]]
+    failure: Exception | None = None
+    for options in ({}, {"strict_img_size": False}):
+        try:
+            network = timm.create_model(model, features_only=True, out_indices=levels, **options).eval()
+            probe = TimmBackbone(network, channels, strides)
+            for height, width in (sides[:1] * 2, sides):
+                with torch.no_grad():
+                    maps = probe(torch.zeros(1, 3, height, width))
+                if [m.shape[1:] for m in maps] != [
+                    (c, height // s, width // s) for c, s in zip(channels, strides, strict=True)
+                ]:
+                    raise ValueError(f"maps of shape {[tuple(m.shape[1:]) for m in maps]} from {height}x{width}")
+            return options
+        except Exception as error:  # a network of one fixed size says so in many ways
+            failure = failure or error
+    raise HarnessError(f"timm:{model} does not take images of any size: {_line(failure)}") from failure
+
+
+def _create(model: str, init: Init, options: dict[str, Any], levels: tuple[int, ...]) -> nn.Module:
+    wanted: dict[str, Any] = {"features_only": True, "out_indices": levels, **options}
+    if init.kind != "imagenet" or init.restored:
+        return timm.create_model(model, **wanted)
+    if init.path is not None:
+        # checked against the whole network, since timm itself passes over what does not fit a feature network
+        whole = timm.create_model(model, num_classes=0)
+        load_matching(whole, read_weights(init.path), init.path, may_differ=())
+        return timm.create_model(
+            model, pretrained=True, pretrained_cfg_overlay={"state_dict": whole.state_dict()}, **wanted
+        )
+    try:
+        return timm.create_model(model, pretrained=True, **wanted)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise HarnessError(
+            f"the weights of timm:{model} could not be had ({_line(error)}); "
+            "pass a file of them with --init imagenet:FILE, or use --init scratch"
+        ) from error
+
+
+def _line(error: Exception | None) -> str:
+    return (str(error).splitlines() or [""])[0][:120] or type(error).__name__

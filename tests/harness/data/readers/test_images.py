@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from harness.data.readers.images import images_in, read_image, read_labels
+from harness.errors import HarnessError
+
+GREY = np.arange(120, dtype=np.uint8).reshape(10, 12)
+COLOUR = np.stack([GREY, 255 - GREY, GREY // 2], axis=-1)
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def save(path: Path, pixels: np.ndarray, **more: object) -> Path:
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, pixels, **more)
+    else:
+        Image.fromarray(pixels).save(path, **more)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "bmp"])
+@pytest.mark.parametrize("pixels", [GREY, COLOUR], ids=["grey", "colour"])
+def test_8_bit_images_come_back_as_they_were(tmp_path: Path, suffix: str, pixels: np.ndarray) -> None:
+    read, notes = read_image(save(tmp_path / f"x.{suffix}", pixels), (10, 12))
+    assert np.array_equal(read, pixels)
+    assert notes == ()
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
+def test_tiff_compressions(tmp_path: Path, compression: str | None) -> None:
+    path = tmp_path / "x.tif"
+    Image.fromarray(GREY).save(
+        path, compression={"zlib": "tiff_adobe_deflate", "lzw": "tiff_lzw"}.get(compression or "")
+    )
+    assert np.array_equal(read_image(path)[0], GREY)
+
+
+def test_jpeg_is_read_and_a_cut_one_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.jpg", np.full((40, 50, 3), (200, 90, 30), np.uint8), quality=95)
+    assert np.abs(read_image(path)[0].astype(int) - (200, 90, 30)).max() < 6
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(HarnessError):
+        read_image(path)
+
+
+def test_alpha_is_dropped_and_equal_channels_become_one(tmp_path: Path) -> None:
+    rgba = np.dstack([COLOUR, np.full((10, 12), 7, np.uint8)])
+    read, notes = read_image(save(tmp_path / "x.png", rgba))
+    assert np.array_equal(read, COLOUR)
+    assert notes == ("alpha channel dropped",)
+    assert np.array_equal(read_image(save(tmp_path / "y.png", np.dstack([GREY] * 3)))[0], GREY)
+    assert np.array_equal(read_image(save(tmp_path / "z.png", np.dstack([GREY] * 3 + [GREY])))[0], GREY)
+
+
+def test_a_palette_is_applied(tmp_path: Path) -> None:
+    picture = Image.fromarray(GREY % 3).convert("P")
+    picture.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    picture.save(tmp_path / "x.png")
+    read, notes = read_image(tmp_path / "x.png")
+    assert read[0, :3].tolist() == [[10, 20, 30], [40, 50, 60], [70, 80, 90]]
+    assert notes == ("palette applied",)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32, np.float64])
+def test_wider_pixels_are_stretched(tmp_path: Path, dtype: type) -> None:
+    wide = np.linspace(1000, 3000, 120).reshape(10, 12).astype(dtype)
+    read, notes = read_image(save(tmp_path / "x.tif", wide))
+    assert read.dtype == np.uint8
+    assert (read.min(), read.max()) == (0, 255)
+    assert (np.diff(read.ravel().astype(int)) >= 0).all()
+    assert "stretched to 8-bit" in notes[0]
+
+
+def test_a_16_bit_png_is_stretched_and_a_flat_one_is_black(tmp_path: Path) -> None:
+    assert read_image(save(tmp_path / "x.png", GREY.astype(np.uint16) * 200))[0].max() == 255
+    assert read_image(save(tmp_path / "y.png", np.full((5, 5), 4000, np.uint16)))[0].max() == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_pixels_that_are_no_numbers_are_refused(tmp_path: Path, bad: float) -> None:
+    pixels = np.ones((4, 4), np.float32)
+    pixels[1, 1] = bad
+    with pytest.raises(HarnessError, match="NaN or infinite"):
+        read_image(save(tmp_path / "x.tif", pixels))
+
+
+def test_every_truncation_of_a_png_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.png", np.random.default_rng(0).integers(0, 255, (10, 12), np.uint8))
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(HarnessError):
+            read_image(path)
+
+
+def test_a_flipped_bit_in_a_png_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.png", GREY)
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 4
+    path.write_bytes(whole)
+    with pytest.raises(HarnessError, match="damaged"):
+        read_image(path)
+
+
+def test_what_a_file_claims_must_be_possible(tmp_path: Path) -> None:
+    header = b"\x89PNG\r\n\x1a\n"
+    for sides, words in (((30000, 30000), "cut it into tiles"), ((8000, 8000), "cannot hold"), ((0, 9), "cannot hold")):
+        claim = chunk(b"IHDR", struct.pack(">IIBBBBB", *sides, 8, 0, 0, 0, 0))
+        (tmp_path / "x.png").write_bytes(
+            header + claim + chunk(b"IDAT", zlib.compress(b"\0" * 9)) + chunk(b"IEND", b"")
+        )
+        with pytest.raises(HarnessError, match=words):
+            read_image(tmp_path / "x.png")
+
+
+def test_other_refusals(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="missing"):
+        read_image(tmp_path / "no.png")
+    with pytest.raises(HarnessError, match=r"10x12 .* annotation 12x10"):
+        read_image(save(tmp_path / "x.png", GREY), (12, 10))
+    with pytest.raises(HarnessError, match="stack of 3 pages"):
+        read_image(save(tmp_path / "x.tif", np.zeros((3, 10, 12), np.uint8), photometric="minisblack"))
+    (tmp_path / "x.gif").write_bytes(b"GIF89a and so on")
+    with pytest.raises(HarnessError, match="not a whole image"):
+        read_image(tmp_path / "x.gif")
+    with pytest.raises(HarnessError, match="cannot be read"):
+        read_image(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.tif"])
+def test_label_images_keep_their_numbers(tmp_path: Path, name: str) -> None:
+    labels = np.zeros((10, 12), np.uint16)
+    labels[2:4, 3:9] = 40000
+    assert np.array_equal(read_labels(save(tmp_path / name, labels)), labels)
+
+
+def test_a_palette_of_labels_is_not_applied(tmp_path: Path) -> None:
+    picture = Image.fromarray(GREY % 3).convert("P")
+    picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+    picture.save(tmp_path / "x.png")
+    assert np.array_equal(read_labels(tmp_path / "x.png"), GREY % 3)
+    table = np.arange(3 * 256, dtype=np.uint16).reshape(3, 256) * 80
+    tifffile.imwrite(tmp_path / "x.tif", GREY, photometric="palette", colormap=table)
+    assert np.array_equal(read_labels(tmp_path / "x.tif"), GREY)
+    assert np.array_equal(read_image(tmp_path / "x.tif")[0], (table.T >> 8)[GREY])
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [(COLOUR, "one channel"), (np.ones((4, 4), np.float32), "whole numbers"), (-np.ones((4, 4), np.int32), "negative")],
+)
+def test_label_images_that_are_none(tmp_path: Path, labels: np.ndarray, words: str) -> None:
+    with pytest.raises(HarnessError, match=words):
+        read_labels(save(tmp_path / "x.tif", labels))
+
+
+def test_only_images_are_listed(tmp_path: Path) -> None:
+    for name in ("b.png", "a.TIF", "c.txt", ".hidden.png"):
+        (tmp_path / name).touch()
+    assert list(images_in(tmp_path)) == ["a.TIF", "b.png"]
+
+
+def test_colour_order_is_rgb(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "x.png"), np.full((3, 3, 3), (1, 2, 3), np.uint8))
+    assert read_image(tmp_path / "x.png")[0][0, 0].tolist() == [3, 2, 1]

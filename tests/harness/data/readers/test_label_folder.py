@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from harness.data.readers.label_folder import image_stem
+from harness.data.sources import check, load
+from harness.errors import HarnessError
+
+IMAGE = np.arange(120, dtype=np.uint8).reshape(10, 12)
+LABELS = np.zeros((10, 12), np.uint16)
+LABELS[1:4, 1:5] = 3
+LABELS[6:9, 2:9] = 70
+LABELS[7, 4] = 0
+
+
+def write(folder: Path, images: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> str:
+    for name, table in (("images", images), ("labels", labels)):
+        (folder / name).mkdir(parents=True)
+        for file_name, pixels in table.items():
+            tifffile.imwrite(folder / name / file_name, pixels)
+    return f"folder:{folder / 'images'},{folder / 'labels'}"
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("x.tif", "x.tif"),
+        ("x.tif", "x_masks.tif"),
+        ("x.tif", "x_cp_masks.tif"),
+        ("x.tif", "x_label.tiff"),
+        ("x_img.tif", "x_masks.tif"),
+        ("t007.tif", "man_seg007.tif"),
+    ],
+)
+def test_pairs_of_the_usual_names_are_found(tmp_path: Path, image: str, label: str) -> None:
+    dataset = load(write(tmp_path, {image: IMAGE}, {label: LABELS}))
+    sample = dataset[0]
+    assert dataset.ids == (Path(image).stem,)
+    assert dataset.classes == ("cell",)
+    assert sample.instances.boxes.tolist() == [[1, 1, 5, 4], [2, 6, 9, 9]]
+    assert sample.instances.masks is not None
+    assert sample.instances.masks.areas().tolist() == [12, 20]
+
+
+def test_images_and_labels_may_share_a_folder(tmp_path: Path) -> None:
+    for name, pixels in (("x.tif", IMAGE), ("x_masks.tif", LABELS), ("y.tif", IMAGE)):
+        tifffile.imwrite(tmp_path / name, pixels)
+    dataset = load(f"folder:{tmp_path},{tmp_path}")
+    assert dataset.ids == ("x",)
+    assert [p.name for p in dataset.unlabelled] == ["y.tif"]
+    assert dataset.notes == ("no label file, taken as unlabelled: 1 images",)
+
+
+def test_an_image_without_cells_is_one(tmp_path: Path) -> None:
+    source = write(tmp_path, {"x.tif": IMAGE, "y.tif": IMAGE}, {"x.tif": LABELS, "y.tif": LABELS * 0})
+    dataset = load(source)
+    assert dataset.cell_types == ("cell", None)
+    assert dataset.cells_per_image == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "words"),
+    [
+        ({"x.tif": IMAGE}, {"x.tif": LABELS, "z.tif": LABELS}, "z.tif: there is no image for these labels"),
+        ({"x.tif": IMAGE}, {"x.tif": LABELS, "x_masks.tif": LABELS}, "x_masks.tif: x.tif has labels already, x.tif"),
+        ({"x.tif": IMAGE, "x.tiff": IMAGE}, {"x.tif": LABELS}, "x.tiff: another image, x.tif, has the same name"),
+        ({"x.tif": IMAGE, "y.tif": IMAGE}, {"x.tif": LABELS, "y.tif": LABELS[:-1]}, "y.tif: the image is 9x12"),
+        ({"x.tif": IMAGE, "y.tif": IMAGE}, {"x.tif": LABELS, "y.tif": LABELS / 2}, "y.tif: a label image holds whole"),
+    ],
+)
+def test_each_fault_is_one_line_with_its_file(tmp_path: Path, images: dict, labels: dict, words: str) -> None:
+    source = write(tmp_path, images, labels)
+    problems = check(source).problems
+    assert len(problems) == 1
+    assert problems[0].startswith(words)
+    with pytest.raises(HarnessError):
+        load(source)
+    kept = load(source, skip_bad=True)
+    assert (kept.ids, kept.skipped_bad) == (("x",), 1)
+
+
+def test_noise_is_no_label_image(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 5000, (300, 300)).astype(np.uint16)
+    source = write(tmp_path, {"x.tif": np.zeros((300, 300), np.uint8)}, {"x.tif": noise})
+    with pytest.raises(HarnessError, match="scattered over the whole image"):
+        load(source)
+
+
+def test_many_small_labels_are_fine(tmp_path: Path) -> None:
+    labels = np.kron(np.arange(900).reshape(30, 30), np.ones((10, 10), int)).astype(np.uint16)
+    dataset = load(write(tmp_path, {"x.tif": np.zeros((300, 300), np.uint8)}, {"x.tif": labels}))
+    assert dataset.cells == 899
+
+
+def test_stems() -> None:
+    assert [image_stem(s) for s in ("a", "a_masks", "a_masks_masks", "man_seg01", "mask")] == [
+        "a",
+        "a",
+        "a_masks",
+        "t01",
+        "mask",
+    ]
+
+
+def test_a_file_for_a_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "f").touch()
+    with pytest.raises(HarnessError, match="f is not a folder"):
+        load(f"folder:{tmp_path},{tmp_path / 'f'}")

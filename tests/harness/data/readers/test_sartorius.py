@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from harness.data.readers.sartorius import plate_and_well
+from harness.data.sources import check, load
+from harness.errors import HarnessError
+from tests.harness.data.conftest import kaggle_row, pairs_text, write_kaggle
+
+
+def test_cells_come_back_with_their_types(tmp_path: Path) -> None:
+    planes = np.random.default_rng(0).integers(0, 2, (3, 10, 12))
+    rows = [kaggle_row("b", pairs_text(planes[0])), kaggle_row("a", pairs_text(planes[1]), cell_type="astro")]
+    rows.append(kaggle_row("b", pairs_text(planes[2])))
+    dataset = load(write_kaggle(tmp_path, rows))
+    assert dataset.ids == ("a", "b")
+    assert dataset.classes == ("shsy5y", "astro", "cort")
+    assert dataset.cell_types == ("astro", "cort")
+    assert dataset.groups == (None, None)
+    masks = dataset.sample("b").instances.masks
+    assert masks is not None
+    assert np.array_equal(masks.planes(10, 12), planes[[0, 2]])
+    assert dataset.sample("a").instances.labels.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (kaggle_row("a", "119 3"), "train.csv row 3 (image a): a run of pixels 118 to 121 lies outside the 120"),
+        (kaggle_row("a", "1 2 3"), "train.csv row 3 (image a): an odd number"),
+        (kaggle_row("a", "9 2 3 1"), "train.csv row 3 (image a): runs are not sorted"),
+        (kaggle_row("a", "1 5 3 1"), "train.csv row 3 (image a): runs overlap"),
+        (kaggle_row("a", ""), "train.csv row 3 (image a): an empty mask"),
+        (kaggle_row("a", "1 2", width=13), "train.csv row 3: height and width are not the 10x12 of row 2"),
+        (kaggle_row("b", "1 2", width="wide"), "train.csv row 3: height and width are '10' and 'wide'"),
+        (
+            kaggle_row("b", "1 2", width=999999, height=999999),
+            "train.csv row 3: an image of 999999x999999 is too large",
+        ),
+        (kaggle_row("b", "1 2", width=13), "train/b.png (train.csv row 3): the image is 10x12"),
+        (kaggle_row("", "1 2"), "train.csv row 3: a field is missing"),
+        (kaggle_row("../a", "1 2"), "train.csv row 3: the id '../a' is not a plain file name"),
+    ],
+)
+def test_each_fault_is_one_line_with_file_and_row(tmp_path: Path, row: dict, words: str) -> None:
+    good = kaggle_row("a", "1 2")
+    source = write_kaggle(tmp_path / "data", [good, row])
+    with pytest.raises(HarnessError) as caught:
+        load(source)
+    assert str(caught.value).startswith(words)
+    assert "\n" not in str(caught.value)
+    found = check(source)
+    assert len(found.problems) == 1
+    assert found.problems[0].startswith(words)
+    kept = load(source, skip_bad=True)
+    assert (kept.ids, kept.cells, kept.skipped_bad) == (("a",), 1, 1)
+
+
+def test_missing_and_broken_images(tmp_path: Path) -> None:
+    source = write_kaggle(tmp_path, [kaggle_row(i, "1 2") for i in "abc"])
+    (tmp_path / "train" / "a.png").unlink()
+    path = tmp_path / "train" / "b.png"
+    path.write_bytes(path.read_bytes()[:-20])
+    found = check(source)
+    assert found.problems[0].startswith("train/a.png (train.csv row 2): the file is missing")
+    assert found.problems[1].startswith("train/b.png (train.csv row 3): the PNG file breaks off")
+    assert (found.images, found.cells) == (1, 1)
+    dataset = load(source, skip_bad=True)
+    assert (dataset.ids, dataset.skipped_bad) == (("c",), 2)
+
+
+def test_an_image_linked_from_elsewhere_is_refused(tmp_path: Path) -> None:
+    source = write_kaggle(tmp_path / "data", [kaggle_row("a", "1 2")])
+    cv2.imwrite(str(tmp_path / "secret.png"), np.zeros((10, 12), np.uint8))
+    (tmp_path / "data" / "train" / "a.png").unlink()
+    (tmp_path / "data" / "train" / "a.png").symlink_to(tmp_path / "secret.png")
+    with pytest.raises(HarnessError, match="leads out of the folder"):
+        load(source)
+
+
+def test_what_is_no_table_is_told(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="there is no train"):
+        load(f"sartorius:{tmp_path}")
+    (tmp_path / "train.csv").write_text("id,annotation\n")
+    with pytest.raises(HarnessError, match="no column width, height, cell_type"):
+        load(f"sartorius:{tmp_path}")
+    (tmp_path / "train.csv").write_bytes(b"id,annotation,width,height,cell_type\n\xff\xfe,1 2,3,4,cort\n")
+    with pytest.raises(HarnessError, match="not a CSV file"):
+        load(f"sartorius:{tmp_path}")
+    (tmp_path / "train.csv").write_text("id,annotation,width,height,cell_type\n")
+    with pytest.raises(HarnessError, match="no annotated image"):
+        load(f"sartorius:{tmp_path}")
+
+
+def test_images_without_rows_are_noted_and_unlabelled_ones_listed(tmp_path: Path) -> None:
+    source = write_kaggle(tmp_path, [kaggle_row("a", "1 2")])
+    (tmp_path / "train_semi_supervised").mkdir()
+    for name in ("train/more.png", "train_semi_supervised/u.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((10, 12), np.uint8))
+    dataset = load(source)
+    assert dataset.notes == ("no row in train.csv, left out: 1 images of train/",)
+    assert [p.name for p in dataset.unlabelled] == ["u.png"]
+
+
+def test_groups_are_vessel_and_well() -> None:
+    well = plate_and_well({"sample_id": "shsy5y[diff]_E10-4_Vessel-361_Ph_3", "plate_time": "11h59m00s"})
+    assert well == "Vessel-361 E10"
+    assert plate_and_well({"sample_id": "shsy5y[diff]_E10-1_Vessel-361_Ph_1"}) == well
+    assert plate_and_well({"sample_id": "shsy5y[diff]_D10-1_Vessel-361_Ph_1"}) != well
+    assert plate_and_well({"sample_id": "mine", "plate_time": "9h"}) == "9h mine"
+    assert plate_and_well({"sample_id": ""}) is None
+
+
+def test_real_images(real_data: Path) -> None:
+    dataset = load(f"sartorius:{real_data / 'sartorius'}")
+    assert (len(dataset), dataset.cells, dataset.max_cells, dataset.max_size) == (200, 23579, 782, (520, 704))
+    assert dataset.notes == ()
+    sample = dataset[0]
+    assert sample.instances.masks is not None
+    assert np.array_equal(sample.instances.boxes, sample.instances.masks.tight()[0].boxes)

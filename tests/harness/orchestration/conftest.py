@@ -1,0 +1,41 @@
+"""Plans runs of the adapters in bad_adapters.py."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.catalog import find
+from harness.cli.run import _plan
+from harness.config.preset import load
+from harness.contract import Init
+from harness.orchestration.plan import Entrant, Manifest
+from harness.stacks import resolve
+
+
+@pytest.fixture
+def rounds() -> int:
+    """How many rounds of chaos: 20, or as HARNESS_CHAOS_ROUNDS says."""
+    return int(os.environ.get("HARNESS_CHAOS_ROUNDS", "20"))
+
+
+ADAPTERS = Path(__file__).parents[2] / "helpers" / "bad_adapters.py"
+
+
+@pytest.fixture
+def plan_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Manifest]:
+    """The cells of some of the bad adapters, on a few small images."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
+    monkeypatch.syspath_prepend(str(ADAPTERS.parent))
+    monkeypatch.setenv("BAD_ADAPTERS_CHILD", str(tmp_path / "child.pid"))
+    catalog = find([ADAPTERS])
+
+    def make(names: list[str], seeds: int = 1) -> Manifest:
+        entrants = [Entrant(resolve(catalog, name, "small", Init("scratch")), load("smoke"), "3it") for name in names]
+        return _plan(entrants, range(seeds), ["synthetic:images=12,size=64"], skip_bad=False)
+
+    return make

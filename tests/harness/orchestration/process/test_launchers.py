@@ -1,0 +1,183 @@
+"""Workers that are forked are workers like those of a command, and their server may die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from playground import Quiet
+
+from harness.errors import HarnessError
+from harness.orchestration.process.fork_server import TOKEN
+from harness.orchestration.process.launchers import Command, ForkServer, Launcher, launcher
+from harness.orchestration.process.supervisor import run_cell
+from harness.orchestration.scheduler import ALL_OK, SOME_FAILED, RunOptions, run_plan
+from harness.orchestration.trial_folder import prepare
+from harness.reporting.leaderboard import write_leaderboards
+from harness.results.io import read_record
+from harness.results.status import NO_RECORD_EXIT
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
+TOKEN_OF_TEST = "0123456789abcdef" * 2
+
+
+@pytest.fixture(params=["command", "fork server"])
+def either(request: pytest.FixtureRequest) -> Iterator[Launcher]:
+    if request.param == "command":
+        yield Command()
+    else:
+        with ForkServer() as server:
+            yield server
+
+
+def started(ready: Launcher, folder: Path) -> int:
+    """A worker that prints into a file beside its cell."""
+    with (folder / "out.txt").open("wb") as output, open(os.devnull, "wb") as progress:
+        return ready.start(folder, {TOKEN: TOKEN_OF_TEST, "OF_THIS_CELL": "1"}, output.fileno(), progress.fileno())
+
+
+def ended(pid: int) -> bool:
+    return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def wait_until(what: Any) -> None:
+    end = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_exit_code_and_output(either: Launcher, tmp_path: Path) -> None:
+    pid = started(either, tmp_path)
+    assert os.getsid(pid) == pid
+    wait_until(lambda: ended(pid))
+    assert either.reap(pid).code == NO_RECORD_EXIT
+    assert not psutil.pid_exists(pid)
+    assert "cell.json" in (tmp_path / "out.txt").read_text()
+
+
+def test_a_signal_and_the_environment(either: Launcher, plan_of: Any, tmp_path: Path) -> None:
+    (cell,) = plan_of(["hangs"]).cells
+    prepare(tmp_path, cell.spec)
+    pid = started(either, tmp_path)
+    # as another process sees it, which is how what a killed run has left behind is found
+    wait_until(lambda: psutil.Process(pid).environ().get(TOKEN) == TOKEN_OF_TEST)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: ended(pid))
+    assert either.reap(pid).code == -signal.SIGKILL
+
+
+def test_the_most_memory_between_two_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a worker had only just before it was killed is in its record, however quickly it came to that."""
+    (tmp_path / "grows.py").write_text(
+        "import os, signal\n"
+        "def grow(arguments):\n"
+        "    had = bytearray(b'x') * (1 << 30)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import harness.orchestration.worker\n"
+        "harness.orchestration.worker.work_and_leave = grow\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    with ForkServer(["grows"]) as ready:
+        pid = started(ready, tmp_path)
+        wait_until(lambda: ended(pid))
+        gone = ready.reap(pid)
+    assert gone.code == -signal.SIGKILL
+    assert 1 << 30 < gone.peak_memory < 3 << 30
+
+
+@pytest.mark.slow
+def test_the_same_record_as_by_a_command(plan_of: Any, tmp_path: Path) -> None:
+    manifest = plan_of(["none"], seeds=2)
+    with launcher() as ready:
+        assert isinstance(ready, ForkServer)
+        options = RunOptions(launcher=ready)
+        assert run_plan(manifest, tmp_path / "forked", options, Quiet(), write_leaderboards) == ALL_OK
+    assert run_plan(manifest, tmp_path / "commands", RunOptions(), Quiet(), write_leaderboards) == ALL_OK
+    for cell in manifest.cells:
+        a, b = (read_record(cell.folder(tmp_path / name) / "record.json") for name in ("forked", "commands"))
+        assert (a.final_losses, a.scores, a.rule, a.machine) == (b.final_losses, b.scores, b.rule, b.machine)
+
+
+def test_a_killed_server_is_started_again(tmp_path: Path) -> None:
+    with ForkServer() as ready:
+        for _ in range(2):
+            pid = started(ready, tmp_path)
+            wait_until(lambda pid=pid: ended(pid))
+            assert ready.reap(pid).code == NO_RECORD_EXIT
+            server = psutil.Process().children()[0]
+            server.kill()
+            wait_until(lambda server=server: server.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_module_that_ends_its_server_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ends_its_process.py").write_text("import os\nos._exit(1)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    with ForkServer(["ends_its_process"]) as ready:
+        pid = started(ready, tmp_path)
+        wait_until(lambda: ended(pid))
+        assert ready.reap(pid).code == NO_RECORD_EXIT
+
+
+@pytest.mark.slow
+def test_a_server_killed_under_a_worker(plan_of: Any, tmp_path: Path) -> None:
+    """The run still ends the worker at its limit, and goes on with the next."""
+    manifest = plan_of(["hangs", "none"])
+
+    class Killer(Quiet):
+        def progress(self, cell: Any, progress: Any) -> None:
+            if cell.spec.method == "hangs" and progress.phase == "training":
+                psutil.Process().children()[0].kill()
+
+    with ForkServer() as ready:
+        options = RunOptions(launcher=ready, wall_limit=20, grace=0.5)
+        assert run_plan(manifest, tmp_path, options, Killer(), write_leaderboards) == SOME_FAILED
+    statuses = {cell.spec.method: read_record(cell.folder(tmp_path) / "record.json").status for cell in manifest.cells}
+    assert statuses == {"hangs": "timeout", "none": "ok"}
+
+
+def test_the_server_ends_with_the_run() -> None:
+    with ForkServer():
+        (server,) = psutil.Process().children()
+    assert not server.is_running()
+
+
+def test_a_command_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="cannot start no-such-program"):
+        started(Command(("no-such-program",)), tmp_path)
+
+
+def test_run_cell_with_a_server_that_cannot_start(
+    plan_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.orchestration.process.supervisor import Limits, StopRequest
+
+    (cell,) = plan_of(["none"]).cells
+    monkeypatch.setattr("harness.orchestration.process.launchers.sys.executable", "/bin/false")
+    with ForkServer() as ready, pytest.raises(HarnessError, match="no process can be started"):
+        run_cell(cell.spec, tmp_path, Limits(60, 2**32, 1), StopRequest(), lambda _: None, ready)
+
+
+def test_what_the_server_imports_asks_for_no_gpu() -> None:
+    """A process that has asked the CUDA driver for its GPUs leaves none to those it forks."""
+    watched = """
+import importlib, torch
+asked = []
+for name in ("_cuda_getDeviceCount", "_cuda_init"):
+    setattr(torch._C, name, lambda name=name: asked.append(name) or 0)
+torch.cuda._lazy_init = lambda: asked.append("_lazy_init")
+from harness.orchestration.process.fork_server import _SHARED
+for module in (*_SHARED, "methods.frameworks.detectron2.rcnn", "methods.frameworks.torchvision.rcnn"):
+    importlib.import_module(module)
+assert not asked, asked
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", watched], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,133 @@
+"""The kernel's own kill for want of memory, made to happen in a control group, and told from every other SIGKILL."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import playground
+import pytest
+from playground import WORKER, doubled, plan, rows, run
+
+from harness.orchestration.process import supervisor as executor
+from harness.orchestration.process.launchers import Command
+from harness.orchestration.scheduler import ALL_OK, SOME_FAILED
+from harness.platform.oom_kills import kernel_oom_kills
+from harness.results.io import read_record, read_records
+from harness.results.schema import RunRecord
+
+LIMIT = 256 << 20
+REASON = "killed by the system for want of memory (signal 9)"
+
+
+def parents() -> Iterator[tuple[Path, str]]:
+    """Groups that could hold one of ours, and the file of its limit: the group of the tests first, then the top."""
+    own = {
+        controllers: path.lstrip("/")
+        for _, controllers, path in (
+            line.split(":", 2) for line in Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
+        )
+    }
+    top = Path("/sys/fs/cgroup")
+    for path in dict.fromkeys([own.get("memory", ""), ""]):
+        yield top / "memory" / path, "memory.limit_in_bytes"
+    for path in dict.fromkeys([own.get("", ""), ""]):
+        # No controller is switched on for this: that would change a group that is not ours.
+        with contextlib.suppress(OSError):
+            if "memory" in (top / path / "cgroup.subtree_control").read_text(encoding="ascii").split():
+                yield top / path, "memory.max"
+
+
+@pytest.fixture
+def worker_in_a_group(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, ...]]:
+    """The command of a worker that may hold LIMIT bytes, and is killed by the kernel at more."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    if kernel_oom_kills() is None:
+        pytest.skip("this kernel does not count its kills for want of memory")
+    group, refused = None, []
+    for parent, limit in parents():
+        made = parent / f"harness-test-{os.getpid()}"
+        try:
+            made.mkdir()
+            group = made
+            (made / limit).write_text(str(LIMIT), encoding="ascii")
+            break
+        except OSError as error:
+            refused.append(f"{made}: {error.strerror}")
+            if group is not None:
+                group.rmdir()
+                group = None
+    if group is None:
+        pytest.skip(f"no control group with a limit of memory can be made: {'; '.join(refused) or 'no controller'}")
+    try:
+        yield ("sh", "-c", 'echo $$ > "$0" && exec "$@"', str(group / "cgroup.procs"), *WORKER)
+    finally:
+        for _ in range(100):
+            with contextlib.suppress(OSError):
+                group.rmdir()
+                break
+            time.sleep(0.05)
+
+
+def record(run_dir: Path, method: str) -> RunRecord:
+    return read_record(run_dir / "cells" / f"{method}--seed0" / "record.json")
+
+
+def test_a_kill_by_the_kernel_is_out_of_memory(
+    tmp_path: Path, worker_in_a_group: tuple[str, ...], figures: Any
+) -> None:
+    assert run(tmp_path / "quiet", plan(["healthy"], 2)) == ALL_OK
+
+    first, second = plan(["healthy"], 2).cells
+    manifest = plan(["healthy"], 2).model_copy(update={"cells": (first, *plan(["eats_memory"]).cells, second)})
+    before = kernel_oom_kills()
+    assert run(tmp_path / "run", manifest, launcher=Command(worker_in_a_group)) == SOME_FAILED
+    assert before is not None
+    assert (kernel_oom_kills() or 0) > before
+    found = record(tmp_path / "run", "eats_memory")
+    assert (found.status, found.reason) == ("oom", REASON)
+    assert found.cost.peak_host_rss is not None
+    assert LIMIT / 2 < found.cost.peak_host_rss < 1.1 * LIMIT
+    assert [row for row in rows(tmp_path / "run") if row.startswith("('healthy")] == rows(tmp_path / "quiet")
+
+    # Done again in smaller parts, as after any other want of memory, down to one image at a time.
+    again = {"launcher": Command(worker_in_a_group), "retry_failed": True, "on_oom": "halve"}
+    assert run(tmp_path / "run", manifest, **again) == SOME_FAILED
+    found = record(tmp_path / "run", "eats_memory")
+    assert (found.status, found.settings["micro_batches"]) == ("oom", playground.PRESET.training.batch)
+    kept = len(read_records(tmp_path / "run")[0])
+    assert kept == 3
+    kills = (kernel_oom_kills() or 0) - before
+    figures("the kernel's kills for want of memory", rounds=kills, lost=3 - kept, doubled=doubled(tmp_path / "run"))
+
+
+def test_another_sigkill_is_not(tmp_path: Path, worker_in_a_group: tuple[str, ...]) -> None:
+    run(tmp_path, plan(["killed"]), launcher=Command(worker_in_a_group))
+    found = record(tmp_path, "killed")
+    assert (found.status, found.reason) == ("interrupted", "ended from outside by SIGKILL (signal 9)")
+
+
+@pytest.mark.parametrize(
+    ("counts", "status"), [((3, 4), "oom"), ((3, 3), "interrupted"), ((None, None), "interrupted")]
+)
+def test_a_sigkill_is_judged_by_the_kernels_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counts: tuple[int | None, int | None], status: str
+) -> None:
+    """Where no group can be made, at least this: the count before and after decides."""
+    told = iter(counts)
+    monkeypatch.setattr(executor, "kernel_oom_kills", lambda: next(told))
+    run(tmp_path, plan(["killed"]))
+    assert record(tmp_path, "killed").status == status
+
+
+def test_the_count_is_read() -> None:
+    text = Path("/proc/vmstat")
+    told = re.search(r"^oom_kill (\d+)$", text.read_text(), re.MULTILINE) if text.is_file() else None
+    count = kernel_oom_kills()
+    assert (count is None) == (told is None)
+    assert told is None or int(told[1]) <= (count or 0)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from playground import plan
+
+from harness.config.trial_spec import CellSpec
+from harness.errors import HarnessError
+from harness.orchestration.trial_folder import CELL, LOG, PREVIOUS_LOG, prepare, read_cell, record_of
+from harness.platform.locks import cell_lock
+from harness.results.io import RECORD, write_record
+from harness.results.new_record import new_record
+from harness.training.checkpoint_files import newest_blob, save_blob
+
+SPEC = plan(["healthy"]).cells[0].spec
+
+
+def test_preparing_keeps_the_state_of_the_same_work_and_no_record(tmp_path: Path) -> None:
+    prepare(tmp_path, SPEC)
+    save_blob(tmp_path, 5, b"state")
+    write_record(tmp_path / RECORD, new_record(SPEC, "interrupted"))
+    (tmp_path / LOG).write_text("first")
+    (tmp_path / ".x.0123abcd.tmp").touch()
+    assert record_of(tmp_path, SPEC.key) is not None
+    assert record_of(tmp_path, "another") is None
+    prepare(tmp_path, SPEC)
+    assert newest_blob(tmp_path) == (5, b"state")
+    assert record_of(tmp_path, SPEC.key) is None
+    assert (tmp_path / PREVIOUS_LOG).read_text() == "first"
+    assert not (tmp_path / ".x.0123abcd.tmp").exists()
+    assert read_cell(tmp_path / CELL) == SPEC
+
+
+@pytest.mark.parametrize("change", [{"key": "another"}, {"micro_batches": 2}])
+def test_preparing_for_other_work_starts_afresh(tmp_path: Path, change: dict[str, Any]) -> None:
+    prepare(tmp_path, SPEC)
+    save_blob(tmp_path, 5, b"state")
+    prepare(tmp_path, SPEC.model_copy(update=change))
+    assert newest_blob(tmp_path) is None
+
+
+def test_a_lock_is_held_once(tmp_path: Path) -> None:
+    with cell_lock(tmp_path / "a") as first, cell_lock(tmp_path / "a") as second, cell_lock(tmp_path / "b") as other:
+        assert (first, second, other) == (True, False, True)
+    with cell_lock(tmp_path / "a") as again:
+        assert again
+
+
+def test_fuzzed_cells_are_read_or_refused(tmp_path: Path, figures: Any) -> None:
+    tried, refused, path = 0, 0, tmp_path / CELL
+
+    @settings(max_examples=int(os.environ.get("HARNESS_FUZZ", "300")), deadline=None)
+    @given(data=st.data())
+    def attack(data: st.DataObject) -> None:
+        nonlocal tried, refused
+        tried += 1
+        raw = bytearray(json.dumps(SPEC.model_dump(mode="json")).encode())
+        for _ in range(data.draw(st.integers(1, 4))):
+            at = data.draw(st.integers(0, len(raw)))
+            raw[at : at + data.draw(st.integers(0, 20))] = data.draw(st.binary(max_size=20))
+        path.write_bytes(raw)
+        found = cell_or_line(path)
+        refused += isinstance(found, str)
+        assert isinstance(found, CellSpec) or "\n" not in found
+
+    attack()
+    figures("cell files", inputs=tried, refused=refused)
+
+
+def cell_or_line(path: Path) -> CellSpec | str:
+    try:
+        return read_cell(path)
+    except HarnessError as error:
+        return str(error)

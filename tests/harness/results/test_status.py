@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import errno
+import signal
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.fileio import storage_error
+from harness.results.status import REASON_LIMIT, Diverged, Interrupted, of_exception, of_exit, printable
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch names it."""
+
+
+class UnprintableError(Exception):
+    def __str__(self) -> str:
+        raise ValueError
+
+
+def chained() -> Exception:
+    error = RuntimeError("a worker failed")
+    error.__cause__ = MemoryError()
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (ValueError("a\nb"), "crash", "ValueError: a b"),
+        (HarnessError("no weights at x"), "crash", "no weights at x"),
+        (MemoryError(), "oom", "MemoryError"),
+        (OutOfMemoryError("CUDA"), "oom", "OutOfMemoryError"),
+        (RuntimeError("CUDA error: out of memory"), "oom", "out of memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "oom", "allocate"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "oom", "allocate"),
+        (chained(), "oom", "a worker failed"),
+        (ValueError("the word out of memory in a message"), "crash", "ValueError"),
+        (Diverged("loss is nan"), "diverged", "loss is nan"),
+        (Interrupted(), "interrupted", "checkpoint"),
+        (storage_error(Path("a"), OSError(errno.ENOSPC, "")), "interrupted", "no space left"),
+        (OSError(errno.ENOSPC, "No space left on device"), "interrupted", "No space left"),
+        (FileNotFoundError(errno.ENOENT, "No such file"), "crash", "FileNotFoundError"),
+        (SystemExit(0), "crash", "sys.exit(0)"),
+        (KeyboardInterrupt(), "crash", "KeyboardInterrupt"),
+        (UnprintableError(), "crash", "cannot be printed"),
+        (ValueError("x" * 10_000), "crash", "xxx"),
+    ],
+)
+def test_exceptions(error: BaseException, status: str, words: str) -> None:
+    found, reason = of_exception(error)
+    assert found == status
+    assert words in reason
+    assert len(reason) <= REASON_LIMIT
+    assert "\n" not in reason
+
+
+@pytest.mark.parametrize(
+    ("code", "kernel", "status", "words"),
+    [
+        (-signal.SIGKILL, True, "oom", "want of memory"),
+        (-signal.SIGKILL, False, "interrupted", "SIGKILL (signal 9)"),
+        (-signal.SIGTERM, False, "interrupted", "SIGTERM"),
+        (-signal.SIGSEGV, False, "crash", "SIGSEGV (signal 11)"),
+        (-signal.SIGABRT, True, "crash", "SIGABRT"),
+        (0, False, "crash", "exit status 0"),
+        (3, False, "crash", "last words: bye"),
+        (75, False, "interrupted", "bye"),
+    ],
+)
+def test_exits(code: int, kernel: bool, status: str, words: str) -> None:
+    found, reason = of_exit(code, kernel, "bye")
+    assert (found, words in reason) == (status, True)
+
+
+def test_a_line_cannot_steer_a_terminal() -> None:
+    assert printable("a\x1b[31mb\r\nc\u202ed\x00") == "a[31mb cd"

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playground import plan
+
+from harness.errors import HarnessError
+from harness.orchestration.trial_folder import prepare
+from harness.results.io import write_record
+from harness.results.new_record import new_record
+from harness.results.schema import Rule
+from harness.results.trained_trial import trained_cell
+
+RULE = Rule(score_thresholds={"cell": 0.5}, min_areas={"cell": 1}, chosen_on="calibration")
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`healthy` with seeds 0 and 1, on two data sets with seed 1; `raises` that crashed; a record that is damaged."""
+    tmp_path = tmp_path_factory.mktemp("run")
+    cells = [(cell.name, cell.spec, "ok") for cell in plan(["healthy"], 2).cells]
+    other = cells[1][1].model_copy(update={"key": "other"})
+    cells.append(("healthy--seed1--coco-12345678", other, "ok"))
+    cells.append(("raises--seed0", plan(["raises"]).cells[0].spec, "crash"))
+    for name, spec, status in cells:
+        folder = tmp_path / "cells" / name
+        prepare(folder, spec)
+        write_record(folder / "record.json", new_record(spec, status, rule=RULE if status == "ok" else None))
+    (tmp_path / "cells" / "damaged--seed0").mkdir()
+    (tmp_path / "cells" / "damaged--seed0" / "record.json").write_text("{")
+    return tmp_path
+
+
+def test_by_method_seed_or_folder(run_dir: Path) -> None:
+    found = trained_cell(run_dir, "healthy")
+    assert (found.folder.name, found.spec.seed, found.rule) == ("healthy--seed0", 0, RULE)
+    assert trained_cell(run_dir, "healthy--seed1").spec.seed == 1
+    assert trained_cell(run_dir, "healthy--seed1--coco-12345678").spec.key == "other"
+
+
+@pytest.mark.parametrize(
+    ("method", "seed", "line"),
+    [
+        ("healthi", None, "has no method 'healthi'; did you mean 'healthy'\\?; it has: healthy, raises"),
+        ("damaged", None, "has no method 'damaged'.*damaged--seed0/record.json: not JSON"),
+        ("healthy", 3, "has no seed 3 of healthy; it has: 0, 1"),
+        ("healthy", 1, "type --method healthy--seed1 or healthy--seed1--coco-12345678"),
+        ("raises", None, "raises--seed0 did not end well \\(crash: \\)"),
+    ],
+)
+def test_what_cannot_be_had_is_one_line(run_dir: Path, method: str, seed: int | None, line: str) -> None:
+    with pytest.raises(HarnessError, match=line) as error:
+        trained_cell(run_dir, method, seed)
+    assert "\n" not in str(error.value)
+
+
+def test_no_run_at_all(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="no folder"):
+        trained_cell(tmp_path / "none", "healthy")
+    with pytest.raises(HarnessError, match="it has: none"):
+        trained_cell(tmp_path, "healthy")

@@ -1,0 +1,144 @@
+"""Batches are a function of the step; masks go where supervision says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness.contract import Augment, Instances, Pool, Sample, Task
+from harness.data.dataset import Dataset
+from harness.data.sources import load
+from harness.training.stream import TrainingStream
+from methods.mask_rcnn import augment as baseline
+from methods.pointsup import supervision as points
+from methods.shared import supervision
+
+TASK = Task(("shsy5y", "astro", "cort"), (120.0,) * 3, (30.0,) * 3, 48, 20, (64, 64))
+
+
+@pytest.fixture(scope="module")
+def cells() -> Dataset:
+    return load("synthetic:images=7,size=96", cache=False)
+
+
+class Paste:
+    """Reads the masks of a partner, as Copy-Paste does; notes which cell type it asked for and was given."""
+
+    needs_masks = True
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str | None, str | None]] = []
+
+    def __call__(self, sample: Sample, rng: np.random.Generator, pool: Pool) -> Sample:
+        partner = pool.draw(rng, sample.cell_type)
+        assert partner.instances.masks is not None
+        self.asked.append((sample.cell_type, partner.cell_type))
+        return sample
+
+
+def stream(cells: Dataset, *more: Augment, labeller: object = None, seed: int = 0) -> TrainingStream:
+    augments = [*baseline.build(TASK), *more]
+    return TrainingStream(cells, [0, 1, 2, 3, 4], augments, labeller or supervision.build(TASK), 2, seed)  # type: ignore[arg-type]
+
+
+def same(a: list[Sample], b: list[Sample]) -> bool:
+    return all(
+        x.image_id == y.image_id
+        and np.array_equal(x.image, y.image)
+        and np.array_equal(x.instances.boxes, y.instances.boxes)
+        for x, y in zip(a, b, strict=True)
+    )
+
+
+def test_a_batch_depends_on_seed_and_step_alone(cells: Dataset) -> None:
+    first, second = stream(cells), stream(cells)
+    ahead = [first.batch(step) for step in range(8)]
+    assert same(second.batch(7), ahead[7]), "made without the seven before it"
+    assert same(second.batch(0), ahead[0])
+    assert not same(stream(cells, seed=1).batch(3), ahead[3])
+    assert not same(ahead[0], ahead[5])
+
+
+def test_every_image_once_an_epoch_in_an_order_of_its_own(cells: Dataset) -> None:
+    made = stream(cells)
+    seen = [sample.image_id for step in range(5) for sample in made.batch(step)]
+    assert sorted(seen[:5]) == sorted(seen[5:]) == sorted(cells.ids[:5])
+    assert seen[:5] != seen[5:]
+    assert made.iterations_per_epoch == 2.5
+
+
+def test_images_that_are_not_for_training_are_never_touched(cells: Dataset) -> None:
+    class Guarded:
+        ids, cell_types = cells.ids, cells.cell_types
+
+        def __getitem__(self, index: int) -> Sample:
+            assert index < 5, "a validation image was read"
+            return cells[index]
+
+    paste = Paste()
+    guarded = TrainingStream(Guarded(), [0, 1, 2, 3, 4], [paste], supervision.build(TASK), 2, 0)
+    for step in range(20):
+        guarded.batch(step)
+
+
+def test_partners_are_of_the_asked_type(cells: Dataset) -> None:
+    paste = Paste()
+    made = stream(cells, paste)
+    for step in range(10):
+        made.batch(step)
+    assert paste.asked
+    assert all(asked == given for asked, given in paste.asked)
+
+
+class NoMasks:
+    """Stands where masks stood and fails whatever is done with it."""
+
+    def __getattribute__(self, name: str) -> object:
+        raise AssertionError(f"masks were read: {name}")
+
+    def __len__(self) -> int:
+        raise AssertionError("masks were read")
+
+
+def test_point_supervision_trains_without_masks(cells: Dataset) -> None:
+    """After the annotator has drawn the points, masks may raise on every touch."""
+    labelled = points.build(TASK)
+    drawn: dict[int, Instances] = {}
+
+    class Annotated:
+        needs_masks = False
+        taken = iter(range(100))
+
+        def labels(self, instances: Instances, rng: np.random.Generator) -> Instances:
+            drawn[len(drawn)] = instances
+            return labelled.labels(instances, rng)
+
+    class Raising:
+        ids, cell_types = cells.ids, cells.cell_types
+
+        def __init__(self) -> None:
+            self.read: set[int] = set()
+
+        def __getitem__(self, index: int) -> Sample:
+            sample = cells[index]
+            if index in self.read:
+                return sample.with_(instances=replace(sample.instances, masks=NoMasks()))
+            self.read.add(index)
+            return sample
+
+    made = TrainingStream(Raising(), [0, 1, 2], list(baseline.build(TASK)), Annotated(), 2, 0)
+    for step in range(12):
+        for sample in made.batch(step):
+            assert sample.instances.masks is None
+            assert sample.instances.points is not None
+            assert sample.instances.points.shape[1:] == (10, 2)
+    assert len(drawn) == 3, "each image is annotated once"
+
+
+def test_pasting_under_point_supervision_reads_masks_but_hands_none_on(cells: Dataset) -> None:
+    made = stream(cells, Paste(), labeller=points.build(TASK))
+    for sample in made.batch(0):
+        assert sample.instances.masks is None
+        assert sample.instances.points is not None

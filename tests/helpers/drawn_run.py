@@ -1,0 +1,205 @@
+"""The folder of a run as `run` would leave it, drawn in seconds: predictions are annotations made worse.
+
+python drawn_run.py OUT [SOURCE]     writes one of eight methods and three seeds, to be looked at
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from harness.catalog import find
+from harness.config.preset import load
+from harness.contract import Init, Predictions, Sample
+from harness.evaluation.calibration import choose_rule
+from harness.evaluation.prediction_file import PREDICTIONS, write_predictions
+from harness.evaluation.scorer import SCORING_VERSION, score
+from harness.fileio import write_text_atomic
+from harness.masks.crops import CropMasks
+from harness.orchestration.plan import Entrant, PlannedCell, make_plan
+from harness.orchestration.prepared_data import Setting, open_setting
+from harness.results.io import RECORD, write_record
+from harness.results.new_record import new_record, settings
+from harness.results.schema import Cost, CurvePoint, RunRecord
+from harness.stacks import resolve
+
+HOSTILE = "<script>alert(1)</script>"
+STEPS = 200
+LOSSES = {"loss_cls": 1.3, "loss_box_reg": 0.9, "loss_mask": 0.69}
+
+
+@dataclass(frozen=True)
+class Made:
+    """How a method does. skill: 0 to 1. seconds, gibibytes, milliseconds: of training, memory, one image."""
+
+    name: str
+    skill: float
+    seconds: float
+    gibibytes: float
+    milliseconds: float
+    method: str = ""
+    status: str = "ok"
+    reason: str = ""
+    budget: str = "200it"
+
+
+METHODS = (
+    Made("mask_rcnn", 0.60, 74, 2.1, 110),
+    Made("copy_paste", 0.72, 81, 2.2, 112),
+    Made("container", 0.74, 148, 3.4, 160),
+    Made("spinenet", 0.58, 121, 3.0, 175),
+    Made("pointsup", 0.52, 70, 1.9, 108),
+    Made("deepmac", 0.66, 133, 4.2, 240),
+    Made("mask_rcnn_r101", 0.65, 104, 2.8, 145),
+    Made("container+copy_paste", 0.80, 155, 3.5, 162),
+    Made("mask_rcnn_x101", 0.0, 60, 8.0, 0, status="oom", reason="out of memory: 8.0 of 8.0 GiB in use at step 12"),
+    Made("torchvision_starter", 0.7, 300, 2.5, 120, budget="400it"),
+)
+
+
+def write_run(
+    run_dir: Path, methods: Iterable[Made] = METHODS, seeds: int = 3, source: str = "synthetic:images=12,size=96"
+) -> Path:
+    """Records, curves, predictions and specifications of all methods and seeds. Returns run_dir."""
+    made = list(methods)
+    preset = load("smoke")
+    setting = open_setting(source, False, preset)
+    catalog = find()
+    entrants = [
+        Entrant(resolve(catalog, m.method or m.name, "small", Init("scratch")), preset, m.budget, m.name) for m in made
+    ]
+    plan = make_plan(
+        entrants, range(seeds), [setting.facts], scoring_version=SCORING_VERSION,
+        command="python -m harness run --methods all --seeds 3", skip_bad=False, device="cpu", deterministic=False,
+    )  # fmt: skip
+    by_name = {m.name: m for m in made}
+    # the machine is looked at once: its packages take a second to list
+    facts = new_record(plan.cells[0].spec, "ok").model_dump(include={"machine", "versions", "git_commit", "finished"})
+    for cell in plan.cells:
+        _write_cell(run_dir, cell, by_name[cell.spec.method], setting, facts)
+    return run_dir
+
+
+def _write_cell(run_dir: Path, cell: PlannedCell, made: Made, setting: Setting, facts: Mapping[str, Any]) -> None:
+    folder = cell.folder(run_dir)
+    folder.mkdir(parents=True)
+    told = cell.spec.model_copy(update={"source": setting.dataset.source})
+    write_text_atomic(folder / "cell.json", told.model_dump_json())
+    rng = np.random.default_rng([cell.spec.seed, *made.name.encode()])
+    spec = cell.spec.model_dump(
+        include={"key", "method", "seed", "budget", "command", "recipe", "slots_changed", "labels"}
+    )
+    record: dict[str, Any] = {
+        **facts,
+        **spec,
+        "status": made.status,
+        "reason": made.reason,
+        "preset": cell.spec.preset.name,
+        "settings": settings(cell.spec),
+        "data": setting.facts,
+        "log": f"cells/{cell.name}/log.txt",
+    }
+    if made.status == "ok":
+        record |= _scored(folder, made, setting, rng)
+        write_text_atomic(folder / "curve.csv", _curve(made, rng))
+    write_record(folder / RECORD, RunRecord(**record))
+
+
+def _scored(folder: Path, made: Made, setting: Setting, rng: np.random.Generator) -> dict[str, Any]:
+    skill = made.skill + rng.normal(0, 0.01)
+    splits: dict[str, Mapping[str, Predictions]] = {
+        name: {i: worsened(setting.dataset.sample(i), skill, rng) for i in setting.facts.splits[name]}
+        for name in ("calibration", "validation")
+    }
+    classes = setting.facts.classes
+    truth = setting.truth(setting.dataset.ids)
+    rule = choose_rule(splits["calibration"], truth, classes)
+    scores = score(splits["validation"], truth, rule, classes)
+    write_predictions(folder / PREDICTIONS, splits, classes)
+    seconds = made.seconds * rng.normal(1, 0.02)
+    fractions = (0.1, 0.25, 0.5, 0.75, 1.0)
+    curve = [
+        CurvePoint(fraction=f, seconds=f * seconds, iteration=round(f * STEPS), iou_map=scores.iou_map * f**0.4)
+        for f in fractions
+    ]
+    cost = Cost(
+        train_seconds=seconds,
+        iterations=STEPS,
+        seconds_per_iteration=seconds / STEPS,
+        images_per_second=2 * STEPS / seconds,
+        inference_ms_per_image=made.milliseconds * rng.normal(1, 0.02),
+        peak_host_rss=int(made.gibibytes * 2**30),
+        parameters=int(2e7 * made.gibibytes),
+    )
+    return {"rule": rule, "scores": scores, "learning_curve": curve, "cost": cost, "total_loss": 1.8 - skill}
+
+
+def _curve(made: Made, rng: np.random.Generator) -> str:
+    lines = [",".join(["step", "seconds", "data_wait", "learning_rate", *LOSSES])]
+    for step in range(1, STEPS + 1):
+        falls = 1 - made.skill * (1 - np.exp(-4 * step / STEPS))
+        losses = [start * falls * rng.normal(1, 0.08) for start in LOSSES.values()]
+        values = [step * made.seconds / STEPS, 0.01, 1e-3, *losses]
+        lines.append(",".join([str(step), *(f"{value:.6g}" for value in values)]))
+    return "\n".join(lines) + "\n"
+
+
+def worsened(sample: Sample, skill: float, rng: np.random.Generator) -> Predictions:
+    """The annotated cells as a method of that skill might find them: missed, moved, merged, split and made up."""
+    masks = sample.instances.masks
+    assert masks is not None
+    height, width = sample.size
+    lack = 1 - skill
+    planes, scores = [], []
+    for i in range(len(masks)):
+        kind = rng.random()
+        if kind < 0.45 * lack:
+            continue
+        plane = _moved(_plane(masks, i, sample.size), 1 + 3 * lack, rng)
+        if kind > 1 - 0.12 * lack and i + 1 < len(masks):
+            plane |= _plane(masks, i + 1, sample.size)
+        if kind > 1 - 0.24 * lack and kind < 1 - 0.12 * lack:
+            x0, _, x1, _ = masks.boxes[i]
+            half = plane.copy()
+            half[:, (x0 + x1) // 2 :] = 0
+            plane[:, : (x0 + x1) // 2] = 0
+            planes.append(half)
+            scores.append(rng.uniform(0.5, 0.9))
+        planes.append(plane)
+        scores.append(rng.uniform(0.55, 1.0))
+    for _ in range(rng.poisson(0.5 * lack * len(masks))):
+        plane = np.zeros(sample.size, np.uint8)
+        centre = (int(rng.integers(width)), int(rng.integers(height)))
+        axes = (int(rng.integers(4, 12)), int(rng.integers(3, 7)))
+        cv2.ellipse(plane, centre, axes, float(rng.uniform(0, 180)), 0, 360, 1, -1)
+        planes.append(plane)
+        scores.append(rng.uniform(0.05, 0.8))
+    there = [k for k, plane in enumerate(planes) if plane.any()]
+    found = CropMasks.from_planes(np.stack([planes[k] for k in there])) if there else CropMasks.empty()
+    label = int(sample.instances.labels[0])
+    return Predictions(sample.size, found, np.asarray(scores, np.float32)[there], np.full(len(there), label, np.int64))
+
+
+def _plane(masks: CropMasks, i: int, size: tuple[int, int]) -> Any:
+    plane = np.zeros(size, np.uint8)
+    x0, y0, x1, y1 = masks.boxes[i]
+    plane[y0:y1, x0:x1] = masks.crop(i)
+    return plane
+
+
+def _moved(plane: Any, by: float, rng: np.random.Generator) -> Any:
+    shift = np.float32([[1, 0, rng.normal(0, by / 2)], [0, 1, rng.normal(0, by / 2)]])
+    moved = cv2.warpAffine(plane, shift, plane.shape[::-1], flags=cv2.INTER_NEAREST)
+    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
+    change = cv2.dilate if rng.random() < 0.5 else cv2.erode
+    return change(moved, brush) if rng.random() < by / 4 else moved
+
+
+if __name__ == "__main__":
+    write_run(Path(sys.argv[1]), source=sys.argv[2] if len(sys.argv) > 2 else "synthetic:images=48,size=256")

@@ -1,0 +1,311 @@
+"""A fast stand-in for training, healthy and not, that runs as the harness's worker and as a whole run.
+
+    playground.py CELL_DIR --progress N --parent N      a worker (what the executor starts)
+    playground.py run RUN_DIR METHODS SEEDS             a run, as the command line would do it
+
+The healthy method draws numbers, keeps checkpoints, and ends with losses that depend on every step, so that a step
+lost or done twice shows. HARNESS_FAULT=ROLE:OPERATION:COUNT:WHAT breaks the COUNTth OPERATION (write, fsync, replace)
+of a ROLE (worker, run); WHAT is the name of an errno, or "kill".
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from harness import fileio as files
+from harness.config.preset import Preset
+from harness.config.trial_spec import CellSpec
+from harness.contract import Part, Recipe
+from harness.fileio import write_text_atomic
+from harness.monitoring.progress import Progress, ProgressPipe
+from harness.orchestration import worker
+from harness.orchestration.plan import Entrant, Manifest, make_plan
+from harness.orchestration.process.launchers import Command
+from harness.orchestration.scheduler import RunOptions, run_plan
+from harness.results.io import read_records
+from harness.results.new_record import new_record
+from harness.results.schema import Cost, DataFacts, RunRecord, Scores
+from harness.results.status import Diverged, Interrupted
+from harness.stacks import Resolved
+from harness.training.checkpoint_files import newest_blob, save_blob
+
+WORKER = (sys.executable, str(Path(__file__).resolve()))
+DATA = DataFacts(
+    source="synthetic",
+    fingerprint="d" * 64,
+    classes=["cell"],
+    images=10,
+    cells=100,
+    splits={"train": ["a"], "calibration": ["b"], "validation": ["c"]},
+    split_fingerprint="e" * 64,
+)
+PRESET = Preset.model_validate(
+    {
+        "name": "play",
+        "description": "for tests",
+        "size": "small",
+        "budget": "60it",
+        "training": {"crop": 64, "batch": 4, "learning_rate": 0.1},
+    }
+)
+
+
+# ------------------------------------------------------------------------------------------------------ methods
+
+
+def healthy(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+    """A walk of as many steps as the budget says; a checkpoint every 10."""
+    steps = int(spec.budget.removesuffix("it"))
+    pause = float(os.environ.get("HARNESS_PLAY_PAUSE", "0.001"))
+    step, total, generator = 0, 0.0, random.Random(f"{spec.method}{spec.seed}")
+    found = newest_blob(folder)
+    if found is not None:
+        state = json.loads(found[1])
+        step, total = state["step"], state["total"]
+        assert step == found[0]
+        version, numbers, gauss = state["random"]
+        generator.setstate((version, tuple(numbers), gauss))
+    while step < steps:
+        if progress.stop_requested():
+            _save(folder, step, total, generator)
+            raise Interrupted(f"stopped at step {step}")
+        total = total * 0.9 + generator.random()
+        step += 1
+        time.sleep(pause)
+        progress.report(Progress("training", step, step / steps, loss=total))
+        if step % 10 == 0:
+            _save(folder, step, total, generator)
+    write_text_atomic(folder / "curve.csv", f"{step},{total!r}\n")
+    return new_record(
+        spec,
+        "ok",
+        data=DATA,
+        scores=Scores(scoring_version="1", iou_map=generator.random()),
+        cost=Cost(iterations=step),
+        final_losses={"loss": total},
+        total_loss=total,
+    )
+
+
+def _save(folder: Path, step: int, total: float, generator: random.Random) -> None:
+    save_blob(folder, step, json.dumps({"step": step, "total": total, "random": generator.getstate()}).encode())
+
+
+def raises(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+    raise ValueError("a mistake\non two lines")
+
+
+def segfaults(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+    ctypes.string_at(0)
+    raise AssertionError("unreachable")
+
+
+def hangs(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while True:
+        time.sleep(60)
+
+
+def stops_late(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+    """Takes longer than its limit, but heeds the request to stop."""
+    while not progress.stop_requested():
+        time.sleep(0.01)
+    raise Interrupted("stopped")
+
+
+def eats_memory(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+    """Stops to be looked at after each bite: what a command had at most is known from looks alone."""
+    eaten = []
+    while True:
+        eaten.append(bytearray(b"x") * (32 << 20))
+        time.sleep(0.3)
+
+
+def eats_memory_in_a_child(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+    if os.fork() == 0:
+        eats_memory(spec, folder, progress)
+    while True:
+        time.sleep(60)
+
+
+def memory_error(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+    raise MemoryError("cannot have 1 EiB")
+
+
+def big_batch(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+    """Fits only with a batch in four parts."""
+    if spec.micro_batches < 4:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
+    return healthy(spec, folder, progress)
+
+
+def diverges(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+    raise Diverged("loss_mask is nan at step 7")
+
+
+def nan_scores(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+    record = healthy(spec, folder, progress)
+    return record.model_copy(update={"scores": Scores(scoring_version="1", iou_map=float("nan"))})
+
+
+def garbage(spec: CellSpec, folder: Path, progress: ProgressPipe) -> Any:
+    """Gives something that is no record at all."""
+    return {"boxes": [[1, 2, 3]], "scores": "many"}
+
+
+def prints(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+    """100 MB, and the words that matter at the end."""
+    line = b"y" * 1023 + b"\n"
+    for _ in range(100):
+        os.write(1, line * 1024)
+    raise RuntimeError("the last words")
+
+
+def forks(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+    """A child that leaves the session, holds the output open and would live for ever; the parent goes."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            (folder / "grandchild.pid").write_text(str(os.getpid()))
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(600)
+        os._exit(0)
+    while not (folder / "grandchild.pid").is_file():
+        time.sleep(0.01)
+    os._exit(0)
+
+
+def exits(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+    sys.exit(0)
+
+
+def exits_hard(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+    os._exit(3)
+
+
+def killed(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("unreachable")
+
+
+# -------------------------------------------------------------------------------------------------------- a run
+
+
+def resolved(name: str) -> Resolved:
+    part = Part(name, f"playground:{name}")
+    return Resolved(name, Recipe(part, part, part, part, part, part), (), "full masks", ())
+
+
+def plan(methods: list[str], seeds: int = 1, budget: str = "60it") -> Manifest:
+    entrants = [Entrant(resolved(name), PRESET, budget) for name in methods]
+    return make_plan(entrants, range(seeds), [DATA], scoring_version="1", command="harness run")
+
+
+def write_table(run_dir: Path) -> None:
+    """What the leaderboard is made from: everything that must not differ between a quiet and a troubled run."""
+    write_text_atomic(run_dir / "leaderboard.csv", "".join(f"{row}\n" for row in rows(run_dir)))
+
+
+def rows(run_dir: Path) -> list[str]:
+    records, problems = read_records(run_dir)
+    facts = [
+        (r.method, r.seed, r.status, r.total_loss, r.scores and r.scores.iou_map, r.cost.iterations) for r in records
+    ]
+    return sorted(map(str, facts)) + [f"problem: {problem}" for problem in problems]
+
+
+def doubled(run_dir: Path) -> int:
+    """Rows that are there twice."""
+    found = rows(run_dir)
+    return len(found) - len(set(found))
+
+
+class Quiet:
+    """A reporter that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Any]] = []
+
+    def started(self, cell: Any, index: int, total: int) -> None:
+        self.told.append(("started", cell.name))
+
+    def progress(self, cell: Any, progress: Progress) -> None:
+        self.told.append(("progress", progress))
+
+    def ended(self, cell: Any, record: RunRecord) -> None:
+        self.told.append(("ended", record.status))
+
+    def kept(self, cell: Any, record: RunRecord) -> None:
+        self.told.append(("kept", cell.name))
+
+    def waiting(self, cell: Any) -> None:
+        self.told.append(("waiting", cell.name))
+
+    def stopping(self, times: int) -> None:
+        self.told.append(("stopping", times))
+
+
+def run(run_dir: Path, manifest: Manifest, reporter: Quiet | None = None, **options: Any) -> int:
+    return run_plan(
+        manifest, run_dir, RunOptions(**{"launcher": Command(WORKER), **options}), reporter or Quiet(), write_table
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- faults
+
+
+class FaultyOs:
+    """The os module, as harness.fileio sees it, with one operation that goes wrong."""
+
+    def __init__(self, operation: str, count: int, what: str) -> None:
+        self._operation, self._left, self._what = operation, count, what
+        self.counts = {"write": 0, "fsync": 0, "replace": 0}
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("write", "fsync", "replace"):
+            return getattr(os, name)
+
+        def call(*arguments: Any) -> Any:
+            self.counts[name] += 1
+            if name == self._operation:
+                self._left -= 1
+                if self._left == 0:
+                    if name == "write" and self._what == "kill":
+                        os.write(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
+                    self._fail()
+            return getattr(os, name)(*arguments)
+
+        return call
+
+    def _fail(self) -> None:
+        if self._what == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise OSError(getattr(errno, self._what), os.strerror(getattr(errno, self._what)))
+
+
+def break_files(role: str) -> None:
+    fault = os.environ.get("HARNESS_FAULT", "").split(":")
+    if fault[0] == role:
+        files.os = FaultyOs(fault[1], int(fault[2]), fault[3])
+
+
+def main() -> int:
+    if sys.argv[1] == "run":
+        break_files("run")
+        manifest = plan(sys.argv[3].split(","), int(sys.argv[4]), os.environ.get("HARNESS_PLAY_BUDGET", "60it"))
+        return run(Path(sys.argv[2]), manifest, grace=10.0)
+    break_files("worker")
+    return worker.main(perform=lambda spec, folder, progress: globals()[spec.method](spec, folder, progress))
+
+
+if __name__ == "__main__":
+    os._exit(main())

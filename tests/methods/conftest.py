@@ -1,0 +1,45 @@
+"""What the tests of networks share: a task, and annotated cells as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from harness.contract import Task
+from harness.masks.crops import CropMasks
+from methods.shared.torch_masks import MatchedLabels, TorchMasks
+
+TaskOf = Callable[..., Task]
+LabelsOf = Callable[..., MatchedLabels]
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def task_of() -> TaskOf:
+    """A task of so many classes."""
+
+    def make(classes: int = 1, **settings: object) -> Task:
+        names = tuple(f"class {i}" for i in range(classes))
+        return Task(names, (128.0,) * 3, (30.0,) * 3, crop=64, max_cells=10, max_size=(96, 130), settings=settings)
+
+    return make
+
+
+@pytest.fixture
+def labels_of() -> LabelsOf:
+    """Masks of one image, (N, H, W), as the labels of their own boxes or of given ones."""
+
+    def make(planes: np.ndarray, boxes: torch.Tensor | None = None) -> MatchedLabels:
+        masks = CropMasks.from_planes(planes)
+        size = (planes.shape[1], planes.shape[2])
+        own = torch.from_numpy(masks.boxes.astype(np.float32))
+        return MatchedLabels(own if boxes is None else boxes, TorchMasks.of_images([masks], [size], "cpu"))
+
+    return make

@@ -1,0 +1,125 @@
+"""The engine held to stock detectron2: with the same weights the same losses, gradients, detections and run lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from builders import EVERYTHING, SMALL, discs, recipe, task
+from torch import Tensor, nn
+
+from harness.config.preset import load
+from harness.contract import Sample
+from harness.masks.rle import from_rle, to_rle
+
+stock = pytest.importorskip("stock_detectron2")
+
+
+def pair(settings: Mapping[str, Any], size: Literal["small", "full"] = "small") -> tuple[Any, Any, Any]:
+    """Our model, detectron2's with the same weights, and the latter's config."""
+    about, base = task(**settings), recipe(size)
+    torch.manual_seed(1)
+    ours = base.engine.build(base, about)
+    spread(ours.module)
+    config = stock.config(about, size, 2)
+    peer = stock.build_model(config)
+    peer.load_state_dict(stock.weights_of(ours.module))
+    return ours, peer, config
+
+
+def spread(module: nn.Module) -> None:
+    """Make the outputs of fresh weights differ from place to place; they begin so small that all boxes are tied."""
+    last = {"proposal_generator.rpn_head.objectness_logits": 1.0, "proposal_generator.rpn_head.anchor_deltas": 0.3}
+    last |= {"roi_heads.box_predictor.cls_score": 1.0, "roi_heads.box_predictor.bbox_pred": 0.3}
+    last |= {"roi_heads.mask_head.predictor": 1.0}
+    for name, size in last.items():
+        layer: Any = module.get_submodule(name)
+        nn.init.normal_(layer.weight, std=size)
+
+
+@pytest.mark.parametrize(("size", "preset"), [("small", "quick"), ("full", "standard")])
+def test_the_peer_has_every_layer_of_ours_and_no_other(size: Literal["small", "full"], preset: str) -> None:
+    """What the benchmarks compare: loading the weights is strict."""
+    ours, peer, _ = pair(load(preset).model, size)
+    assert sum(p.numel() for p in ours.module.parameters()) == sum(p.numel() for p in peer.parameters())
+
+
+@pytest.mark.parametrize("cells", [(12, 7), (1, 25)])
+def test_the_losses_and_gradients_are_those_of_stock_detectron2(cells: tuple[int, int], tmp_path: Path) -> None:
+    ours, peer, config = pair({**SMALL, **EVERYTHING})
+    samples = [discs(count, seed=k) for k, count in enumerate(cells, 1)]
+    losses, gradients = backward(ours.losses(samples), ours.module.train())
+    with stock.EventStorage():
+        their_losses, their_gradients = backward(peer.train()(mapped(config, samples, tmp_path)), peer)
+
+    assert losses == pytest.approx(their_losses, rel=1e-4)
+    assert min(losses.values()) > 0
+    gradients = {stock.their_name(name): gradient for name, gradient in gradients.items()}
+    assert gradients.keys() == their_gradients.keys()
+    for name, gradient in their_gradients.items():
+        assert (gradients[name] - gradient).norm() <= 1e-4 * gradient.norm() + 1e-7, name
+
+
+def test_the_losses_in_bfloat16_are_near() -> None:
+    ours, _, _ = pair({**SMALL, **EVERYTHING})
+    ours.module.train()
+    samples = [discs(12, seed=1), discs(7, seed=2)]
+    exact = {name: float(value) for name, value in ours.losses(samples).items()}
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = {name: float(value) for name, value in ours.losses(samples).items()}
+    assert rounded != exact
+    assert rounded == pytest.approx(exact, rel=0.1)
+
+
+def mapped(config: Any, samples: list[Sample], folder: Path) -> list[dict[str, Any]]:
+    """The samples as detectron2's mapper gives them, neither cropped nor flipped."""
+    mapper = stock.DatasetMapper(config, is_train=True, augmentations=[])
+    return [mapper(entry) for entry in stock.dataset_dicts(samples, stock.written(samples, folder))]
+
+
+def backward(losses: Mapping[str, Tensor], module: nn.Module) -> tuple[dict[str, float], dict[str, Tensor]]:
+    torch.stack(list(losses.values())).sum().backward()
+    gradients = {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
+    return {name: float(value) for name, value in losses.items()}, gradients
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.5])
+def test_detections_and_run_lengths_are_those_of_stock_detectron2(scale: float) -> None:
+    ours, peer, _ = pair({**SMALL, "scale": scale})
+    sample = discs(20, side=112, height=96, seed=3)
+    ours.module.eval()
+    (found,) = ours.predict([sample.image])
+
+    # enlarged as ours is, so that both see the same pixels
+    planes = torch.from_numpy(stock.bgr(sample).transpose(2, 0, 1).copy()).float()
+    if scale != 1:
+        planes = F.interpolate(planes[None], scale_factor=scale, mode="bilinear", align_corners=False)[0]
+    with torch.no_grad():
+        (given,) = peer.eval()([{"image": planes, "height": sample.size[0], "width": sample.size[1]}])
+    theirs = stock.as_predictions(given["instances"], sample.size)
+    by_score, theirs_by_score = np.argsort(-found.scores, kind="stable"), np.argsort(-theirs.scores, kind="stable")
+
+    assert len(found) == len(theirs) > 50
+    np.testing.assert_allclose(found.scores[by_score], theirs.scores[theirs_by_score], atol=5e-5)
+    np.testing.assert_array_equal(found.labels[by_score], theirs.labels[theirs_by_score])
+    texts = to_rle(found.masks.select(by_score), *sample.size)
+    # a mask without a pixel is no prediction of ours
+    coded = [one["segmentation"]["counts"] for one in sorted(stock.stored(given), key=lambda one: -one["score"])]
+    their_texts = [text for text in coded if text != text_of_nothing(sample.size)]
+    planes_of = [from_rle(t, *sample.size).planes(*sample.size).astype(bool) for t in (texts, their_texts)]
+    different = (planes_of[0] != planes_of[1]).sum(axis=(1, 2))
+    assert (different == 0).mean() > 0.98
+    assert different.max() <= 2
+    assert [text == other for text, other in zip(texts, their_texts, strict=True)] == (different == 0).tolist()
+
+
+def text_of_nothing(size: tuple[int, int]) -> str:
+    """The run lengths of an image without a set pixel, as pycocotools writes them."""
+    from pycocotools import mask as coco
+
+    return str(coco.encode(np.zeros(size, np.uint8, order="F"))["counts"].decode())

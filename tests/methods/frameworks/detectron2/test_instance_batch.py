@@ -1,0 +1,74 @@
+"""Cells of images with any number of them, as tensors of one shape."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+from builders import discs
+
+from harness.contract import Sample
+from methods.frameworks.detectron2.instance_batch import CellBatch
+from methods.pointsup.supervision import Points
+
+CPU = torch.device("cpu")
+
+
+def test_places_and_numbers() -> None:
+    samples = [discs(3, seed=1), discs(0, seed=2), discs(5, seed=3, side=64)]
+    cells = CellBatch.of(samples, 2.0, CPU)
+    assert cells.boxes.shape == (3, 5, 4)
+    assert cells.counts == [3, 0, 5]
+    assert cells.first == [0, 3, 3]
+    assert cells.taken.sum(dim=1).tolist() == cells.counts
+    for image, sample in enumerate(samples):
+        here = cells.taken[image]
+        np.testing.assert_array_equal(cells.boxes[image][here].numpy(), sample.instances.boxes * 2)
+        np.testing.assert_array_equal(cells.classes[image][here].numpy(), sample.instances.labels)
+        assert (cells.boxes[image][~here] == 0).all()
+    np.testing.assert_array_equal(
+        cells.boxes_on_host.numpy(), 2 * np.concatenate([sample.instances.boxes for sample in samples])
+    )
+    assert cells.masks is not None
+    assert cells.masks.last[0].tolist() == [95, 95]
+    assert cells.masks.last[7].tolist() == [63, 63]
+
+
+def test_masks_of_a_batch_are_those_of_each_image() -> None:
+    samples = [discs(3, seed=1), discs(4, seed=3, side=64)]
+    together = CellBatch.of(samples, 1.0, CPU)
+    grids = []
+    for sample in samples:
+        alone = CellBatch.of([sample], 1.0, CPU)
+        assert alone.masks is not None
+        grids.append(alone.masks.on_grid(alone.boxes_on_host + 0.25, 9))
+    assert together.masks is not None
+    torch.testing.assert_close(together.masks.on_grid(together.boxes_on_host + 0.25, 9), torch.cat(grids))
+
+
+def test_no_cell_at_all() -> None:
+    cells = CellBatch.of([discs(0), discs(0)], 1.0, CPU)
+    assert cells.boxes.shape == (2, 1, 4)
+    assert not cells.taken.any()
+    assert [len(numbers) for numbers in cells.drawn(None)] == [0, 0]
+
+
+def test_points_where_an_image_has_none() -> None:
+    annotator, rng = Points(10, 5), np.random.default_rng(0)
+    labelled = [s.with_(instances=annotator.labels(s.instances, rng)) for s in (discs(2), discs(3, seed=1))]
+    bare = discs(0)
+    without = bare.with_(instances=dataclasses.replace(bare.instances, masks=None))
+    cells = CellBatch.of([labelled[0], without, labelled[1]], 1.0, CPU)
+    assert cells.masks is None
+    assert cells.points is not None
+    assert cells.points.shape == (5, 10, 2)
+    np.testing.assert_array_equal(cells.points[2:].numpy(), labelled[1].instances.points)
+
+
+def test_cells_are_drawn_without_repeats_within_their_image() -> None:
+    samples: list[Sample] = [discs(30, seed=1), discs(4, seed=2)]
+    many, few = CellBatch.of(samples, 1.0, CPU).drawn(10)
+    assert len(set(many.tolist())) == 10
+    assert many.max() < 30
+    assert few.tolist() == [30, 31, 32, 33]

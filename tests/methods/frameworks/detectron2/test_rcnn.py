@@ -1,0 +1,195 @@
+"""The detectron2 engine against METHODS section 1, and the contract's corners."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from builders import SMALL, discs, recipe, task
+
+from harness.contract import Part
+from harness.errors import HarnessError
+from methods.frameworks.detectron2 import zoo_weights
+from methods.frameworks.detectron2.instance_batch import CellBatch
+
+
+def parameters(module: torch.nn.Module) -> tuple[int, int]:
+    sizes = [(p.numel(), p.requires_grad) for p in module.parameters()]
+    return sum(n for n, _ in sizes), sum(n for n, wanted in sizes if wanted)
+
+
+def zoo_model(monkeypatch: pytest.MonkeyPatch, classes: int, **backbone: int) -> Any:
+    """The pretrained recipe's network, its weights left random."""
+    monkeypatch.setattr(zoo_weights, "load", lambda *_: None)
+    base = recipe("full", init="coco")
+    if backbone:
+        base = base.filled(backbone=base.backbone.with_options(**backbone))
+    return base.engine.build(base, task(classes)).module
+
+
+@pytest.mark.parametrize(
+    ("classes", "total", "trainable", "mask_head", "predictor"),
+    [
+        (80, 44_343_216, 44_120_816, 2_643_280, 411_025),
+        (3, 43_928_802, 43_706_402, 2_622_977 + 2 * 257, 16_400),
+        (1, 43_918_038, 43_695_638, 2_622_977, 6_150),
+    ],
+)
+def test_section_1_counts_of_r50(
+    monkeypatch: pytest.MonkeyPatch, classes: int, total: int, trainable: int, mask_head: int, predictor: int
+) -> None:
+    """Checks 1, 5, 8 and 9."""
+    module = zoo_model(monkeypatch, classes)
+    assert parameters(module) == (total, trainable)
+    assert total - trainable == 222_400
+    assert parameters(module.roi_heads.mask_head)[0] == mask_head
+    assert parameters(module.roi_heads.box_predictor)[0] == predictor
+    assert parameters(module.roi_heads.box_head)[0] == 13_895_680
+    assert parameters(module.proposal_generator)[0] == 593_935
+    assert parameters(module.backbone.bottom_up)[0] == 23_454_912
+    assert module.roi_heads.box_predictor.cls_score.out_features == classes + 1
+    assert module.roi_heads.box_predictor.bbox_pred.out_features == 4 * classes
+
+
+@pytest.mark.parametrize(
+    ("groups", "total", "trainable"), [(1, 63_283_120, 63_060_720), (32, 107_427_760, 107_002_608)]
+)
+def test_section_1_counts_of_101(monkeypatch: pytest.MonkeyPatch, groups: int, total: int, trainable: int) -> None:
+    module = zoo_model(monkeypatch, 80, depth=101, groups=groups)
+    assert parameters(module) == (total, trainable)
+
+
+def test_section_1_pyramid_and_anchors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks 2 and 3: strides 4 to 64 with 256 channels, 90,024 anchors on 512 x 704, the zoo's sizes."""
+    module = zoo_model(monkeypatch, 1).eval()
+    shapes = module.backbone.output_shape()
+    assert sorted(s.stride for s in shapes.values()) == [4, 8, 16, 32, 64]
+    assert {s.channels for s in shapes.values()} == {256}
+    maps = [torch.zeros(1, 256, 512 // s, 704 // s) for s in (4, 8, 16, 32, 64)]
+    anchors = module.proposal_generator.anchor_generator(maps)
+    assert sum(len(a) for a in anchors) == 90_024
+    assert [round(float(a.area().sqrt().mean())) for a in anchors] == [32, 64, 128, 256, 512]
+
+
+def test_section_1_detections_are_not_capped_at_100() -> None:
+    """Check 7: the cap follows the data."""
+    base = recipe()
+    few = base.engine.build(base, task(1, max_cells=10, **SMALL)).module
+    many = base.engine.build(base, task(1, max_cells=790, **SMALL)).module
+    assert few.roi_heads.box_predictor.test_topk_per_image == 100
+    assert many.roi_heads.box_predictor.test_topk_per_image >= 790
+    assert many.proposal_generator.post_nms_topk[False] >= 2 * 790
+
+
+def test_scratch_has_group_norm_and_nothing_frozen() -> None:
+    base = recipe()
+    module = base.engine.build(base, task(**SMALL)).module
+    total, trainable = parameters(module)
+    assert total == trainable
+    kinds = {type(m).__name__ for m in module.modules()}
+    assert "GroupNorm" in kinds
+    assert not kinds & {"FrozenBatchNorm2d", "BatchNorm2d"}
+
+
+def test_empty_image_gives_no_mask_loss_and_finite_gradients() -> None:
+    """Check 6."""
+    base = recipe()
+    model = base.engine.build(base, task(**SMALL))
+    model.module.train()
+    losses = model.losses([discs(0), discs(0, seed=1)])
+    assert float(losses["loss_mask"].detach()) == 0
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.module.parameters() if p.grad is not None)
+
+
+def test_crowd_regions_are_not_trained_on() -> None:
+    sample = discs(4)
+    crowd = dataclasses.replace(sample.instances, crowd=np.array([True, False, True, False]))
+    cells = CellBatch.of([sample.with_(instances=crowd)], 1.0, torch.device("cpu"))
+    assert cells.boxes[0].tolist() == sample.instances.boxes[[1, 3]].tolist()
+
+
+def test_scale_enlarges_the_input_and_answers_in_image_pixels() -> None:
+    base = recipe()
+    torch.manual_seed(0)
+    model = base.engine.build(base, task(**SMALL, scale=2.0))
+    assert model.module.images([discs(3).image]).tensor.shape == (1, 3, 192, 192)
+    assert (
+        CellBatch.of([discs(3)], 2.0, torch.device("cpu")).boxes[0].tolist() == (discs(3).instances.boxes * 2).tolist()
+    )
+    model.module.train()
+    assert all(torch.isfinite(v) for v in model.losses([discs(3)]).values())
+    model.module.eval()
+    (found,) = model.predict([discs(3).image])
+    assert found.size == (96, 96)
+    assert found.masks.boxes.max(initial=0) <= 96
+
+
+def test_zoo_checkpoint_loads_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A file in the zoo's naming fills every layer but the class heads."""
+    theirs = {}
+    for name, value in zoo_model(monkeypatch, 80).state_dict().items():
+        for zoo_name, ours in zoo_weights.RENAMED:
+            if name.startswith(ours):
+                name = zoo_name + name.removeprefix(ours)
+                break
+        theirs[name] = torch.full_like(value, 0.5)
+    assert "backbone.bottom_up.res2.0.conv1.weight" in theirs
+    assert "roi_heads.mask_head.mask_fcn4.bias" in theirs
+    torch.save({"model": theirs}, tmp_path / "zoo.pth")
+    monkeypatch.undo()
+    base = recipe("full", init="coco", path=str(tmp_path / "zoo.pth"))
+    state = base.engine.build(base, task(3)).module.state_dict()
+    untouched = {n for n, v in state.items() if not torch.all(v == 0.5)}
+    assert untouched
+    assert all("box_predictor" in n or "mask_head.predictor" in n for n in untouched)
+
+
+def test_weights_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None:
+    torch.save({"model": {"backbone.bottom_up.stem.conv1.weight": torch.zeros(3)}}, tmp_path / "odd.pth")
+    base = recipe(init="coco", path=str(tmp_path / "odd.pth"))
+    with pytest.raises(HarnessError, match=r"does not fit .*--init scratch") as refused:
+        base.engine.build(base, task(**SMALL))
+    assert "\n" not in str(refused.value)
+
+
+def test_no_coco_model_for_another_backbone() -> None:
+    base = recipe(init="coco")
+    with pytest.raises(HarnessError, match="no COCO model with backbone"):
+        zoo_weights.coco_url(Part("container", "methods.container.backbone:build"))
+    with pytest.raises(HarnessError, match="no COCO model"):
+        zoo_weights.coco_url(base.backbone)
+
+
+def test_a_checkpoint_of_a_scratch_run_is_gone_on_from(tmp_path: Path) -> None:
+    """The network is built as that run built it, whatever the kind of start says; other classes get new heads."""
+    from harness.training.checkpoint import WEIGHTS, save_weights
+
+    base = recipe()
+    first = base.engine.build(base, task(3, **SMALL))
+    save_weights(tmp_path, first.module)
+    follow = recipe(init="checkpoint", path=str(tmp_path / WEIGHTS))
+    same = follow.engine.build(follow, task(3, **SMALL)).module
+    assert all(torch.equal(v, first.module.state_dict()[n]) for n, v in same.state_dict().items())
+    other = follow.engine.build(follow, task(1, **SMALL)).module
+    changed = [n for n, v in other.state_dict().items() if not torch.equal(v, first.module.state_dict().get(n, v))]
+    assert torch.equal(other.backbone.fpn_lateral2.weight, first.module.backbone.fpn_lateral2.weight)
+    assert all("box_predictor" in n or "mask_head.predictor" in n for n in changed)
+
+
+def test_colour_order_and_statistics_follow_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zoo_weights, "load", lambda *_: None)
+    image = np.zeros((32, 32, 3), np.uint8)
+    image[..., 0] = 255
+    scratch, zoo = recipe(), recipe("full", init="coco")
+    red = scratch.engine.build(scratch, task(**SMALL)).module.images([image]).tensor[0]
+    assert red[0].min() == (255 - 120) / 30
+    model = zoo.engine.build(zoo, task(**SMALL))
+    assert model.module.images([image]).tensor[0, 2].min() == pytest.approx(
+        (255 - 123.675) / float(model.module.pixel_std[2, 0, 0])
+    )
+    assert model.module.pixel_mean.flatten().tolist() == pytest.approx([103.53, 116.28, 123.675])

@@ -1,0 +1,26 @@
+"""Proposals of each level are kept apart as detectron2 keeps them, one level at a time and all at once."""
+
+from __future__ import annotations
+
+import torch
+from builders import boxes
+from detectron2.layers import batched_nms
+
+from methods.frameworks.detectron2.rpn import apart_at_once, apart_by_levels, within
+
+
+def test_what_covers_another_of_its_level_is_left_out() -> None:
+    generator = torch.Generator().manual_seed(0)
+    lengths = (300, 200, 3)
+    proposals = within(boxes(503, 30, generator)[None], [(120, 110)])[0]
+    scores = torch.rand(503, generator=generator)
+    levels = torch.arange(3).repeat_interleave(torch.tensor(lengths))
+    theirs = batched_nms(proposals, scores, levels, 0.7)
+    assert 100 < len(theirs) < 500
+    assert torch.equal(apart_by_levels(proposals, scores, lengths, 0.7), theirs)
+    assert torch.equal(apart_at_once(proposals, scores, lengths, 0.7, (120, 110)), theirs)
+
+
+def test_boxes_end_at_the_edges_of_their_own_image() -> None:
+    beyond = torch.tensor([[[-5.0, -6.0, 500.0, 600.0]]]).repeat(2, 1, 1)
+    assert within(beyond, [(20, 30), (40, 50)]).tolist() == [[[0, 0, 30, 20]], [[0, 0, 50, 40]]]

@@ -1,0 +1,142 @@
+"""A training step asks a GPU for nothing but the boxes that remain and those that are positive.
+
+No GPU is needed: tensors that pretend to be on one raise where a step would have to know a value that only the GPU has,
+or copies one back. What follows from values (which boxes are left, which are positive) is given as it might come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from builders import SMALL, discs, task
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from harness.catalog import find
+from harness.contract import Init, Sample
+from harness.stacks import resolve
+from harness.training.model_outputs import summed
+from methods import mask_rcnn
+
+METHODS = [
+    name
+    for name in find().defaults()
+    if resolve(find(), name, "small", Init("scratch")).recipe.engine == mask_rcnn.ENGINE
+]
+
+
+COPIES = {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default}
+
+
+class PretendedGPU(TorchDispatchMode):
+    """Tensors on "cuda" have shapes and no values; all others are as ever.
+
+    copies: between there and the host that either waits for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.copies = 0
+        self.fake = FakeTensorMode(allow_non_fake_inputs=True)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        devices = [getattr(x, "device", x) for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor | torch.device)]
+        if not any(device.type == "cuda" for device in devices):
+            return func(*args, **kwargs)
+        with self.fake:
+            result = func(*args, **kwargs)
+        if func in COPIES:
+            source = args[1] if func is torch.ops.aten.copy_.default else args[0]
+            waited_for = not kwargs.get("non_blocking", args[-1] is True)
+            self.copies += source.device != result.device and waited_for
+        return result
+
+
+@pytest.fixture(autouse=True)
+def _no_driver_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda._lazy_init", lambda: None)
+
+
+@contextmanager
+def pretended_gpu(monkeypatch: pytest.MonkeyPatch, module: nn.Module) -> Iterator[PretendedGPU]:
+    """The module on a GPU that is not there."""
+    monkeypatch.setattr(Tensor, "pin_memory", lambda self: self)
+    monkeypatch.setattr("methods.frameworks.detectron2.rpn.nms", lambda boxes, scores, threshold: scores.argsort())
+    monkeypatch.setattr("methods.shared.device_transfer.Returning.__init__", keep_shape)
+    monkeypatch.setattr("methods.shared.device_transfer.Returning.arrived", lambda self: half_positive(self.shape))
+    with PretendedGPU() as gpu:
+        for part in module.modules():
+            for name, value in part._parameters.items():
+                if value is not None:
+                    part._parameters[name] = nn.Parameter(torch.empty_like(value, device="cuda"))
+            for name, value in part._buffers.items():
+                if value is not None:
+                    part._buffers[name] = torch.empty_like(value, device="cuda")
+        yield gpu
+
+
+def keep_shape(returning: Any, value: Tensor) -> None:
+    returning.shape = tuple(value.shape)
+
+
+def half_positive(shape: tuple[int, ...]) -> Tensor:
+    """What might come back of (B, P, 6): of each image the first half is positive, on boxes of its first cell."""
+    rows = torch.zeros(shape)
+    rows[:, : shape[1] // 2, 0] = 1
+    rows[..., 2:] = torch.tensor([8.0, 8.0, 40.0, 40.0])
+    return rows
+
+
+def losses_of(method: str, monkeypatch: pytest.MonkeyPatch, samples: list[Sample]) -> tuple[Tensor, int]:
+    stack = resolve(find(), method, "small", Init("scratch")).recipe
+    model = stack.engine.build(stack, task(**SMALL))
+    labeller = stack.supervision.build(task(**SMALL))
+    labelled = [s.with_(instances=labeller.labels(s.instances, np.random.default_rng(0))) for s in samples]
+    with pretended_gpu(monkeypatch, model.module.train()) as gpu:
+        model.losses(labelled)  # the first step makes the anchors
+        gpu.copies = 0
+        return summed(model.losses(labelled)), gpu.copies
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_waits_for_nothing(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loss, copies = losses_of(method, monkeypatch, [discs(12, side=64, seed=1), discs(7, side=64, seed=2)])
+    assert loss.device.type == "cuda"
+    assert loss.requires_grad
+    assert copies == 0
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [lambda x: x.sum().item(), torch.nonzero, lambda x: x[x > 0], lambda x: x.unique(), lambda x: float(x.sum())],
+)
+def test_waiting_is_seen(asks: Callable[[Tensor], Any]) -> None:
+    with (
+        PretendedGPU(),
+        pytest.raises((DataDependentOutputException, DynamicOutputShapeException)),
+    ):
+        asks(torch.empty(3, device="cuda"))
+
+
+@pytest.mark.parametrize(
+    "copies", [lambda x: x.cpu(), lambda x: torch.ones(3).to("cuda"), lambda x: x.copy_(torch.ones(3))]
+)
+def test_copies_are_seen(copies: Callable[[Tensor], Any]) -> None:
+    with PretendedGPU() as gpu:
+        copies(torch.empty(3, device="cuda"))
+    assert gpu.copies == 1
+
+
+def test_copies_that_nobody_waits_for_are_none() -> None:
+    with PretendedGPU() as gpu:
+        torch.ones(3).to("cuda", non_blocking=True)
+        torch.empty(3, device="cuda").to(torch.float16)
+    assert gpu.copies == 0

@@ -1,0 +1,74 @@
+"""RoIPool against detectron2's ROIPooler, and what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from methods.shared.roi_pooling import RoIPool, with_image_index
+
+STRIDES = (4, 8, 16, 32)
+
+
+def _features(*, grad: bool) -> list[torch.Tensor]:
+    return [torch.randn(2, 5, 256 // s, 320 // s, requires_grad=grad) for s in STRIDES]
+
+
+def _boxes() -> list[torch.Tensor]:
+    corner = torch.rand(2, 40, 2) * 200
+    sides = torch.exp(torch.rand(2, 40, 2) * 5.5) + 1
+    boxes = list(torch.cat([corner, corner + sides], dim=2))
+    boxes[0] = torch.cat([boxes[0], torch.tensor([[0.0, 0, 112, 112], [0, 0, 224, 224], [0, 0, 448, 448]])])
+    return boxes
+
+
+@pytest.mark.parametrize("grad", [False, True], ids=["plain", "training"])
+@pytest.mark.parametrize("sampling_ratio", [0, 2])
+def test_equals_detectron2(sampling_ratio: int, grad: bool) -> None:
+    poolers = pytest.importorskip("detectron2.modeling.poolers")
+    structures = pytest.importorskip("detectron2.structures")
+    features, boxes = _features(grad=grad), _boxes()
+    theirs = poolers.ROIPooler(7, [1 / s for s in STRIDES], sampling_ratio, "ROIAlignV2")
+    expected = theirs(features, [structures.Boxes(b) for b in boxes])
+    got = RoIPool(7, STRIDES, sampling_ratio)(features, boxes)
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_without_asking_which_box_is_of_which_level() -> None:
+    """As on a GPU: the same numbers and the same gradients."""
+    pool, rois = RoIPool(7, STRIDES), with_image_index(_boxes())
+    torch.manual_seed(1)
+    asked, unasked = _features(grad=True), _features(grad=True)
+    for one, other in zip(asked, unasked, strict=True):
+        other.data.copy_(one.data)
+    expected, got = pool.pool(asked, rois), pool._pool_unasked(unasked, rois, pool.levels_of(rois[:, 1:]))
+    torch.testing.assert_close(got, expected)
+    weights = torch.rand_like(got)
+    (expected * weights).sum().backward()
+    (got * weights).sum().backward()
+    for one, other in zip(asked, unasked, strict=True):
+        torch.testing.assert_close(other.grad, one.grad)
+
+
+def test_small_boxes_come_from_the_finest_level_and_huge_ones_from_the_coarsest() -> None:
+    boxes = torch.tensor([[0.0, 0, 5, 5], [0, 0, 111, 111], [0, 0, 113, 113], [0, 0, 225, 225], [0, 0, 9999, 9999]])
+    assert RoIPool(7, STRIDES).levels_of(boxes).tolist() == [0, 0, 1, 2, 3]
+    assert RoIPool(7, STRIDES[1:]).levels_of(boxes).tolist() == [0, 0, 0, 1, 2]
+
+
+def test_no_box_gives_an_empty_crop() -> None:
+    none = [torch.zeros(0, 4)] * 2
+    assert RoIPool(7, STRIDES)(_features(grad=False), none).shape == (0, 5, 7, 7)
+
+
+@pytest.mark.parametrize("sides", [(20.0,), (20.0, 300.0)])
+def test_what_is_trained_on_is_laid_out_plainly(sides: tuple[float, ...]) -> None:
+    """From one level and from several: DeepMAC's head corrupts memory on any other layout."""
+    features = [torch.randn(1, 8, 128 // 2**i, 128 // 2**i, requires_grad=True) for i in range(3)]
+    boxes = torch.tensor([[0.0, 0.0, side, side] for side in sides])
+    assert RoIPool(7, (4, 8, 16))(features, [boxes]).is_contiguous()
+
+
+def test_strides_must_double() -> None:
+    with pytest.raises(ValueError, match="each double"):
+        RoIPool(7, (4, 16))
