@@ -24,7 +24,10 @@ NO_CODE = {
     tokenize.NEWLINE,
     tokenize.NL,
 }
-HEADER = "| layer | room | may import | files | lines | longest file | longest function |\n|---:|---|---|---:|---:|---:|---:|\n"
+HEADER = (
+    "| layer | room | may import | files | lines | longest file | longest function |",
+    "|---:|---|---|---:|---:|---:|---:|",
+)
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def below(number: int, letter: str) -> str:
 def main() -> None:
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    table = HEADER + "\n".join(rows())
+    table = "\n".join([*HEADER, *rows()])
     PAGE.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}", encoding="utf-8")
     print(f"wrote the table of rooms in {PAGE.relative_to(ROOT)}")
 
