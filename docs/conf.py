@@ -8,7 +8,8 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-_PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+ROOT = Path(__file__).resolve().parents[1]
+_PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 project = _PROJECT["name"]
 author = _PROJECT["authors"][0]["name"]
@@ -27,17 +28,26 @@ html_title = project
 html_show_sphinx = False
 html_copy_source = False
 
-PAGES = {"../CONTRIBUTING.md": "contributing.md", "../CHANGELOG.md": "changelog.md"}
-"""Files beside docs/ that have a page here, which includes them."""
+BESIDE = {"contributing": "CONTRIBUTING.md", "changelog": "CHANGELOG.md"}
+"""Page to the file beside docs/ that it shows."""
+
+LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 
 
 def point_into_these_pages(app: Sphinx, page: str, source: list[str]) -> None:
-    """Links that lead out of docs/ on GitHub lead to the page that includes the file, or to the file itself."""
+    """Links are written for GitHub. Here those that lead out of docs/ lead to a page that shows the file, or to it."""
+    folder = ROOT if page in BESIDE else ROOT / "docs"
+    if page in BESIDE:
+        source[0] = (ROOT / BESIDE[page]).read_text(encoding="utf-8")
 
     def target(link: re.Match[str]) -> str:
-        return f"]({PAGES[link[1]]}" if link[1] in PAGES else f"](path:{link[1]}"
+        file = (folder / link[1]).resolve()
+        if file.is_relative_to(ROOT / "docs"):
+            return f"]({file.relative_to(ROOT / 'docs')}"
+        shown = {ROOT / name: f"{page}.md" for page, name in BESIDE.items()}
+        return f"]({shown[file]}" if file in shown else f"](path:../{file.relative_to(ROOT)}"
 
-    source[0] = re.sub(r"\]\((\.\./[\w./-]+\.md)(?=[#)])", target, source[0])
+    source[0] = LINK.sub(target, source[0])
 
 
 def setup(app: Sphinx) -> None:
