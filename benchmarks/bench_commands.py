@@ -19,7 +19,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from speed_rows import row, told
 
 from harness.fileio import make_folder
-from harness.results.io import CELLS, RECORD, read_records, write_record
+from harness.results.io import RECORD, TRIALS, read_records, write_record
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "results" / "synthetic"
@@ -58,7 +58,7 @@ def many_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
             record = records[k % len(records)].model_copy(
                 update={"method": f"{records[k % len(records)].method}{k}", "seed": seed, "key": f"{k:08x}{seed:08x}"}
             )
-            folder = run_dir / CELLS / f"{record.method}--seed{seed}"
+            folder = run_dir / TRIALS / f"{record.method}--seed{seed}"
             make_folder(folder)
             write_record(folder / RECORD, record)
     return run_dir

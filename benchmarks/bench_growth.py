@@ -29,7 +29,7 @@ from speed_rows import row, told
 from harness.contract import Instances, Predictions, Sample, Task
 from harness.data.dataset import Dataset
 from harness.data.store.pack import FileSink, Packer, digest, write_index
-from harness.evaluation.ground_truth import TruthImage
+from harness.evaluation.ground_truth import GroundTruth
 from harness.evaluation.iou_map import image_curve
 from harness.evaluation.matching import match
 from harness.evaluation.overlap import flatten
@@ -112,7 +112,7 @@ def making_targets(sample: Sample) -> Work:
 
 def scoring(sample: Sample) -> Work:
     """Overlap removal, matching and thresholds, from predictions a little beside the truth."""
-    truth, rng = TruthImage.of(sample), np.random.default_rng(0)
+    truth, rng = GroundTruth.of(sample), np.random.default_rng(0)
     masks, (height, width) = truth.cells, sample.size
     move = rng.integers(-2, 3, (len(masks), 2))
     move = np.clip(move, -masks.boxes[:, :2], np.array([width, height]) - masks.boxes[:, 2:])

@@ -28,7 +28,7 @@ from speed_rows import row
 
 from harness.contract import Predictions
 from harness.data.sources import load
-from harness.evaluation.ground_truth import Target, TruthImage
+from harness.evaluation.ground_truth import GroundTruth, Target
 from harness.evaluation.iou_map import image_curve
 from harness.evaluation.matching import THRESHOLDS, match
 from harness.evaluation.overlap import SetPixels, flatten, remove_overlaps
@@ -48,7 +48,7 @@ class Images:
         folder = Path(os.environ.get("HARNESS_DATA", Path(__file__).parents[2] / "shared" / "data")) / "sartorius"
         data = load(f"sartorius:{folder}" if folder.is_dir() else "synthetic:images=40,size=512")
         rng = np.random.default_rng(0)
-        self.truth = [TruthImage.of(data[i]) for i in range(len(data))]
+        self.truth = [GroundTruth.of(data[i]) for i in range(len(data))]
         self.predictions = [jittered(image, rng) for image in self.truth]
         self.cells = float(np.mean([len(image.cells) for image in self.truth]))
 
@@ -71,7 +71,7 @@ class Images:
         return [labels_of(p) for p in same], [labels_of(p) for p in self.predictions]
 
 
-def jittered(truth: TruthImage, rng: np.random.Generator) -> Predictions:
+def jittered(truth: GroundTruth, rng: np.random.Generator) -> Predictions:
     """Each cell moved by up to two pixels each way, kept inside the image, with a random score."""
     height, width = truth.size
     boxes = truth.cells.boxes.copy()

@@ -32,7 +32,7 @@ from speed_rows import row, told
 from harness.config.preset import Preset, load
 from harness.evaluation.calibration import choose_rule
 from harness.evaluation.scorer import iou_map
-from harness.orchestration.prepared_data import Setting, open_setting
+from harness.orchestration.prepared_data import PreparedData, prepare_data
 from harness.results.io import read_record, record_paths
 from harness.training.device import synchroniser
 
@@ -62,7 +62,7 @@ class Reached:
 class Peer:
     """Stock detectron2 on one data set; `folder` takes its image files."""
 
-    setting: Setting
+    setting: PreparedData
     preset: Preset
     folder: Path
 
@@ -153,7 +153,7 @@ def source_of(name: str) -> tuple[str, str]:
 def test_time_to_iou(benchmark: Any, name: str, tmp_path: Path) -> None:
     pytest.importorskip("detectron2")
     source, preset = source_of(name)
-    setting = open_setting(source, False, load(preset))
+    setting = prepare_data(source, False, load(preset))
     peers: dict[float, Reached] = {}
     mine: dict[float, Reached] = {}
 

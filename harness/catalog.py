@@ -48,6 +48,7 @@ class Entry:
 class Broken:
     """A module that could not be read, and why."""
 
+    module: str
     origin: str
     error: str
 
@@ -77,7 +78,7 @@ class Catalog:
         if colon and prefix in self.families:
             return self.families[prefix][0](rest)
         for broken in self.broken:
-            if Path(broken.origin).stem == name:
+            if broken.module.rpartition(".")[2] == name:
                 raise HarnessError(f"method {name!r} cannot be read: {broken.origin}: {broken.error}")
         known = [*self.entries, *(f"{prefix}:" for prefix in self.families)]
         raise HarnessError(
@@ -138,14 +139,14 @@ def _take(catalog: Catalog, module_name: str, origin: str) -> None:
     try:
         module = import_module(module_name)
     except Exception as error:  # whatever a stranger's module raises
-        catalog.broken.append(Broken(origin, f"{type(error).__name__}: {error}"))
+        catalog.broken.append(Broken(module_name, origin, f"{type(error).__name__}: {error}"))
         return
     try:
         catalog.add(module, origin)
     except NameTakenError:
         raise
     except HarnessError as error:
-        catalog.broken.append(Broken(origin, str(error)))
+        catalog.broken.append(Broken(module_name, origin, str(error)))
 
 
 def module_of_file(path: Path) -> str:

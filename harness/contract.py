@@ -246,18 +246,18 @@ class Card:
 class Method:
     """A name on the command line and the slots it fills.
 
-    fills: slot (or "engine") to part. A method fills one slot; the baseline fills all. default: whether `all` runs it.
-    honours: where it fills "engine", the slots that engine reads; another method may change these and no others.
-    exempt: checks of harness.conformance that it cannot pass, each with the reason.
+    parts: slot (or "engine") to part. A method fills one slot; the baseline fills all. default: whether `all` runs it.
+    supported_slots: where it fills "engine", the slots which that engine reads; other methods may change only these.
+    expected_failures: checks of harness.conformance that it cannot pass, each with the reason.
     skip: called before anything runs; returns a one-line reason why it cannot run here, or None.
     """
 
     name: str
     card: Card
-    fills: Mapping[str, Part]
+    parts: Mapping[str, Part]
     default: bool = True
-    honours: tuple[str, ...] = SLOTS
-    exempt: Mapping[str, str] = field(default_factory=dict)
+    supported_slots: tuple[str, ...] = SLOTS
+    expected_failures: Mapping[str, str] = field(default_factory=dict)
     skip: Callable[[], str | None] | None = None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-def without_home(plain: Any) -> Any:
+def redact_home(plain: Any) -> Any:
     """JSON values with the home folder's path replaced by `~` in every string."""
     home = str(Path.home())
     if home.count("/") < 2 and home != "/root":

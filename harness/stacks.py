@@ -67,7 +67,7 @@ def split_methods(text: str, catalog: Catalog) -> list[str]:
 def resolve(catalog: Catalog, text: str, size: str, init: Init) -> Resolved:
     """The recipe of one stack, its parts at a preset's size. Raises HarnessError where the stack cannot be."""
     stack = [(_term(piece), catalog.method(_term(piece).name)) for piece in _split(text, "+")]
-    engines = [pair for pair in stack if "engine" in pair[1].fills]
+    engines = [pair for pair in stack if "engine" in pair[1].parts]
     if len(engines) > 1:
         raise HarnessError(f"{text}: {engines[0][0].name} and {engines[1][0].name} each are an engine of their own")
     base_term, base = engines[0] if engines else (_Term(BASELINE, {}), catalog.method(BASELINE))
@@ -75,14 +75,14 @@ def resolve(catalog: Catalog, text: str, size: str, init: Init) -> Resolved:
     by_slot = _one_method_a_slot(text, base, changes)
 
     baseline = catalog.method(BASELINE)
-    parts = {slot: part.sized(size) for slot, part in baseline.fills.items()}
+    parts = {slot: part.sized(size) for slot, part in baseline.parts.items()}
     parts["init"] = init_part(init.kind, init.path)
     if base is not baseline:
-        parts |= {slot: OWN for slot in ENGINE_READS if slot not in base.honours}
-        parts |= {slot: part.sized(size) for slot, part in base.fills.items()}
+        parts |= {slot: OWN for slot in ENGINE_READS if slot not in base.supported_slots}
+        parts |= {slot: part.sized(size) for slot, part in base.parts.items()}
     _lay_over(parts, base_term, base)
     for term, method in changes:
-        parts |= {slot: part.sized(size) for slot, part in method.fills.items()}
+        parts |= {slot: part.sized(size) for slot, part in method.parts.items()}
         _lay_over(parts, term, method)
 
     order = sorted(by_slot, key=SLOTS.index)
@@ -105,11 +105,11 @@ def resolve(catalog: Catalog, text: str, size: str, init: Init) -> Resolved:
 def _one_method_a_slot(text: str, base: Method, changes: list[tuple[_Term, Method]]) -> dict[str, tuple[_Term, Method]]:
     by_slot: dict[str, tuple[_Term, Method]] = {}
     for term, method in changes:
-        for slot in method.fills:
-            if slot not in base.honours:
+        for slot in method.parts:
+            if slot not in base.supported_slots:
                 raise HarnessError(
                     f"{text}: {method.name} changes the slot {slot}, which the engine of {base.name} does not read"
-                    f" (it reads: {', '.join(base.honours) or 'none'})"
+                    f" (it reads: {', '.join(base.supported_slots) or 'none'})"
                 )
             if slot in by_slot:
                 raise HarnessError(f"{text}: {by_slot[slot][1].name} and {method.name} both change the slot {slot}")
@@ -120,7 +120,7 @@ def _one_method_a_slot(text: str, base: Method, changes: list[tuple[_Term, Metho
 def _lay_over(parts: dict[str, Part], term: _Term, method: Method) -> None:
     """Put the options a user typed on the parts of a method that take them."""
     for name, value in term.options.items():
-        takers = {slot: _options_of(slot, parts[slot]) for slot in method.fills}
+        takers = {slot: _options_of(slot, parts[slot]) for slot in method.parts}
         takes = [slot for slot, names in takers.items() if names is None or name in names]
         if not takes:
             known = sorted({option for names in takers.values() for option in names or ()})

@@ -8,10 +8,10 @@ import pytest
 
 from harness.catalog import find
 from harness.config.preset import load
-from harness.config.trial_spec import CellSpec, recipe_to_json
+from harness.config.trial_spec import TrialSpec, recipe_to_json
 from harness.contract import Init
 from harness.monitoring.progress import ProgressPipe
-from harness.orchestration.prepared_data import open_setting
+from harness.orchestration.prepared_data import prepare_data
 from harness.orchestration.trial import perform
 from harness.stacks import resolve
 
@@ -27,9 +27,9 @@ def test_baseline_reaches_its_score(tmp_path: Path) -> None:
     training = quick.training.model_copy(update={"crop": 96})
     evaluation = quick.evaluation.model_copy(update={"curve_fractions": ()})
     preset = quick.model_copy(update={"training": training, "evaluation": evaluation, "source": SOURCE})
-    setting = open_setting(SOURCE, False, preset)
+    setting = prepare_data(SOURCE, False, preset)
     resolved = resolve(find(), "mask_rcnn", preset.size, Init())
-    spec = CellSpec(
+    spec = TrialSpec(
         key="0" * 16,
         method="mask_rcnn",
         seed=0,

@@ -87,8 +87,8 @@ def test_its_row_is_beside_the_baselines(said: dict[str, str], desk: Path) -> No
 
 @pytest.mark.slow
 def test_the_baseline_was_trained_once(said: dict[str, str], desk: Path) -> None:
-    record = desk / "first" / "cells" / "mask_rcnn--seed0" / "record.json"
-    watershed = desk / "first" / "cells" / "watershed--seed0" / "cell.json"
+    record = desk / "first" / "trials" / "mask_rcnn--seed0" / "record.json"
+    watershed = desk / "first" / "trials" / "watershed--seed0" / "trial.json"
     assert record.stat().st_mtime < watershed.stat().st_mtime
 
 

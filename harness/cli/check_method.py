@@ -64,7 +64,7 @@ def _say(result: object) -> None:
     from harness.conformance import Result
 
     assert isinstance(result, Result)
-    verdict = "FAIL" if result.violation else "skip" if result.exempt else "pass"
-    click.echo(f"  {verdict}  {result.promise} ({result.exempt or f'{result.seconds:.1f} s'})")
+    verdict = "FAIL" if result.violation else "skip" if result.expected_failure else "pass"
+    click.echo(f"  {verdict}  {result.promise} ({result.expected_failure or f'{result.seconds:.1f} s'})")
     if result.violation:
         click.echo(f"        {result.check}: {result.violation}")

@@ -92,10 +92,10 @@ def comparison(a: list[RunRecord], b: list[RunRecord]) -> dict[str, Any]:
 
     Raises HarnessError where data, split, scoring version or seeds do not allow it; other differences are noted.
     """
-    from harness.results.comparability import unlike_scores
+    from harness.results.comparability import score_differences
     from harness.results.statistics import paired_difference
 
-    unlike = sorted({name for found in unlike_scores([*a, *b]) for name in found})
+    unlike = sorted({name for found in score_differences([*a, *b]) for name in found})
     for name in ("data", "split", "scoring version"):
         if name in unlike:
             remedy = "`score` brings records up to date" if name == "scoring version" else "run both on the same images"

@@ -57,7 +57,7 @@ def card_facts(catalog: Catalog, name: str) -> dict[str, Any]:
         "default": method.default,
         "departures": list(card.departures),
         "published": dict(card.published),
-        "options": {slot: dict(part.options) for slot, part in method.fills.items()},
+        "options": {slot: dict(part.options) for slot, part in method.parts.items()},
         "origin": catalog.origin(name),
     }
 
@@ -66,13 +66,13 @@ def slots_of(method: Method) -> list[str]:
     """The slots a method changes: "all" for the baseline, "engine" for a method that brings its own."""
     if method.name == BASELINE:
         return ["all"]
-    return ["engine"] if "engine" in method.fills else list(method.fills)
+    return ["engine"] if "engine" in method.parts else list(method.parts)
 
 
 def engine_of(catalog: Catalog, method: Method) -> str:
     """The name of the engine that a method runs on: its own, or the baseline's."""
-    own = method if "engine" in method.fills else catalog.method(BASELINE)
-    return own.fills["engine"].name
+    own = method if "engine" in method.parts else catalog.method(BASELINE)
+    return own.parts["engine"].name
 
 
 def _list(catalog: Catalog, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from harness.cli.options import adapters, as_json, complete_methods, device_of, 
 from harness.inference.formats.writer import FORMATS
 
 if TYPE_CHECKING:
-    from harness.config.trial_spec import CellSpec
+    from harness.config.trial_spec import TrialSpec
     from harness.inference.predict_files import Outcome
 
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     required=True,
     metavar="NAME",
     shell_complete=complete_methods,
-    help="As the leaderboard calls its row; or a folder's name under RUN_DIR/cells.",
+    help="As the leaderboard calls its row; or a folder's name under RUN_DIR/trials.",
 )
 @click.option("--seed", type=click.IntRange(0), help="Which of its seeds.  [default: the lowest]")
 @click.option("--images", required=True, metavar="DIR", type=click.Path(path_type=Path), help="PNG, TIFF, JPEG, BMP.")
@@ -55,9 +55,9 @@ def predict(
     """
     from harness.catalog import find
     from harness.data.readers.image_folder import images_by_id
-    from harness.results.trained_trial import trained_cell
+    from harness.results.trained_trial import find_trained_trial
 
-    cell = trained_cell(run_dir, method, seed)
+    trial = find_trained_trial(run_dir, method, seed)
     files = images_by_id(images)
     catalog = find(adapters)
     device = device_of(device)
@@ -66,19 +66,19 @@ def predict(
     from harness.inference.formats.submission import Submission
     from harness.inference.formats.writer import open_writers
     from harness.inference.predict_files import predict_files
-    from harness.inference.trained_model import load_model
+    from harness.inference.trained_model import load_trained
 
     if not sys.warnoptions:
         # what frameworks warn their own users of; in a run it goes to the log
         warnings.simplefilter("ignore")
-    model, task = load_model(cell, catalog, device)
+    model, task = load_trained(trial, catalog, device)
     writers = open_writers([name.strip() for name in formats.split(",") if name.strip()], out, task.classes)
     if submission is not None:
         writers.append(Submission(submission))
-    outcome = predict_files(model, task, cell, _with_bar(list(files.values())), writers)
+    outcome = predict_files(model, task, trial, _with_bar(list(files.values())), writers)
     written = [writer.finish() for writer in writers]
     broken_rules = [] if submission is None else check_submission(submission, outcome.sizes)
-    _tell(cell.spec, outcome, written, broken_rules, as_json)
+    _tell(trial.spec, outcome, written, broken_rules, as_json)
     if outcome.bad or broken_rules:
         raise click.exceptions.Exit(1)
 
@@ -92,7 +92,7 @@ def _with_bar(paths: Sequence[Path]) -> Iterable[Path]:
 
 
 def _tell(
-    spec: CellSpec, outcome: Outcome, written: Sequence[Path], broken_rules: Sequence[str], as_json: bool
+    spec: TrialSpec, outcome: Outcome, written: Sequence[Path], broken_rules: Sequence[str], as_json: bool
 ) -> None:
     if as_json:
         images = [

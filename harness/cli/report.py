@@ -31,12 +31,12 @@ def report(
     The page needs no network and nothing beside it. The gallery needs the run's stored predictions and its data.
     """
     from harness.fileio import make_folder, write_text_atomic
-    from harness.reporting.leaderboard import of_runs
+    from harness.reporting.leaderboard import leaderboard_of_runs
     from harness.reporting.page.figures import figures
     from harness.reporting.page.gallery import Gallery, gallery
     from harness.reporting.page.page import page
 
-    board = of_runs([run_dir])
+    board = leaderboard_of_runs([run_dir])
     if not board.rows:
         raise HarnessError(f"{run_dir} holds no record; `run` makes them")
     drawn = figures(board, run_dir)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 import click
 
 from harness.monitoring.progress import Progress
-from harness.orchestration.plan import PlannedCell
+from harness.orchestration.plan import PlannedTrial
 from harness.orchestration.scheduler import Reporter
 from harness.results.schema import RunRecord
 from harness.results.status import FAILED
@@ -26,7 +26,7 @@ class Shown(Reporter, Protocol):
 
 
 Tracker = Callable[[Path, RunRecord], str]
-"""Told of each cell that has its record: the cell's folder and the record. It gives a line to say, or nothing."""
+"""Told of each trial that has its record: the trial's folder and the record. It gives a line to say, or nothing."""
 
 
 def reporter(run_dir: Path, quiet: bool, tracker: Tracker | None = None) -> Shown:
@@ -36,17 +36,17 @@ def reporter(run_dir: Path, quiet: bool, tracker: Tracker | None = None) -> Show
     return (Lines if quiet or not sys.stderr.isatty() else Bars)(run_dir, tracker)
 
 
-def outcome(cell: PlannedCell, record: RunRecord, run_dir: Path) -> str:
-    """How a cell ended, in one line."""
+def outcome(trial: PlannedTrial, record: RunRecord, run_dir: Path) -> str:
+    """How a trial ended, in one line."""
     name = f"{record.method} seed {record.seed}"
     if record.status == "ok" and record.scores is not None:
         return f"{name}: IoU {record.scores.iou_map:.4f}, {record.cost.train_seconds:.0f} s of training"
-    log = f" (log: {cell.folder(run_dir) / 'log.txt'})" if record.status in FAILED else ""
+    log = f" (log: {trial.folder(run_dir) / 'log.txt'})" if record.status in FAILED else ""
     return f"{name}: {record.status}: {record.reason}{log}"
 
 
 class Lines:
-    """A line when a cell starts, is a tenth further, and ends; on standard error."""
+    """A line when a trial starts, is a tenth further, and ends; on standard error."""
 
     def __init__(self, run_dir: Path, tracker: Tracker | None = None) -> None:
         self.run_dir, self._tracker = run_dir, tracker
@@ -58,33 +58,33 @@ class Lines:
     def __exit__(self, *_: object) -> None:
         return None
 
-    def started(self, cell: PlannedCell, index: int, total: int) -> None:
+    def started(self, trial: PlannedTrial, index: int, total: int) -> None:
         self._tenth = -1
-        self._say(f"[{index}/{total}] {cell.spec.method} seed {cell.spec.seed}: {cell.spec.budget}")
+        self._say(f"[{index}/{total}] {trial.spec.method} seed {trial.spec.seed}: {trial.spec.budget}")
 
-    def progress(self, cell: PlannedCell, progress: Progress) -> None:
+    def progress(self, trial: PlannedTrial, progress: Progress) -> None:
         tenth = int(10 * progress.fraction)
         if progress.phase != "training" or tenth == self._tenth:
             return
         self._tenth = tenth
         self._say(f"    {progress.fraction:4.0%}  {details(progress)}")
 
-    def ended(self, cell: PlannedCell, record: RunRecord) -> None:
-        self._say(outcome(cell, record, self.run_dir))
-        self._track(cell, record)
+    def ended(self, trial: PlannedTrial, record: RunRecord) -> None:
+        self._say(outcome(trial, record, self.run_dir))
+        self._track(trial, record)
 
-    def kept(self, cell: PlannedCell, record: RunRecord) -> None:
-        self._say(f"kept from before: {outcome(cell, record, self.run_dir)}")
-        self._track(cell, record)
+    def kept(self, trial: PlannedTrial, record: RunRecord) -> None:
+        self._say(f"kept from before: {outcome(trial, record, self.run_dir)}")
+        self._track(trial, record)
 
-    def waiting(self, cell: PlannedCell) -> None:
-        self._say(f"another run works on {cell.name}; waiting for it")
+    def waiting(self, trial: PlannedTrial) -> None:
+        self._say(f"another run works on {trial.name}; waiting for it")
 
     def stopping(self, times: int) -> None:
-        self._say("stopping: the cell writes a checkpoint (once more to end it at once)" if times == 1 else "ending")
+        self._say("stopping: the trial writes a checkpoint (once more to end it at once)" if times == 1 else "ending")
 
-    def _track(self, cell: PlannedCell, record: RunRecord) -> None:
-        said = "" if self._tracker is None else self._tracker(cell.folder(self.run_dir), record)
+    def _track(self, trial: PlannedTrial, record: RunRecord) -> None:
+        said = "" if self._tracker is None else self._tracker(trial.folder(self.run_dir), record)
         if said:
             self._say(f"warning: {said}")
 
@@ -93,7 +93,7 @@ class Lines:
 
 
 class Bars(Lines):
-    """One bar for the run, one for the cell, under the lines of what has ended."""
+    """One bar for the run, one for the trial, under the lines of what has ended."""
 
     def __init__(self, run_dir: Path, tracker: Tracker | None = None) -> None:
         super().__init__(run_dir, tracker)
@@ -109,7 +109,7 @@ class Bars(Lines):
             console=Console(stderr=True),
         )
         self._whole: TaskID | None = None
-        self._cell: TaskID | None = None
+        self._trial: TaskID | None = None
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -119,26 +119,27 @@ class Bars(Lines):
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def started(self, cell: PlannedCell, index: int, total: int) -> None:
+    def started(self, trial: PlannedTrial, index: int, total: int) -> None:
         assert self._whole is not None
         self._progress.update(self._whole, total=total, completed=index - 1, details=f"{index} of {total}")
-        self._drop_cell()
-        self._cell = self._progress.add_task(f"{cell.spec.method} seed {cell.spec.seed}", total=1.0, details="starting")
+        self._drop_trial()
+        name = f"{trial.spec.method} seed {trial.spec.seed}"
+        self._trial = self._progress.add_task(name, total=1.0, details="starting")
 
-    def progress(self, cell: PlannedCell, progress: Progress) -> None:
-        if self._cell is not None:
-            self._progress.update(self._cell, completed=progress.fraction, details=details(progress))
+    def progress(self, trial: PlannedTrial, progress: Progress) -> None:
+        if self._trial is not None:
+            self._progress.update(self._trial, completed=progress.fraction, details=details(progress))
 
-    def ended(self, cell: PlannedCell, record: RunRecord) -> None:
-        self._drop_cell()
+    def ended(self, trial: PlannedTrial, record: RunRecord) -> None:
+        self._drop_trial()
         if self._whole is not None:
             self._progress.advance(self._whole)
-        super().ended(cell, record)
+        super().ended(trial, record)
 
-    def _drop_cell(self) -> None:
-        if self._cell is not None:
-            self._progress.remove_task(self._cell)
-            self._cell = None
+    def _drop_trial(self) -> None:
+        if self._trial is not None:
+            self._progress.remove_task(self._trial)
+            self._trial = None
 
     def _say(self, line: str) -> None:
         self._progress.console.print(line, markup=False, highlight=False)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from harness.catalog import Catalog
     from harness.config.preset import Preset
     from harness.contract import Init
-    from harness.orchestration.plan import Entrant, Manifest
+    from harness.orchestration.plan import Contender, Manifest
     from harness.orchestration.scheduler import RunOptions
 
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -49,7 +49,7 @@ UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MI
     shell_complete=complete_presets,
     help="How to train and evaluate.",
 )
-@click.option("--budget", metavar="AMOUNT", help="Training of each cell: 90s, 10m, 2h, 1000it, 20ep.")
+@click.option("--budget", metavar="AMOUNT", help="Training of each trial: 90s, 10m, 2h, 1000it, 20ep.")
 @click.option("--seeds", default=1, type=click.IntRange(1), help="How many seeds of each method.")
 @click.option("--seed", default=0, type=click.IntRange(0), help="The first of the seeds.")
 @click.option(
@@ -73,9 +73,9 @@ UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MI
     type=click.Choice(["record", "halve"]),
     help="Out of memory: a row that says so, or again in half the micro-batch.",
 )
-@click.option("--retry-failed", is_flag=True, help="Do failed cells of an earlier run again.")
-@click.option("--wall-limit", metavar="TIME", help="Longest time of a cell: 30m, 2h.  [default: by its budget]")
-@click.option("--memory-limit", metavar="SIZE", help="Most memory of a cell: 8GB.  [default: 90 % of the machine's]")
+@click.option("--retry-failed", is_flag=True, help="Do failed trials of an earlier run again.")
+@click.option("--wall-limit", metavar="TIME", help="Longest time of a trial: 30m, 2h.  [default: by its budget]")
+@click.option("--memory-limit", metavar="SIZE", help="Most memory of a trial: 8GB.  [default: 90 % of the machine's]")
 @click.option("--dry-run", is_flag=True, help="Check everything and print the plan; train nothing.")
 @click.option("--quiet", is_flag=True, help="Plain lines in place of progress bars.")
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard event files beside the records.")
@@ -84,7 +84,7 @@ UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MI
     metavar="[URI]",
     is_flag=False,
     flag_value="",
-    help="Log each cell to MLflow when it has ended; without URI to MLFLOW_TRACKING_URI, or sqlite:///mlflow.db.",
+    help="Log each trial to MLflow when it has ended; without URI to MLFLOW_TRACKING_URI, or sqlite:///mlflow.db.",
 )
 @adapters
 @as_json
@@ -119,7 +119,7 @@ def run(
     """
     from harness.catalog import find
     from harness.config.preset import load
-    from harness.orchestration.process.launchers import Command, launcher
+    from harness.orchestration.process.launchers import SubprocessLauncher, launcher
     from harness.orchestration.scheduler import RunOptions
     from harness.stacks import split_methods
 
@@ -148,7 +148,7 @@ def run(
     )
     run_dir = out or Path("results/runs") / f"{datetime.now():%Y-%m-%d-%H%M%S}-{chosen.name}"
     # what starts workers makes itself ready while the data are read
-    with nullcontext(Command()) if dry_run else launcher(_engines(entrants)) as ready:
+    with nullcontext(SubprocessLauncher()) if dry_run else launcher(_engines(entrants)) as ready:
         manifest = _plan(
             entrants,
             range(seed, seed + seeds),
@@ -189,19 +189,19 @@ def _work_through(manifest: Manifest, run_dir: Path, options: RunOptions, plain:
             raise HarnessError(f"{error} with --out {run_dir}: it goes on from there") from error
 
 
-def _stacks(catalog: Catalog, stacks: Sequence[str], preset: Preset, budget: str | None, init: Init) -> list[Entrant]:
-    from harness.orchestration.plan import Entrant
+def _stacks(catalog: Catalog, stacks: Sequence[str], preset: Preset, budget: str | None, init: Init) -> list[Contender]:
+    from harness.orchestration.plan import Contender
     from harness.stacks import resolve
 
     resolved = [resolve(catalog, stack, preset.size, init) for stack in stacks]
     unique = {one.name: one for one in resolved}
-    return [Entrant(one, preset, _budget(budget or preset.budget)) for one in unique.values()]
+    return [Contender(one, preset, _budget(budget or preset.budget)) for one in unique.values()]
 
 
-def _rows(catalog: Catalog, preset: Preset, budget: str | None, init: Init) -> list[Entrant]:
+def _rows(catalog: Catalog, preset: Preset, budget: str | None, init: Init) -> list[Contender]:
     """One entrant for each row of a preset that has rows, under the row's own training settings and budget."""
     from harness.config.preset import Training
-    from harness.orchestration.plan import Entrant
+    from harness.orchestration.plan import Contender
     from harness.stacks import resolve
 
     entrants = []
@@ -209,11 +209,11 @@ def _rows(catalog: Catalog, preset: Preset, budget: str | None, init: Init) -> l
         training = Training(**{**preset.training.model_dump(), **row.training})
         own = preset.model_copy(update={"training": training})
         resolved = resolve(catalog, row.method, preset.size, init)
-        entrants.append(Entrant(resolved, own, _budget(budget or row.budget), row.name))
+        entrants.append(Contender(resolved, own, _budget(budget or row.budget), row.name))
     return entrants
 
 
-def _engines(entrants: Sequence[Entrant]) -> list[str]:
+def _engines(entrants: Sequence[Contender]) -> list[str]:
     """The modules of the engines that take part and are not a user's own."""
     from harness import catalog
 
@@ -222,14 +222,14 @@ def _engines(entrants: Sequence[Entrant]) -> list[str]:
 
 
 def _plan(
-    entrants: Sequence[Entrant], seeds: Sequence[int], sources: Sequence[str], *, skip_bad: bool, **how: Any
+    entrants: Sequence[Contender], seeds: Sequence[int], sources: Sequence[str], *, skip_bad: bool, **how: Any
 ) -> Manifest:
-    """Read the data, and lay every cell out. Notes on the data are said once."""
+    """Read the data, and lay every trial out. Notes on the data are said once."""
     from harness.evaluation.scorer import SCORING_VERSION
     from harness.orchestration.plan import make_plan
-    from harness.orchestration.prepared_data import open_setting
+    from harness.orchestration.prepared_data import prepare_data
 
-    settings = [open_setting(source, skip_bad, entrants[0].preset) for source in sources]
+    settings = [prepare_data(source, skip_bad, entrants[0].preset) for source in sources]
     for setting in settings:
         for note in setting.dataset.notes:
             click.echo(f"note: {note}", err=True)
@@ -246,9 +246,9 @@ def _plan(
     )
     # records name a source without the folders above it; the worker must find it
     typed = {setting.facts.fingerprint: setting.dataset.source for setting in settings}
-    specs = [cell.spec.model_copy(update={"source": typed[cell.spec.data_fingerprint]}) for cell in manifest.cells]
-    cells = (cell.model_copy(update={"spec": spec}) for cell, spec in zip(manifest.cells, specs, strict=True))
-    return manifest.model_copy(update={"cells": tuple(cells)})
+    specs = [trial.spec.model_copy(update={"source": typed[trial.spec.data_fingerprint]}) for trial in manifest.trials]
+    trials = (trial.model_copy(update={"spec": spec}) for trial, spec in zip(manifest.trials, specs, strict=True))
+    return manifest.model_copy(update={"trials": tuple(trials)})
 
 
 def _print_plan(manifest: Manifest, run_dir: Path, as_json: bool) -> None:
@@ -257,20 +257,20 @@ def _print_plan(manifest: Manifest, run_dir: Path, as_json: bool) -> None:
 
     earlier = read_records(run_dir)[0] if run_dir.is_dir() else []
     rows = []
-    for estimate in estimates(manifest.cells, earlier):
-        spec = estimate.cell.spec
+    for estimate in estimates(manifest.trials, earlier):
+        spec = estimate.trial.spec
         rows.append({
             "method": spec.method,
             "seed": spec.seed,
             "data": manifest.data[spec.data_fingerprint].source,
             "budget": spec.budget,
             "device": spec.device,
-            "skipped": estimate.cell.skip_reason,
+            "skipped": estimate.trial.skip_reason,
             "seconds": estimate.whole_seconds or estimate.training_seconds,
             "memory": max(estimate.host_bytes or 0, estimate.gpu_bytes or 0) or None,
         })  # fmt: skip
     if as_json:
-        print_json({"run_dir": str(run_dir), "cells": rows})
+        print_json({"run_dir": str(run_dir), "trials": rows})
         return
     columns = ("method", "seed", "data", "budget", "device")
     shown = [(*(str(row[name]) for name in columns), *_worded(row)) for row in rows]
@@ -279,7 +279,7 @@ def _print_plan(manifest: Manifest, run_dir: Path, as_json: bool) -> None:
 
 
 def _worded(planned: Mapping[str, Any]) -> tuple[str, str]:
-    """Time and memory of a planned cell, for the table."""
+    """Time and memory of a planned trial, for the table."""
     takes = f"{planned['seconds'] / 60:.1f} min" if planned["seconds"] else "unknown"
     memory = f"{planned['memory'] / 1e9:.1f} GB" if planned["memory"] else "unknown"
     return f"skipped: {planned['skipped']}" if planned["skipped"] else takes, memory
@@ -319,7 +319,7 @@ def _init(text: str) -> Init:
     if kind not in kinds:
         raise HarnessError(f"--init {text!r}: no kind {kind!r}{nearest(kind, kinds)}; there are: {', '.join(kinds)}")
     if kind == "checkpoint" and not path:
-        raise HarnessError("--init checkpoint needs the file: type checkpoint:RUN_DIR/cells/NAME/weights.safetensors")
+        raise HarnessError("--init checkpoint needs the file: type checkpoint:RUN_DIR/trials/NAME/weights.safetensors")
     if kind == "scratch" and path:
         raise HarnessError("--init scratch takes no path")
     if colon and not Path(path).is_file():

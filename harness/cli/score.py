@@ -12,7 +12,7 @@ from harness.errors import HarnessError, nearest
 from harness.reporting.screen import print_table
 
 if TYPE_CHECKING:
-    from harness.config.trial_spec import CellSpec
+    from harness.config.trial_spec import TrialSpec
     from harness.orchestration.prepared_data import LazyTruth
     from harness.results.schema import RunRecord, Scores
 
@@ -71,7 +71,7 @@ def score(run_dir: Path, metrics: tuple[str, ...], threshold: float | None, as_j
 
 
 def rescored(folder: Path, record: RunRecord, data: _Data, threshold: float | None) -> RunRecord:
-    """The record of a cell's folder with rule and scores computed from its stored predictions.
+    """The record of a trial's folder with rule and scores computed from its stored predictions.
 
     A threshold the run was started with stays fixed. Raises HarnessError where the data are not those of the record,
     or predictions are missing or damaged.
@@ -79,11 +79,11 @@ def rescored(folder: Path, record: RunRecord, data: _Data, threshold: float | No
     from harness.evaluation.calibration import choose_rule
     from harness.evaluation.prediction_file import PREDICTIONS, read_predictions
     from harness.evaluation.scorer import score as score_all
-    from harness.orchestration.trial_folder import CELL, read_cell
+    from harness.results.io import read_trial_spec
 
     assert record.data is not None
     facts, stored = record.data, read_predictions(folder / PREDICTIONS)
-    spec = read_cell(folder / CELL)
+    spec = read_trial_spec(folder)
     if list(stored.classes) != facts.classes:
         raise HarnessError(f"{folder / PREDICTIONS}: its classes are not those of the record beside it")
     for split in ("calibration", "validation"):
@@ -104,7 +104,7 @@ class _Data:
     def __init__(self) -> None:
         self._loaded: dict[tuple[str, bool], Any] = {}
 
-    def truth(self, spec: CellSpec, fingerprint: str) -> LazyTruth:
+    def truth(self, spec: TrialSpec, fingerprint: str) -> LazyTruth:
         """Raises HarnessError where the source cannot be loaded or is not what it was."""
         from harness.data.sources import load
         from harness.orchestration.prepared_data import LazyTruth

@@ -29,8 +29,8 @@ def table(run_dirs: tuple[Path, ...], form: str | None, like: str | None, as_jso
 
     chosen = "json" if as_json else form or "screen"
     if like is not None:
-        from harness.reporting.published import show_beside_published
+        from harness.reporting.published import print_beside_published
 
-        show_beside_published(run_dirs, like, chosen)
+        print_beside_published(run_dirs, like, chosen)
     else:
         show(run_dirs, chosen)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What a worker process is told: one cell, fully resolved, as JSON. Nothing else reaches it."""
+"""What a worker process is told: one trial, fully resolved, as JSON. Nothing else reaches it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from harness.config.preset import Preset
 from harness.contract import Part, Recipe
 
 
-class CellSpec(BaseModel):
-    """One cell of the plan.
+class TrialSpec(BaseModel):
+    """One trial of the plan.
 
     recipe: see recipe_to_json. budget: "90s", "10m", "2h", "1000it" or "20ep". device: "cpu" or "cuda[:N]".
     split_fingerprint, data_fingerprint: checked against the data when the worker has loaded it.
@@ -59,7 +59,7 @@ def recipe_from_json(plain: dict[str, Any]) -> Recipe:
     return Recipe(**{slot: Part(**part) for slot, part in plain.items()})
 
 
-def cell_key(**facts: Any) -> str:
-    """16 hexadecimal digits over what makes two cells the same work: the resume key."""
+def trial_key(**facts: Any) -> str:
+    """16 hexadecimal digits over what makes two trials the same work: the resume key."""
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

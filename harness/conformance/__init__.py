@@ -37,13 +37,16 @@ CHECKS: tuple[Check, ...] = (
 
 @dataclass(frozen=True)
 class Result:
-    """How one check went. violation: empty where the promise is kept. exempt: why the method is let off, if it is."""
+    """How one check went.
+
+    violation: empty where the promise is kept. expected_failure: why the method cannot pass, if its author says so.
+    """
 
     check: str
     promise: str
     violation: str
     seconds: float
-    exempt: str = ""
+    expected_failure: str = ""
 
 
 def promise(check: Check) -> str:
@@ -60,13 +63,13 @@ def result_of(check: Check, subject: Subject) -> Result:
     """How one check goes; whatever a method raises is a violation."""
     import time
 
-    exempt = subject.method.exempt.get(check.__name__, "")
+    expected_failure = subject.method.expected_failures.get(check.__name__, "")
     begin, violation = time.perf_counter(), ""
-    if not exempt:
+    if not expected_failure:
         try:
             check(subject)
         except Exception as error:  # whatever a stranger's code raises
             violation = " ".join(str(error).split()) or type(error).__name__
             if not isinstance(error, AssertionError):
                 violation = f"{type(error).__name__}: {violation}"
-    return Result(check.__name__, promise(check), violation, time.perf_counter() - begin, exempt)
+    return Result(check.__name__, promise(check), violation, time.perf_counter() - begin, expected_failure)

@@ -132,7 +132,7 @@ class Subject:
         The batch is not augmented, so that it is the same for every method.
         """
         batch = self.stream([drawn(6, seed=seed) for seed in range(2)], augmented=False).batch(0)
-        for rate in RATES if "halves_its_loss" not in self.method.exempt else RATES[:1]:
+        for rate in RATES if "halves_its_loss" not in self.method.expected_failures else RATES[:1]:
             model = self.build()
             totals = steps(model, batch, STEPS, rate)
             if halved(totals):
@@ -147,10 +147,10 @@ def learns(model: Model) -> bool:
 
 def total_loss(model: Model, batch: Sequence[Sample]) -> torch.Tensor:
     """The sum of a model's losses. Raises Violation where they are no losses."""
-    from harness.training.model_outputs import summed
+    from harness.training.model_outputs import validated_total_loss
 
     try:
-        return summed(model.losses(batch))
+        return validated_total_loss(model.losses(batch))
     except HarnessError as error:
         raise Violation(str(error)) from error
 

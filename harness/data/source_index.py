@@ -33,7 +33,7 @@ class Loaded:
 
 
 @dataclass(frozen=True)
-class Listing:
+class SourceIndex:
     """All that is known before any image is opened.
 
     entries: one function per image, in the order of their ids. problems: as in Loaded, of rows without an entry.
@@ -47,7 +47,7 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Place:
+class SourceLocation:
     """Where a source is. text: as typed. public: the same without folders that are nobody's business."""
 
     text: str
@@ -62,13 +62,13 @@ class Source(Protocol):
     def version(self) -> int: ...
 
     @property
-    def place(self) -> Place: ...
+    def place(self) -> SourceLocation: ...
 
     def stamp(self) -> object:
         """JSON value that changes whenever the files may have changed. Reads no file's content."""
         ...
 
-    def listing(self) -> Listing:
+    def listing(self) -> SourceIndex:
         """Raises HarnessError where nothing at all can be read."""
         ...
 

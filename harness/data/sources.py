@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.data.dataset import Dataset
-from harness.data.source_index import Loaded, Place, Source, in_order, one_line
+from harness.data.source_index import Loaded, Source, SourceLocation, in_order, one_line
 from harness.data.store.cache import cached, discard
 from harness.data.store.pack import MemorySink, Pack, Packer, Sink, digest
 from harness.errors import HarnessError, nearest
@@ -90,7 +90,7 @@ def open_source(source: str) -> Source:
     if kind == "synthetic":
         from harness.data.synthetic.source import Synthetic
 
-        return Synthetic(Place(source, source), rest)
+        return Synthetic(SourceLocation(source, source), rest)
     if kind not in KINDS:
         known = ", ".join(KINDS.values())
         raise HarnessError(f"unknown data source {one_line(source)!r}{nearest(kind, KINDS)}; write one of: {known}")
@@ -119,14 +119,16 @@ def _two_paths(kind: str, rest: str) -> tuple[str, str]:
     return next((s for s in splits if all(_is_there(_path(p)) for p in s)), splits[-1])
 
 
-def _place(kind: str, typed: list[str]) -> Place:
+def _place(kind: str, typed: list[str]) -> SourceLocation:
     paths = []
     for text in typed:
         path = _path(text)
         if not text or not _is_there(path):
             raise HarnessError(f"{kind}: there is no {one_line(text)!r}; write {KINDS[kind]}")
         paths.append(path.resolve())
-    return Place(f"{kind}:{','.join(typed)}", f"{kind}:{','.join(public_path(t) for t in typed)}", tuple(paths))
+    return SourceLocation(
+        f"{kind}:{','.join(typed)}", f"{kind}:{','.join(public_path(t) for t in typed)}", tuple(paths)
+    )
 
 
 def _is_there(path: Path) -> bool:

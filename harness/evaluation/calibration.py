@@ -18,7 +18,7 @@ from harness.evaluation.ground_truth import Truth, check_pair
 from harness.evaluation.iou_map import prefix_scores
 from harness.evaluation.matching import match
 from harness.evaluation.overlap import SetPixels, above, flatten, remove_overlaps
-from harness.results.schema import Rule
+from harness.results.schema import PostprocessRule
 
 THRESHOLDS = tuple(round(0.05 * k, 2) for k in range(1, 20))
 AREA_FRACTIONS = (0.0, 0.05, 0.1, 0.2, 0.35)
@@ -36,13 +36,13 @@ def predicted_type(predictions: Predictions, classes: int) -> int:
     return int(np.argmax(np.bincount(predictions.labels, predictions.scores, minlength=classes)))
 
 
-def apply_rule(predictions: Predictions, rule: Rule, classes: Sequence[str]) -> Predictions:
+def apply_rule(predictions: Predictions, rule: PostprocessRule, classes: Sequence[str]) -> Predictions:
     """The disjoint predictions the rule leaves: what is scored and what a submission would hold."""
     threshold, min_area = rule_of(predictions, rule, classes)
     return remove_overlaps(above(predictions, threshold), min_area)
 
 
-def rule_of(predictions: Predictions, rule: Rule, classes: Sequence[str]) -> tuple[float, int]:
+def rule_of(predictions: Predictions, rule: PostprocessRule, classes: Sequence[str]) -> tuple[float, int]:
     """Score threshold and smallest area for this image."""
     name = classes[predicted_type(predictions, len(classes))]
     return rule.score_thresholds[name], rule.min_areas[name]
@@ -50,7 +50,7 @@ def rule_of(predictions: Predictions, rule: Rule, classes: Sequence[str]) -> tup
 
 def choose_rule(
     predictions: Mapping[str, Predictions], truth: Truth, classes: Sequence[str], threshold: float | None = None
-) -> Rule:
+) -> PostprocessRule:
     """Search thresholds and areas for the largest calibration score, `iou_map`, of each class's images.
 
     A class with few or no calibration images leans on all of them (SHARED_IMAGES). Of equally good areas the smallest
@@ -81,7 +81,7 @@ def choose_rule(
             for area, row in zip(areas, surface, strict=True)
             for at, value in zip(thresholds, row, strict=True)
         ]
-    return Rule(
+    return PostprocessRule(
         score_thresholds={name: t for name, (t, _) in chosen.items()},
         min_areas={name: a for name, (_, a) in chosen.items()},
         chosen_on="calibration" if threshold is None else "calibration (areas); threshold given",

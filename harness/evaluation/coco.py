@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from harness.contract import Predictions
 from harness.evaluation.average_precision import RankedClass, RankedImage, mean_over_classes
 from harness.evaluation.boundary import boundaries, boundary_width
-from harness.evaluation.ground_truth import TruthImage
+from harness.evaluation.ground_truth import GroundTruth
 from harness.masks.crops import CropMasks
 from harness.masks.rle import to_rle
 
@@ -56,7 +56,7 @@ class CocoScorer:
         self._masks = [RankedClass(ranges) for _ in range(classes)]
         self._boundaries = [RankedClass(ranges[:1]) for _ in range(classes)]
 
-    def add(self, predictions: Predictions, truth: TruthImage) -> None:
+    def add(self, predictions: Predictions, truth: GroundTruth) -> None:
         """One image. Labels beyond the number of classes are not looked at."""
         height, width = truth.size
         crowd_labels = truth.crowd_labels

@@ -15,7 +15,7 @@ from harness.masks.crops import CropMasks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TruthImage:
+class GroundTruth:
     """size: height, width. cells: N masks that may overlap, with (N,) int64 labels. crowd: regions of many cells."""
 
     size: tuple[int, int]
@@ -26,13 +26,13 @@ class TruthImage:
     cell_type: str | None = None
 
     @staticmethod
-    def of(sample: Sample) -> TruthImage:
+    def of(sample: Sample) -> GroundTruth:
         """Raises ValueError where the sample has no masks."""
         instances = sample.instances
         if instances.masks is None:
             raise ValueError(f"image {sample.image_id} has no masks to score against")
         crowd = np.zeros(len(instances), np.bool_) if instances.crowd is None else instances.crowd
-        return TruthImage(
+        return GroundTruth(
             sample.size,
             instances.masks.select(~crowd),
             instances.labels[~crowd],
@@ -55,11 +55,11 @@ class Target:
     crowd: NDArray[np.int64]
 
 
-Truth = Mapping[str, TruthImage]
+Truth = Mapping[str, GroundTruth]
 """Image id to truth. May load each image when it is asked for: the scorer takes them one at a time."""
 
 
-def check_pair(image_id: str, predictions: Predictions, truth: TruthImage) -> None:
+def check_pair(image_id: str, predictions: Predictions, truth: GroundTruth) -> None:
     """Raises HarnessError where the sizes differ."""
     if predictions.size != truth.size:
         raise HarnessError(

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.evaluation.ground_truth import Target
-from harness.evaluation.overlap import Flat, SetPixels
+from harness.evaluation.overlap import DisjointMasks, SetPixels
 
 THRESHOLDS = tuple((10 + k) / 20 for k in range(10))
 """0.50, 0.55 ... 0.95; a true positive needs an IoU above, not at, the threshold."""
@@ -52,7 +52,7 @@ class Match:
         return len(self.cell_areas)
 
 
-def match(flat: Flat, target: Target) -> Match:
+def match(flat: DisjointMasks, target: Target) -> Match:
     """Match disjoint predictions with the cells of their image."""
     m = len(flat.kept)
     cell, prediction, shared = shared_pixels(flat, target.cells)
@@ -77,7 +77,9 @@ def match(flat: Flat, target: Target) -> Match:
     return Match(levels, partner, iou, ignored, cell, prediction, shared, target.cells.counts, flat.areas)
 
 
-def shared_pixels(flat: Flat, cells: SetPixels) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def shared_pixels(
+    flat: DisjointMasks, cells: SetPixels
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Every cell and prediction with pixels in common, and how many: three (K,) arrays, ordered by cell.
 
     The labels under the cells are read once and cut into runs of equal label; what follows works on runs, of which

@@ -33,7 +33,7 @@ class SetPixels:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Flat:
+class DisjointMasks:
     """Disjoint predictions of one image: a label image and what its labels mean.
 
     labels: (H * W,) int16, or int32 where there are many masks: the mask's place in the order of visiting, counted from
@@ -59,13 +59,13 @@ class Flat:
         return numbers
 
 
-def flatten(predictions: Predictions, min_area: int = 1, pixels: SetPixels | None = None) -> Flat:
+def flatten(predictions: Predictions, min_area: int = 1, pixels: SetPixels | None = None) -> DisjointMasks:
     """Make predictions disjoint. pixels: those of predictions.masks, where they are at hand."""
     height, width = predictions.size
     found = SetPixels.of(predictions.masks, width) if pixels is None else pixels
     order = np.argsort(-predictions.scores, kind="stable")
     counts = found.counts[order]
-    contest = _Contest.of(found, order, height * width)
+    contest = _PixelConflicts.of(found, order, height * width)
 
     # what is too small by itself takes nothing from anybody
     dropped = counts < max(min_area, 1)
@@ -77,11 +77,11 @@ def flatten(predictions: Predictions, min_area: int = 1, pixels: SetPixels | Non
         _readmit(contest.labels, found, order, doubtful, areas, dropped, max(min_area, 1))
     stays = np.flatnonzero(~dropped)
     kept = order[stays]
-    return Flat(contest.labels, kept, stays + 1, areas[stays], predictions.scores[kept])
+    return DisjointMasks(contest.labels, kept, stays + 1, areas[stays], predictions.scores[kept])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Contest:
+class _PixelConflicts:
     """A label image, and the few of its pixels that several masks want.
 
     A plain write of all masks first, whichever wins; what reads back as another's place was wanted by both.
@@ -95,7 +95,7 @@ class _Contest:
     other: NDArray[np.signedinteger]
 
     @staticmethod
-    def of(found: SetPixels, order: NDArray[np.int64], pixels: int) -> _Contest:
+    def of(found: SetPixels, order: NDArray[np.int64], pixels: int) -> _PixelConflicts:
         # settle() counts to twice the number of masks
         kind: type[np.signedinteger] = np.int16 if 2 * len(order) < 2**15 else np.int32
         place = np.empty(len(order), kind)
@@ -105,7 +105,7 @@ class _Contest:
         labels[found.index] = values
         met = np.flatnonzero(labels.take(found.index) != values)
         at = found.index[met]
-        return _Contest(labels, at, labels[at], values[met])
+        return _PixelConflicts(labels, at, labels[at], values[met])
 
     def settle(self, last: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Give every contested pixel to the earliest place, those in `last` after all others.
@@ -149,8 +149,8 @@ def _readmit(
         free = (here == 0) | (here > rank + 1) | dropped[here - 1]
         area = int(np.count_nonzero(free))
         if area >= min_area:
-            robbed = here[free]
-            areas -= np.bincount(robbed[robbed > 0] - 1, minlength=len(areas))
+            reassigned = here[free]
+            areas -= np.bincount(reassigned[reassigned > 0] - 1, minlength=len(areas))
             dropped[rank], areas[rank] = False, area
             labels[mine[free]] = rank + 1
 

@@ -1,4 +1,4 @@
-"""Predictions on disk: one gzipped JSON file a cell, raw, before any rule; read with suspicion.
+"""Predictions on disk: one gzipped JSON file a trial, raw, before any rule; read with suspicion.
 
     {"version": 1,
      "categories": [{"id": 1, "name": "cort"}, ...],
@@ -27,7 +27,7 @@ from harness.fileio import write_bytes_atomic
 from harness.masks.rle import from_rle, to_rle
 
 PREDICTIONS = "predictions.json.gz"
-"""Its name in a cell's folder."""
+"""Its name in a trial's folder."""
 
 VERSION = 1
 TEXT_LIMIT = 2**30
@@ -129,7 +129,7 @@ def read_predictions(path: Path) -> Stored:
 
 def _unpacked(path: Path) -> Any:
     if not path.is_file():
-        raise HarnessError(f"no file {path}; `run` writes it when a cell has been predicted")
+        raise HarnessError(f"no file {path}; `run` writes it when a trial has been predicted")
     try:
         limit = min(TEXT_LIMIT, RATIO_LIMIT * path.stat().st_size)
         with gzip.open(path) as file:

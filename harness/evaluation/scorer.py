@@ -1,4 +1,4 @@
-"""All validation scores of one cell of a run, from its predictions and the rule chosen for them."""
+"""All validation scores of one trial of a run, from its predictions and the rule chosen for them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from harness.errors import HarnessError
 from harness.evaluation.calibration import rule_of
 from harness.evaluation.cell_metrics import CellTotals
 from harness.evaluation.coco import CocoScorer, max_detections
-from harness.evaluation.ground_truth import Truth, TruthImage, check_pair
+from harness.evaluation.ground_truth import GroundTruth, Truth, check_pair
 from harness.evaluation.iou_map import image_curve
 from harness.evaluation.matching import THRESHOLDS, Match, match
 from harness.evaluation.overlap import above, flatten
-from harness.results.schema import Rule, Scores
+from harness.results.schema import PostprocessRule, Scores
 
 SCORING_VERSION = "1"
 """Raised whenever the same predictions would get other scores; records of two versions are not ranked together."""
 
 
-def score(predictions: Mapping[str, Predictions], truth: Truth, rule: Rule, classes: Sequence[str]) -> Scores:
+def score(
+    predictions: Mapping[str, Predictions], truth: Truth, rule: PostprocessRule, classes: Sequence[str]
+) -> Scores:
     """Every score of harness.results.schema.Scores, over the images of `predictions`.
 
     The image's type decides in which of `by_type` it counts: that of the truth, which the rule never sees.
@@ -66,13 +68,15 @@ def score(predictions: Mapping[str, Predictions], truth: Truth, rule: Rule, clas
     )
 
 
-def iou_map(predictions: Mapping[str, Predictions], truth: Truth, rule: Rule, classes: Sequence[str]) -> float:
+def iou_map(
+    predictions: Mapping[str, Predictions], truth: Truth, rule: PostprocessRule, classes: Sequence[str]
+) -> float:
     """The competition's number alone: what a learning curve needs."""
     scores = [image_curve(match_image(p, _truth_of(i, truth), rule, classes)).mean() for i, p in predictions.items()]
     return float(np.mean(scores))
 
 
-def match_image(predictions: Predictions, image: TruthImage, rule: Rule, classes: Sequence[str]) -> Match:
+def match_image(predictions: Predictions, image: GroundTruth, rule: PostprocessRule, classes: Sequence[str]) -> Match:
     """One image's predictions under the rule, matched with its cells."""
     threshold, min_area = rule_of(predictions, rule, classes)
     return match(flatten(above(predictions, threshold), min_area), image.target())
@@ -85,7 +89,7 @@ def _by_type(curves: Mapping[str, NDArray[np.float64]], cell_types: Mapping[str,
     return {name: float(np.mean(values)) for name, values in sorted(grouped.items())}
 
 
-def _truth_of(image_id: str, truth: Truth) -> TruthImage:
+def _truth_of(image_id: str, truth: Truth) -> GroundTruth:
     try:
         return truth[image_id]
     except KeyError as error:

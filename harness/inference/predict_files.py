@@ -16,7 +16,7 @@ from harness.evaluation.calibration import apply_rule
 from harness.inference.formats.writer import PredictedImage, Writer
 from harness.inference.predictor import predict_all
 from harness.masks.crops import CropMasks
-from harness.results.trained_trial import TrainedCell
+from harness.results.trained_trial import TrainedTrial
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Outcome:
 
 
 def predict_files(
-    model: Model, task: Task, cell: TrainedCell, paths: Iterable[Path], writers: Sequence[Writer]
+    model: Model, task: Task, trial: TrainedTrial, paths: Iterable[Path], writers: Sequence[Writer]
 ) -> Outcome:
     """Predict one image after the other, as the run predicted its validation images, and give each to all writers.
 
@@ -46,9 +46,9 @@ def predict_files(
             continue
         outcome.notes.update(notes)
         sample = Sample(path.stem, image, no_cells)
-        minimum_score = cell.spec.preset.evaluation.minimum_score
+        minimum_score = trial.spec.preset.evaluation.minimum_score
         found, _ = predict_all(model, [sample], len(task.classes), task.device, minimum_score)
-        kept = apply_rule(found[path.stem], cell.rule, task.classes)
+        kept = apply_rule(found[path.stem], trial.rule, task.classes)
         outcome.sizes[path.stem], outcome.cells[path.stem] = sample.size, len(kept)
         for writer in writers:
             writer.add(PredictedImage(path.stem, path.name, image, kept))

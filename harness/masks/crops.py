@@ -104,7 +104,7 @@ class CropMasks:
         begin, end = self.offsets[picked].tolist(), self.offsets[picked + 1].tolist()
         return _end_to_end(self.boxes[picked], [self.pixels[a:b] for a, b in zip(begin, end, strict=True)])
 
-    def cut(self, index: NDArray[np.integer], boxes: NDArray[np.integer]) -> CropMasks:
+    def crop_to(self, index: NDArray[np.integer], boxes: NDArray[np.integer]) -> CropMasks:
         """The masks at an (M,) index array as far as (M, 4) boxes inside their own show them."""
         old = self.boxes[index]
         begin, end = self.offsets[index].tolist(), self.offsets[index + 1].tolist()
@@ -143,7 +143,7 @@ class CropMasks:
             boxes = all_boxes[kept]
         if len(kept) == len(self) and (boxes == self.boxes).all():
             return self, kept
-        return self.cut(kept, boxes), kept
+        return self.crop_to(kept, boxes), kept
 
     def _boxes_of(
         self, where: NDArray[np.int64], counts: NDArray[np.int64], row: NDArray[np.int64], kept: NDArray[np.int64]
@@ -162,7 +162,7 @@ class CropMasks:
         boxes[:, 1::2] += y0[kept, None]
         return boxes
 
-    def looked_up(
+    def remap(
         self,
         index: NDArray[np.integer],
         boxes: NDArray[np.integer],

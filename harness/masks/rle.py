@@ -70,8 +70,8 @@ def from_rle(texts: Sequence[str], height: int, width: int) -> CropMasks:
     owner = np.repeat(np.arange(len(texts)), each)[filled]
     for i in np.flatnonzero(np.bincount(owner, minlength=len(texts)) == 0).tolist():
         raise HarnessError(f"run lengths {i} hold no pixel")
-    # columns are read as rows, then every crop is turned
-    return turned(crops_of_runs(ends[filled] - counts[filled], ends[filled], owner, height, BOX_LIMIT))
+    # columns are read as rows, then every crop is transpose
+    return transpose(crops_of_runs(ends[filled] - counts[filled], ends[filled], owner, height, BOX_LIMIT))
 
 
 def decode_counts(text: str) -> NDArray[np.int64]:
@@ -126,7 +126,7 @@ def _after_turns(turns: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return turns
 
 
-def turned(masks: CropMasks) -> CropMasks:
+def transpose(masks: CropMasks) -> CropMasks:
     """The same masks with x and y exchanged."""
     boxes = np.ascontiguousarray(masks.boxes[:, [1, 0, 3, 2]])
     return CropMasks(boxes, _down_columns(masks), masks.offsets)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from harness.errors import HarnessError
 from harness.masks.crops import CropMasks
-from harness.masks.rle import crops_of_runs, decode_counts, turned
+from harness.masks.rle import crops_of_runs, decode_counts, transpose
 
 MAX_COVER = 256
 """Largest sum of an image's boxes, in images. Crowded real images stay under 20; only a hostile file goes beyond."""
@@ -96,11 +96,11 @@ def masks_of_counts(counts: dict[int, NDArray[np.int64]], height: int, width: in
         owner.append(np.full(np.count_nonzero(filled), i))
     if not starts:
         return CropMasks.empty(), faults
-    # columns are read as rows, then every crop is turned
+    # columns are read as rows, then every crop is transpose
     masks, faults = _good_masks(
         np.concatenate(starts), np.concatenate(stops), np.concatenate(owner), faults, width, height
     )
-    return turned(masks), faults
+    return transpose(masks), faults
 
 
 def counts_of_text(text: str, height: int, width: int) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness.monitoring.gpu import Gpu
-from harness.monitoring.sensor import Gauge
+from harness.monitoring.sensor import Sensor
 
 STEPS = (0.75, 0.5, 0.25, 0.1)
 """Shares that are said. Below a tenth nothing is: it is less than most times differ by from run to run."""
@@ -54,7 +54,7 @@ def _step(part: float, whole: float) -> float | None:
 # --------------------------------------------------------------------------------------------------- processor
 
 
-class OtherProcesses(Gauge):
+class OtherProcesses(Sensor):
     """Time of the cores this process may use that went to others: other programs, and other guests of the host.
 
     machine: (busy, total) seconds of these cores so far; own: those of this process and all it has started.
@@ -63,7 +63,7 @@ class OtherProcesses(Gauge):
     def __init__(
         self, machine: Callable[[], tuple[float, float]] | None = None, own: Callable[[], float] | None = None
     ) -> None:
-        self._machine, self._own = machine or cores_seconds, own or own_seconds
+        self._machine, self._own = machine or machine_cpu_seconds, own or own_cpu_seconds
         self._before = (0.0, 0.0, 0.0)
 
     def start(self) -> None:
@@ -74,7 +74,7 @@ class OtherProcesses(Gauge):
         return {"cores, others": max(0.0, busy - own), "cores": total}
 
 
-def cores_seconds() -> tuple[float, float]:
+def machine_cpu_seconds() -> tuple[float, float]:
     """Busy and all seconds, since the machine started, of the cores this process may use."""
     import psutil
 
@@ -91,7 +91,7 @@ def cores_seconds() -> tuple[float, float]:
     return busy, total
 
 
-def own_seconds() -> float:
+def own_cpu_seconds() -> float:
     """Processor seconds of this process and its descendants, ended ones too."""
     import psutil
 
@@ -106,7 +106,7 @@ def own_seconds() -> float:
     return seconds
 
 
-class ProcessorHeat(Gauge):
+class ThermalThrottling(Sensor):
     """How often the kernel has counted a core or package that slowed down for heat."""
 
     def __init__(self, cpus: Path = CPUS) -> None:
@@ -123,7 +123,7 @@ class ProcessorHeat(Gauge):
         return sum(int(text) for counter in self._counters if (text := _text(counter).strip()).isdigit())
 
 
-class ProcessorQuota(Gauge):
+class CpuQuotaThrottling(Sensor):
     """How many time slices of a CPU quota were used up early, in this process's control group or one above it."""
 
     def __init__(self, cgroups: Path = CGROUPS, own_cgroup: Path = OWN_CGROUP) -> None:
@@ -171,7 +171,7 @@ def _text(path: Path) -> str:
 # --------------------------------------------------------------------------------------------------------- GPU
 
 
-class GpuSlowdown(Gauge):
+class GpuSlowdown(Sensor):
     """Why the GPU's clocks were lowered whenever it was looked at, which is at every stop of the training clock."""
 
     def __init__(self, gpu: Gpu) -> None:
@@ -185,7 +185,7 @@ class GpuSlowdown(Gauge):
         return {f"slowed by {reason}": 1.0 for reason in self._seen}
 
 
-class GpuSharing(Gauge):
+class GpuSharing(Sensor):
     """How much of the GPU other processes used, in the last seconds before each stop of the clock: the driver keeps no
     more."""
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.monitoring.gpu import Gpu
-from harness.monitoring.sensor import Gauge
+from harness.monitoring.sensor import Sensor
 
 POWERCAP = Path("/sys/class/powercap")
 MOST_WATTS = 500.0
@@ -19,7 +19,7 @@ WHOLE = 0.99
 """So much of training must have been measured; a part would be taken for all of it."""
 
 
-class GpuEnergy(Gauge):
+class GpuEnergy(Sensor):
     """The energy counter of a GPU."""
 
     NAME = "GPU"
@@ -38,7 +38,7 @@ class GpuEnergy(Gauge):
         return _answer(self.NAME, now - self._before, seconds)
 
 
-class PackageEnergy(Gauge):
+class PackageEnergy(Sensor):
     """The energy counters (RAPL) of all processor packages; all of them answer, or none does."""
 
     NAME = "CPU packages"

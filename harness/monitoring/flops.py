@@ -18,7 +18,7 @@ def parameters(model: Model) -> tuple[int, int]:
     return sum(n for n, _ in sizes), sum(n for n, trainable in sizes if trainable)
 
 
-class FirstCounted:
+class FlopCounter:
     """A model whose first prediction is counted: nothing has to be predicted twice for it. flops: None before."""
 
     def __init__(self, model: Model) -> None:
@@ -42,7 +42,7 @@ def flops_of_prediction(model: Model, image: NDArray[np.uint8]) -> int:
     R-CNNs the heads' share follows the number of boxes found, so it is a figure of this image.
     """
     model.module.eval()
-    counted = FirstCounted(model)
+    counted = FlopCounter(model)
     with torch.no_grad():
         counted.predict([image])
     assert counted.flops is not None

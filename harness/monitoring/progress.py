@@ -1,4 +1,4 @@
-"""How a cell says how far it is, and hears that it shall stop.
+"""How a trial says how far it is, and hears that it shall stop.
 
 The worker writes JSON lines into a pipe; the process above reads them. A reader that is slow or dead never holds the
 worker up: a line that does not fit is dropped.
@@ -22,7 +22,7 @@ _LINE_LIMIT = 2000
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a cell stands. fraction: of its budget, in [0, 1]; seconds_left: until the budget is used up."""
+    """Where a trial stands. fraction: of its budget, in [0, 1]; seconds_left: until the budget is used up."""
 
     phase: str
     step: int = 0
@@ -42,7 +42,7 @@ class ProgressPipe:
         self._last = -math.inf
 
     def report(self, progress: Progress) -> None:
-        """Send where the cell stands; at most five a second, but every change of phase."""
+        """Send where the trial stands; at most five a second, but every change of phase."""
         now = time.monotonic()
         if self._descriptor is None or (progress.phase == self._phase and now - self._last < _SECONDS_BETWEEN):
             return
@@ -53,7 +53,7 @@ class ProgressPipe:
                 os.write(self._descriptor, line.encode())
 
     def stop_requested(self) -> bool:
-        """Whether the cell shall write a checkpoint and raise harness.results.status.Interrupted."""
+        """Whether the trial shall write a checkpoint and raise harness.results.status.Interrupted."""
         return self._stop.is_set()
 
     def request_stop(self) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 
-class Gauge:
+class Sensor:
     """One thing to read. Each method is called once for each stretch of training, in this order."""
 
     def start(self) -> None:
@@ -26,7 +26,7 @@ class Gauge:
 class Meter:
     """Adds up what its gauges say. sums: by name, plain numbers, so that a checkpoint can carry them."""
 
-    def __init__(self, gauges: Sequence[Gauge] = ()) -> None:
+    def __init__(self, gauges: Sequence[Sensor] = ()) -> None:
         self._gauges = gauges
         self._since = 0.0
         self.sums: dict[str, float] = {}

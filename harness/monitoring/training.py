@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from harness.monitoring.conditions import GpuSharing, GpuSlowdown, OtherProcesses, ProcessorHeat, ProcessorQuota
+from harness.monitoring.conditions import CpuQuotaThrottling, GpuSharing, GpuSlowdown, OtherProcesses, ThermalThrottling
 from harness.monitoring.energy import GpuEnergy, PackageEnergy
 from harness.monitoring.gpu import gpu_of
-from harness.monitoring.sensor import Gauge, Meter
+from harness.monitoring.sensor import Meter, Sensor
 
 
-def training_meter(device: str) -> Meter:
+def training_sensors(device: str) -> Meter:
     """For training on "cpu" or "cuda[:N]"; harness.monitoring.energy and .conditions read its sums."""
     gpu = gpu_of(device)
-    energy: list[Gauge] = [PackageEnergy()]
-    conditions: list[Gauge] = [ProcessorQuota(), ProcessorHeat(), OtherProcesses()]
+    energy: list[Sensor] = [PackageEnergy()]
+    conditions: list[Sensor] = [CpuQuotaThrottling(), ThermalThrottling(), OtherProcesses()]
     if gpu is not None:
         energy.append(GpuEnergy(gpu))
         conditions += [GpuSlowdown(gpu), GpuSharing(gpu)]

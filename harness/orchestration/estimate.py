@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from harness.config.budget import Budget
-from harness.orchestration.plan import PlannedCell
+from harness.orchestration.plan import PlannedTrial
 from harness.results.schema import RunRecord
 
 
@@ -18,21 +18,21 @@ class Estimate:
     host_bytes, gpu_bytes: the largest peaks of earlier records. None where nothing is known.
     """
 
-    cell: PlannedCell
+    trial: PlannedTrial
     training_seconds: float | None
     whole_seconds: float | None
     host_bytes: int | None
     gpu_bytes: int | None
 
 
-def estimates(cells: Sequence[PlannedCell], earlier: Iterable[RunRecord]) -> list[Estimate]:
-    """One estimate a cell. Only good records of the same method, settings and machine's device count."""
+def estimates(trials: Sequence[PlannedTrial], earlier: Iterable[RunRecord]) -> list[Estimate]:
+    """One estimate a trial. Only good records of the same method, settings and machine's device count."""
     good = [record for record in earlier if record.status == "ok"]
-    return [_estimate(cell, [record for record in good if _alike(cell, record)]) for cell in cells]
+    return [_estimate(trial, [record for record in good if _alike(trial, record)]) for trial in trials]
 
 
-def _alike(cell: PlannedCell, record: RunRecord) -> bool:
-    spec = cell.spec
+def _alike(trial: PlannedTrial, record: RunRecord) -> bool:
+    spec = trial.spec
     return (
         record.method == spec.method
         and record.preset == spec.preset.name
@@ -40,8 +40,8 @@ def _alike(cell: PlannedCell, record: RunRecord) -> bool:
     )
 
 
-def _estimate(cell: PlannedCell, records: list[RunRecord]) -> Estimate:
-    budget = Budget.parse(cell.spec.budget)
+def _estimate(trial: PlannedTrial, records: list[RunRecord]) -> Estimate:
+    budget = Budget.parse(trial.spec.budget)
     training: float | None = None
     if budget.kind == "seconds":
         training = budget.amount
@@ -51,7 +51,7 @@ def _estimate(cell: PlannedCell, records: list[RunRecord]) -> Estimate:
     beside = [r.wall_seconds - r.cost.train_seconds for r in records if r.wall_seconds is not None]
     known = training is not None and beside
     return Estimate(
-        cell,
+        trial,
         training,
         (training or 0.0) + median(beside) if known else None,
         max((r.cost.peak_host_rss for r in records if r.cost.peak_host_rss), default=None),

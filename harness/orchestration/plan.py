@@ -1,4 +1,4 @@
-"""The plan of a run: every cell, method × seed × data, written to manifest.json before anything trains."""
+"""The plan of a run: every trial, method × seed × data, written to manifest.json before anything trains."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.config.budget import Budget
 from harness.config.preset import Preset
-from harness.config.trial_spec import CellSpec, cell_key, recipe_to_json
+from harness.config.trial_spec import TrialSpec, recipe_to_json, trial_key
 from harness.errors import HarnessError
 from harness.fileio import make_folder, remove_temporaries, write_json_atomic
 from harness.platform.locks import folder_lock
-from harness.redaction import without_home
-from harness.results.io import CELLS, read_json
+from harness.redaction import redact_home
+from harness.results.io import TRIALS, read_json
+from harness.results.migration import SCHEMA_VERSION, upgrade_manifest
 from harness.results.new_record import now, settings
-from harness.results.schema import SCHEMA_VERSION, DataFacts
+from harness.results.schema import DataFacts
 from harness.stacks import Resolved
 
 MANIFEST = "manifest.json"
@@ -31,30 +32,30 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class PlannedCell(_Model):
-    """One cell: its folder under cells/, what its worker is told, and why it is skipped, if it is."""
+class PlannedTrial(_Model):
+    """One trial: its folder under trials/, what its worker is told, and why it is skipped, if it is."""
 
     name: str
-    spec: CellSpec
+    spec: TrialSpec
     skip_reason: str = ""
 
     def folder(self, run_dir: Path) -> Path:
-        return run_dir / CELLS / self.name
+        return run_dir / TRIALS / self.name
 
 
 class Manifest(_Model):
-    """The plan. data: by fingerprint, the data of its cells."""
+    """The plan. data: by fingerprint, the data of its trials."""
 
     schema_version: int = SCHEMA_VERSION
     created: str
     command: str
     scoring_version: str
     data: dict[str, DataFacts]
-    cells: tuple[PlannedCell, ...]
+    trials: tuple[PlannedTrial, ...]
 
 
 @dataclass(frozen=True)
-class Entrant:
+class Contender:
     """A method as it takes part: under which preset and budget. name: what its row is called."""
 
     resolved: Resolved
@@ -64,7 +65,7 @@ class Entrant:
 
 
 def make_plan(
-    entrants: Sequence[Entrant],
+    entrants: Sequence[Contender],
     seeds: Iterable[int],
     data: Sequence[DataFacts],
     *,
@@ -74,32 +75,32 @@ def make_plan(
 ) -> Manifest:
     """Every entrant with every seed on all data, all entrants of a seed before the next seed.
 
-    how: further fields of CellSpec, the same for all cells: device, deterministic, threshold, skip_bad, ...
+    how: further fields of TrialSpec, the same for all trials: device, deterministic, threshold, skip_bad, ...
     Raises HarnessError where a budget cannot be read.
     """
-    cells: dict[str, PlannedCell] = {}
+    trials: dict[str, PlannedTrial] = {}
     reasons = {entrant.resolved.name: entrant.resolved.skip_reason() or "" for entrant in entrants}
     for seed in seeds:
         for facts in data:
             for entrant in entrants:
                 spec = _spec(entrant, seed, facts, scoring_version, {**how, "command": command})
                 name = _folder_name(spec, facts if len(data) > 1 else None)
-                if name in cells and cells[name].spec.key != spec.key:
+                if name in trials and trials[name].spec.key != spec.key:
                     name = f"{name}--{spec.key}"
-                cells[name] = PlannedCell(name=name, spec=spec, skip_reason=reasons[entrant.resolved.name])
+                trials[name] = PlannedTrial(name=name, spec=spec, skip_reason=reasons[entrant.resolved.name])
     return Manifest(
         created=now(),
         command=command,
         scoring_version=scoring_version,
         data={facts.fingerprint: facts for facts in data},
-        cells=tuple(cells.values()),
+        trials=tuple(trials.values()),
     )
 
 
 def write_manifest(run_dir: Path, manifest: Manifest) -> None:
-    """Write the plan into its folder, beside the cells planned there before.
+    """Write the plan into its folder, beside the trials planned there before.
 
-    Raises HarnessError where a cell of that name is other work (another budget, data, ...): its result would be lost.
+    Raises HarnessError where a trial of that name is other work (another budget, data, ...): its result would be lost.
     """
     make_folder(run_dir)
     with folder_lock(run_dir):
@@ -113,25 +114,26 @@ def write_manifest(run_dir: Path, manifest: Manifest) -> None:
                 # Unreadable: left aside, since the records do not need it.
                 os.replace(path, path.with_name("manifest.damaged.json"))
         joined = manifest if before is None else _joined(before, manifest, run_dir)
-        write_json_atomic(run_dir / MANIFEST, without_home(joined.model_dump(mode="json")))
+        write_json_atomic(run_dir / MANIFEST, redact_home(joined.model_dump(mode="json")))
 
 
 def read_manifest(run_dir: Path) -> Manifest:
     """The plan in a run's folder. Raises HarnessError where there is none or it is damaged."""
     path = run_dir / MANIFEST
+    plain = read_json(path)
     try:
-        manifest = Manifest.model_validate(read_json(path))
+        manifest = Manifest.model_validate(upgrade_manifest(plain) if isinstance(plain, dict) else plain)
     except ValidationError as error:
         first = error.errors()[0]
         raise HarnessError(f"{path}: {'.'.join(str(step) for step in first['loc'])}: {first['msg']}") from error
-    for cell in manifest.cells:
-        if cell.name != _safe(cell.name):
-            raise HarnessError(f"{path}: {cell.name!r} is not the name of a cell's folder")
+    for trial in manifest.trials:
+        if trial.name != _safe(trial.name):
+            raise HarnessError(f"{path}: {trial.name!r} is not the name of a trial's folder")
     return manifest
 
 
-def _spec(entrant: Entrant, seed: int, facts: DataFacts, scoring_version: str, how: dict[str, Any]) -> CellSpec:
-    spec = CellSpec(
+def _spec(entrant: Contender, seed: int, facts: DataFacts, scoring_version: str, how: dict[str, Any]) -> TrialSpec:
+    spec = TrialSpec(
         key="",
         method=entrant.name or entrant.resolved.name,
         seed=seed,
@@ -145,7 +147,7 @@ def _spec(entrant: Entrant, seed: int, facts: DataFacts, scoring_version: str, h
         labels=entrant.resolved.labels,
         **how,
     )
-    key = cell_key(
+    key = trial_key(
         method=spec.method,
         recipe=spec.recipe,
         data=spec.data_fingerprint,
@@ -159,7 +161,7 @@ def _spec(entrant: Entrant, seed: int, facts: DataFacts, scoring_version: str, h
     return spec.model_copy(update={"key": key})
 
 
-def _settings_of_key(spec: CellSpec) -> dict[str, Any]:
+def _settings_of_key(spec: TrialSpec) -> dict[str, Any]:
     """The preset's, and what changes scores or costs; not how the work is cut to fit the memory."""
     facts = settings(spec)
     del facts["micro_batches"]
@@ -167,18 +169,18 @@ def _settings_of_key(spec: CellSpec) -> dict[str, Any]:
 
 
 def _joined(before: Manifest, new: Manifest, run_dir: Path) -> Manifest:
-    known = {cell.name: cell for cell in before.cells}
-    for cell in new.cells:
-        old = known.get(cell.name)
-        if old is not None and old.spec.key != cell.spec.key:
+    known = {trial.name: trial for trial in before.trials}
+    for trial in new.trials:
+        old = known.get(trial.name)
+        if old is not None and old.spec.key != trial.spec.key:
             raise HarnessError(
-                f"{run_dir} holds {cell.name} with {_difference(old.spec, cell.spec)}; give another folder with --out"
+                f"{run_dir} holds {trial.name} with {_difference(old.spec, trial.spec)}; give another folder with --out"
             )
-    cells = {**known, **{cell.name: cell for cell in new.cells}}
-    return new.model_copy(update={"data": {**before.data, **new.data}, "cells": tuple(cells.values())})
+    trials = {**known, **{trial.name: trial for trial in new.trials}}
+    return new.model_copy(update={"data": {**before.data, **new.data}, "trials": tuple(trials.values())})
 
 
-def _difference(old: CellSpec, new: CellSpec) -> str:
+def _difference(old: TrialSpec, new: TrialSpec) -> str:
     if old.budget != new.budget:
         return f"the budget {old.budget}, and now it is {new.budget}"
     if old.data_fingerprint != new.data_fingerprint or old.split_fingerprint != new.split_fingerprint:
@@ -191,7 +193,7 @@ def _difference(old: CellSpec, new: CellSpec) -> str:
     return f"other settings ({', '.join(names)})" if names else "another version of the scoring rules"
 
 
-def _folder_name(spec: CellSpec, facts: DataFacts | None) -> str:
+def _folder_name(spec: TrialSpec, facts: DataFacts | None) -> str:
     data = "" if facts is None else f"--{facts.source.partition(':')[0]}-{facts.fingerprint[:8]}"
     end = _safe(f"--seed{spec.seed}{data}")
     return _safe(spec.method)[: _NAME_LIMIT - len(end)] + end

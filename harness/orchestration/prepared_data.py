@@ -1,4 +1,4 @@
-"""What a cell works on: its data, checked to be those of the plan, its splits, and the task its parts are built for."""
+"""The data of a trial, checked against the plan and split, and the task that its recipe is built for."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.config.preset import Preset
-from harness.config.trial_spec import CellSpec
+from harness.config.trial_spec import TrialSpec
 from harness.contract import Sample, Task
 from harness.data.dataset import Dataset
 from harness.data.sources import load
 from harness.data.splits import Splits, split
 from harness.data.statistics import pixel_statistics
 from harness.errors import HarnessError
-from harness.evaluation.ground_truth import TruthImage
+from harness.evaluation.ground_truth import GroundTruth
 from harness.results.schema import DataFacts
 
 SPLIT_SEED = 0
@@ -21,7 +21,7 @@ SPLIT_SEED = 0
 
 
 @dataclass(frozen=True)
-class Setting:
+class PreparedData:
     """A data set with its splits, as a run has them. facts: what the records say of them."""
 
     dataset: Dataset
@@ -31,20 +31,20 @@ class Setting:
     def samples(self, ids: tuple[str, ...]) -> Iterator[Sample]:
         return (self.dataset.sample(image_id) for image_id in ids)
 
-    def truth(self, ids: tuple[str, ...]) -> Mapping[str, TruthImage]:
+    def truth(self, ids: tuple[str, ...]) -> Mapping[str, GroundTruth]:
         return LazyTruth(self.dataset, ids)
 
 
-class LazyTruth(Mapping[str, TruthImage]):
+class LazyTruth(Mapping[str, GroundTruth]):
     """The truth of some images, each made when it is asked for."""
 
     def __init__(self, dataset: Dataset, ids: tuple[str, ...]) -> None:
         self._dataset, self._ids = dataset, dict.fromkeys(ids)
 
-    def __getitem__(self, image_id: str) -> TruthImage:
+    def __getitem__(self, image_id: str) -> GroundTruth:
         if image_id not in self._ids:
             raise KeyError(image_id)
-        return TruthImage.of(self._dataset.sample(image_id))
+        return GroundTruth.of(self._dataset.sample(image_id))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._ids)
@@ -53,7 +53,7 @@ class LazyTruth(Mapping[str, TruthImage]):
         return len(self._ids)
 
 
-def open_setting(source: str, skip_bad: bool, preset: Preset) -> Setting:
+def prepare_data(source: str, skip_bad: bool, preset: Preset) -> PreparedData:
     """Load the data and split them as the preset says. Raises HarnessError where either cannot be done."""
     dataset = load(source, skip_bad=skip_bad)
     evaluation = preset.evaluation
@@ -68,19 +68,19 @@ def open_setting(source: str, skip_bad: bool, preset: Preset) -> Setting:
         splits={name: list(getattr(splits, name)) for name in ("train", "calibration", "validation")},
         split_fingerprint=splits.fingerprint,
     )
-    return Setting(dataset, splits, facts)
+    return PreparedData(dataset, splits, facts)
 
 
-def setting_of(spec: CellSpec) -> Setting:
-    """The setting of a planned cell. Raises HarnessError where the data are no longer those of the plan."""
-    setting = open_setting(spec.source, spec.skip_bad, spec.preset)
+def prepare_planned_data(spec: TrialSpec) -> PreparedData:
+    """The setting of a planned trial. Raises HarnessError where the data are no longer those of the plan."""
+    setting = prepare_data(spec.source, spec.skip_bad, spec.preset)
     planned = (spec.data_fingerprint, spec.split_fingerprint)
     if (setting.facts.fingerprint, setting.facts.split_fingerprint) != planned:
         raise HarnessError(f"{setting.facts.source} has changed since the run was planned; start a new run for it")
     return setting
 
 
-def task_of(setting: Setting, spec: CellSpec) -> Task:
+def task_of(setting: PreparedData, spec: TrialSpec) -> Task:
     """What the method may know: statistics of the training images, and the largest size of all."""
     dataset, train = setting.dataset, set(setting.splits.train)
     counts = [n for image_id, n in zip(dataset.ids, dataset.cells_per_image, strict=True) if image_id in train]

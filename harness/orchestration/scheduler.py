@@ -1,7 +1,7 @@
-"""Works through a plan, one cell after the other, and goes on from where an earlier run of it ended.
+"""Works through a plan, one trial after the other, and goes on from where an earlier run of it ended.
 
-Done are cells with a record of the same key: `ok` for good; `oom`, `timeout`, `crash` and `diverged` until
-`retry_failed` asks for them again. A cell that was interrupted or skipped, or has no good record, is missing: it is
+Done are trials with a record of the same key: `ok` for good; `oom`, `timeout`, `crash` and `diverged` until
+`retry_failed` asks for them again. A trial that was interrupted or skipped, or has no good record, is missing: it is
 done, from its newest checkpoint.
 """
 
@@ -17,17 +17,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal, Protocol
 
-from harness.config.trial_spec import CellSpec
+from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError
 from harness.fileio import remove_temporaries
 from harness.monitoring.progress import Progress
-from harness.orchestration.plan import Manifest, PlannedCell, write_manifest
-from harness.orchestration.process.launchers import Command, Launcher
-from harness.orchestration.process.supervisor import Limits, StopRequest, default_memory_limit, run_cell
-from harness.orchestration.trial_folder import CELL, prepare, read_cell, record_of
+from harness.orchestration.plan import Manifest, PlannedTrial, write_manifest
+from harness.orchestration.process.launchers import Launcher, SubprocessLauncher
+from harness.orchestration.process.supervisor import Limits, StopRequest, default_memory_limit, run_trial
+from harness.orchestration.trial_folder import prepare, record_of
 from harness.orchestration.wall_limit import wall_limit
-from harness.platform.locks import cell_lock, folder_lock
-from harness.results.io import RECORD, write_record
+from harness.platform.locks import folder_lock, trial_lock
+from harness.results.io import RECORD, read_trial_spec, write_record
 from harness.results.new_record import new_record
 from harness.results.schema import DataFacts, RunRecord
 from harness.results.status import FAILED
@@ -40,9 +40,9 @@ ALL_OK, SOME_FAILED, INTERRUPTED = 0, 1, 130
 class RunOptions:
     """How a plan is worked through; none of it changes a score.
 
-    wall_limit: seconds a cell may take, None to derive it from the budget. memory_limit: bytes a cell may hold, None
-    for 90 % of the machine. on_oom: "halve" starts a cell that ran out of memory again with micro-batches half as big.
-    grace: seconds for the last checkpoint of a cell that is told to stop. launcher: what starts a cell's process.
+    wall_limit: seconds a trial may take, None to derive it from the budget. memory_limit: bytes a trial may hold, None
+    for 90 % of the machine. on_oom: "halve" starts a trial that ran out of memory again with micro-batches half as big.
+    grace: seconds for the last checkpoint of a trial that is told to stop. launcher: what starts a trial's process.
     """
 
     wall_limit: float | None = None
@@ -50,20 +50,20 @@ class RunOptions:
     on_oom: Literal["record", "halve"] = "record"
     retry_failed: bool = False
     grace: float = 60.0
-    launcher: Launcher = field(default_factory=Command)
+    launcher: Launcher = field(default_factory=SubprocessLauncher)
 
 
 class Reporter(Protocol):
     """Told what happens, to show it."""
 
-    def started(self, cell: PlannedCell, index: int, total: int) -> None: ...
-    def progress(self, cell: PlannedCell, progress: Progress) -> None: ...
-    def ended(self, cell: PlannedCell, record: RunRecord) -> None: ...
-    def kept(self, cell: PlannedCell, record: RunRecord) -> None:
-        """The cell has a record of an earlier run, which stands."""
+    def started(self, trial: PlannedTrial, index: int, total: int) -> None: ...
+    def progress(self, trial: PlannedTrial, progress: Progress) -> None: ...
+    def ended(self, trial: PlannedTrial, record: RunRecord) -> None: ...
+    def kept(self, trial: PlannedTrial, record: RunRecord) -> None:
+        """The trial has a record of an earlier run, which stands."""
 
-    def waiting(self, cell: PlannedCell) -> None:
-        """Another run works on the cell; it is waited for."""
+    def waiting(self, trial: PlannedTrial) -> None:
+        """Another run works on the trial; it is waited for."""
 
     def stopping(self, times: int) -> None:
         """Asked to stop, for the first or a later time."""
@@ -76,9 +76,9 @@ def run_plan(
     reporter: Reporter,
     write_leaderboards: Callable[[Path], object],
 ) -> int:
-    """Bring every cell of the plan to a record. write_leaderboards: called with run_dir after each.
+    """Bring every trial of the plan to a record. write_leaderboards: called with run_dir after each.
 
-    Returns ALL_OK where every cell is ok or skipped (and one is ok), INTERRUPTED where asked to stop, else SOME_FAILED.
+    Returns ALL_OK where every trial is ok or skipped and one is ok, INTERRUPTED where asked to stop, else SOME_FAILED.
     Raises HarnessError where run_dir holds other work or the disk takes no files.
     """
     write_manifest(run_dir, manifest)
@@ -101,31 +101,31 @@ def _work_through(
     write_leaderboards: Callable[[Path], object],
     stop: StopRequest,
 ) -> list[RunRecord]:
-    """The records of the plan's cells; fewer where asked to stop."""
+    """The records of the plan's trials; fewer where asked to stop."""
     records: list[RunRecord] = []
-    pending = list(manifest.cells)
+    pending = list(manifest.trials)
     waited_for: str | None = None
     while pending and not stop.times:
-        busy: list[PlannedCell] = []
-        for cell in pending:
+        busy: list[PlannedTrial] = []
+        for trial in pending:
             if stop.times:
                 break
-            with cell_lock(cell.folder(run_dir)) as ours:
+            with trial_lock(trial.folder(run_dir)) as ours:
                 if not ours:
-                    busy.append(cell)
+                    busy.append(trial)
                     continue
-                record = record_of(cell.folder(run_dir), cell.spec.key)
-                data = manifest.data[cell.spec.data_fingerprint]
+                record = record_of(trial.folder(run_dir), trial.spec.key)
+                data = manifest.data[trial.spec.data_fingerprint]
                 if record is not None and _stands(record, options):
-                    records.append(_finish(record, cell.folder(run_dir), data))
-                    reporter.kept(cell, records[-1])
+                    records.append(_finish(record, trial.folder(run_dir), data))
+                    reporter.kept(trial, records[-1])
                     continue
-                reporter.started(cell, manifest.cells.index(cell) + 1, len(manifest.cells))
-                record = _run(cell, manifest, run_dir, options, reporter, stop)
-                records.append(_finish(record, cell.folder(run_dir), data))
+                reporter.started(trial, manifest.trials.index(trial) + 1, len(manifest.trials))
+                record = _run(trial, manifest, run_dir, options, reporter, stop)
+                records.append(_finish(record, trial.folder(run_dir), data))
             with folder_lock(run_dir):
                 write_leaderboards(run_dir)
-            reporter.ended(cell, records[-1])
+            reporter.ended(trial, records[-1])
         if len(busy) == len(pending):
             if waited_for != busy[0].name:
                 reporter.waiting(busy[0])
@@ -140,21 +140,21 @@ def _stands(record: RunRecord, options: RunOptions) -> bool:
 
 
 def _run(
-    cell: PlannedCell, manifest: Manifest, run_dir: Path, options: RunOptions, reporter: Reporter, stop: StopRequest
+    trial: PlannedTrial, manifest: Manifest, run_dir: Path, options: RunOptions, reporter: Reporter, stop: StopRequest
 ) -> RunRecord:
-    folder = cell.folder(run_dir)
-    if cell.skip_reason:
-        prepare(folder, cell.spec)
-        return write_record(folder / RECORD, new_record(cell.spec, "skipped", cell.skip_reason))
+    folder = trial.folder(run_dir)
+    if trial.skip_reason:
+        prepare(folder, trial.spec)
+        return write_record(folder / RECORD, new_record(trial.spec, "skipped", trial.skip_reason))
     limits = Limits(
-        wall_seconds=options.wall_limit or wall_limit(cell.spec, manifest.data[cell.spec.data_fingerprint]),
+        wall_seconds=options.wall_limit or wall_limit(trial.spec, manifest.data[trial.spec.data_fingerprint]),
         memory_bytes=options.memory_limit or default_memory_limit(),
         grace_seconds=options.grace,
     )
-    spec = cell.spec if options.on_oom == "record" else _as_last_tried(cell.spec, folder)
+    spec = trial.spec if options.on_oom == "record" else _as_last_tried(trial.spec, folder)
     while True:
-        record = run_cell(
-            spec, folder, limits, stop, lambda progress: reporter.progress(cell, progress), options.launcher
+        record = run_trial(
+            spec, folder, limits, stop, lambda progress: reporter.progress(trial, progress), options.launcher
         )
         parts = 2 * spec.micro_batches
         if record.status != "oom" or options.on_oom == "record" or parts > spec.preset.training.batch or stop.times:
@@ -162,10 +162,10 @@ def _run(
         spec = spec.model_copy(update={"micro_batches": parts})
 
 
-def _as_last_tried(spec: CellSpec, folder: Path) -> CellSpec:
-    """The cell in as many parts as an attempt before had come to, so that its checkpoints are gone on from."""
+def _as_last_tried(spec: TrialSpec, folder: Path) -> TrialSpec:
+    """The trial in as many parts as an attempt before had come to, so that its checkpoints are gone on from."""
     try:
-        before = read_cell(folder / CELL)
+        before = read_trial_spec(folder)
     except HarnessError:
         return spec
     return before if before.key == spec.key and before.micro_batches > spec.micro_batches else spec
@@ -175,7 +175,7 @@ def _finish(record: RunRecord, folder: Path, data: DataFacts) -> RunRecord:
     """Drop checkpoints nobody goes on from, and give the data to a record whose worker did not come to load it.
 
     Also for a record that was there: the run that made it may have been killed before this, or while it wrote. Only
-    for the holder of the cell's lock.
+    for the holder of the trial's lock.
     """
     remove_temporaries(folder)
     if record.status in ("ok", "diverged"):

@@ -1,4 +1,4 @@
-"""One cell from specification to record: train, predict, score. Runs in the worker's process."""
+"""One trial from specification to record: train, predict, score. Runs in the worker's process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.config.budget import Budget
-from harness.config.trial_spec import CellSpec, recipe_from_json
+from harness.config.trial_spec import TrialSpec, recipe_from_json
 from harness.contract import Model, Predictions
 from harness.evaluation.calibration import choose_rule
 from harness.evaluation.prediction_file import PREDICTIONS, write_predictions
@@ -18,14 +18,14 @@ from harness.inference.predictor import predict_all, typical
 from harness.inference.trained_model import save_task
 from harness.monitoring import conditions
 from harness.monitoring.energy import energy_used
-from harness.monitoring.flops import FirstCounted, parameters
+from harness.monitoring.flops import FlopCounter, parameters
 from harness.monitoring.machine import machine_facts
 from harness.monitoring.progress import Progress, ProgressPipe
-from harness.monitoring.training import training_meter
-from harness.orchestration.prepared_data import Setting, setting_of, task_of
+from harness.monitoring.training import training_sensors
+from harness.orchestration.prepared_data import PreparedData, prepare_planned_data, task_of
 from harness.platform.memory import gpu_peaks, peak_rss, reset_gpu_peaks
 from harness.results.new_record import new_record
-from harness.results.schema import Cost, CurvePoint, Rule, RunRecord
+from harness.results.schema import Cost, CurvePoint, PostprocessRule, RunRecord
 from harness.results.status import Interrupted
 from harness.tracking.tensorboard import EVENTS, EventFiles
 from harness.training import device
@@ -37,13 +37,13 @@ from harness.training.trainer import Trainer
 CURVE = "curve.csv"
 
 
-def perform(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
-    """Work through the cell and give its record with status "ok".
+def perform(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+    """Work through the trial and give its record with status "ok".
 
     Raises HarnessError, Diverged or Interrupted; whatever else escapes is the method's crash.
     """
     progress.report(Progress("loading"))
-    setting = setting_of(spec)
+    setting = prepare_planned_data(spec)
     task = task_of(setting, spec)
     recipe = recipe_from_json(spec.recipe)
     device.check(spec.device)
@@ -66,7 +66,7 @@ def perform(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
 
     @evaluation.running()
     def glance() -> float:
-        return _glance(model, setting, spec, progress, events, len(trainer.trace))
+        return _evaluate_subset(model, setting, spec, progress, events, len(trainer.trace))
 
     trainer = Trainer(
         model=model,
@@ -81,13 +81,13 @@ def perform(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
         curve_fractions=spec.preset.evaluation.curve_fractions,
         evaluate=glance,
         listen=None if events is None else events.steps,
-        meter=training_meter(spec.device),
+        meter=training_sensors(spec.device),
     )
     trace = trainer.run()
     write_text_atomic(folder / CURVE, trace.to_csv())
     save_task(folder, task)
 
-    counted = FirstCounted(model)
+    counted = FlopCounter(model)
     with evaluation.running():
         found, times = _predict(counted, setting, spec, progress)
         write_predictions(folder / PREDICTIONS, found, setting.dataset.classes)
@@ -96,7 +96,7 @@ def perform(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
         calibration = setting.truth(setting.splits.calibration)
         rule = choose_rule(found["calibration"], calibration, setting.dataset.classes, threshold=spec.threshold)
         scores = score(found["validation"], setting.truth(setting.splits.validation), rule, setting.dataset.classes)
-        last = _of_few(found, setting, spec)[1]
+        last = _score_subset(found, setting, spec)[1]
     if events is not None:
         events.pictures(len(trace), setting.dataset, found["validation"], rule)
     cost = _cost(counted, trace, evaluation.seconds, times, setting, spec)
@@ -116,35 +116,37 @@ def perform(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     )
 
 
-def _indices(setting: Setting, ids: Sequence[str]) -> list[int]:
+def _indices(setting: PreparedData, ids: Sequence[str]) -> list[int]:
     place = {image_id: i for i, image_id in enumerate(setting.dataset.ids)}
     return [place[image_id] for image_id in ids]
 
 
-def _glance(
-    model: Model, setting: Setting, spec: CellSpec, progress: ProgressPipe, events: EventFiles | None, step: int
+def _evaluate_subset(
+    model: Model, setting: PreparedData, spec: TrialSpec, progress: ProgressPipe, events: EventFiles | None, step: int
 ) -> float:
     """IoU of the model as it is, for the curve."""
     progress.report(Progress("looking at validation images"))
     evaluation, classes = spec.preset.evaluation, setting.dataset.classes
     found: dict[str, dict[str, Predictions]] = {}
     for name in ("calibration", "validation"):
-        samples = setting.samples(_few(setting, spec, name))
+        samples = setting.samples(_subset_ids(setting, spec, name))
         found[name], _ = predict_all(model, samples, len(classes), spec.device, evaluation.minimum_score)
-    rule, iou = _of_few(found, setting, spec)
+    rule, iou = _score_subset(found, setting, spec)
     if events is not None:
         events.pictures(step, setting.dataset, found["validation"], rule)
     return iou
 
 
-def _few(setting: Setting, spec: CellSpec, split: str) -> tuple[str, ...]:
+def _subset_ids(setting: PreparedData, spec: TrialSpec, split: str) -> tuple[str, ...]:
     return getattr(setting.splits, split)[: spec.preset.evaluation.curve_images]
 
 
-def _of_few(found: Mapping[str, Mapping[str, Predictions]], setting: Setting, spec: CellSpec) -> tuple[Rule, float]:
+def _score_subset(
+    found: Mapping[str, Mapping[str, Predictions]], setting: PreparedData, spec: TrialSpec
+) -> tuple[PostprocessRule, float]:
     """IoU of the first validation images, and the rule for it from as many calibration images: cheap, and the same
     all along the curve."""
-    ids = {name: _few(setting, spec, name) for name in ("calibration", "validation")}
+    ids = {name: _subset_ids(setting, spec, name) for name in ("calibration", "validation")}
     few = {name: {i: found[name][i] for i in wanted} for name, wanted in ids.items()}
     truth, classes = {name: setting.truth(wanted) for name, wanted in ids.items()}, setting.dataset.classes
     rule = choose_rule(few["calibration"], truth["calibration"], classes, threshold=spec.threshold)
@@ -152,7 +154,7 @@ def _of_few(found: Mapping[str, Mapping[str, Predictions]], setting: Setting, sp
 
 
 def _predict(
-    model: Model, setting: Setting, spec: CellSpec, progress: ProgressPipe
+    model: Model, setting: PreparedData, spec: TrialSpec, progress: ProgressPipe
 ) -> tuple[dict[str, dict[str, Predictions]], list[float]]:
     """Predictions of the calibration images, then of the validation images, and the milliseconds each of these took."""
     parts = {name: getattr(setting.splits, name) for name in ("calibration", "validation")}
@@ -175,7 +177,7 @@ def _predict(
 
 
 def _cost(
-    model: FirstCounted, trace: Trace, evaluation: float, times: list[float], setting: Setting, spec: CellSpec
+    model: FlopCounter, trace: Trace, evaluation: float, times: list[float], setting: PreparedData, spec: TrialSpec
 ) -> Cost:
     steps = trace.step_times()
     peaks = gpu_peaks(spec.device)

@@ -1,35 +1,23 @@
-"""The folder of one cell: what is told to the worker, and what is cleared before it starts."""
+"""The folder of one trial: what is told to the worker, and what is cleared before it starts."""
 
 from __future__ import annotations
 
 import contextlib
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from harness.config.trial_spec import CellSpec
+from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError
 from harness.fileio import make_folder, remove_temporaries, storage_error, write_json_atomic
-from harness.results.io import RECORD, read_json, read_record
+from harness.results.io import RECORD, TRIAL, read_record, read_trial_spec
 from harness.results.schema import RunRecord
 from harness.training.checkpoint_files import remove_blobs
 
-CELL = "cell.json"
 LOG = "log.txt"
 PREVIOUS_LOG = "log.previous.txt"
 
 
-def read_cell(path: Path) -> CellSpec:
-    """The specification in a file. Raises HarnessError where it is not one."""
-    try:
-        return CellSpec.model_validate(read_json(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise HarnessError(f"{path}: {'.'.join(str(step) for step in first['loc'])}: {first['msg']}") from error
-
-
 def record_of(folder: Path, key: str) -> RunRecord | None:
-    """The good record of that very work in a cell's folder, if there is one."""
+    """The good record of that very work in a trial's folder, if there is one."""
     try:
         record = read_record(folder / RECORD)
     except HarnessError:
@@ -37,7 +25,7 @@ def record_of(folder: Path, key: str) -> RunRecord | None:
     return record if record.key == key else None
 
 
-def prepare(folder: Path, spec: CellSpec) -> None:
+def prepare(folder: Path, spec: TrialSpec) -> None:
     """Make the folder ready for an attempt. Only for the holder of its lock. Raises StorageError.
 
     An earlier record goes, so that it can never be taken for the new one; checkpoints stay if they are of the same
@@ -46,7 +34,7 @@ def prepare(folder: Path, spec: CellSpec) -> None:
     make_folder(folder)
     remove_temporaries(folder)
     try:
-        before: CellSpec | None = read_cell(folder / CELL)
+        before: TrialSpec | None = read_trial_spec(folder)
     except HarnessError:
         before = None
     if before is None or (before.key, before.micro_batches) != (spec.key, spec.micro_batches):
@@ -57,4 +45,4 @@ def prepare(folder: Path, spec: CellSpec) -> None:
         raise storage_error(folder / RECORD, error) from error
     with contextlib.suppress(OSError):
         (folder / LOG).replace(folder / PREVIOUS_LOG)
-    write_json_atomic(folder / CELL, spec.model_dump(mode="json"))
+    write_json_atomic(folder / TRIAL, spec.model_dump(mode="json"))

@@ -1,9 +1,9 @@
-"""How long a cell may take on the wall clock, where the user does not say."""
+"""How long a trial may take on the wall clock, where the user does not say."""
 
 from __future__ import annotations
 
 from harness.config.budget import Budget
-from harness.config.trial_spec import CellSpec
+from harness.config.trial_spec import TrialSpec
 from harness.results.schema import DataFacts
 
 ALLOWANCE = 900.0
@@ -14,8 +14,8 @@ SECONDS_AN_ITERATION = 60.0
 """Where the budget counts iterations or epochs: slower than this is a hang."""
 
 
-def wall_limit(spec: CellSpec, data: DataFacts) -> float:
-    """Seconds from the start of the process: far more than a healthy cell needs, finite for one that hangs."""
+def wall_limit(spec: TrialSpec, data: DataFacts) -> float:
+    """Seconds from the start of the process: far more than a healthy trial needs, finite for one that hangs."""
     budget = Budget.parse(spec.budget)
     train = len(data.splits.get("train", ())) or data.images
     seconds = {

@@ -1,4 +1,4 @@
-"""The process of one cell: `python -m harness.orchestration.worker CELL_DIR`. Reads cell.json, leaves record.json.
+"""The process of one trial: `python -m harness.orchestration.worker TRIAL_DIR`. Reads trial.json, leaves record.json.
 
 Whatever the method does, the record says how it ended; what cannot be caught here is told by the process above.
 """
@@ -19,24 +19,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from harness.config.trial_spec import CellSpec
+from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError
 from harness.monitoring.progress import ProgressPipe
-from harness.orchestration.trial_folder import CELL, read_cell
 from harness.platform.memory import peak_rss
-from harness.results.io import RECORD, write_record
+from harness.results.io import RECORD, read_trial_spec, write_record
 from harness.results.new_record import new_record, notes, now
 from harness.results.schema import Cost, RunRecord
-from harness.results.status import NO_RECORD_EXIT, Diverged, of_exception
+from harness.results.status import NO_RECORD_EXIT, Diverged, status_from_exception
 
-Perform = Callable[[CellSpec, Path, ProgressPipe], RunRecord]
+RunTrial = Callable[[TrialSpec, Path, ProgressPipe], RunRecord]
 
 _ORPHAN_GRACE = 30.0
 """Seconds for a last checkpoint once the process above is gone."""
 
 
-def main(arguments: list[str] | None = None, perform: Perform | None = None) -> int:
-    """Work through one cell. Returns 0 where its status is ok, 1 otherwise, NO_RECORD_EXIT without a record."""
+def main(arguments: list[str] | None = None, perform: RunTrial | None = None) -> int:
+    """Work through one trial. Returns 0 where its status is ok, 1 otherwise, NO_RECORD_EXIT without a record."""
     parser = argparse.ArgumentParser(prog="python -m harness.orchestration.worker", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--progress", type=int, help="descriptor of the pipe for progress lines")
@@ -51,7 +50,7 @@ def main(arguments: list[str] | None = None, perform: Perform | None = None) -> 
     threading.Thread(target=_end_after, args=(parent, progress), daemon=True).start()
 
     try:
-        spec = read_cell(options.folder / CELL)
+        spec = read_trial_spec(options.folder)
         record = _work(spec, options.folder, progress, perform, parent)
         write_record(options.folder / RECORD, record)
     except HarnessError as error:
@@ -60,7 +59,7 @@ def main(arguments: list[str] | None = None, perform: Perform | None = None) -> 
     return 0 if record.status == "ok" else 1
 
 
-def _work(spec: CellSpec, folder: Path, progress: ProgressPipe, perform: Perform | None, parent: int) -> RunRecord:
+def _work(spec: TrialSpec, folder: Path, progress: ProgressPipe, perform: RunTrial | None, parent: int) -> RunRecord:
     started, clock = now(), time.monotonic()
     try:
         if perform is None:
@@ -72,7 +71,7 @@ def _work(spec: CellSpec, folder: Path, progress: ProgressPipe, perform: Perform
             raise Diverged("it ended without a finite score")
     # Everything: a method may call sys.exit, and its row must still say so.
     except BaseException as error:
-        status, reason = of_exception(error)
+        status, reason = status_from_exception(error)
         if os.getppid() != parent:
             # Its output had nowhere to go, which may be all that was wrong.
             status, reason = "interrupted", "the run it was part of was killed"
@@ -97,7 +96,7 @@ def _end_after(parent: int, progress: ProgressPipe) -> None:
 
 
 def work_and_leave(arguments: list[str] | None = None) -> NoReturn:
-    """Work through one cell, as the whole life of this process."""
+    """Work through one trial, as the whole life of this process."""
     exit_status = main(arguments)
     with contextlib.suppress(OSError):
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""One lock a cell, so that two runs on one folder do not harm each other."""
+"""One lock a trial, so that two runs on one folder do not harm each other."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _FOLDER_SECONDS = 60.0
 
 
 @contextmanager
-def cell_lock(folder: Path) -> Iterator[bool]:
-    """Whether the lock of a cell's folder is ours meanwhile; it ends with the process that holds it, however."""
+def trial_lock(folder: Path) -> Iterator[bool]:
+    """Whether the lock of a trial's folder is ours meanwhile; it ends with the process that holds it, however."""
     from filelock import FileLock, Timeout
 
     make_folder(folder)

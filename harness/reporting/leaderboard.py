@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.reporting.aggregate import data_wait, energy_used, largest, mean, time_notes
 from harness.reporting.format import differs, machine_name
-from harness.results.comparability import unlike_scores, unlike_times
+from harness.results.comparability import score_differences, time_differences
 from harness.results.schema import RunRecord
 from harness.results.statistics import (
     Difference,
@@ -25,7 +25,7 @@ from harness.results.statistics import (
 )
 from harness.stacks import BASELINE
 
-NO_OTHER_WORK = ("device", "deterministic", "micro_batches", "skip_bad")
+NOT_PART_OF_THE_WORK = ("device", "deterministic", "micro_batches", "skip_bad")
 """Settings that make no other work of it: where and how it is done, or what the data's fingerprint tells."""
 
 
@@ -103,7 +103,9 @@ def leaderboard(records: Sequence[RunRecord], problems: Sequence[str] = ()) -> L
     """The table of these records, each given once."""
     entries = [
         _Entry(record, tuple(unlike), tuple(elsewhere))
-        for record, unlike, elsewhere in zip(records, unlike_scores(records), unlike_times(records), strict=True)
+        for record, unlike, elsewhere in zip(
+            records, score_differences(records), time_differences(records), strict=True
+        )
     ]
     groups = _groups(entries)
     names = _names(groups)
@@ -124,7 +126,7 @@ def leaderboard(records: Sequence[RunRecord], problems: Sequence[str] = ()) -> L
     return Leaderboard(tuple(rows), tuple(types), BASELINE in scores, tuple(problems))
 
 
-def of_runs(run_dirs: Sequence[Path]) -> Leaderboard:
+def leaderboard_of_runs(run_dirs: Sequence[Path]) -> Leaderboard:
     """The table of all good records of these runs. Raises HarnessError where a folder is not there."""
     from harness.results.io import read_records
 
@@ -143,7 +145,7 @@ def write_leaderboards(run_dir: Path) -> None:
     from harness.fileio import write_text_atomic
     from harness.reporting.table import as_csv, as_markdown
 
-    board = of_runs([run_dir])
+    board = leaderboard_of_runs([run_dir])
     write_text_atomic(run_dir / "leaderboard.md", as_markdown(board))
     write_text_atomic(run_dir / "leaderboard.csv", as_csv(board))
 
@@ -188,7 +190,7 @@ def _groups(entries: Sequence[_Entry]) -> dict[_Key, list[_Entry]]:
 
 def _settings(record: RunRecord) -> dict[str, Any]:
     """Settings that make other work of the same recipe; init is part of the recipe."""
-    return {name: value for name, value in record.settings.items() if name not in (*NO_OTHER_WORK, "init")}
+    return {name: value for name, value in record.settings.items() if name not in (*NOT_PART_OF_THE_WORK, "init")}
 
 
 def _names(groups: dict[_Key, list[_Entry]]) -> dict[_Key, str]:

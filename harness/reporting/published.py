@@ -14,7 +14,7 @@ import click
 from harness.config.preset import Preset, load
 from harness.errors import HarnessError
 from harness.reporting.escape import for_csv, for_latex, for_markdown
-from harness.reporting.leaderboard import Leaderboard, Row, of_runs
+from harness.reporting.leaderboard import Leaderboard, Row, leaderboard_of_runs
 from harness.reporting.table import number
 
 MEASURED: dict[str, Callable[[Row], str]] = {
@@ -29,10 +29,10 @@ MEASURED: dict[str, Callable[[Row], str]] = {
 """What a preset's rows may publish that we measure too; anything else of theirs is printed as it stands."""
 
 
-def show_beside_published(run_dirs: Sequence[Path], preset_name: str, form: str) -> None:
+def print_beside_published(run_dirs: Sequence[Path], preset_name: str, form: str) -> None:
     """Print the table. Raises HarnessError where the preset has no rows."""
     preset = load(preset_name)
-    header, body = beside_published(of_runs(run_dirs), preset)
+    header, body = beside_published(leaderboard_of_runs(run_dirs), preset)
     if form == "json":
         click.echo(json.dumps([dict(zip(header, row, strict=True)) for row in body], indent=2, ensure_ascii=False))
     elif form == "csv":

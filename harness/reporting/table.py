@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.reporting.escape import for_csv, for_latex, for_markdown
-from harness.reporting.leaderboard import Leaderboard, Row, of_runs
+from harness.reporting.leaderboard import Leaderboard, Row, leaderboard_of_runs
 from harness.reporting.legend import legend
 
 Format = Literal["screen", "md", "csv", "latex", "json"]
@@ -130,7 +130,7 @@ def show(run_dirs: Sequence[Path], form: Format) -> None:
     """Print the leaderboard of runs. Raises HarnessError where a folder is not there."""
     import click
 
-    board = of_runs(run_dirs)
+    board = leaderboard_of_runs(run_dirs)
     if form == "screen":
         from harness.reporting.screen import print_table
 

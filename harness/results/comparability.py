@@ -29,7 +29,7 @@ _TIME_ASPECTS: Mapping[str, Callable[[RunRecord], Hashable]] = {
 }
 
 
-def unlike_scores(records: Sequence[RunRecord]) -> list[list[str]]:
+def score_differences(records: Sequence[RunRecord]) -> list[list[str]]:
     """For each record, in what it differs from what most have: budget, data, split, scoring version, rule, evaluation.
 
     Records without scores (a crash has none) are compared in the rest only. Of equally common values the first is
@@ -38,7 +38,7 @@ def unlike_scores(records: Sequence[RunRecord]) -> list[list[str]]:
     return _unlike(records, _SCORE_ASPECTS)
 
 
-def unlike_times(records: Sequence[RunRecord]) -> list[list[str]]:
+def time_differences(records: Sequence[RunRecord]) -> list[list[str]]:
     """For each record, whether its times were taken on another machine or device than most."""
     return _unlike(records, _TIME_ASPECTS)
 

@@ -13,14 +13,23 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError
 from harness.fileio import write_json_atomic
-from harness.redaction import without_home
-from harness.results.schema import SCHEMA_VERSION, RunRecord
+from harness.redaction import redact_home
+from harness.results.migration import (
+    OLD_TRIAL,
+    OLD_TRIALS,
+    SCHEMA_VERSION,
+    upgrade_record,
+    upgrade_trial_spec,
+)
+from harness.results.schema import RunRecord
 from harness.results.status import printable
 
-CELLS = "cells"
+TRIALS = "trials"
 RECORD = "record.json"
+TRIAL = "trial.json"
 SIZE_LIMIT = 64 * 2**20
 """Bytes. A record of 5,000 validation images has about 1 MB."""
 _LINE_LIMIT = 1000
@@ -32,7 +41,7 @@ def write_record(path: Path, record: RunRecord) -> RunRecord:
 
     Returns the record as written.
     """
-    plain: dict[str, Any] = without_home(json.loads(record.model_dump_json(exclude={"checksum"})))
+    plain: dict[str, Any] = redact_home(json.loads(record.model_dump_json(exclude={"checksum"})))
     plain["checksum"] = checksum(plain)
     write_json_atomic(path, plain)
     return RunRecord.model_validate(plain)
@@ -53,9 +62,9 @@ def read_record(path: Path) -> RunRecord:
     plain = _parsed(path, SIZE_LIMIT)
     if not isinstance(plain, dict):
         raise HarnessError(f"{path}: not a record")
-    if plain.get("schema_version") != SCHEMA_VERSION:
+    if plain.get("schema_version") not in range(1, SCHEMA_VERSION + 1):
         version = printable(str(plain.get("schema_version")), 20)
-        raise HarnessError(f"{path}: a record of version {version}; this harness reads version {SCHEMA_VERSION}")
+        raise HarnessError(f"{path}: a record of version {version}; this harness reads versions 1 to {SCHEMA_VERSION}")
     try:
         right = checksum(plain)
     except (RecursionError, ValueError) as error:
@@ -63,7 +72,7 @@ def read_record(path: Path) -> RunRecord:
     if plain.get("checksum") != right:
         raise HarnessError(f"{path}: its checksum is wrong: the record is damaged or was edited by hand")
     try:
-        record = RunRecord.model_validate(plain)
+        record = RunRecord.model_validate(upgrade_record(plain))
     except ValidationError as error:
         first = error.errors()[0]
         where = printable(".".join(str(step) for step in first["loc"]))
@@ -101,11 +110,23 @@ def read_records(run_dir: Path) -> tuple[list[RunRecord], list[str]]:
 
 
 def record_paths(run_dir: Path) -> Iterable[Path]:
-    """Where records are: cells/*/record.json."""
-    cells = run_dir / CELLS
-    if not cells.is_dir():
-        return []
-    return [path for path in sorted(cell / RECORD for cell in cells.iterdir()) if os.path.lexists(path)]
+    """Where records are: trials/*/record.json, and cells/*/record.json of runs of schema 1."""
+    folders = [run_dir / name for name in (OLD_TRIALS, TRIALS) if (run_dir / name).is_dir()]
+    paths = (trial / RECORD for folder in folders for trial in sorted(folder.iterdir()))
+    return [path for path in paths if os.path.lexists(path)]
+
+
+def read_trial_spec(folder: Path) -> TrialSpec:
+    """What the worker of a trial's folder was told. Raises HarnessError where it cannot be read."""
+    path = folder / TRIAL
+    if not path.exists() and (folder / OLD_TRIAL).exists():
+        path = folder / OLD_TRIAL
+    plain = read_json(path)
+    try:
+        return TrialSpec.model_validate(upgrade_trial_spec(plain) if isinstance(plain, dict) else plain)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise HarnessError(f"{path}: {'.'.join(str(step) for step in first['loc'])}: {first['msg']}") from error
 
 
 def read_json(path: Path, size_limit: int = SIZE_LIMIT) -> Any:

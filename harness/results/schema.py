@@ -1,19 +1,19 @@
-"""The record of one cell of a run: one method, one seed, one data set. Everything the tables are made of.
+"""The record of one trial of a run: one method, one seed, one data set. Everything the tables are made of.
 
 Layout of a run's folder (every path in a record is relative to it; the table needs the records alone):
 
-    manifest.json                     the plan: every cell, before any trains
+    manifest.json                     the plan: every trial, before any trains
     leaderboard.md, leaderboard.csv   made from the records, at any time, by `table`
-    cells/<method>--seed<k>/
-        cell.json                     what the worker process is told
-        record.json                   a RunRecord, written when the cell ends
+    trials/<method>--seed<k>/
+        trial.json                    what the worker process is told
+        record.json                   a RunRecord, written when the trial ends
         predictions.json.gz           calibration and validation predictions, COCO run lengths, before any rule
         curve.csv                     step, seconds, learning rate, each loss
         weights.safetensors           the trained model, and
-        task.json                     what it was told of its data: `predict` builds it again from both and cell.json
+        task.json                     what it was told of its data: `predict` builds it again from both and trial.json
         tensorboard/                  event files, where asked for
         log.txt, log.previous.txt     what the worker printed, and the one of the attempt before
-        state-<step>.ckpt             newest good state, and the one before it, until the cell has ended well
+        state-<step>.ckpt             newest good state, and the one before it, until the trial has ended well
         worker.token                  by which the worker's processes are found
 """
 
@@ -24,8 +24,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-SCHEMA_VERSION = 1
-"""Raised when a field changes its meaning; a record of another version is named and left aside."""
+from harness.results.migration import SCHEMA_VERSION
 
 Status = Literal["ok", "oom", "timeout", "crash", "diverged", "skipped", "interrupted"]
 
@@ -51,7 +50,7 @@ class DataFacts(_Model):
     split_fingerprint: str
 
 
-class Rule(_Model):
+class PostprocessRule(_Model):
     """The post-processing rule, chosen on the calibration images: per class, in class order.
 
     search: every (score threshold, minimum area, calibration IoU) looked at, so that the choice can be checked.
@@ -133,7 +132,7 @@ class CurvePoint(_Model):
 
 
 class RunRecord(_Model):
-    """One cell. `key` decides whether two cells are the same work (resume); `checksum` covers all other fields."""
+    """One trial. `key` decides whether two trials are the same work (resume); `checksum` covers all other fields."""
 
     schema_version: int = SCHEMA_VERSION
     key: str
@@ -149,7 +148,7 @@ class RunRecord(_Model):
     slots_changed: list[str] = Field(default_factory=list)
     labels: str = ""
     data: DataFacts | None = None
-    rule: Rule | None = None
+    rule: PostprocessRule | None = None
     scores: Scores | None = None
     learning_curve: list[CurvePoint] = Field(default_factory=list)
     cost: Cost = Field(default_factory=Cost)

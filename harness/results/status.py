@@ -1,4 +1,4 @@
-"""How a cell can end, and the one line that says why."""
+"""How a trial can end, and the one line that says why."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REASON_LIMIT = 300
 """Characters of a reason; the log has the rest."""
 
 NO_RECORD_EXIT = 75
-"""Exit status of a worker that cannot read its cell or write its record (EX_TEMPFAIL)."""
+"""Exit status of a worker that cannot read its trial or write its record (EX_TEMPFAIL)."""
 
 FAILED: frozenset[Status] = frozenset(("oom", "timeout", "crash", "diverged"))
 """What makes a run's exit status 1, and is done again only when asked."""
@@ -30,11 +30,11 @@ class Diverged(Exception):  # noqa: N818 - an outcome, not a fault
 
 
 class Interrupted(Exception):  # noqa: N818 - an outcome, not a fault
-    """The cell was told to stop and has written a checkpoint."""
+    """The trial was told to stop and has written a checkpoint."""
 
 
-def of_exception(error: BaseException) -> tuple[Status, str]:
-    """Status and reason of a cell whose work raised this."""
+def status_from_exception(error: BaseException) -> tuple[Status, str]:
+    """Status and reason of a trial whose work raised this."""
     if isinstance(error, Interrupted):
         return "interrupted", one_line(error) or "told to stop; a checkpoint is kept"
     if isinstance(error, Diverged):
@@ -50,7 +50,7 @@ def of_exception(error: BaseException) -> tuple[Status, str]:
     return ("oom" if _is_out_of_memory(error) else "crash"), named
 
 
-def of_exit(code: int, kernel_ran_out: bool, last_line: str) -> tuple[Status, str]:
+def status_from_exit_code(code: int, kernel_ran_out: bool, last_line: str) -> tuple[Status, str]:
     """Status and reason of a process that ended without a record and was not ended by us.
 
     code: as subprocess gives it, negative for a signal. kernel_ran_out: whether the kernel may have killed it for

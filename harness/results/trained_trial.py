@@ -1,30 +1,29 @@
-"""Finds the cell of a run whose trained model is asked for."""
+"""Finds the trial of a run whose trained model is asked for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.config.trial_spec import CellSpec
+from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError, nearest
-from harness.orchestration.trial_folder import CELL, read_cell
-from harness.results.io import read_record, record_paths
-from harness.results.schema import Rule, RunRecord
+from harness.results.io import read_record, read_trial_spec, record_paths
+from harness.results.schema import PostprocessRule, RunRecord
 
 
 @dataclass(frozen=True)
-class TrainedCell:
-    """A cell that ended well: where it is, what its worker was told, and the rule chosen for it."""
+class TrainedTrial:
+    """A trial that ended well: where it is, what its worker was told, and the rule chosen for it."""
 
     folder: Path
-    spec: CellSpec
-    rule: Rule
+    spec: TrialSpec
+    rule: PostprocessRule
 
 
-def trained_cell(run_dir: Path, method: str, seed: int | None = None) -> TrainedCell:
-    """The cell of that method, or of that name under cells/. seed: None for the lowest there is.
+def find_trained_trial(run_dir: Path, method: str, seed: int | None = None) -> TrainedTrial:
+    """The trial of that method, or of that name under trials/. seed: None for the lowest there is.
 
-    Raises HarnessError where there is no such cell, more than one (on several data sets), or it did not end well.
+    Raises HarnessError where there is no such trial, more than one (on several data sets), or it did not end well.
     """
     if not run_dir.is_dir():
         raise HarnessError(f"no folder {run_dir}; give the folder of a run, as `run` printed it")
@@ -47,11 +46,11 @@ def trained_cell(run_dir: Path, method: str, seed: int | None = None) -> Trained
     folder, record = chosen[0], named[chosen[0]]
     if record.status != "ok" or record.rule is None:
         raise HarnessError(f"{folder.name} did not end well ({record.status}: {record.reason}); run it again")
-    return TrainedCell(folder, read_cell(folder / CELL), record.rule)
+    return TrainedTrial(folder, read_trial_spec(folder), record.rule)
 
 
 def _record(path: Path) -> RunRecord | str:
-    """The record, or why it cannot be read: another cell's damage is no concern of this one."""
+    """The record, or why it cannot be read: another trial's damage is no concern of this one."""
     try:
         return read_record(path)
     except HarnessError as error:

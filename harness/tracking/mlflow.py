@@ -1,8 +1,8 @@
-"""Cells in MLflow, from their records: each is one MLflow run, logged whole once its cell has ended.
+"""Trials in MLflow, from their records: each is one MLflow run, logged whole once its trial has ended.
 
-From records and not as training goes on (TensorBoard's event files do that): a cell that was killed and resumed is one
-run all the same, and a tracking server that is slow or gone costs the time between two cells, never a step or a row.
-A cell that is not logged is told in one line, and logged by the next run of the same command.
+From records and not as training goes on (TensorBoard's event files do that): a trial that was killed and resumed is one
+run all the same, and a tracking server that is slow or gone costs the time between two trials, never a step or a row.
+A trial that is not logged is told in one line, and logged by the next run of the same command.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DEFAULT = "sqlite:///mlflow.db"
 POINTS = 1000
 """Steps of a curve that are logged at most, evenly spaced; the whole curve is an artifact."""
 IDENTITY = "harness.record"
-"""The tag by which a cell is known again: its key and when it ended, which a new scoring leaves alone."""
+"""The tag by which a trial is known again: its key and when it ended, which a new scoring leaves alone."""
 
 _LOCK = ".mlflow.lock"
 _LOCK_SECONDS = 60.0
@@ -92,7 +92,7 @@ class MlflowLog:
             ) from error
 
     def track(self, folder: Path, record: RunRecord) -> str:
-        """Log a cell of that folder, unless it is logged already or has not run to an end; a line where that fails."""
+        """Log a trial of that folder, unless it is logged already or has not run to an end; a line where that fails."""
         from filelock import FileLock
 
         if record.status != "ok" and record.status not in FAILED:
@@ -134,13 +134,13 @@ class MlflowLog:
 
 
 def parameters(record: RunRecord) -> dict[str, str]:
-    """What decides a cell's result, by name: the recipe slot by slot, the settings, the data."""
+    """What decides a trial's result, by name: the recipe slot by slot, the settings, the data."""
     facts: dict[str, Any] = {name: getattr(record, name) for name in ("method", "seed", "preset", "budget", "labels")}
     for slot, part in record.recipe.items():
         options = f" {json.dumps(part['options'], sort_keys=True)}" if part.get("options") else ""
         facts[f"recipe.{slot}"] = f"{part['name']}{options}"
     if record.data is not None:
-        for name in ("source", "fingerprint", "split_fingerprint", "images", "cells"):
+        for name in ("source", "fingerprint", "split_fingerprint", "images", "trials"):
             facts[f"data.{name}"] = getattr(record.data, name)
     if record.scores is not None:
         facts["scoring_version"] = record.scores.scoring_version

@@ -1,4 +1,4 @@
-"""TensorBoard's event files of one cell: losses, learning rate, images a second, and sample predictions."""
+"""TensorBoard's event files of one trial: losses, learning rate, images a second, and sample predictions."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
     from harness.data.dataset import Dataset
-    from harness.results.schema import Rule
+    from harness.results.schema import PostprocessRule
     from harness.training.trace import Trace
 
 EVENTS = "tensorboard"
-"""Their folder, in the cell's: `tensorboard --logdir RUN_DIR` shows every cell of a run."""
+"""Their folder, in the trial's: `tensorboard --logdir RUN_DIR` shows every trial of a run."""
 
 PICTURES = 4
 
@@ -51,7 +51,9 @@ class EventFiles:
                 writer.add_scalar("images_per_second", self._batch / seconds, i + 1)
         writer.flush()
 
-    def pictures(self, step: int, dataset: Dataset, predictions: Mapping[str, Predictions], rule: Rule) -> None:
+    def pictures(
+        self, step: int, dataset: Dataset, predictions: Mapping[str, Predictions], rule: PostprocessRule
+    ) -> None:
         """Write overlays of the first few images, as the rule leaves their predictions after so many steps."""
         from harness.evaluation.calibration import apply_rule
         from harness.inference.formats.overlays import outlined

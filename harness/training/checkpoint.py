@@ -18,7 +18,7 @@ from harness.training.device import random_state, restore_random_state
 from harness.training.trace import Trace
 
 WEIGHTS = "weights.safetensors"
-"""The weights of a cell whose training has ended."""
+"""The weights of a trial whose training has ended."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def load_weights(folder: Path, module: nn.Module) -> None:
 
     path = folder / WEIGHTS
     if not path.is_file():
-        raise HarnessError(f"{folder.name} holds no {WEIGHTS}: the cell has not ended well; run it again")
+        raise HarnessError(f"{folder.name} holds no {WEIGHTS}: the trial has not ended well; run it again")
     try:
         module.load_state_dict(load_file(str(path)))
     except Exception as error:  # safetensors and torch have errors of their own

@@ -1,4 +1,4 @@
-"""The files of a cell's checkpoints: the newest good one and the one before it, each with its own checksum.
+"""The files of a trial's checkpoints: the newest good one and the one before it, each with its own checksum.
 
 A file is one header line, `harness-checkpoint 1 STEP LENGTH SHA256`, and then the bytes. What the bytes mean is the
 business of harness/training/checkpoint.py.
@@ -45,7 +45,7 @@ def newest_blob(folder: Path) -> tuple[int, bytes] | None:
 
 
 def remove_blobs(folder: Path) -> None:
-    """Remove all states: the cell has ended, or starts afresh."""
+    """Remove all states: the trial has ended, or starts afresh."""
     for _, path in _states(folder):
         with contextlib.suppress(OSError):
             path.unlink()

@@ -1,4 +1,4 @@
-"""The device a cell runs on: its memory, seeding, waiting for it, and the numbers it may compute in."""
+"""The device a trial runs on: its memory, seeding, waiting for it, and the numbers it may compute in."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from harness.errors import HarnessError
 from harness.masks.crops import CropMasks, offsets_of
 
 
-def summed(losses: Mapping[str, torch.Tensor]) -> torch.Tensor:
+def validated_total_loss(losses: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """The float32 sum of a model's losses, with its gradient; the device is not waited for.
 
     Raises HarnessError, naming what is wrong, unless they are scalar tensors by name, one of them with a gradient.

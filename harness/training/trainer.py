@@ -20,7 +20,7 @@ from harness.results.status import Diverged, Interrupted
 from harness.training import checkpoint, optimiser
 from harness.training.clock import TrainingClock
 from harness.training.device import autocast, random_state, restore_random_state, synchroniser
-from harness.training.model_outputs import summed
+from harness.training.model_outputs import validated_total_loss
 from harness.training.prefetch import prefetched
 from harness.training.schedule import learning_rate
 from harness.training.stream import TrainingStream
@@ -135,7 +135,7 @@ class Trainer:
             share = len(piece) / len(batch)
             with autocast(self.device):
                 losses = self.model.losses(piece)
-            (summed(losses) * share).backward()
+            (validated_total_loss(losses) * share).backward()
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value.detach() * share
         return sums

@@ -54,7 +54,7 @@ def _clip_masks(
         window = np.array((x0, y0, x1, y1), np.int32)
         shown = np.concatenate([np.maximum(boxes[:, :2], window[:2]), np.minimum(boxes[:, 2:], window[2:])], axis=1)
         kept = np.flatnonzero((shown[:, 2:] > shown[:, :2]).all(axis=1))
-        there = masks.cut(kept, shown[kept])
+        there = masks.crop_to(kept, shown[kept])
         moved = CropMasks(there.boxes - window[[0, 1, 0, 1]], there.pixels, there.offsets)
     else:
         # the source row and column under the centre of each new pixel, in whole numbers
@@ -63,7 +63,7 @@ def _clip_masks(
         shown = np.empty(boxes.shape, np.int64)
         shown[:, ::2], shown[:, 1::2] = cols.searchsorted(boxes[:, ::2]), rows.searchsorted(boxes[:, 1::2])
         kept = np.flatnonzero((shown[:, 2:] > shown[:, :2]).all(axis=1))
-        moved = masks.looked_up(kept, shown[kept], rows, cols)
+        moved = masks.remap(kept, shown[kept], rows, cols)
     loose = None
     if height >= y1 - y0 and width >= x1 - x0:
         # no row or column is passed over: only what the window's edge cuts can have lost its rim
@@ -88,9 +88,7 @@ def flip(instances: Instances, size: tuple[int, int], horizontal: bool, vertical
     return replace(instances, boxes=boxes, masks=masks, points=points)
 
 
-def look_up(
-    masks: CropMasks, lookup: NDArray[np.integer], size: tuple[int, int]
-) -> tuple[CropMasks, NDArray[np.int64]]:
+def remap(masks: CropMasks, lookup: NDArray[np.integer], size: tuple[int, int]) -> tuple[CropMasks, NDArray[np.int64]]:
     """Masks seen through a lookup, tight, without those that vanish; and the (M,) indices of those that stay.
 
     lookup: (h, w), for each pixel of the result the row-major index of its source pixel in an image of `size`

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harness.contract import Instances, Pool, Sample
 from harness.errors import HarnessError
-from harness.transforms.instances import look_up, masks_of, rebuild
+from harness.transforms.instances import masks_of, rebuild, remap
 from harness.transforms.options import probability
 
 
@@ -74,7 +74,7 @@ def warp(sample: Sample, field: NDArray[np.float32]) -> Sample:
 
 def _bent(instances: Instances, lookup: NDArray[np.int32], field: NDArray[np.float32]) -> Instances:
     size = lookup.shape[0], lookup.shape[1]
-    masks, kept = look_up(masks_of(instances), lookup, size)
+    masks, kept = remap(masks_of(instances), lookup, size)
     points = None if instances.points is None else shown_at(instances.points, field)
     return rebuild(instances, kept, masks, masks.boxes, points, size)
 

@@ -26,7 +26,7 @@ METHOD = Method(
         departures=(),
     ),
     # Options are JSON values: they are written into every record, and typed as my_method(strength=0.5).
-    fills={"augment": Part("my_method", f"{__name__}:build", {"strength": 0.3})},
+    parts={"augment": Part("my_method", f"{__name__}:build", {"strength": 0.3})},
 )
 
 

@@ -25,7 +25,7 @@ METHOD = Method(
     ),
     # Options are JSON values: they are written into every record, and typed as my_method(width=64). Those under
     # "small" are for presets that run on a CPU.
-    fills={"backbone": Part("my_method", f"{__name__}:build", {"width": 64}, {"small": {"width": 32}})},
+    parts={"backbone": Part("my_method", f"{__name__}:build", {"width": 64}, {"small": {"width": 32}})},
 )
 
 

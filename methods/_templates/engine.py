@@ -33,9 +33,9 @@ METHOD = Method(
     ),
     # Options are JSON values: they are written into every record, and typed as my_method(width=32). Those under
     # "small" are for presets that run on a CPU.
-    fills={"engine": Part("my_method", f"{__name__}:build", {"width": 32}, {"small": {"width": 16}})},
+    parts={"engine": Part("my_method", f"{__name__}:build", {"width": 32}, {"small": {"width": 16}})},
     # The slots that this engine reads, so that other methods can change them: my_method+copy_paste works.
-    honours=("augment",),
+    supported_slots=("augment",),
 )
 
 PAD = 8

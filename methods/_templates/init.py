@@ -22,7 +22,7 @@ METHOD = Method(
         departures=(),
     ),
     # Options are JSON values: they are written into every record, and typed as my_method(kind=imagenet).
-    fills={"init": Part("my_method", f"{__name__}:build", {"kind": "scratch", "path": None})},
+    parts={"init": Part("my_method", f"{__name__}:build", {"kind": "scratch", "path": None})},
 )
 
 

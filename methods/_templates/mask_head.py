@@ -27,7 +27,7 @@ METHOD = Method(
     ),
     # Options are JSON values: they are written into every record, and typed as my_method(width=64). Those under
     # "small" are for presets that run on a CPU.
-    fills={"mask_head": Part("my_method", f"{__name__}:build", {"width": 128}, {"small": {"width": 64}})},
+    parts={"mask_head": Part("my_method", f"{__name__}:build", {"width": 128}, {"small": {"width": 64}})},
 )
 
 

@@ -27,7 +27,7 @@ METHOD = Method(
         departures=(),
     ),
     # Options are JSON values: they are written into every record, and typed as my_method(dice=0.5).
-    fills={"supervision": Part("my_method", f"{__name__}:build", {"dice": 1.0})},
+    parts={"supervision": Part("my_method", f"{__name__}:build", {"dice": 1.0})},
 )
 
 

@@ -29,7 +29,7 @@ METHOD = Method(
             "Mask R-CNN on COCO, box / mask AP": "45.1 / 41.3 (R50 38.2 / 34.7)",
         },
     ),
-    fills={
+    parts={
         "backbone": Part(
             "Container-Light",
             "methods.container.backbone:build",

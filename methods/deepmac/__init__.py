@@ -31,7 +31,7 @@ METHOD = Method(
             "the same, hourglass 52, R101 / SpineNet-143": "34.4 / 38.7",
         },
     ),
-    fills={
+    parts={
         "mask_head": Part(
             "DeepMAC hourglass",
             "methods.deepmac.mask_head:build",

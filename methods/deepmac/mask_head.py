@@ -13,7 +13,7 @@ from harness.contract import Task
 from harness.errors import HarnessError
 from methods.deepmac import hourglass
 from methods.deepmac import resnet as resnet_mask_heads
-from methods.shared.deconv import Doubling
+from methods.shared.deconv import Deconv2x2
 from methods.shared.mask_heads import DenseField, MaskHead
 from methods.shared.norms import Norm, norm_of
 from methods.shared.roi_pooling import RoIPool, with_image_index
@@ -53,7 +53,7 @@ class DeepMaskHead(MaskHead):
         self.pool = RoIPool(crop, strides)
         self.trunk = trunk
         self.deconv = nn.Sequential(
-            Doubling(trunk.out_channels, width), norm_of(norm, width, eps=1e-3), nn.ReLU(inplace=True)
+            Deconv2x2(trunk.out_channels, width), norm_of(norm, width, eps=1e-3), nn.ReLU(inplace=True)
         )
         self.predictor = nn.Conv2d(width, 1, 1)
         for module in self.modules():

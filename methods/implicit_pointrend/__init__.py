@@ -26,7 +26,7 @@ METHOD = Method(
             "whole R50-FPN model, 80 / 3 / 1 classes": "346,416,816 / 325,738,466 / 325,201,366",
         },
     ),
-    fills={
+    parts={
         "mask_head": Part(
             "Implicit PointRend",
             "methods.implicit_pointrend.mask_head:build",

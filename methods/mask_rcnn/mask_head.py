@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.contract import Task
-from methods.shared.deconv import Doubling, side_by_side
+from methods.shared.deconv import Deconv2x2, depth_to_space
 from methods.shared.mask_heads import DenseField, MaskHead
 from methods.shared.norms import Norm, norm_of
 from methods.shared.roi_pooling import RoIPool
@@ -39,7 +39,7 @@ class FCNMaskHead(MaskHead):
             layers.append(nn.ReLU(inplace=True))
         self.convs = nn.Sequential(*layers)
         # one layer, under the name that it has in weights of earlier runs
-        self.deconv = nn.Sequential(Doubling(width if convs else channels, width))
+        self.deconv = nn.Sequential(Deconv2x2(width if convs else channels, width))
         self.predictor = nn.Conv2d(width, classes, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
@@ -53,7 +53,7 @@ class FCNMaskHead(MaskHead):
         squares = F.relu(doubling.squares(self.convs(self.pool(features, boxes))))
         # a 1 x 1 convolution, before the squares of all channels would be copied to lie side by side
         logits = F.linear(squares, self.predictor.weight.flatten(1), self.predictor.bias)
-        return DenseField(side_by_side(logits))
+        return DenseField(depth_to_space(logits))
 
 
 def build(

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Doubling(nn.ConvTranspose2d):
+class Deconv2x2(nn.ConvTranspose2d):
     """A transposed convolution of 2 x 2 with stride 2: the same weights, numbers and place in a state dict.
 
     No two windows meet, so that it is one matrix product over the channels of each place. Half as dear on a CPU, whose
@@ -18,7 +18,7 @@ class Doubling(nn.ConvTranspose2d):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """(N, C', 2 h, 2 w), laid out channels last, from (N, C, h, w)."""
-        return side_by_side(self.squares(x))
+        return depth_to_space(self.squares(x))
 
     def squares(self, x: Tensor) -> Tensor:
         """(N, h, w, 2, 2, C'): the square that each place becomes. What looks at one place at a time can go on from
@@ -29,7 +29,7 @@ class Doubling(nn.ConvTranspose2d):
         return F.linear(x.permute(0, 2, 3, 1), weight, bias).reshape(n, height, width, 2, 2, self.out_channels)
 
 
-def side_by_side(squares: Tensor) -> Tensor:
+def depth_to_space(squares: Tensor) -> Tensor:
     """(N, C, 2 h, 2 w), laid out channels last, from (N, h, w, 2, 2, C)."""
     n, height, width, _, _, channels = squares.shape
     return squares.permute(0, 1, 3, 2, 4, 5).reshape(n, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)

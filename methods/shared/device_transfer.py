@@ -1,4 +1,4 @@
-"""Between host and GPU without either waiting for the other; on a CPU nothing is sent."""
+"""Between host and GPU without either waiting for the other; on a CPU nothing is to_device."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-def sent(array: NDArray[Any], device: torch.device) -> Tensor:
+def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
     """The array on the device, from memory that a GPU reads by itself while both go on."""
-    return sent_tensor(torch.from_numpy(np.ascontiguousarray(array)), device)
+    return tensor_to_device(torch.from_numpy(np.ascontiguousarray(array)), device)
 
 
-def sent_tensor(tensor: Tensor, device: torch.device) -> Tensor:
+def tensor_to_device(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
-class Returning:
+class AsyncHostCopy:
     """A small tensor on its way to the host: asked for early and read late, so that a GPU has work in between."""
 
     def __init__(self, value: Tensor) -> None:
@@ -29,7 +29,7 @@ class Returning:
             self._done = torch.cuda.Event()
             self._done.record()
 
-    def arrived(self) -> Tensor:
+    def wait(self) -> Tensor:
         """The tensor on the host; waits until it is there, not for what the GPU was given since."""
         if self._done is not None:
             self._done.synchronize()

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-def roi_align_bags(feature: Tensor, rois: Tensor, size: int, scale: float, sampling_ratio: int) -> Tensor:
+def roi_align_embedding_bag(feature: Tensor, rois: Tensor, size: int, scale: float, sampling_ratio: int) -> Tensor:
     """(R, size, size, C) float32 from a (B, C, h, w) map and (R, 5) rows of image index and box in input pixels.
 
     Equals torchvision.ops.roi_align(feature, rois, size, scale, sampling_ratio, aligned=True), channels last; the
@@ -51,11 +51,11 @@ def roi_align_bags(feature: Tensor, rois: Tensor, size: int, scale: float, sampl
 
 def in_order(pieces: Sequence[Tensor], where: Sequence[Tensor]) -> Tensor:
     """(R, ...) tensor of the rows of the pieces; where: for each piece the numbers of its rows, all R in all."""
-    together: Tensor = pieces[0] if len(pieces) == 1 else _Rows.apply(torch.cat(list(where)), *pieces)
+    together: Tensor = pieces[0] if len(pieces) == 1 else _GatherRows.apply(torch.cat(list(where)), *pieces)
     return together
 
 
-class _Rows(torch.autograd.Function):
+class _GatherRows(torch.autograd.Function):
     """Rows put in order; the gradient is read row by row, where that of an index would be added up by one thread."""
 
     @staticmethod

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
-from methods.shared.roi_align_embedding_bag import in_order, roi_align_bags
+from methods.shared.roi_align_embedding_bag import in_order, roi_align_embedding_bag
 
 CANONICAL_SIZE, CANONICAL_LEVEL = 224, 4
 """A box of 224 pixels a side is cut from the level of stride 16 (Lin et al. 2017, equation 1)."""
@@ -81,7 +81,7 @@ class RoIPool(nn.Module):
 def _aligned(feature: Tensor, rois: Tensor, size: int, scale: float, sampling_ratio: int) -> Tensor:
     # in float32 whatever the features are: bfloat16 cannot tell pixel 1000 from 1003
     if feature.device.type == "cpu":
-        cut = roi_align_bags(feature, rois, size, scale, sampling_ratio).permute(0, 3, 1, 2)
+        cut = roi_align_embedding_bag(feature, rois, size, scale, sampling_ratio).permute(0, 3, 1, 2)
     else:
         cut = roi_align(feature.float(), rois.float(), size, scale, sampling_ratio, aligned=True)
     return cut.to(feature.dtype)

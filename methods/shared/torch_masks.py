@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from harness.masks.crops import CropMasks
-from methods.shared.chunking import rows_at_once
-from methods.shared.device_transfer import sent, sent_tensor
+from methods.shared.chunking import chunk_size
+from methods.shared.device_transfer import tensor_to_device, to_device
 
 
 class TorchMasks:
@@ -37,7 +37,7 @@ class TorchMasks:
         together, counts = CropMasks.concatenate(masks), [len(those) for those in masks]
         last = np.repeat(np.array([(width - 1, height - 1) for height, width in sizes], np.float32), counts, axis=0)
         arrays = (together.pixels, together.boxes.astype(np.int64), together.offsets[:-1], last)
-        return TorchMasks(*(sent(array, torch.device(device)) for array in arrays))
+        return TorchMasks(*(to_device(array, torch.device(device)) for array in arrays))
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -86,13 +86,13 @@ class TorchMasks:
         pieces, where = [], []
         for of_kind in (torch.nonzero(kind == k)[:, 0] for k in kind.unique().tolist()):
             width, height = spans[of_kind].amax(dim=0).tolist()
-            for rows in of_kind.split(rows_at_once(height * width, boxes.device)):
-                there = sent_tensor(rows, boxes.device)
+            for rows in of_kind.split(chunk_size(height * width, boxes.device)):
+                there = tensor_to_device(rows, boxes.device)
                 pieces.append(self[there]._grid(boxes[there], size, height, width))
                 where.append(rows)
         if len(pieces) == 1:
             return pieces[0]
-        return torch.cat(pieces)[sent_tensor(torch.cat(where).argsort(), boxes.device)]
+        return torch.cat(pieces)[tensor_to_device(torch.cat(where).argsort(), boxes.device)]
 
     def _grid(self, boxes: Tensor, size: int, height: int, width: int) -> Tensor:
         """Where the samples of no box read more than so many rows and columns."""

@@ -23,7 +23,7 @@ def timm_method(model: str) -> Method:
                 "with --init imagenet, timm's weights are downloaded, or read from --init imagenet:FILE",
             ),
         ),
-        fills={"backbone": Part(f"timm {model}", "methods.timm_backbone.backbone:build", {"model": model})},
+        parts={"backbone": Part(f"timm {model}", "methods.timm_backbone.backbone:build", {"model": model})},
         default=False,
     )
 

@@ -35,7 +35,7 @@ def _version(number: Literal[1, 2], published: dict[str, str]) -> Method:
         published=published,
     )
     name = "torchvision_starter" if number == 1 else "torchvision_starter_v2"
-    return Method(name, card, {"engine": engine}, honours=HONOURS)
+    return Method(name, card, {"engine": engine}, supported_slots=HONOURS)
 
 
 METHODS = (

@@ -112,12 +112,12 @@ def test_a_family_gives_methods_by_prefix(methods_folder: Path) -> None:
 
 def test_a_file_given_by_path(adapter: Path) -> None:
     catalog = find([adapter])
-    assert catalog.method("strange").fills["augment"].build(None) == ()
+    assert catalog.method("strange").parts["augment"].build(None) == ()
     assert catalog.origin("strange") == str(adapter)
 
 
 def test_a_part_of_a_file_given_by_path_is_found_by_a_process_started_from_here(adapter: Path) -> None:
-    part = find([adapter]).method("strange").fills["augment"]
+    part = find([adapter]).method("strange").parts["augment"]
     code = f"from harness.contract import Part; print(Part('x', {part.factory!r}).build(None))"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert child.stdout.strip() == "()"
@@ -128,7 +128,7 @@ def test_a_folder_of_the_same_name_does_not_hide_a_file(
 ) -> None:
     (tmp_path / "work" / adapter.stem).mkdir(parents=True)
     monkeypatch.syspath_prepend(str(tmp_path / "work"))
-    assert find([adapter]).method("strange").fills["augment"].build(None) == ()
+    assert find([adapter]).method("strange").parts["augment"].build(None) == ()
 
 
 def test_a_path_that_is_no_adapter(tmp_path: Path, adapter: Path) -> None:

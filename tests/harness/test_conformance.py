@@ -104,7 +104,7 @@ def subject_with() -> Callable[[str], Subject]:
 
     def make(fault: str) -> Subject:
         part = replace(good.recipe.engine, factory=f"{__name__}:build", options={"fault": fault})
-        method = replace(good.method, fills={"engine": part})
+        method = replace(good.method, parts={"engine": part})
         return Subject("broken", method, good.recipe.filled(engine=part))
 
     return make
@@ -152,7 +152,7 @@ def test_a_bad_card_and_bad_parts_are_caught(subject_with: Callable[[str], Subje
     part = replace(good.recipe.engine, options={"sizes": (1, 2)})
     for fills, why in (({}, "no slot"), ({"head": part}, "no slot 'head'"), ({"engine": part}, "survive JSON")):
         with pytest.raises(AssertionError, match=why):
-            card.parts_can_be_recorded(Subject("x", replace(good.method, fills=fills), good.recipe))
+            card.parts_can_be_recorded(Subject("x", replace(good.method, parts=fills), good.recipe))
 
 
 class Clumsy:
@@ -194,6 +194,6 @@ def test_a_bad_augmentation_is_caught(subject_with: Callable[[str], Subject], fa
 
 def test_an_exemption_is_told_not_hidden(subject_with: Callable[[str], Subject]) -> None:
     good = subject_with("")
-    let_off = Subject("x", replace(good.method, exempt={"every_part_learns": "because"}), good.recipe)
-    assert conformance.result_of(learning.every_part_learns, let_off).exempt == "because"
-    assert not conformance.result_of(card.card_is_complete, let_off).exempt
+    let_off = Subject("x", replace(good.method, expected_failures={"every_part_learns": "because"}), good.recipe)
+    assert conformance.result_of(learning.every_part_learns, let_off).expected_failures == "because"
+    assert not conformance.result_of(card.card_is_complete, let_off).expected_failures

@@ -33,9 +33,15 @@ def build_engine(recipe: Any, task: Task, width: int = 64) -> int:
     return width
 
 
-def _method(name: str, labels: str = "full masks", honours: tuple[str, ...] | None = None, **fills: Part) -> Method:
+def _method(
+    name: str, labels: str = "full masks", supported_slots: tuple[str, ...] | None = None, **fills: Part
+) -> Method:
     card = Card(name, "paper", 2021, "venue", "changes", labels)
-    return Method(name, card, fills) if honours is None else Method(name, card, fills, honours=honours)
+    return (
+        Method(name, card, fills)
+        if supported_slots is None
+        else Method(name, card, fills, supported_slots=supported_slots)
+    )
 
 
 @pytest.fixture
@@ -58,7 +64,7 @@ def catalog() -> Catalog:
                 _method("copy_paste", augment=Part("copy_paste", HERE + "build_augment", {"p": 1.0})),
                 _method("geometric", augment=Part("geometric", HERE + "build_augment")),
                 _method("pointsup", labels="10 points", supervision=Part("pointsup", HERE + "build_anything")),
-                _method("starter", honours=("init", "augment"), engine=Part("starter", HERE + "build_engine")),
+                _method("starter", supported_slots=("init", "augment"), engine=Part("starter", HERE + "build_engine")),
             )
         }
     )

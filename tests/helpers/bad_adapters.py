@@ -63,7 +63,7 @@ FAULTS = (
 
 
 class Corner:
-    """Learns the mean brightness of images, and finds two cells of 4x4 pixels in a corner of each."""
+    """Learns the mean brightness of images, and finds two trials of 4x4 pixels in a corner of each."""
 
     def __init__(self, task: Task, fault: str) -> None:
         torch.manual_seed(task.seed)
@@ -150,7 +150,7 @@ def misbehave(fault: str) -> None:
             eaten = []
             while True:
                 eaten.append(torch.ones(16 << 20, dtype=torch.uint8))
-                # so slowly that the five looks a second that are taken at a cell see most of it
+                # so slowly that the five looks a second that are taken at a trial see most of it
                 time.sleep(0.05)
         case "prints 100 MB":
             line = b"y" * 1023 + b"\n"
@@ -182,7 +182,7 @@ def build(recipe: Recipe, task: Task, *, fault: str) -> Corner:
 def method(fault: str) -> Method:
     name = "".join(c if c.isalnum() else "_" for c in fault)
     card = Card(fault, "none", 2021, "none", "an engine of its own")
-    return Method(name, card, {"engine": Part(name, f"{__name__}:build", {"fault": fault})}, honours=())
+    return Method(name, card, {"engine": Part(name, f"{__name__}:build", {"fault": fault})}, supported_slots=())
 
 
 METHODS = tuple(method(fault) for fault in FAULTS)

@@ -61,5 +61,5 @@ METHOD = Method(
     "brightness",
     Card("Bright is cell", "none", 2021, "none", "an engine of its own"),
     {"engine": Part("brightness", f"{__name__}:build", {"smallest": 4})},
-    honours=("augment",),
+    supported_slots=("augment",),
 )

@@ -31,7 +31,7 @@ def task(classes: int = 3, max_cells: int = 20, **settings: Any) -> Task:
 
 def recipe(size: str = "small", init: str = "scratch", path: str | None = None, **parts: Part) -> Recipe:
     """The baseline with some slots filled anew."""
-    fills = METHODS[0].fills
+    fills = METHODS[0].parts
     slots = {slot: fills[slot].sized(size) for slot in ("backbone", "mask_head", "supervision", "augment")}
     return Recipe(engine=fills["engine"], init=init_part(init, path), **{**slots, **parts})
 

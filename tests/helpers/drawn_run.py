@@ -22,8 +22,8 @@ from harness.evaluation.prediction_file import PREDICTIONS, write_predictions
 from harness.evaluation.scorer import SCORING_VERSION, score
 from harness.fileio import write_text_atomic
 from harness.masks.crops import CropMasks
-from harness.orchestration.plan import Entrant, PlannedCell, make_plan
-from harness.orchestration.prepared_data import Setting, open_setting
+from harness.orchestration.plan import Contender, PlannedTrial, make_plan
+from harness.orchestration.prepared_data import PreparedData, prepare_data
 from harness.results.io import RECORD, write_record
 from harness.results.new_record import new_record, settings
 from harness.results.schema import Cost, CurvePoint, RunRecord
@@ -69,10 +69,11 @@ def write_run(
     """Records, curves, predictions and specifications of all methods and seeds. Returns run_dir."""
     made = list(methods)
     preset = load("smoke")
-    setting = open_setting(source, False, preset)
+    setting = prepare_data(source, False, preset)
     catalog = find()
     entrants = [
-        Entrant(resolve(catalog, m.method or m.name, "small", Init("scratch")), preset, m.budget, m.name) for m in made
+        Contender(resolve(catalog, m.method or m.name, "small", Init("scratch")), preset, m.budget, m.name)
+        for m in made
     ]
     plan = make_plan(
         entrants, range(seeds), [setting.facts], scoring_version=SCORING_VERSION,
@@ -86,11 +87,11 @@ def write_run(
     return run_dir
 
 
-def _write_cell(run_dir: Path, cell: PlannedCell, made: Made, setting: Setting, facts: Mapping[str, Any]) -> None:
+def _write_cell(run_dir: Path, cell: PlannedTrial, made: Made, setting: PreparedData, facts: Mapping[str, Any]) -> None:
     folder = cell.folder(run_dir)
     folder.mkdir(parents=True)
     told = cell.spec.model_copy(update={"source": setting.dataset.source})
-    write_text_atomic(folder / "cell.json", told.model_dump_json())
+    write_text_atomic(folder / "trial.json", told.model_dump_json())
     rng = np.random.default_rng([cell.spec.seed, *made.name.encode()])
     spec = cell.spec.model_dump(
         include={"key", "method", "seed", "budget", "command", "recipe", "slots_changed", "labels"}
@@ -103,7 +104,7 @@ def _write_cell(run_dir: Path, cell: PlannedCell, made: Made, setting: Setting, 
         "preset": cell.spec.preset.name,
         "settings": settings(cell.spec),
         "data": setting.facts,
-        "log": f"cells/{cell.name}/log.txt",
+        "log": f"trials/{cell.name}/log.txt",
     }
     if made.status == "ok":
         record |= _scored(folder, made, setting, rng)
@@ -111,7 +112,7 @@ def _write_cell(run_dir: Path, cell: PlannedCell, made: Made, setting: Setting, 
     write_record(folder / RECORD, RunRecord(**record))
 
 
-def _scored(folder: Path, made: Made, setting: Setting, rng: np.random.Generator) -> dict[str, Any]:
+def _scored(folder: Path, made: Made, setting: PreparedData, rng: np.random.Generator) -> dict[str, Any]:
     skill = made.skill + rng.normal(0, 0.01)
     splits: dict[str, Mapping[str, Predictions]] = {
         name: {i: worsened(setting.dataset.sample(i), skill, rng) for i in setting.facts.splits[name]}

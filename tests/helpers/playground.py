@@ -1,6 +1,6 @@
 """A fast stand-in for training, healthy and not, that runs as the harness's worker and as a whole run.
 
-    playground.py CELL_DIR --progress N --parent N      a worker (what the executor starts)
+    playground.py TRIAL_DIR --progress N --parent N      a worker (what the executor starts)
     playground.py run RUN_DIR METHODS SEEDS             a run, as the command line would do it
 
 The healthy method draws numbers, keeps checkpoints, and ends with losses that depend on every step, so that a step
@@ -23,13 +23,13 @@ from typing import Any
 
 from harness import fileio as files
 from harness.config.preset import Preset
-from harness.config.trial_spec import CellSpec
+from harness.config.trial_spec import TrialSpec
 from harness.contract import Part, Recipe
 from harness.fileio import write_text_atomic
 from harness.monitoring.progress import Progress, ProgressPipe
 from harness.orchestration import worker
-from harness.orchestration.plan import Entrant, Manifest, make_plan
-from harness.orchestration.process.launchers import Command
+from harness.orchestration.plan import Contender, Manifest, make_plan
+from harness.orchestration.process.launchers import SubprocessLauncher
 from harness.orchestration.scheduler import RunOptions, run_plan
 from harness.results.io import read_records
 from harness.results.new_record import new_record
@@ -42,9 +42,9 @@ WORKER = (sys.executable, str(Path(__file__).resolve()))
 DATA = DataFacts(
     source="synthetic",
     fingerprint="d" * 64,
-    classes=["cell"],
+    classes=["trial"],
     images=10,
-    cells=100,
+    trials=100,
     splits={"train": ["a"], "calibration": ["b"], "validation": ["c"]},
     split_fingerprint="e" * 64,
 )
@@ -62,7 +62,7 @@ PRESET = Preset.model_validate(
 # ------------------------------------------------------------------------------------------------------ methods
 
 
-def healthy(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def healthy(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     """A walk of as many steps as the budget says; a checkpoint every 10."""
     steps = int(spec.budget.removesuffix("it"))
     pause = float(os.environ.get("HARNESS_PLAY_PAUSE", "0.001"))
@@ -100,29 +100,29 @@ def _save(folder: Path, step: int, total: float, generator: random.Random) -> No
     save_blob(folder, step, json.dumps({"step": step, "total": total, "random": generator.getstate()}).encode())
 
 
-def raises(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def raises(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     raise ValueError("a mistake\non two lines")
 
 
-def segfaults(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def segfaults(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     ctypes.string_at(0)
     raise AssertionError("unreachable")
 
 
-def hangs(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def hangs(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     while True:
         time.sleep(60)
 
 
-def stops_late(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def stops_late(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     """Takes longer than its limit, but heeds the request to stop."""
     while not progress.stop_requested():
         time.sleep(0.01)
     raise Interrupted("stopped")
 
 
-def eats_memory(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def eats_memory(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     """Stops to be looked at after each bite: what a command had at most is known from looks alone."""
     eaten = []
     while True:
@@ -130,39 +130,39 @@ def eats_memory(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunReco
         time.sleep(0.3)
 
 
-def eats_memory_in_a_child(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def eats_memory_in_a_child(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     if os.fork() == 0:
         eats_memory(spec, folder, progress)
     while True:
         time.sleep(60)
 
 
-def memory_error(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def memory_error(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     raise MemoryError("cannot have 1 EiB")
 
 
-def big_batch(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def big_batch(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     """Fits only with a batch in four parts."""
     if spec.micro_batches < 4:
         raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
     return healthy(spec, folder, progress)
 
 
-def diverges(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def diverges(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     raise Diverged("loss_mask is nan at step 7")
 
 
-def nan_scores(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def nan_scores(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     record = healthy(spec, folder, progress)
     return record.model_copy(update={"scores": Scores(scoring_version="1", iou_map=float("nan"))})
 
 
-def garbage(spec: CellSpec, folder: Path, progress: ProgressPipe) -> Any:
+def garbage(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> Any:
     """Gives something that is no record at all."""
     return {"boxes": [[1, 2, 3]], "scores": "many"}
 
 
-def prints(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def prints(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     """100 MB, and the words that matter at the end."""
     line = b"y" * 1023 + b"\n"
     for _ in range(100):
@@ -170,7 +170,7 @@ def prints(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     raise RuntimeError("the last words")
 
 
-def forks(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def forks(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     """A child that leaves the session, holds the output open and would live for ever; the parent goes."""
     if os.fork() == 0:
         os.setsid()
@@ -184,15 +184,15 @@ def forks(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     os._exit(0)
 
 
-def exits(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def exits(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     sys.exit(0)
 
 
-def exits_hard(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def exits_hard(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     os._exit(3)
 
 
-def killed(spec: CellSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def killed(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("unreachable")
 
@@ -206,7 +206,7 @@ def resolved(name: str) -> Resolved:
 
 
 def plan(methods: list[str], seeds: int = 1, budget: str = "60it") -> Manifest:
-    entrants = [Entrant(resolved(name), PRESET, budget) for name in methods]
+    entrants = [Contender(resolved(name), PRESET, budget) for name in methods]
     return make_plan(entrants, range(seeds), [DATA], scoring_version="1", command="harness run")
 
 
@@ -235,20 +235,20 @@ class Quiet:
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
 
-    def started(self, cell: Any, index: int, total: int) -> None:
-        self.told.append(("started", cell.name))
+    def started(self, trial: Any, index: int, total: int) -> None:
+        self.told.append(("started", trial.name))
 
-    def progress(self, cell: Any, progress: Progress) -> None:
+    def progress(self, trial: Any, progress: Progress) -> None:
         self.told.append(("progress", progress))
 
-    def ended(self, cell: Any, record: RunRecord) -> None:
+    def ended(self, trial: Any, record: RunRecord) -> None:
         self.told.append(("ended", record.status))
 
-    def kept(self, cell: Any, record: RunRecord) -> None:
-        self.told.append(("kept", cell.name))
+    def kept(self, trial: Any, record: RunRecord) -> None:
+        self.told.append(("kept", trial.name))
 
-    def waiting(self, cell: Any) -> None:
-        self.told.append(("waiting", cell.name))
+    def waiting(self, trial: Any) -> None:
+        self.told.append(("waiting", trial.name))
 
     def stopping(self, times: int) -> None:
         self.told.append(("stopping", times))
@@ -256,7 +256,11 @@ class Quiet:
 
 def run(run_dir: Path, manifest: Manifest, reporter: Quiet | None = None, **options: Any) -> int:
     return run_plan(
-        manifest, run_dir, RunOptions(**{"launcher": Command(WORKER), **options}), reporter or Quiet(), write_table
+        manifest,
+        run_dir,
+        RunOptions(**{"launcher": SubprocessLauncher(WORKER), **options}),
+        reporter or Quiet(),
+        write_table,
     )
 
 

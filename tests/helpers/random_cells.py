@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import Predictions
-from harness.evaluation.ground_truth import TruthImage
+from harness.evaluation.ground_truth import GroundTruth
 from harness.masks.crops import CropMasks
 
 Planes = NDArray[np.uint8]
@@ -58,9 +58,9 @@ def truth_of(
     labels: Sequence[int] | NDArray | None = None,
     crowd: Planes | None = None,
     cell_type: str | None = None,
-) -> TruthImage:
+) -> GroundTruth:
     crowds = CropMasks.empty() if crowd is None else CropMasks.from_planes(crowd)
-    return TruthImage(
+    return GroundTruth(
         planes.shape[1:],
         CropMasks.from_planes(planes),
         np.zeros(len(planes), np.int64) if labels is None else np.asarray(labels, np.int64),

@@ -9,11 +9,11 @@ import pytest
 
 from harness.catalog import Catalog, find
 from harness.config.preset import Preset, load
-from harness.config.trial_spec import CellSpec, recipe_to_json
+from harness.config.trial_spec import TrialSpec, recipe_to_json
 from harness.contract import Init
 from harness.errors import HarnessError
 from harness.monitoring.progress import ProgressPipe
-from harness.orchestration.prepared_data import Setting, open_setting
+from harness.orchestration.prepared_data import PreparedData, prepare_data
 from harness.orchestration.trial import perform
 from harness.stacks import resolve
 
@@ -26,10 +26,10 @@ PAIRS = list(combinations(NAMES, 2))
 def fits(first: str, second: str) -> bool:
     """Whether the two change different slots, and each slot is one that the other's engine reads."""
     one, other = CATALOG.method(first), CATALOG.method(second)
-    if set(one.fills) & set(other.fills):
+    if set(one.parts) & set(other.parts):
         return False
     for engine, method in ((one, other), (other, one)):
-        if "engine" in engine.fills and not set(method.fills) <= set(engine.honours):
+        if "engine" in engine.parts and not set(method.parts) <= set(engine.supported_slots):
             return False
     return True
 
@@ -42,13 +42,13 @@ def preset() -> Preset:
 
 
 @pytest.fixture(scope="module")
-def setting(preset: Preset) -> Setting:
-    return open_setting(SOURCE, False, preset)
+def setting(preset: Preset) -> PreparedData:
+    return prepare_data(SOURCE, False, preset)
 
 
-def spec_of(catalog: Catalog, stack: str, preset: Preset, setting: Setting) -> CellSpec:
+def spec_of(catalog: Catalog, stack: str, preset: Preset, setting: PreparedData) -> TrialSpec:
     resolved = resolve(catalog, stack, preset.size, Init())
-    return CellSpec(
+    return TrialSpec(
         key="0" * 16,
         method=resolved.name,
         seed=0,
@@ -68,12 +68,14 @@ def test_both_kinds_of_pair_exist() -> None:
 
 
 @pytest.mark.parametrize("pair", [p for p in PAIRS if fits(*p)], ids="+".join)
-def test_pairs_of_different_slots_run(pair: tuple[str, str], preset: Preset, setting: Setting, tmp_path: Path) -> None:
+def test_pairs_of_different_slots_run(
+    pair: tuple[str, str], preset: Preset, setting: PreparedData, tmp_path: Path
+) -> None:
     record = perform(spec_of(CATALOG, "+".join(pair), preset, setting), tmp_path, ProgressPipe())
     assert record.status == "ok"
     assert record.scores is not None
     assert 0 <= record.scores.iou_map <= 1
-    assert set(CATALOG.method(pair[0]).fills) | set(CATALOG.method(pair[1]).fills) == set(record.slots_changed)
+    assert set(CATALOG.method(pair[0]).parts) | set(CATALOG.method(pair[1]).parts) == set(record.slots_changed)
 
 
 @pytest.mark.parametrize("pair", [p for p in PAIRS if not fits(*p)], ids="+".join)
@@ -84,7 +86,7 @@ def test_other_pairs_are_refused_in_one_line_before_anything_trains(pair: tuple[
     assert all(name in str(refused.value) for name in pair)
 
 
-def test_three_changes_on_one_recipe(preset: Preset, setting: Setting, tmp_path: Path) -> None:
+def test_three_changes_on_one_recipe(preset: Preset, setting: PreparedData, tmp_path: Path) -> None:
     record = perform(spec_of(CATALOG, "container+copy_paste+pointsup", preset, setting), tmp_path, ProgressPipe())
     assert record.status == "ok"
     assert set(record.slots_changed) == {"backbone", "augment", "supervision"}

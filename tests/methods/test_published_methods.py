@@ -25,7 +25,7 @@ METHODS: dict[str, Method] = {
 
 def _built(name: str, size: str, classes: int, width: int) -> tuple[str, Any]:
     """The slot a method fills, and what its part builds."""
-    ((slot, part),) = METHODS[name].fills.items()
+    ((slot, part),) = METHODS[name].parts.items()
     names = tuple(str(i) for i in range(classes))
     task = Task(names, (0.0,) * 3, (1.0,) * 3, crop=128, max_cells=9, max_size=(128, 128), settings={"width": width})
     given: dict[str, dict[str, Any]] = {
@@ -83,5 +83,5 @@ def test_small_sizes_hold_what_their_cards_say(name: str, millions: float) -> No
 
 def test_point_supervision_changes_no_network() -> None:
     """METHODS section 5, check 6: the parameters are those of Mask R-CNN."""
-    assert set(METHODS["pointsup"].fills) == {"supervision"}
+    assert set(METHODS["pointsup"].parts) == {"supervision"}
     assert not isinstance(_built("pointsup", "full", 1, 256)[1], torch.nn.Module)

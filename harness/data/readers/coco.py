@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from harness.contract import Instances, Sample
 from harness.data.readers.images import read_image
-from harness.data.source_index import MAX_PIXELS, Listing, Loaded, Place, inside, one_line, stamp_of_files
+from harness.data.source_index import MAX_PIXELS, Loaded, SourceIndex, SourceLocation, inside, one_line, stamp_of_files
 from harness.errors import HarnessError
 from harness.masks.run_lengths import counts_of_text, masks_of_counts
 
@@ -43,7 +43,7 @@ class _Image:
 class Coco:
     """ANN.json and the folder that its file names start from (or end in: "images/x.png" is found in images/ too)."""
 
-    place: Place
+    place: SourceLocation
     version: int = 1
 
     def stamp(self) -> object:
@@ -52,7 +52,7 @@ class Coco:
     def unlabelled(self) -> tuple[Path, ...]:
         return ()
 
-    def listing(self) -> Listing:
+    def listing(self) -> SourceIndex:
         tables = self._tables()
         problems: list[str] = []
         classes, label_of = _categories(tables["categories"])
@@ -61,7 +61,7 @@ class Coco:
         folder = self._folder([image.file_name for image in images.values()])
         in_order = sorted(images.values(), key=lambda image: image.image_id)
         entries = [partial(_load, image, folder, classes) for image in in_order]
-        return Listing(classes, entries, tuple(problems))
+        return SourceIndex(classes, entries, tuple(problems))
 
     def _tables(self) -> dict[str, list[Any]]:
         path, folder = self.place.paths

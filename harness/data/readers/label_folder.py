@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.contract import Instances, Sample
 from harness.data.readers.images import images_in, read_image, read_labels
-from harness.data.source_index import Listing, Loaded, Place, one_line, stamp_of_files
+from harness.data.source_index import Loaded, SourceIndex, SourceLocation, one_line, stamp_of_files
 from harness.errors import HarnessError
 from harness.masks.crops import CropMasks
 from harness.masks.run_lengths import MAX_COVER
@@ -33,7 +33,7 @@ def image_stem(label_stem: str) -> str:
 class LabelFolder:
     """IMAGES_DIR and LABELS_DIR; they may be one. Files pair up by stem, the usual endings left aside."""
 
-    place: Place
+    place: SourceLocation
     version: int = 1
 
     def stamp(self) -> object:
@@ -42,10 +42,10 @@ class LabelFolder:
     def unlabelled(self) -> tuple[Path, ...]:
         return self._pairs()[1]
 
-    def listing(self) -> Listing:
+    def listing(self) -> SourceIndex:
         pairs, unlabelled, problems = self._pairs()
         notes = (f"no label file, taken as unlabelled: {len(unlabelled)} images",) if unlabelled else ()
-        return Listing(("cell",), [partial(_load, *pair) for pair in pairs], problems, notes)
+        return SourceIndex(("cell",), [partial(_load, *pair) for pair in pairs], problems, notes)
 
     def _pairs(self) -> tuple[list[tuple[Path, Path]], tuple[Path, ...], tuple[str, ...]]:
         """Image and label file of each pair by stem of the image; images without labels; problems."""

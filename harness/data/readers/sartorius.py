@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.contract import Instances, Sample
 from harness.data.readers.images import images_in, read_image
-from harness.data.source_index import MAX_PIXELS, Listing, Loaded, Place, inside, one_line, stamp_of_files
+from harness.data.source_index import MAX_PIXELS, Loaded, SourceIndex, SourceLocation, inside, one_line, stamp_of_files
 from harness.errors import HarnessError
 from harness.masks.run_lengths import masks_of_pairs
 
@@ -39,7 +39,7 @@ class _Image:
 class Sartorius:
     """A folder in that layout. Cell types beyond the three are classes too, sorted, if train.csv names any."""
 
-    place: Place
+    place: SourceLocation
     version: int = 1
 
     @property
@@ -53,7 +53,7 @@ class Sartorius:
         more = self.folder / "train_semi_supervised"
         return tuple(images_in(more).values()) if more.is_dir() else ()
 
-    def listing(self) -> Listing:
+    def listing(self) -> SourceIndex:
         images, problems = self._rows()
         types = sorted({t for image in images for t in image.types})
         classes = CLASSES if set(types) <= set(CLASSES) else tuple(types)
@@ -61,7 +61,7 @@ class Sartorius:
         unnamed = set(images_in(train)) - {f"{i.image_id}.png" for i in images} if train.is_dir() else set()
         notes = (f"no row in train.csv, left out: {len(unnamed)} images of train/",) if unnamed else ()
         images.sort(key=lambda image: image.image_id)
-        return Listing(classes, [partial(self._load, image, classes) for image in images], tuple(problems), notes)
+        return SourceIndex(classes, [partial(self._load, image, classes) for image in images], tuple(problems), notes)
 
     def _rows(self) -> tuple[list[_Image], list[str]]:
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.contract import Instances, Sample
-from harness.data.source_index import Listing, Loaded, Place, one_line
+from harness.data.source_index import Loaded, SourceIndex, SourceLocation, one_line
 from harness.data.synthetic.cell_shapes import TYPES
 from harness.errors import HarnessError, nearest
 
@@ -39,7 +39,7 @@ class Synthetic:
 
     version = 1
 
-    def __init__(self, place: Place, text: str) -> None:
+    def __init__(self, place: SourceLocation, text: str) -> None:
         """Raises HarnessError on an unknown key or a value out of range."""
         self.place = place
         self.settings = parse(text)
@@ -51,9 +51,9 @@ class Synthetic:
     def unlabelled(self) -> tuple[Path, ...]:
         return ()
 
-    def listing(self) -> Listing:
+    def listing(self) -> SourceIndex:
         entries = [partial(_drawn, self.settings, k) for k in range(self.settings.images)]
-        return Listing(tuple(TYPES), entries)
+        return SourceIndex(tuple(TYPES), entries)
 
 
 def parse(text: str) -> Settings:

@@ -1,4 +1,4 @@
-"""A process that has imported what every cell needs and forks a worker for each, one at a time.
+"""A process that has imported what every trial needs and forks a worker for each, one at a time.
 
     python -m harness.orchestration.process.fork_server DESCRIPTOR [MODULE ...]
 
@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 from harness.platform.memory import peak_of
 
-TOKEN = "HARNESS_CELL_TOKEN"
+TOKEN = "HARNESS_TRIAL_TOKEN"
 """The variable by which everything a worker has started is found again."""
 UNSET = "0" * 32
 REAP = b"reap"
@@ -34,7 +34,7 @@ _SHARED = ("harness.orchestration.worker", "harness.orchestration.trial", "torch
 
 
 def main(descriptor: int, modules: Sequence[str] = ()) -> None:
-    """Serve until the process above closes its end. modules: imported besides what every cell needs."""
+    """Serve until the process above closes its end. modules: imported besides what every trial needs."""
     control = socket.socket(fileno=descriptor)
     # what is imported stays: looking through it for garbage again and again takes a fifth of the time
     gc.disable()

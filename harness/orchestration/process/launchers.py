@@ -1,4 +1,4 @@
-"""How the process of a cell comes to be: forked from one that has imported what all cells need, or by a command."""
+"""How the process of a trial comes to be: forked from one that has imported what all trials need, or by a command."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OF_ALL_WORKERS = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ProcessExit:
     """How a worker ended. code: as subprocess gives it. peak_memory: bytes it had resident at most; 0: not known."""
 
     code: int
@@ -35,20 +35,20 @@ class Launcher(Protocol):
     """Starts workers. One that has ended stays known to the system, so that its number is no other's, until reaped."""
 
     def start(self, folder: Path, environment: Mapping[str, str], output: int, progress: int) -> int:
-        """The process number of a new worker on the cell in `folder`, which leads a session of its own.
+        """The process number of a new worker on the trial in `folder`, which leads a session of its own.
 
         environment: what it has beyond this process's. output: descriptor for what it prints. progress: descriptor
         for its progress lines. Raises HarnessError where no process can be started.
         """
         ...
 
-    def reap(self, pid: int) -> Ended:
+    def reap(self, pid: int) -> ProcessExit:
         """Waits until a worker has ended, and tells how."""
         ...
 
 
 @dataclass
-class Command:
+class SubprocessLauncher:
     """Every worker from a command, which imports everything anew."""
 
     words: tuple[str, ...] = (sys.executable, "-m", "harness.orchestration.worker")
@@ -70,15 +70,15 @@ class Command:
         self._running[process.pid] = process
         return process.pid
 
-    def reap(self, pid: int) -> Ended:
+    def reap(self, pid: int) -> ProcessExit:
         # what the system counts for it began with what this process had, and is not told from that
-        return Ended(self._running.pop(pid).wait(), peak_memory=0)
+        return ProcessExit(self._running.pop(pid).wait(), peak_memory=0)
 
 
 class ForkServer:
-    """Workers forked from harness.orchestration.process.fork_server, which begins its imports as soon as this is entered.
+    """Workers forked from a fork server (fork_server.py), which begins its imports as soon as this is entered.
 
-    modules: imported there beyond what every cell needs. A server that is gone is started again with the next worker,
+    modules: imported there beyond what every trial needs. A server that is gone is started again with the next worker,
     without them, for they may be why.
     """
 
@@ -107,17 +107,17 @@ class ForkServer:
                 self._modules = ()
                 self._launch()
         raise HarnessError(
-            "no process can be started for a cell: python -m harness.orchestration.process.fork_server ends at once"
+            "no process can be started for a trial: python -m harness.orchestration.process.fork_server ends at once"
         )
 
-    def reap(self, pid: int) -> Ended:
+    def reap(self, pid: int) -> ProcessExit:
         try:
             self._control.send(REAP)
             answer = self._control.recv(64)
         except OSError:
             answer = b""
         # no answer: the server is gone, and with it what its worker ended with; the worker heeds that by itself
-        return Ended(*map(int, answer.split())) if answer else Ended(-signal.SIGKILL, 0)
+        return ProcessExit(*map(int, answer.split())) if answer else ProcessExit(-signal.SIGKILL, 0)
 
     def _launch(self) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -153,10 +153,10 @@ class ForkServer:
 def launcher(modules: Sequence[str] = ()) -> Iterator[Launcher]:
     """The quickest that this system has: a forked process of macOS must not use its system libraries.
 
-    modules: that cells will import, and that neither start threads nor touch a GPU when they are.
+    modules: that trials will import, and that neither start threads nor touch a GPU when they are.
     """
     if sys.platform != "linux":
-        yield Command()
+        yield SubprocessLauncher()
         return
     with ForkServer(modules) as server:
         yield server

@@ -1,4 +1,4 @@
-"""Takes all a cell prints and keeps a bounded log of it; the cell never waits for the disk or for a full pipe."""
+"""Takes all a trial prints and keeps a bounded log of it; the trial never waits for the disk or for a full pipe."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LogPump:
         try:
             self._file: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
         except OSError:
-            # A log is worth less than the result: the cell goes on without one.
+            # A log is worth less than the result: the trial goes on without one.
             self._file = None
         os.set_blocking(descriptor, False)
         self._thread = threading.Thread(target=self._pump, name="log", daemon=True)

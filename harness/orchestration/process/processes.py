@@ -1,6 +1,6 @@
-"""Starts a cell's process in a session of its own and ends it with all it has started, wherever that has gone.
+"""Starts a trial's process in a session of its own and ends it with all it has started, wherever that has gone.
 
-Every process of a cell carries a token in its environment, which it hands on to what it starts. So a grandchild that
+Every process of a trial carries a token in its environment, which it hands on to what it starts. So a grandchild that
 has left the process group is still found, and so is what an earlier run left behind when it was killed.
 """
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from harness.errors import HarnessError
 from harness.fileio import write_text_atomic
 from harness.orchestration.process.fork_server import TOKEN
-from harness.orchestration.process.launchers import Ended, Launcher
+from harness.orchestration.process.launchers import Launcher, ProcessExit
 
 if TYPE_CHECKING:
     import psutil
@@ -28,7 +28,7 @@ _KILL_ROUNDS = 50
 _SECONDS_BETWEEN_CHILDREN = 1.0
 
 
-class CellProcess:
+class TrialProcess:
     """A running worker. output: where what it prints can be read; progress: where its progress lines can be read."""
 
     def __init__(self, launcher: Launcher, folder: Path, environment: Mapping[str, str]) -> None:
@@ -68,7 +68,7 @@ class CellProcess:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGTERM)
 
-    def end_all(self) -> Ended:
+    def end_all(self) -> ProcessExit:
         """KILL the worker and all it has started; how the worker ended."""
         _kill_until_none(self._token, self._pid)
         return self._launcher.reap(self._pid)
@@ -100,7 +100,7 @@ class CellProcess:
 
 
 def end_leftovers(folder: Path) -> None:
-    """KILL what an earlier run of the cell in `folder` has left running. Only for the holder of the cell's lock."""
+    """KILL what an earlier run of the trial in `folder` has left running. Only for the holder of the trial's lock."""
     try:
         token = (folder / _TOKEN_FILE).read_text(encoding="ascii")
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Runs one cell in a process of its own and always comes back with its record, whatever the method does."""
+"""Runs one trial in a process of its own and always comes back with its record, whatever the method does."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.config.trial_spec import CellSpec
+from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError
 from harness.monitoring.progress import Progress, ProgressReader
 from harness.orchestration.process.launchers import Launcher
 from harness.orchestration.process.log_pump import LogPump
-from harness.orchestration.process.processes import CellProcess, end_leftovers
+from harness.orchestration.process.processes import TrialProcess, end_leftovers
 from harness.orchestration.trial_folder import LOG, prepare
 from harness.platform.memory import machine_memory
 from harness.platform.oom_kills import kernel_oom_kills
-from harness.results.io import CELLS, RECORD, read_record, write_record
+from harness.results.io import RECORD, TRIALS, read_record, write_record
 from harness.results.new_record import new_record, notes, now
 from harness.results.schema import Cost, RunRecord, Status
-from harness.results.status import of_exit, printable
+from harness.results.status import printable, status_from_exit_code
 
 _POLL = 0.2
-"""Seconds between two looks at a cell."""
+"""Seconds between two looks at a trial."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a cell may take. wall_seconds: from its start; memory_bytes: resident, with all it starts.
+    """What a trial may take. wall_seconds: from its start; memory_bytes: resident, with all it starts.
 
     grace_seconds: for a last checkpoint, between being asked to stop and being killed.
     """
@@ -53,29 +53,29 @@ class StopRequest:
 
 @dataclass
 class _Watch:
-    """What was seen of a cell from outside. ended_by_us: the status that names why it was stopped."""
+    """What was seen of a trial from outside. ended_by_us: the status that names why it was stopped."""
 
     ended_by_us: Status | None = None
     reason: str = ""
     peak_memory: int = 0
 
 
-def run_cell(
-    spec: CellSpec,
+def run_trial(
+    spec: TrialSpec,
     folder: Path,
     limits: Limits,
     stop: StopRequest,
     on_progress: Callable[[Progress], None],
     launcher: Launcher,
 ) -> RunRecord:
-    """Work through one cell, in `folder`, whose lock the caller holds; its record, which is on disk when this returns.
+    """Work through one trial, in `folder`, whose lock the caller holds; its record, which is on disk when this returns.
 
     Raises StorageError where the disk takes no record, HarnessError where no process can be started.
     """
     end_leftovers(folder)
     prepare(folder, spec)
     started, clock, oom_kills = now(), time.monotonic(), kernel_oom_kills()
-    process = CellProcess(launcher, folder, _environment(spec))
+    process = TrialProcess(launcher, folder, _environment(spec))
     pump = LogPump(process.output, folder / LOG)
     try:
         watch = _watch(process, limits, stop, on_progress)
@@ -84,14 +84,16 @@ def run_cell(
         pump.finish()
         os.close(process.progress)
 
-    log = f"{CELLS}/{folder.name}/{LOG}"
+    log = f"{TRIALS}/{folder.name}/{LOG}"
     record, unreadable = _record_left(folder, spec.key)
     if record is None:
         status, reason = watch.ended_by_us, watch.reason
         if status is None and unreadable:
             status, reason = "crash", unreadable
         elif status is None:
-            status, reason = of_exit(ended.code, kernel_oom_kills() != oom_kills, printable(pump.last_line()))
+            status, reason = status_from_exit_code(
+                ended.code, kernel_oom_kills() != oom_kills, printable(pump.last_line())
+            )
         cost = Cost(peak_host_rss=max(watch.peak_memory, ended.peak_memory) or None, notes=notes(spec))
         wall = time.monotonic() - clock
         record = new_record(spec, status, reason, started=started, wall_seconds=wall, cost=cost)
@@ -112,12 +114,12 @@ def _record_left(folder: Path, key: str) -> tuple[RunRecord | None, str]:
     return (record, "") if record.key == key else (None, "it left the record of other work")
 
 
-def _environment(spec: CellSpec) -> dict[str, str]:
+def _environment(spec: TrialSpec) -> dict[str, str]:
     return {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"} if spec.deterministic else {}
 
 
-def _watch(process: CellProcess, limits: Limits, stop: StopRequest, on_progress: Callable[[Progress], None]) -> _Watch:
-    """Look at the cell until it has ended or must be killed."""
+def _watch(process: TrialProcess, limits: Limits, stop: StopRequest, on_progress: Callable[[Progress], None]) -> _Watch:
+    """Look at the trial until it has ended or must be killed."""
     watch = _Watch()
     reader = ProgressReader()
     started = time.monotonic()
@@ -160,7 +162,7 @@ def _available(descriptor: int) -> bytes:
 
 
 def _machine_is_full(memory: int) -> bool:
-    """Whether next to nothing is left, and this cell holds a good part of what is used."""
+    """Whether next to nothing is left, and this trial holds a good part of what is used."""
     import psutil
 
     facts = psutil.virtual_memory()

@@ -1,4 +1,4 @@
-"""Training as it went: the files a cell's training leaves, made short and averaged over seeds."""
+"""Training as it went: the files a trial's training leaves, made short and averaged over seeds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SAME_FRACTION = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Course:
+class Curve:
     """One method's way through training, a mean over seeds: (P,) float64 each. value: loss or IoU."""
 
     seconds: NDArray[np.float64]
@@ -33,8 +33,8 @@ class Course:
     value: NDArray[np.float64]
 
 
-def cell_folder(run_dir: Path, record: RunRecord) -> Path | None:
-    """Where the cell's other files are, if the record names a folder that lies inside the run."""
+def trial_folder(run_dir: Path, record: RunRecord) -> Path | None:
+    """Where the trial's other files are, if the record names a folder that lies inside the run."""
     if not record.log:
         return None
     folder = run_dir / PurePosixPath(record.log).parent
@@ -42,11 +42,11 @@ def cell_folder(run_dir: Path, record: RunRecord) -> Path | None:
     return folder if inside else None
 
 
-def loss_course(run_dir: Path, row: Row) -> tuple[Course | None, list[str]]:
-    """The total training loss of a row, None where no cell left its file; and a line for each file that is damaged."""
+def loss_curve(run_dir: Path, row: Row) -> tuple[Curve | None, list[str]]:
+    """The total training loss of a row, None where no trial left its file; and a line for each file that is damaged."""
     courses, problems = [], []
     for record in row.records:
-        folder = cell_folder(run_dir, record) if record.status == "ok" else None
+        folder = trial_folder(run_dir, record) if record.status == "ok" else None
         if folder is None or not (folder / CURVE).is_file():
             continue
         try:
@@ -59,7 +59,7 @@ def loss_course(run_dir: Path, row: Row) -> tuple[Course | None, list[str]]:
     return _mean([_binned(course, bins) for course in courses]), problems
 
 
-def iou_course(row: Row) -> Course | None:
+def iou_curve(row: Row) -> Curve | None:
     """The validation IoU of a row along its training, from the evaluations that all its seeds have.
 
     Under a budget of time a seed is looked at after the first step beyond the planned moment, so no two at the same.
@@ -73,10 +73,10 @@ def iou_course(row: Row) -> Course | None:
     if not together:
         return None
     facts = np.asarray([[(p.seconds, p.iteration, p.iou_map) for p in points] for points in together], np.float64)
-    return _mean([Course(*facts[:, seed].T) for seed in range(len(curves))])
+    return _mean([Curve(*facts[:, seed].T) for seed in range(len(curves))])
 
 
-def _read(path: Path) -> Course:
+def _read(path: Path) -> Curve:
     """Raises HarnessError where the file is not one that training writes."""
     if path.is_symlink() or path.stat().st_size > SIZE_LIMIT:
         raise HarnessError(f"{path}: not a plain file of less than {SIZE_LIMIT:,} bytes")
@@ -89,18 +89,18 @@ def _read(path: Path) -> Course:
     losses = np.asarray(list(trace.losses.values()), np.float64).reshape(-1, len(trace))
     known = np.isfinite(losses)
     total = np.where(known.any(axis=0), np.where(known, losses, 0).sum(axis=0), math.nan)
-    return Course(np.asarray(trace.seconds), np.arange(1.0, len(trace) + 1), total)
+    return Curve(np.asarray(trace.seconds), np.arange(1.0, len(trace) + 1), total)
 
 
-def _binned(course: Course, bins: int) -> Course:
+def _binned(course: Curve, bins: int) -> Curve:
     """Means over stretches of equally many steps: one step's loss is mostly noise."""
     parts = [np.array_split(values, bins) for values in (course.seconds, course.iterations, course.value)]
-    return Course(*(np.asarray([_known_mean(piece) for piece in pieces]) for pieces in parts))
+    return Curve(*(np.asarray([_known_mean(piece) for piece in pieces]) for pieces in parts))
 
 
-def _mean(courses: Sequence[Course]) -> Course:
+def _mean(courses: Sequence[Curve]) -> Curve:
     columns = zip(*((c.seconds, c.iterations, c.value) for c in courses), strict=True)
-    return Course(*(np.asarray([_known_mean(point) for point in np.stack(column).T]) for column in columns))
+    return Curve(*(np.asarray([_known_mean(point) for point in np.stack(column).T]) for column in columns))
 
 
 def _known_mean(values: NDArray[np.float64]) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.reporting.leaderboard import Leaderboard, Row
-from harness.reporting.page.curves import cell_folder
+from harness.reporting.page.curves import trial_folder
 from harness.reporting.page.outlines import Outline, display, outlines, pack
 from harness.results.schema import RunRecord
 from harness.stacks import BASELINE
@@ -19,7 +19,7 @@ from harness.stacks import BASELINE
 if TYPE_CHECKING:
     from harness.contract import Predictions, Sample
     from harness.data.dataset import Dataset
-    from harness.evaluation.ground_truth import TruthImage
+    from harness.evaluation.ground_truth import GroundTruth
 
 OF_EACH = 2
 """So many of the worst, the median and the best images."""
@@ -83,7 +83,7 @@ def gallery(board: Leaderboard, run_dir: Path) -> Gallery:
     for row in board.rows:
         if row.rank is None:
             continue
-        kept = ((r, cell_folder(run_dir, r)) for r in row.records if r.status == "ok" and r.scores and r.rule)
+        kept = ((r, trial_folder(run_dir, r)) for r in row.records if r.status == "ok" and r.scores and r.rule)
         there = [(r, folder) for r, folder in kept if folder is not None and (folder / PREDICTIONS).is_file()]
         if there:
             found[row.method] = there[0]
@@ -128,9 +128,9 @@ def choose(rows: Sequence[Row], of_each: int = OF_EACH) -> tuple[str, list[tuple
 
 def _dataset(record: RunRecord, folder: Path) -> Dataset:
     from harness.data.sources import load
-    from harness.orchestration.trial_folder import CELL, read_cell
+    from harness.results.io import read_trial_spec
 
-    spec = read_cell(folder / CELL)
+    spec = read_trial_spec(folder)
     dataset = load(spec.source, skip_bad=spec.skip_bad)
     if record.data is None or dataset.fingerprint != record.data.fingerprint:
         raise HarnessError(f"{dataset.public_source} is no longer what it was when the run was made")
@@ -140,9 +140,9 @@ def _dataset(record: RunRecord, folder: Path) -> Dataset:
 def _picture(
     sample: Sample, why: str, score: float, stored: Mapping[str, tuple[RunRecord, Mapping[str, Predictions]]]
 ) -> Picture:
-    from harness.evaluation.ground_truth import TruthImage
+    from harness.evaluation.ground_truth import GroundTruth
 
-    truth = TruthImage.of(sample)
+    truth = GroundTruth.of(sample)
     scale = min(1.0, LONGEST / max(sample.size))
     cells = outlines(truth.cells, scale)
     width, height, uri = display(sample.image, scale)
@@ -161,7 +161,7 @@ def _panel(
     method: str,
     record: RunRecord,
     predictions: Predictions,
-    truth: TruthImage,
+    truth: GroundTruth,
     cells: Sequence[Outline],
     scale: float,
 ) -> Panel:

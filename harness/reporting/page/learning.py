@@ -10,7 +10,7 @@ import numpy as np
 from harness.reporting.format import time_unit
 from harness.reporting.leaderboard import Row
 from harness.reporting.page.charts import Axis, Chart, Series
-from harness.reporting.page.curves import Course, iou_course, loss_course
+from harness.reporting.page.curves import Curve, iou_curve, loss_curve
 from harness.reporting.table import number
 
 TARGETS = (0.5, 0.75, 0.9)
@@ -27,31 +27,31 @@ _IOU = (
 
 def learning(rows: Sequence[Row], run_dir: Path) -> tuple[list[Chart], list[str]]:
     """The figures, and a line for each thing that could not be drawn."""
-    losses: dict[str, Course] = {}
+    losses: dict[str, Curve] = {}
     problems: list[str] = []
     for row in rows:
-        course, bad = loss_course(run_dir, row)
+        course, bad = loss_curve(run_dir, row)
         problems += bad
         if course is not None:
             losses[row.method] = course
-    ious = {row.method: course for row in rows if (course := iou_course(row)) is not None}
+    ious = {row.method: course for row in rows if (course := iou_curve(row)) is not None}
     if rows and not losses:
-        problems.append("No curve of the training loss: the run's folder does not hold the curve.csv of its cells.")
+        problems.append("No curve of the training loss: the run's folder does not hold the curve.csv of its trials.")
     away = [row.method for row in rows if not row.same_machine]
     return [
-        *_courses("loss", "Training loss", "training loss", _LOSS, losses, away),
-        *_courses("progress", "Validation IoU", "IoU", _IOU, ious, away),
+        *_curves("loss", "Training loss", "training loss", _LOSS, losses, away),
+        *_curves("progress", "Validation IoU", "IoU", _IOU, ious, away),
         *_time_to(ious, away),
     ], problems
 
 
-def _courses(
-    slug: str, title: str, axis: str, caption: str, courses: Mapping[str, Course], away: Sequence[str]
+def _curves(
+    slug: str, title: str, axis: str, caption: str, courses: Mapping[str, Curve], away: Sequence[str]
 ) -> list[Chart]:
     """Over time, without the methods whose times were taken on another machine, and over iterations."""
     here = _here(courses, away)
     unit, seconds = _unit(here)
-    over: tuple[tuple[str, str, str, Mapping[str, Course], Callable[[Course], np.ndarray]], ...] = (
+    over: tuple[tuple[str, str, str, Mapping[str, Curve], Callable[[Curve], np.ndarray]], ...] = (
         ("time", f"training time, {unit}", _left_out(courses, away), here, lambda c: c.seconds / seconds),
         ("iterations", "iterations", "", courses, lambda c: c.iterations),
     )
@@ -72,12 +72,12 @@ def _courses(
     ]
 
 
-def _along(course: Course) -> list[str]:
+def _along(course: Curve) -> list[str]:
     values = np.interp(np.multiply(_QUARTERS, course.seconds[-1]), course.seconds, course.value)
     return [*(number(float(value), 4) for value in values), f"{values[-1] - values[1]:+.4f}"]
 
 
-def _time_to(courses: Mapping[str, Course], away: Sequence[str]) -> list[Chart]:
+def _time_to(courses: Mapping[str, Curve], away: Sequence[str]) -> list[Chart]:
     here = _here(courses, away)
     highest = max((float(np.nanmax(c.value)) for c in here.values() if np.isfinite(c.value).any()), default=0.0)
     targets = [target for part in TARGETS if (target := round(part * highest, 2)) > 0]
@@ -107,7 +107,7 @@ def _time_to(courses: Mapping[str, Course], away: Sequence[str]) -> list[Chart]:
     ]
 
 
-def time_to(course: Course, target: float) -> float | None:
+def time_to(course: Curve, target: float) -> float | None:
     """Seconds until the IoU first is `target`, on the line between two looks; None where it never is.
 
     Those of the first look where it is so then already, since nothing is known of the time before.
@@ -121,14 +121,14 @@ def time_to(course: Course, target: float) -> float | None:
     return float(np.interp(target, course.value[i - 1 : i + 1], course.seconds[i - 1 : i + 1]))
 
 
-def _here(courses: Mapping[str, Course], away: Sequence[str]) -> dict[str, Course]:
+def _here(courses: Mapping[str, Curve], away: Sequence[str]) -> dict[str, Curve]:
     return {method: course for method, course in courses.items() if method not in away}
 
 
-def _left_out(courses: Mapping[str, Course], away: Sequence[str]) -> str:
+def _left_out(courses: Mapping[str, Curve], away: Sequence[str]) -> str:
     found = [method for method in courses if method in away]
     return f" Left out, since made on another machine: {', '.join(found)}." if found else ""
 
 
-def _unit(courses: Mapping[str, Course]) -> tuple[str, float]:
+def _unit(courses: Mapping[str, Curve]) -> tuple[str, float]:
     return time_unit(float(course.seconds[-1]) for course in courses.values())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def offsets_between(boxes: Tensor, targets: Tensor, weights: Sequence[float]) -> Tensor:
+def encode_boxes(boxes: Tensor, targets: Tensor, weights: Sequence[float]) -> Tensor:
     """(..., 4) float32: how far the centre of each target lies from its box's, in the box's sides, and the logarithms
     of how much larger its sides are, each times its weight (Girshick et al. 2014, appendix C)."""
     side, target_side = boxes[..., 2:] - boxes[..., :2], targets[..., 2:] - targets[..., :2]
@@ -18,8 +18,10 @@ def offsets_between(boxes: Tensor, targets: Tensor, weights: Sequence[float]) ->
     return torch.stack([column * weight for column, weight in zip(offsets.unbind(-1), weights, strict=True)], dim=-1)
 
 
-def offset_loss(given: Tensor, boxes: Tensor, targets: Tensor, counted: Tensor, weights: Sequence[float]) -> Tensor:
+def box_regression_loss(
+    given: Tensor, boxes: Tensor, targets: Tensor, counted: Tensor, weights: Sequence[float]
+) -> Tensor:
     """Sum of the absolute errors of (..., 4) given offsets over the boxes that are counted."""
     # where nothing is counted the target may be no box at all
-    wanted = torch.where(counted[..., None], offsets_between(boxes, targets, weights), 0.0)
+    wanted = torch.where(counted[..., None], encode_boxes(boxes, targets, weights), 0.0)
     return ((given.float() - wanted).abs() * counted[..., None]).sum()

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from harness.contract import Instances, Sample
-from methods.shared.device_transfer import sent
+from methods.shared.device_transfer import to_device
 from methods.shared.torch_masks import TorchMasks
 
 
 @dataclass(frozen=True)
-class CellBatch:
+class InstanceBatch:
     """The N cells of B images. What is matched with boxes has M places for each image, the first of them taken.
 
     boxes: (B, M, 4) float32, x0 y0 x1 y1 in pixels of the network's input; zeros in a place that is not taken.
@@ -36,7 +36,7 @@ class CellBatch:
     point_labels: Tensor | None
 
     @staticmethod
-    def of(samples: Sequence[Sample], scale: float, device: torch.device) -> CellBatch:
+    def of(samples: Sequence[Sample], scale: float, device: torch.device) -> InstanceBatch:
         """scale: pixels of the network's input for one of the image. Regions of crowds are left out."""
         cells = [_without_crowd(sample.instances) for sample in samples]
         counts = [len(one) for one in cells]
@@ -50,16 +50,16 @@ class CellBatch:
         # an image without cells may lack the arrays of points that all others have
         points = [one.points for one in cells if one.points is not None]
         point_labels = [one.point_labels for one in cells if one.point_labels is not None]
-        return CellBatch(
-            boxes=sent(places[0], device),
-            classes=sent(places[1], device),
-            taken=sent(taken, device),
+        return InstanceBatch(
+            boxes=to_device(places[0], device),
+            classes=to_device(places[1], device),
+            taken=to_device(taken, device),
             counts=counts,
             boxes_on_host=torch.from_numpy(boxes),
             labels_on_host=torch.from_numpy(labels),
             masks=TorchMasks.of_images(masks, [s.size for s in samples], device) if len(masks) == len(cells) else None,
-            points=sent(np.concatenate(points), device) if points else None,
-            point_labels=sent(np.concatenate(point_labels), device) if point_labels else None,
+            points=to_device(np.concatenate(points), device) if points else None,
+            point_labels=to_device(np.concatenate(point_labels), device) if point_labels else None,
         )
 
     @property

@@ -8,18 +8,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from methods.shared.chunking import rows_at_once
+from methods.shared.chunking import chunk_size
 
 
 class Thresholds(NamedTuple):
     """An IoU of at least `high` makes a box positive, one below `low` negative; between them it is left out.
 
-    favourites: whether the boxes that a cell overlaps most are positive in any case (Ren et al. 2015, section 3.1.2).
+    allow_low_quality_matches: whether the boxes that a cell overlaps most are positive in any case (Ren et al. 2015,
+    section 3.1.2).
     """
 
     low: float
     high: float
-    favourites: bool
+    allow_low_quality_matches: bool
 
     def labels(self, best: Tensor, favoured: Tensor | None) -> Tensor:
         """(...) int8 of 1, 0 and -1 (left out) from the best IoU of each box."""
@@ -27,7 +28,7 @@ class Thresholds(NamedTuple):
         return labels if favoured is None else torch.where(favoured, 1, labels)
 
 
-class Drawn(NamedTuple):
+class SampledBoxes(NamedTuple):
     """Boxes drawn for a loss: (B, S) places, which of them are positive, and which are used at all.
 
     Positive ones come first; those that are not used, where too few were found, last.
@@ -38,15 +39,15 @@ class Drawn(NamedTuple):
     used: Tensor
 
 
-def matched_in_caches(cells: Tensor, anchors: Tensor, thresholds: Thresholds) -> tuple[Tensor, Tensor]:
+def match_chunked(cells: Tensor, anchors: Tensor, thresholds: Thresholds) -> tuple[Tensor, Tensor]:
     """(A,) int64 places of the best among the (M, 4) cells of one image, and int8 labels, of A anchors on a CPU.
 
     It never holds all pairs of a cell and an anchor.
     """
     best, matches = anchors.new_zeros(len(anchors)), torch.zeros(len(anchors), dtype=torch.int64)
-    favoured = torch.zeros(len(anchors), dtype=torch.bool) if thresholds.favourites else None
+    favoured = torch.zeros(len(anchors), dtype=torch.bool) if thresholds.allow_low_quality_matches else None
     edges = [edge.contiguous() for edge in anchors.unbind(1)]
-    for some in torch.arange(len(cells)).split(rows_at_once(len(anchors), anchors.device)):
+    for some in torch.arange(len(cells)).split(chunk_size(len(anchors), anchors.device)):
         iou = overlap(cells[some].T[:, :, None], edges)
         if favoured is not None:
             favoured[torch.nonzero(iou == iou.amax(dim=1, keepdim=True))[:, 1]] = True
@@ -56,7 +57,7 @@ def matched_in_caches(cells: Tensor, anchors: Tensor, thresholds: Thresholds) ->
     return matches, thresholds.labels(best, favoured)
 
 
-def matched_at_once(boxes: Tensor, taken: Tensor, anchors: Tensor, thresholds: Thresholds) -> tuple[Tensor, Tensor]:
+def match_all(boxes: Tensor, taken: Tensor, anchors: Tensor, thresholds: Thresholds) -> tuple[Tensor, Tensor]:
     """(B, A) places and labels for the (B, M, 4) cells of all images, of which `taken` are there.
 
     Compiled, it holds no pair of a cell and an anchor in memory. Of cells that overlap an anchor equally, any is taken.
@@ -65,14 +66,14 @@ def matched_at_once(boxes: Tensor, taken: Tensor, anchors: Tensor, thresholds: T
     iou = torch.where(taken[..., None], overlap(cells, anchors.unbind(1)), -1.0)
     best, matches = iou.max(dim=1)
     favoured = None
-    if thresholds.favourites:
+    if thresholds.allow_low_quality_matches:
         favoured = ((iou == iou.amax(dim=2, keepdim=True)) & taken[..., None]).any(dim=1)
     return matches, thresholds.labels(best, favoured)
 
 
-def matched_one_by_one(boxes: Tensor, taken: Tensor, anchors: Tensor, thresholds: Thresholds) -> tuple[Tensor, Tensor]:
+def match_per_image(boxes: Tensor, taken: Tensor, anchors: Tensor, thresholds: Thresholds) -> tuple[Tensor, Tensor]:
     """The same, with the pairs of one image in memory."""
-    images = [matched_at_once(b, t, anchors, thresholds) for b, t in zip(boxes.split(1), taken.split(1), strict=True)]
+    images = [match_all(b, t, anchors, thresholds) for b, t in zip(boxes.split(1), taken.split(1), strict=True)]
     return torch.cat([matches for matches, _ in images]), torch.cat([labels for _, labels in images])
 
 
@@ -86,7 +87,7 @@ def overlap(cells: Sequence[Tensor] | Tensor, boxes: Sequence[Tensor] | Tensor) 
     return torch.where(common > 0, common.div_(union), 0.0)
 
 
-def drawn(labels: Tensor, number: int, fraction: float) -> Drawn:
+def drawn(labels: Tensor, number: int, fraction: float) -> SampledBoxes:
     """Up to `number` places of each row of (B, N) labels at random: up to int(number * fraction) of those labelled 1,
     the rest of those labelled 0.
 
@@ -103,4 +104,4 @@ def drawn(labels: Tensor, number: int, fraction: float) -> Drawn:
     order = used.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : min(number, total)]
     positive = torch.cat([found, torch.zeros_like(fill)], dim=1)
     places = torch.cat([ones, zeros], dim=1)
-    return Drawn(places.gather(1, order), positive.gather(1, order), used.gather(1, order))
+    return SampledBoxes(places.gather(1, order), positive.gather(1, order), used.gather(1, order))

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from harness.contract import Init, Predictions, Recipe, Sample, Task
 from methods.frameworks.detectron2 import zoo_weights
-from methods.frameworks.detectron2.instance_batch import CellBatch
-from methods.frameworks.detectron2.matching import matched_at_once, matched_one_by_one
+from methods.frameworks.detectron2.instance_batch import InstanceBatch
+from methods.frameworks.detectron2.matching import match_all, match_per_image
 from methods.frameworks.detectron2.resnet import is_zoo_like, zoo_config
 from methods.frameworks.detectron2.roi_heads import RoIHeads, box_branch, names_of
-from methods.frameworks.detectron2.rpn import RPN, Answers
+from methods.frameworks.detectron2.rpn import RPN, RPNOutputs
 from methods.shared.compiled import Compiled
-from methods.shared.device_transfer import sent
+from methods.shared.device_transfer import to_device
 from methods.shared.paste_masks import paste_crops
 
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -71,7 +71,7 @@ class RCNN(GeneralizedRCNN):
         self.training_maps = self.maps
         if compiled:
             self.training_maps = Compiled(self.maps, self.maps, self, dynamic=False)
-            self.proposal_generator.match = Compiled(matched_at_once, matched_one_by_one, dynamic=True)
+            self.proposal_generator.match = Compiled(match_all, match_per_image, dynamic=True)
 
     def images(self, arrays: Sequence[NDArray[np.uint8]]) -> ImageList:
         """(B, 3, H, W) normalised and enlarged images, padded at the right and bottom to the largest of them."""
@@ -91,7 +91,7 @@ class RCNN(GeneralizedRCNN):
 
     def _normalised(self, arrays: NDArray[np.uint8]) -> Tensor:
         """(B, 3, H, W) float32 of (B, H, W) or (B, H, W, 3) images of one size."""
-        pixels = sent(arrays, self.device)
+        pixels = to_device(arrays, self.device)
         planes = pixels.permute(0, 3, 1, 2) if pixels.dim() == 4 else pixels[:, None]
         if self.order == "BGR" and pixels.dim() == 4:
             planes = planes.flip(1)
@@ -101,7 +101,7 @@ class RCNN(GeneralizedRCNN):
         return (planes - self.pixel_mean) / self.pixel_std
 
     def losses_of(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
-        images, cells = self.images([s.image for s in samples]), CellBatch.of(samples, self.scale, self.device)
+        images, cells = self.images([s.image for s in samples]), InstanceBatch.of(samples, self.scale, self.device)
         rpn: RPN = self.proposal_generator
         features, answers = self.training_maps(images.tensor)
         anchors = rpn.anchors([features[name] for name in rpn.in_features])
@@ -109,7 +109,7 @@ class RCNN(GeneralizedRCNN):
         proposals = rpn.propose(answers, anchors, images.image_sizes)
         return {**losses, **self.roi_heads.losses_of(features, proposals, cells)}
 
-    def maps(self, images: Tensor) -> tuple[dict[str, Tensor], Answers]:
+    def maps(self, images: Tensor) -> tuple[dict[str, Tensor], RPNOutputs]:
         """The feature pyramid, and what the proposal network says of it."""
         features = self.backbone(images)
         return features, self.proposal_generator.answers([features[n] for n in self.proposal_generator.in_features])

@@ -15,27 +15,27 @@ from detectron2.modeling.roi_heads import StandardROIHeads
 from detectron2.structures import Instances as D2Instances
 from torch import Tensor
 
-from methods.frameworks.detectron2.box_losses import offset_loss
-from methods.frameworks.detectron2.instance_batch import CellBatch
-from methods.frameworks.detectron2.matching import Drawn, Thresholds, drawn, overlap
+from methods.frameworks.detectron2.box_losses import box_regression_loss
+from methods.frameworks.detectron2.instance_batch import InstanceBatch
+from methods.frameworks.detectron2.matching import SampledBoxes, Thresholds, drawn, overlap
 from methods.frameworks.detectron2.rpn import Proposals, of_rows
-from methods.shared.device_transfer import Returning, sent_tensor
+from methods.shared.device_transfer import AsyncHostCopy, tensor_to_device
 from methods.shared.mask_heads import MaskHead
 from methods.shared.roi_pooling import RoIPool, with_image_index
 from methods.shared.supervision import Supervision
 from methods.shared.torch_masks import MatchedLabels
 
 
-class Drafted(NamedTuple):
+class SampledProposals(NamedTuple):
     """Boxes drawn for the losses of B images, S places each: (B, S, 4) boxes, the (B, S) places of the cells they are
     matched with, and what is known of each place."""
 
     boxes: Tensor
     cells: Tensor
-    chosen: Drawn
+    chosen: SampledBoxes
 
 
-class Taught(NamedTuple):
+class MaskTrainingBoxes(NamedTuple):
     """What the mask branch trains on, on the host: (R, 4) boxes and the numbers of their cells, image after image."""
 
     boxes: Tensor
@@ -61,32 +61,32 @@ class RoIHeads(StandardROIHeads):
         """What is found in images that are predicted."""
         return self.forward_with_given_boxes(features, self._detect(features, proposals)), {}
 
-    def losses_of(self, features: dict[str, Tensor], proposals: Proposals, cells: CellBatch) -> dict[str, Tensor]:
+    def losses_of(self, features: dict[str, Tensor], proposals: Proposals, cells: InstanceBatch) -> dict[str, Tensor]:
         maps = [features[f] for f in self.box_in_features]
         if maps[0].device.type == "cuda":
             # what cuts boxes there does so in float32: the maps are converted once for all
             maps = [m.float() for m in maps]
         drafted = self.draft(proposals, cells)
         # asked for before the box branch, read after it
-        positive = Returning(self._positive(drafted)) if self.mask_head.trains_on == "proposals" else None
+        positive = AsyncHostCopy(self._positive(drafted)) if self.mask_head.trains_on == "proposals" else None
         losses = self._box_losses(maps, drafted, cells)
-        taught = self._annotated(cells) if positive is None else self._matched(positive.arrived(), cells)
+        taught = self._annotated(cells) if positive is None else self._matched(positive.wait(), cells)
         losses["loss_mask"] = self._mask_loss(maps, taught, cells)
         return losses
 
     @torch.no_grad()
-    def draft(self, proposals: Proposals, cells: CellBatch) -> Drafted:
+    def draft(self, proposals: Proposals, cells: InstanceBatch) -> SampledProposals:
         """Boxes for the losses, drawn among the proposals and the cells' own boxes."""
         low, high = self.proposal_matcher.thresholds[1], self.proposal_matcher.thresholds[-2]
         boxes = torch.cat([proposals.boxes, cells.boxes], dim=1)
         there = torch.cat([proposals.there, cells.taken], dim=1)
         iou = overlap(cells.boxes.permute(2, 0, 1)[:, :, None], boxes.permute(2, 0, 1)[..., None])
         best, matches = iou.masked_fill_(~cells.taken[:, None], -1.0).max(dim=2)
-        labels = Thresholds(low, high, favourites=False).labels(best, None)
+        labels = Thresholds(low, high, allow_low_quality_matches=False).labels(best, None)
         chosen = drawn(torch.where(there, labels, -1), self.batch_size_per_image, self.positive_fraction)
-        return Drafted(of_rows(boxes, chosen.places), matches.gather(1, chosen.places), chosen)
+        return SampledProposals(of_rows(boxes, chosen.places), matches.gather(1, chosen.places), chosen)
 
-    def _box_losses(self, maps: list[Tensor], drafted: Drafted, cells: CellBatch) -> dict[str, Tensor]:
+    def _box_losses(self, maps: list[Tensor], drafted: SampledProposals, cells: InstanceBatch) -> dict[str, Tensor]:
         predictor, chosen = self.box_predictor, drafted.chosen
         boxes = drafted.boxes.flatten(0, 1)
         scores, offsets = predictor(self.box_head(self.box_pooler(maps, list(drafted.boxes))))
@@ -100,38 +100,38 @@ class RoIHeads(StandardROIHeads):
         weights = predictor.box2box_transform.weights
         losses = {
             "loss_cls": classified,
-            "loss_box_reg": offset_loss(of_class, boxes, targets, positive, weights) / count,
+            "loss_box_reg": box_regression_loss(of_class, boxes, targets, positive, weights) / count,
         }
         return {name: value * predictor.loss_weight.get(name, 1.0) for name, value in losses.items()}
 
-    def _positive(self, drafted: Drafted) -> Tensor:
+    def _positive(self, drafted: SampledProposals) -> Tensor:
         """(B, P, 6) float32: of the places that may be positive, whether they are, the place of the cell, the box."""
         most = int(self.batch_size_per_image * self.positive_fraction)
         known = torch.stack([drafted.chosen.positive, drafted.cells], dim=2).float()
         return torch.cat([known, drafted.boxes], dim=2)[:, :most]
 
-    def _matched(self, positive: Tensor, cells: CellBatch) -> Taught:
+    def _matched(self, positive: Tensor, cells: InstanceBatch) -> MaskTrainingBoxes:
         """What came of `_positive`. The boxes were drawn at random, so that the first of them are as any others."""
         counts = [min(int(n), self.mask_head.max_train_boxes or int(n)) for n in positive[..., 0].sum(dim=1)]
         rows = torch.cat([image[:n] for image, n in zip(positive, counts, strict=True)])
         first = torch.tensor(cells.first).repeat_interleave(torch.tensor(counts))
-        return Taught(rows[:, 2:], first + rows[:, 1].long(), counts)
+        return MaskTrainingBoxes(rows[:, 2:], first + rows[:, 1].long(), counts)
 
-    def _annotated(self, cells: CellBatch) -> Taught:
+    def _annotated(self, cells: InstanceBatch) -> MaskTrainingBoxes:
         """The cells' own boxes."""
         head = self.mask_head
         numbers = cells.drawn(head.max_train_boxes)
         together = torch.cat(numbers)
         boxes = cells.boxes_on_host[together]
-        return Taught(
+        return MaskTrainingBoxes(
             _jittered(boxes, head.jitter) if head.jitter else boxes, together, [len(those) for those in numbers]
         )
 
-    def _mask_loss(self, maps: list[Tensor], taught: Taught, cells: CellBatch) -> Tensor:
+    def _mask_loss(self, maps: list[Tensor], taught: MaskTrainingBoxes, cells: InstanceBatch) -> Tensor:
         if not len(taught.boxes):
             return torch.stack([m.sum() for m in maps]).sum() * 0.0
         device = maps[0].device
-        numbers, boxes = sent_tensor(taught.numbers, device), sent_tensor(taught.boxes, device)
+        numbers, boxes = tensor_to_device(taught.numbers, device), tensor_to_device(taught.boxes, device)
         field = self.mask_head(maps, boxes.split(taught.counts))
         labels = MatchedLabels(
             boxes=boxes / self.scale,
@@ -140,7 +140,7 @@ class RoIHeads(StandardROIHeads):
             point_labels=None if cells.point_labels is None else cells.point_labels[numbers],
             on_host=taught.boxes / self.scale,
         )
-        return self.supervision.loss(field, labels, sent_tensor(cells.labels_on_host[taught.numbers], device))
+        return self.supervision.loss(field, labels, tensor_to_device(cells.labels_on_host[taught.numbers], device))
 
     def _detect(self, features: dict[str, Tensor], proposals: list[D2Instances]) -> list[D2Instances]:
         """The box branch, some boxes at a time."""

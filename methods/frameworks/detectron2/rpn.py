@@ -16,14 +16,14 @@ from detectron2.structures import Instances as D2Instances
 from torch import Tensor
 from torchvision.ops import nms
 
-from methods.frameworks.detectron2.box_losses import offset_loss
-from methods.frameworks.detectron2.instance_batch import CellBatch
-from methods.frameworks.detectron2.matching import Thresholds, drawn, matched_in_caches, matched_one_by_one
+from methods.frameworks.detectron2.box_losses import box_regression_loss
+from methods.frameworks.detectron2.instance_batch import InstanceBatch
+from methods.frameworks.detectron2.matching import Thresholds, drawn, match_chunked, match_per_image
 
 Size = tuple[int, int]
 
 
-class Answers(NamedTuple):
+class RPNOutputs(NamedTuple):
     """Of the network at all anchors of B images, level after level: (B, A) logits and (B, A, 4) offsets.
 
     lengths: anchors of each level.
@@ -48,7 +48,7 @@ class RPN(rpn.RPN):
     match: how a GPU matches cells with anchors.
     """
 
-    match: Callable[[Tensor, Tensor, Tensor, Thresholds], tuple[Tensor, Tensor]] = staticmethod(matched_one_by_one)
+    match: Callable[[Tensor, Tensor, Tensor, Thresholds], tuple[Tensor, Tensor]] = staticmethod(match_per_image)
     _anchors: tuple[tuple[torch.Size, ...], Tensor] | None = None
 
     def forward(
@@ -62,12 +62,12 @@ class RPN(rpn.RPN):
             instances.append(D2Instances(size, proposal_boxes=Boxes(boxes[there]), objectness_logits=logits[there]))
         return instances, {}
 
-    def answers(self, maps: list[Tensor]) -> Answers:
+    def answers(self, maps: list[Tensor]) -> RPNOutputs:
         logits, offsets = self.rpn_head(maps)
         flat = [x.permute(0, 2, 3, 1).flatten(1) for x in logits]
         # a map has the four offsets of a place's first anchor, then of its second
         flat_offsets = [x.permute(0, 2, 3, 1).reshape(len(x), -1, 4) for x in offsets]
-        return Answers(torch.cat(flat, dim=1), torch.cat(flat_offsets, dim=1), tuple(x.shape[1] for x in flat))
+        return RPNOutputs(torch.cat(flat, dim=1), torch.cat(flat_offsets, dim=1), tuple(x.shape[1] for x in flat))
 
     def anchors(self, maps: list[Tensor]) -> Tensor:
         """(A, 4) float32, level after level; made anew where the maps are of other sizes than the last ones."""
@@ -76,7 +76,7 @@ class RPN(rpn.RPN):
             self._anchors = sizes, Boxes.cat(self.anchor_generator(maps)).tensor
         return self._anchors[1]
 
-    def losses_of(self, answers: Answers, anchors: Tensor, cells: CellBatch) -> dict[str, Tensor]:
+    def losses_of(self, answers: RPNOutputs, anchors: Tensor, cells: InstanceBatch) -> dict[str, Tensor]:
         """detectron2's two losses, of anchors drawn from all."""
         with torch.no_grad():
             low, high = self.anchor_matcher.thresholds[1:-1]
@@ -89,21 +89,21 @@ class RPN(rpn.RPN):
         logits = answers.logits.gather(1, chosen.places).float()
         classified = F.binary_cross_entropy_with_logits(logits, chosen.positive.float(), reduction="none")
         weights = self.box2box_transform.weights
-        located = offset_loss(of_rows(answers.offsets, near), anchors[near], targets, positive, weights)
+        located = box_regression_loss(of_rows(answers.offsets, near), anchors[near], targets, positive, weights)
         count = self.batch_size_per_image * len(logits)
         losses = {"loss_rpn_cls": (classified * chosen.used).sum() / count, "loss_rpn_loc": located / count}
         return {name: value * self.loss_weight.get(name, 1.0) for name, value in losses.items()}
 
-    def _matched(self, cells: CellBatch, anchors: Tensor, rule: Thresholds) -> tuple[Tensor, Tensor]:
+    def _matched(self, cells: InstanceBatch, anchors: Tensor, rule: Thresholds) -> tuple[Tensor, Tensor]:
         """(B, A) places of the cells that anchors are matched with, and the anchors' labels."""
         if anchors.device.type != "cpu":
             return self.match(cells.boxes, cells.taken, anchors, rule)
         images = zip(cells.boxes, cells.counts, strict=True)
-        each = [matched_in_caches(boxes[:count], anchors, rule) for boxes, count in images]
+        each = [match_chunked(boxes[:count], anchors, rule) for boxes, count in images]
         return torch.stack([matches for matches, _ in each]), torch.stack([labels for _, labels in each])
 
     @torch.no_grad()
-    def propose(self, answers: Answers, anchors: Tensor, sizes: Sequence[Size]) -> Proposals:
+    def propose(self, answers: RPNOutputs, anchors: Tensor, sizes: Sequence[Size]) -> Proposals:
         """The best boxes of each level, those that another of the level covers left out, and of the rest the best.
 
         A box that is not finite or has no area is none.
@@ -123,15 +123,15 @@ class RPN(rpn.RPN):
         found = []
         for image, size in enumerate(sizes):
             if boxes.device.type == "cpu":
-                kept = apart_by_levels(boxes[image], logits[image], lengths, self.nms_thresh)[:most]
+                kept = nms_per_level(boxes[image], logits[image], lengths, self.nms_thresh)[:most]
             else:
-                kept = apart_at_once(boxes[image], logits[image], lengths, self.nms_thresh, size)[:most]
+                kept = batched_nms(boxes[image], logits[image], lengths, self.nms_thresh, size)[:most]
             kept = F.pad(kept, (0, most - len(kept)), value=-1)
             there = (kept >= 0) & (logits[image][kept] > -torch.inf)
             found.append((boxes[image][kept], logits[image][kept], there))
         return Proposals(*(torch.stack(those) for those in zip(*found, strict=True)))
 
-    def _best_of_levels(self, answers: Answers) -> tuple[list[Tensor], list[Tensor]]:
+    def _best_of_levels(self, answers: RPNOutputs) -> tuple[list[Tensor], list[Tensor]]:
         """Of each level the (B, k) greatest logits, and the numbers of their anchors among all."""
         scores, places, begin = [], [], 0
         for level in answers.logits.split(list(answers.lengths), dim=1):
@@ -142,7 +142,7 @@ class RPN(rpn.RPN):
         return scores, places
 
 
-def apart_by_levels(boxes: Tensor, scores: Tensor, lengths: Sequence[int], threshold: float) -> Tensor:
+def nms_per_level(boxes: Tensor, scores: Tensor, lengths: Sequence[int], threshold: float) -> Tensor:
     """Numbers of (K, 4) boxes of one image, best first, that no better one of their level overlaps by more than
     `threshold`. lengths: boxes of each level."""
     begin, those = 0, []
@@ -153,7 +153,7 @@ def apart_by_levels(boxes: Tensor, scores: Tensor, lengths: Sequence[int], thres
     return together[scores[together].argsort(descending=True, stable=True)]
 
 
-def apart_at_once(boxes: Tensor, scores: Tensor, lengths: Sequence[int], threshold: float, size: Size) -> Tensor:
+def batched_nms(boxes: Tensor, scores: Tensor, lengths: Sequence[int], threshold: float, size: Size) -> Tensor:
     """The same in one call, for a GPU, which each call waits for: the levels are moved apart. size: of the image."""
     level = torch.cat([boxes.new_full((n, 1), float(i)) for i, n in enumerate(lengths)])
     kept: Tensor = nms(boxes + level * (max(size) + 1), scores, threshold)

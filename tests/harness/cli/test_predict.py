@@ -59,7 +59,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def expected(run_dir: Path, cells: Dataset) -> dict[str, Predictions]:
     """What the run itself predicted of its validation images, under its rule."""
-    cell = run_dir / "cells" / "brightness--seed0"
+    cell = run_dir / "trials" / "brightness--seed0"
     rule = read_record(cell / "record.json").rule
     assert rule is not None
     stored = read_predictions(cell / "predictions.json.gz").splits["validation"]
@@ -100,7 +100,7 @@ def test_weights_and_task_of_the_run_are_used(run_dir: Path, images: Path, expec
     for name, change in (("weights.safetensors", None), ("task.json", {"pixel_mean": [90.0, 90.0, 90.0]})):
         copy = tmp_path / name
         shutil.copytree(run_dir, copy)
-        for cell in (copy / "cells").iterdir():
+        for cell in (copy / "trials").iterdir():
             if change is None:
                 import torch
                 from safetensors.torch import save_file
@@ -221,9 +221,9 @@ def test_each_mistake_is_one_line(run_dir: Path, images: Path, tmp_path: Path) -
     for name in ("task.json", "weights.safetensors"):
         copy = tmp_path / name
         shutil.copytree(run_dir, copy)
-        (copy / "cells" / "brightness--seed0" / name).unlink()
+        (copy / "trials" / "brightness--seed0" / name).unlink()
         assert f"holds no {name}" in line(*adapter, run=copy)
-        (copy / "cells" / "brightness--seed0" / name).write_text("{}")
+        (copy / "trials" / "brightness--seed0" / name).write_text("{}")
         assert name in line(*adapter, run=copy)
     (tmp_path / "file").touch()
     full = line(*adapter, "--out", tmp_path / "file" / "out")
@@ -236,7 +236,7 @@ def test_a_recipe_may_only_name_modules_that_are_there(run_dir: Path, images: Pa
     """A run's folder may be a stranger's: what it names is not imported. And an adapter must be named again."""
     copy = tmp_path / "run"
     shutil.copytree(run_dir, copy)
-    cell = copy / "cells" / "brightness--seed0" / "cell.json"
+    cell = copy / "trials" / "brightness--seed0" / "trial.json"
     plain = json.loads(cell.read_text())
     (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
     plain["recipe"]["engine"]["factory"] = "evil:build"

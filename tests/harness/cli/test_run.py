@@ -21,8 +21,8 @@ from harness.cli.run import _plan
 from harness.config.preset import load
 from harness.conformance.images import drawn
 from harness.contract import Init
-from harness.orchestration.plan import Entrant
-from harness.orchestration.prepared_data import setting_of
+from harness.orchestration.plan import Contender
+from harness.orchestration.prepared_data import prepare_planned_data
 from harness.stacks import resolve
 
 DATA = "synthetic:images=9,size=64"
@@ -54,11 +54,11 @@ def test_a_strangers_file_runs_and_gets_its_row(adapter: Path, tmp_path: Path) -
     assert {row["method"]: row["seeds"] for row in rows} == {"stranger": "2", "stranger+copy_paste": "2"}
     assert {row["slots"] for row in rows} == {"engine", "engine, augment"}
 
-    before = {path: path.read_bytes() for path in out.glob("cells/*/record.json")}
+    before = {path: path.read_bytes() for path in out.glob("trials/*/record.json")}
     again = command("run", "--methods", "stranger,stranger+copy_paste", "--seeds", "2", *how)
     assert again.returncode == 0
     assert again.stderr.count("kept from before") == 4
-    assert before == {path: path.read_bytes() for path in out.glob("cells/*/record.json")}
+    assert before == {path: path.read_bytes() for path in out.glob("trials/*/record.json")}
 
     plain = json.loads(CliRunner().invoke(harness, ["table", str(out), "--json"]).output)
     assert {row["method"] for row in plain["rows"]} == {"stranger", "stranger+copy_paste"}
@@ -110,9 +110,9 @@ def test_a_dry_run_writes_nothing_and_says_what_it_would_do(tmp_path: Path, monk
     assert result.output.count("copy_paste(p=0.5)") == 2
     assert result.output.count("2.0 min") == 4
     plain = CliRunner().invoke(harness, [*arguments, "--preset", "smoke", "--dry-run", "--json"])
-    cells = json.loads(plain.stdout)["cells"]
-    assert [(cell["method"], cell["seed"], cell["seconds"]) for cell in cells].count(("mask_rcnn", 1, 120)) == 1
-    assert len(cells) == 4
+    trials = json.loads(plain.stdout)["trials"]
+    assert [(t["method"], t["seed"], t["seconds"]) for t in trials].count(("mask_rcnn", 1, 120)) == 1
+    assert len(trials) == 4
     assert not list(tmp_path.iterdir())
 
 
@@ -125,11 +125,11 @@ def test_a_worker_finds_data_in_a_folder_given_by_its_whole_path(tmp_path: Path)
         Image.fromarray(sample.image).save(tmp_path / "images" / f"{seed}.png")
         Image.fromarray(labels.astype(np.uint8)).save(tmp_path / "labels" / f"{seed}.png")
     resolved = resolve(find(), "mask_rcnn", "small", Init("scratch"))
-    entrants = [Entrant(resolved, load("smoke"), "1it")]
+    entrants = [Contender(resolved, load("smoke"), "1it")]
     manifest = _plan(entrants, [0], [f"folder:{tmp_path}/images,{tmp_path}/labels"], skip_bad=False)
-    (cell,) = manifest.cells
-    assert len(setting_of(cell.spec).dataset) == 4
-    assert str(tmp_path) not in manifest.data[cell.spec.data_fingerprint].source
+    (trial,) = manifest.trials
+    assert len(prepare_planned_data(trial.spec).dataset) == 4
+    assert str(tmp_path) not in manifest.data[trial.spec.data_fingerprint].source
 
 
 def test_the_rows_of_a_preset_are_its_methods(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_the_rows_of_a_preset_are_its_methods(tmp_path: Path) -> None:
 
 
 def test_table_loads_no_framework(tmp_path: Path) -> None:
-    (tmp_path / "cells").mkdir()
+    (tmp_path / "trials").mkdir()
     code = "import sys\nfrom harness.cli import harness\n"
     code += f"try: harness(['table', {str(tmp_path)!r}])\nexcept SystemExit: pass\n"
     code += "sys.exit(str({'torch', 'cv2', 'detectron2'} & {n.partition('.')[0] for n in sys.modules}))"

@@ -15,12 +15,12 @@ from click.testing import CliRunner
 from harness.cli.compare import compare, labels
 from harness.cli.score import score
 from harness.config.preset import load as load_preset
-from harness.config.trial_spec import CellSpec
+from harness.config.trial_spec import TrialSpec
 from harness.contract import Predictions
 from harness.data.sources import load
 from harness.errors import HarnessError
 from harness.evaluation.calibration import choose_rule
-from harness.evaluation.ground_truth import TruthImage
+from harness.evaluation.ground_truth import GroundTruth
 from harness.evaluation.prediction_file import PREDICTIONS, write_predictions
 from harness.evaluation.scorer import score as score_all
 from harness.results.io import read_record, write_record
@@ -37,14 +37,14 @@ def run_dir(tmp_path: Path) -> Path:
     for method, seen in (("good", 0.95), ("poor", 0.5)):
         for seed in (0, 1):
             rng = np.random.default_rng([seed, int(seen * 100)])
-            write_cell(tmp_path / "cells" / f"{method}--seed{seed}", method, seed, seen, rng, dataset)
+            write_cell(tmp_path / "trials" / f"{method}--seed{seed}", method, seed, seen, rng, dataset)
     return tmp_path
 
 
 def write_cell(folder: Path, method: str, seed: int, seen: float, rng: np.random.Generator, dataset) -> None:
     folder.mkdir(parents=True)
     ids = {split: [dataset.ids[i] for i in numbers] for split, numbers in SPLITS.items()}
-    truth = {i: TruthImage.of(dataset.sample(i)) for i in dataset.ids}
+    truth = {i: GroundTruth.of(dataset.sample(i)) for i in dataset.ids}
     found = {}
     for split in ("calibration", "validation"):
         found[split] = {}
@@ -65,7 +65,7 @@ def write_cell(folder: Path, method: str, seed: int, seen: float, rng: np.random
         split_fingerprint="split",
     )
     key = f"{method}{seed}"
-    spec = CellSpec(
+    spec = TrialSpec(
         key=key,
         method=method,
         seed=seed,
@@ -77,7 +77,7 @@ def write_cell(folder: Path, method: str, seed: int, seen: float, rng: np.random
         recipe={},
         slots_changed=[],
     )
-    (folder / "cell.json").write_text(spec.model_dump_json())
+    (folder / "trial.json").write_text(spec.model_dump_json())
     rule = choose_rule(found["calibration"], truth, dataset.classes)
     record = RunRecord(
         key=key,
@@ -95,7 +95,7 @@ def write_cell(folder: Path, method: str, seed: int, seen: float, rng: np.random
 
 
 def records(run_dir: Path) -> dict[str, RunRecord]:
-    return {path.parent.name: read_record(path) for path in sorted(run_dir.glob("cells/*/record.json"))}
+    return {path.parent.name: read_record(path) for path in sorted(run_dir.glob("trials/*/record.json"))}
 
 
 def call(command, *arguments: str):
@@ -114,7 +114,7 @@ def test_scoring_again_gives_the_same_records(run_dir: Path) -> None:
 
 
 def test_scores_come_from_the_predictions_and_not_from_the_record(run_dir: Path) -> None:
-    path = run_dir / "cells/good--seed0/record.json"
+    path = run_dir / "trials/good--seed0/record.json"
     right = read_record(path)
     write_record(path, right.model_copy(update={"scores": Scores(scoring_version="0", iou_map=0.1)}))
     assert call(score, run_dir).exit_code == 0
@@ -143,7 +143,7 @@ def test_a_metric_that_is_none_is_refused_with_the_nearest(run_dir: Path) -> Non
 
 
 def test_changed_data_are_refused_and_the_record_stays(run_dir: Path) -> None:
-    path = run_dir / "cells/good--seed0/record.json"
+    path = run_dir / "trials/good--seed0/record.json"
     record = read_record(path)
     other = record.data.model_copy(update={"fingerprint": "0" * 64})
     write_record(path, record.model_copy(update={"data": other}))
@@ -155,7 +155,7 @@ def test_changed_data_are_refused_and_the_record_stays(run_dir: Path) -> None:
 
 
 def test_damaged_predictions_leave_the_others_scored(run_dir: Path) -> None:
-    (run_dir / "cells/good--seed0" / PREDICTIONS).write_bytes(b"nonsense")
+    (run_dir / "trials/good--seed0" / PREDICTIONS).write_bytes(b"nonsense")
     result = call(score, run_dir, "--json")
     assert result.exit_code == 1
     assert "predictions.json.gz" in result.output
@@ -218,19 +218,19 @@ def test_two_runs_of_one_method_are_called_by_their_folders(first: str, second: 
 
 
 def test_a_run_that_is_typed_as_dots_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "half" / "cells").mkdir(parents=True)
+    (tmp_path / "half" / "trials").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "half")
     assert labels((".", "m"), ("../whole", "m")) == ("half:m", "whole:m")
-    monkeypatch.chdir("cells")
+    monkeypatch.chdir("trials")
     assert labels(("..:m", "m"), ("../../whole", "m")) == ("half:m", "whole:m")
 
 
 def test_compare_of_two_runs_of_one_method(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = tmp_path_factory.mktemp("other") / "half"
     shutil.copytree(run_dir, other)
-    for poor in other.glob("cells/poor*/record.json"):
+    for poor in other.glob("trials/poor*/record.json"):
         write_record(poor, read_record(poor).model_copy(update={"method": "good"}))
-    for good in other.glob("cells/good*"):
+    for good in other.glob("trials/good*"):
         shutil.rmtree(good)
     output = call(compare, f"{run_dir}:good", other).output
     assert f"{run_dir.name}:good minus half:good" in output
@@ -248,7 +248,7 @@ def test_compare_has_a_row_for_each_cell_type(run_dir: Path) -> None:
 
 def test_compare_with_one_seed_claims_nothing(run_dir: Path) -> None:
     for method in ("good", "poor"):
-        (run_dir / f"cells/{method}--seed1/record.json").unlink()
+        (run_dir / f"trials/{method}--seed1/record.json").unlink()
     output = call(compare, f"{run_dir}:good", f"{run_dir}:poor").output
     assert "Told apart: no" in output
     assert "--seeds 3" in output
@@ -262,7 +262,7 @@ def test_compare_asks_which_method_is_meant(run_dir: Path) -> None:
 
 
 def test_compare_refuses_other_data(run_dir: Path) -> None:
-    path = run_dir / "cells/good--seed0/record.json"
+    path = run_dir / "trials/good--seed0/record.json"
     record = read_record(path)
     other = record.data.model_copy(update={"split_fingerprint": "other"})
     write_record(path, record.model_copy(update={"data": other}))

@@ -14,7 +14,7 @@ from random_cells import bars, blobs, jittered, predictions_of, truth_of
 from harness.contract import Predictions
 from harness.evaluation.boundary import boundaries, boundary_width
 from harness.evaluation.coco import AREA_RANGES, CocoScorer, CocoScores, max_detections
-from harness.evaluation.ground_truth import TruthImage
+from harness.evaluation.ground_truth import GroundTruth
 from harness.masks.crops import CropMasks
 from harness.masks.rle import to_rle
 
@@ -30,7 +30,7 @@ def entries(masks: CropMasks, size: tuple[int, int]) -> list[dict]:
     ]
 
 
-def reference(images: list[tuple[Predictions, TruthImage]], evaluator: type[COCOeval] = COCOeval) -> np.ndarray:
+def reference(images: list[tuple[Predictions, GroundTruth]], evaluator: type[COCOeval] = COCOeval) -> np.ndarray:
     """(areas, thresholds) of pycocotools, NaN where it has -1."""
     truth, found = [], []
     for image_id, (predictions, image) in enumerate(images, start=1):
@@ -63,14 +63,14 @@ def reference(images: list[tuple[Predictions, TruthImage]], evaluator: type[COCO
     return (total / np.where(there.any(axis=(1, 2)), there.sum(axis=(1, 2)), np.nan)).T
 
 
-def scored(images: list[tuple[Predictions, TruthImage]]) -> CocoScores:
+def scored(images: list[tuple[Predictions, GroundTruth]]) -> CocoScores:
     scorer = CocoScorer(CLASSES, CAP)
     for predictions, truth in images:
         scorer.add(predictions, truth)
     return scorer.result()
 
 
-def data_set(rng: np.random.Generator) -> list[tuple[Predictions, TruthImage]]:
+def data_set(rng: np.random.Generator) -> list[tuple[Predictions, GroundTruth]]:
     images = []
     for _ in range(int(rng.integers(1, 5))):
         # sizes on both sides of 18^2, 31^2 and 32^2

@@ -7,24 +7,24 @@ from random_cells import bar, bars, blobs, jittered, predictions_of, truth_of
 from harness.contract import Predictions
 from harness.errors import HarnessError
 from harness.evaluation.calibration import THRESHOLDS, apply_rule, choose_rule, predicted_type, rule_of
-from harness.evaluation.ground_truth import TruthImage
+from harness.evaluation.ground_truth import GroundTruth
 from harness.evaluation.iou_map import image_curve
 from harness.evaluation.matching import match
 from harness.evaluation.overlap import flatten
 from harness.evaluation.scorer import match_image
-from harness.results.schema import Rule
+from harness.results.schema import PostprocessRule
 
 CLASSES = ("cort", "astro")
 
 
-def noisy(good: float, bad: float, label: int = 0) -> tuple[Predictions, TruthImage]:
+def noisy(good: float, bad: float, label: int = 0) -> tuple[Predictions, GroundTruth]:
     """Right predictions of one score and wrong ones of another."""
     cells, wrong = bars((0, 0, 20), (2, 0, 30)), bars((4, 0, 20), (6, 0, 20))
     found = predictions_of(np.concatenate([cells, wrong]), [good, good, bad, bad], [label] * 4)
     return found, truth_of(cells)
 
 
-def chosen(images: list[tuple[Predictions, TruthImage]], threshold: float | None = None) -> Rule:
+def chosen(images: list[tuple[Predictions, GroundTruth]], threshold: float | None = None) -> PostprocessRule:
     named = {f"image {i}": image for i, image in enumerate(images)}
     predictions = {name: found for name, (found, _) in named.items()}
     return choose_rule(predictions, {name: truth for name, (_, truth) in named.items()}, CLASSES, threshold)
@@ -70,7 +70,7 @@ def test_search_is_recorded_and_true() -> None:
     assert len(areas) > 2
     assert len(rule.search) == len(THRESHOLDS) * len(areas) * len(CLASSES)
     for entry in rule.search[::7]:
-        one = Rule(
+        one = PostprocessRule(
             score_thresholds=dict.fromkeys(CLASSES, entry["threshold"]),
             min_areas=dict.fromkeys(CLASSES, entry["min_area"]),
             chosen_on="",
@@ -121,7 +121,9 @@ def test_type_of_an_image_is_the_class_with_most_score() -> None:
 
 
 def test_rule_follows_the_predicted_type_and_never_the_true_one() -> None:
-    rule = Rule(score_thresholds={"cort": 0.9, "astro": 0.1}, min_areas={"cort": 1, "astro": 5}, chosen_on="")
+    rule = PostprocessRule(
+        score_thresholds={"cort": 0.9, "astro": 0.1}, min_areas={"cort": 1, "astro": 5}, chosen_on=""
+    )
     found = predictions_of(bar(0, 0, 9), [0.5], [1])
     assert rule_of(found, rule, CLASSES) == (0.1, 5)
     truth = truth_of(bar(0, 0, 9), labels=[0], cell_type="cort")
@@ -134,7 +136,9 @@ def test_scored_and_submitted_predictions_are_the_same() -> None:
     rng = np.random.default_rng(5)
     cells = blobs(rng, 9)
     found = predictions_of(np.concatenate([cells, jittered(rng, cells)]), rng.random(18))
-    rule = Rule(score_thresholds=dict.fromkeys(CLASSES, 0.4), min_areas=dict.fromkeys(CLASSES, 6), chosen_on="")
+    rule = PostprocessRule(
+        score_thresholds=dict.fromkeys(CLASSES, 0.4), min_areas=dict.fromkeys(CLASSES, 6), chosen_on=""
+    )
     truth = truth_of(cells)
     submitted = match(flatten(apply_rule(found, rule, CLASSES)), truth.target())
     assert submitted.areas.tolist() == match_image(found, truth, rule, CLASSES).areas.tolist()

@@ -9,13 +9,13 @@ from random_cells import bars, blobs, jittered, predictions_of, truth_of
 
 from harness.contract import Instances, Predictions, Sample
 from harness.errors import HarnessError
-from harness.evaluation.ground_truth import TruthImage
+from harness.evaluation.ground_truth import GroundTruth
 from harness.evaluation.scorer import SCORING_VERSION, iou_map, score
 from harness.masks.crops import CropMasks
-from harness.results.schema import Rule, Scores
+from harness.results.schema import PostprocessRule, Scores
 
 CLASSES = ("cort", "astro")
-RULE = Rule(score_thresholds=dict.fromkeys(CLASSES, 0.5), min_areas=dict.fromkeys(CLASSES, 1), chosen_on="")
+RULE = PostprocessRule(score_thresholds=dict.fromkeys(CLASSES, 0.5), min_areas=dict.fromkeys(CLASSES, 1), chosen_on="")
 
 
 def test_every_field_is_filled() -> None:
@@ -64,7 +64,7 @@ def test_another_size_is_refused() -> None:
 def test_truth_of_a_sample_parts_cells_from_crowd_regions() -> None:
     planes = bars((0, 0, 20), (2, 0, 90), (4, 0, 9))
     instances = Instances.of_masks(CropMasks.from_planes(planes), np.array([0, 1, 1]), np.array([False, True, False]))
-    truth = TruthImage.of(Sample("a", np.zeros((8, 400), np.uint8), instances, "cort"))
+    truth = GroundTruth.of(Sample("a", np.zeros((8, 400), np.uint8), instances, "cort"))
     assert truth.cells.areas().tolist() == [20, 9]
     assert truth.labels.tolist() == [0, 1]
     assert truth.crowd.areas().tolist() == [90]
@@ -78,7 +78,7 @@ class Made(Mapping[str, object]):
     def __init__(self, images: int, predictions: bool) -> None:
         self.images, self.predictions = images, predictions
 
-    def __getitem__(self, image_id: str) -> Predictions | TruthImage:
+    def __getitem__(self, image_id: str) -> Predictions | GroundTruth:
         rng = np.random.default_rng(int(image_id))
         cells = blobs(rng, 6, (64, 64))
         return predictions_of(jittered(rng, cells)) if self.predictions else truth_of(cells)

@@ -41,7 +41,7 @@ def test_cut(stack: np.ndarray, data: st.DataObject) -> None:
         (sorted(data.draw(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True)))) for n in (width, height)
     ]
     (x0, x1), (y0, y1) = edges
-    cut = masks.cut(index, np.tile(np.array([x0, y0, x1, y1], np.int32), (len(index), 1)))
+    cut = masks.crop_to(index, np.tile(np.array([x0, y0, x1, y1], np.int32), (len(index), 1)))
     expected = np.zeros((len(index), height, width), np.uint8)
     expected[:, y0:y1, x0:x1] = stack[index, y0:y1, x0:x1]
     np.testing.assert_array_equal(cut.planes(height, width), expected)

@@ -10,7 +10,7 @@ from pycocotools import mask as coco
 from harness.errors import HarnessError
 from harness.masks import rle
 from harness.masks.crops import CropMasks
-from harness.masks.rle import decode_counts, from_rle, to_rle, turned
+from harness.masks.rle import decode_counts, from_rle, to_rle, transpose
 
 planes = hnp.arrays(
     np.uint8, st.tuples(st.integers(0, 6), st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 1)
@@ -109,16 +109,16 @@ def test_a_short_text_cannot_claim_much_memory(monkeypatch: pytest.MonkeyPatch) 
 def test_no_masks() -> None:
     assert to_rle(CropMasks.empty(), 5, 6) == []
     assert len(from_rle([], 5, 6)) == 0
-    assert len(turned(CropMasks.empty())) == 0
+    assert len(transpose(CropMasks.empty())) == 0
 
 
 @given(planes)
 def test_turned_twice_is_the_same(stack: np.ndarray) -> None:
     masks = whole_boxes(stack)
-    other = turned(masks)
+    other = transpose(masks)
     height, width = stack.shape[1:]
     assert np.array_equal(other.planes(width, height), stack.transpose(0, 2, 1))
-    assert np.array_equal(turned(other).pixels, masks.pixels)
+    assert np.array_equal(transpose(other).pixels, masks.pixels)
 
 
 def test_counts_of_one_mask() -> None:

@@ -16,23 +16,23 @@ from sensors import Counter, Nvml
 
 from harness.monitoring.conditions import (
     STEPS,
+    CpuQuotaThrottling,
     GpuSharing,
     GpuSlowdown,
     OtherProcesses,
-    ProcessorHeat,
-    ProcessorQuota,
-    cores_seconds,
+    ThermalThrottling,
+    machine_cpu_seconds,
     notes,
-    own_seconds,
+    own_cpu_seconds,
 )
 from harness.monitoring.gpu import Gpu, gpu_by_uuid
-from harness.monitoring.sensor import Gauge, Meter
-from harness.monitoring.training import training_meter
+from harness.monitoring.sensor import Meter, Sensor
+from harness.monitoring.training import training_sensors
 
 BUSY = "other processes used more than {} % of the processor cores during training"
 
 
-def said(gauge: Gauge, change: Callable[[], object] = lambda: None) -> list[str]:
+def said(gauge: Sensor, change: Callable[[], object] = lambda: None) -> list[str]:
     meter = Meter([gauge])
     meter.start()
     change()
@@ -71,20 +71,20 @@ def test_what_is_said_is_never_more_than_what_was(share: float) -> None:
 def test_what_a_child_uses_is_our_own_also_when_it_has_ended() -> None:
     child = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
-        before, deadline = own_seconds(), time.monotonic() + 60
-        while (grown := own_seconds() - before) < 0.5 and time.monotonic() < deadline:
+        before, deadline = own_cpu_seconds(), time.monotonic() + 60
+        while (grown := own_cpu_seconds() - before) < 0.5 and time.monotonic() < deadline:
             time.sleep(0.05)
     finally:
         child.kill()
         child.wait()
     assert grown >= 0.5, "waiting alone uses far less"
-    assert own_seconds() >= before + grown
+    assert own_cpu_seconds() >= before + grown
 
 
 def test_the_cores_we_may_use_go_on_with_the_clock() -> None:
-    (busy, total), begin = cores_seconds(), time.monotonic()
+    (busy, total), begin = machine_cpu_seconds(), time.monotonic()
     time.sleep(1)
-    (busier, later), seconds = cores_seconds(), time.monotonic() - begin
+    (busier, later), seconds = machine_cpu_seconds(), time.monotonic() - begin
     assert later - total == pytest.approx(seconds * len(os.sched_getaffinity(0)), rel=0.3)
     # sums of hundredths of seconds: in a second without work they may differ in the last bit
     assert -1e-6 <= busier - busy <= later - total
@@ -100,10 +100,10 @@ def heat(folder: Path, core: int, package: int) -> None:
 
 def test_heat_is_noted_where_a_count_grows(tmp_path: Path) -> None:
     heat(tmp_path, 5, 7)
-    gauge = ProcessorHeat(tmp_path)
+    gauge = ThermalThrottling(tmp_path)
     assert said(gauge, lambda: heat(tmp_path, 5, 7)) == []
     assert said(gauge, lambda: heat(tmp_path, 5, 8)) == ["the processor slowed itself down for heat during training"]
-    assert said(ProcessorHeat(tmp_path / "none")) == []
+    assert said(ThermalThrottling(tmp_path / "none")) == []
 
 
 GROUPS = [
@@ -124,7 +124,7 @@ def test_a_quota_that_stops_training_is_noted(tmp_path: Path, membership: str, f
         path.write_text(f"usage_usec 12345\nnr_periods {slices}\nnr_throttled {stopped}\nthrottled_usec 99\n")
 
     at(100, 90)
-    gauge = ProcessorQuota(tmp_path / "fs", tmp_path / "self")
+    gauge = CpuQuotaThrottling(tmp_path / "fs", tmp_path / "self")
     assert said(gauge, lambda: at(200, 95)) == []
     assert said(gauge, lambda: at(300, 155)) == [
         "the CPU quota of its container or job stopped training in more than 50 % of its time slices"
@@ -137,7 +137,7 @@ def test_other_controllers_are_no_quota(tmp_path: Path) -> None:
     (tmp_path / "self").write_text("3:cpuset:/job\n4:memory:/job\n")
     (tmp_path / "cpuset" / "job").mkdir(parents=True)
     (tmp_path / "cpuset" / "job" / "cpu.stat").write_text("nr_periods 0\nnr_throttled 0\n")
-    gauge = ProcessorQuota(tmp_path, tmp_path / "self")
+    gauge = CpuQuotaThrottling(tmp_path, tmp_path / "self")
     grown = tmp_path / "cpuset" / "job" / "cpu.stat"
     assert said(gauge, lambda: grown.write_text("nr_periods 9\nnr_throttled 9\n")) == []
 
@@ -201,7 +201,7 @@ def test_a_gpu_used_by_others(samples: list[tuple[int, int]], sentences: list[st
 
 
 def test_everything_this_machine_has_is_read() -> None:
-    meter = training_meter("cpu")
+    meter = training_sensors("cpu")
     for _ in range(2):
         meter.start()
         meter.look()

@@ -11,7 +11,7 @@ from sensors import RANGE, Nvml, Powercap
 
 from harness.monitoring.energy import GpuEnergy, PackageEnergy, energy_used, wrapped
 from harness.monitoring.gpu import gpu_by_uuid, gpu_of
-from harness.monitoring.sensor import Gauge, Meter
+from harness.monitoring.sensor import Meter, Sensor
 from harness.training.clock import TrainingClock
 
 
@@ -20,7 +20,7 @@ def powercap(tmp_path: Path) -> Powercap:
     return Powercap(tmp_path / "powercap")
 
 
-def used(gauge: Gauge, change: object, seconds: float = 1.0) -> tuple[float | None, str | None]:
+def used(gauge: Sensor, change: object, seconds: float = 1.0) -> tuple[float | None, str | None]:
     """What the gauge makes of a change between start and stop."""
     meter = Meter([gauge])
     gauge.start()

@@ -12,7 +12,7 @@ from harness.catalog import find
 from harness.cli.run import _plan
 from harness.config.preset import load
 from harness.contract import Init
-from harness.orchestration.plan import Entrant, Manifest
+from harness.orchestration.plan import Contender, Manifest
 from harness.stacks import resolve
 
 
@@ -27,7 +27,7 @@ ADAPTERS = Path(__file__).parents[2] / "helpers" / "bad_adapters.py"
 
 @pytest.fixture
 def plan_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Manifest]:
-    """The cells of some of the bad adapters, on a few small images."""
+    """The trials of some of the bad adapters, on a few small images."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
     monkeypatch.syspath_prepend(str(ADAPTERS.parent))
@@ -35,7 +35,7 @@ def plan_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Ma
     catalog = find([ADAPTERS])
 
     def make(names: list[str], seeds: int = 1) -> Manifest:
-        entrants = [Entrant(resolve(catalog, name, "small", Init("scratch")), load("smoke"), "3it") for name in names]
+        entrants = [Contender(resolve(catalog, name, "small", Init("scratch")), load("smoke"), "3it") for name in names]
         return _plan(entrants, range(seeds), ["synthetic:images=12,size=64"], skip_bad=False)
 
     return make

@@ -20,7 +20,7 @@ from harness.orchestration.trial import perform
 from harness.reporting.leaderboard import write_leaderboards
 from harness.results.io import read_record, read_records
 from harness.results.schema import RunRecord
-from harness.results.status import of_exception
+from harness.results.status import status_from_exception
 
 LOSSES = {
     "loss_per_image": "the method's loss 'mean' is no scalar: its shape is (2,)",
@@ -54,15 +54,15 @@ LISTS = {
 
 
 def record(run_dir: Path, method: str) -> RunRecord:
-    return read_record(run_dir / "cells" / f"{method}--seed0" / "record.json")
+    return read_record(run_dir / "trials" / f"{method}--seed0" / "record.json")
 
 
 @pytest.mark.parametrize("method", [*LOSSES, *PREDICTIONS, *LISTS])
 def test_garbage_is_named_as_the_methods_fault(plan_of: Any, tmp_path: Path, method: str) -> None:
-    (cell,) = plan_of([method]).cells
+    (trial,) = plan_of([method]).trials
     with pytest.raises(Exception, match=r".") as caught:
-        perform(cell.spec, tmp_path, ProgressPipe())
-    status, reason = of_exception(caught.value)
+        perform(trial.spec, tmp_path, ProgressPipe())
+    status, reason = status_from_exception(caught.value)
     assert status == "crash"
     begins, ends = ("the method's predictions of image ", PREDICTIONS[method]) if method in PREDICTIONS else ("", "")
     assert reason.startswith(begins or {**LOSSES, **LISTS}[method])
@@ -89,8 +89,8 @@ ROWS = {
 def test_each_is_a_row_and_its_neighbours_are_unharmed(plan_of: Any, tmp_path: Path, figures: Any) -> None:
     run_dir = tmp_path / "run"
     manifest = plan_of(["none"], seeds=2)
-    first, second = manifest.cells
-    manifest = manifest.model_copy(update={"cells": (first, *plan_of(list(ROWS)).cells, second)})
+    first, second = manifest.trials
+    manifest = manifest.model_copy(update={"trials": (first, *plan_of(list(ROWS)).trials, second)})
     with launcher() as ready:
         options = RunOptions(memory_limit=3 << 29, grace=1.0, launcher=ready)
         assert run_plan(manifest, run_dir, options, Quiet(), write_leaderboards) == SOME_FAILED
@@ -113,12 +113,12 @@ def test_each_is_a_row_and_its_neighbours_are_unharmed(plan_of: Any, tmp_path: P
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
 
     # The healthy ones, first and last, are as they are alone.
-    for cell in (first, second):
-        (tmp_path / cell.name).mkdir()
-        alone = perform(cell.spec, tmp_path / cell.name, ProgressPipe())
-        beside = read_record(cell.folder(run_dir) / "record.json")
+    for trial in (first, second):
+        (tmp_path / trial.name).mkdir()
+        alone = perform(trial.spec, tmp_path / trial.name, ProgressPipe())
+        beside = read_record(trial.folder(run_dir) / "record.json")
         assert (beside.status, beside.final_losses, beside.scores) == ("ok", alone.final_losses, alone.scores)
-    lost = len(manifest.cells) - len(found)
+    lost = len(manifest.trials) - len(found)
     figures("misbehaving torch models", rounds=len(ROWS), lost=lost, doubled=doubled(run_dir))
 
 

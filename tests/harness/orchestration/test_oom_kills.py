@@ -15,7 +15,7 @@ import pytest
 from playground import WORKER, doubled, plan, rows, run
 
 from harness.orchestration.process import supervisor as executor
-from harness.orchestration.process.launchers import Command
+from harness.orchestration.process.launchers import SubprocessLauncher
 from harness.orchestration.scheduler import ALL_OK, SOME_FAILED
 from harness.platform.oom_kills import kernel_oom_kills
 from harness.results.io import read_record, read_records
@@ -75,7 +75,7 @@ def worker_in_a_group(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, ..
 
 
 def record(run_dir: Path, method: str) -> RunRecord:
-    return read_record(run_dir / "cells" / f"{method}--seed0" / "record.json")
+    return read_record(run_dir / "trials" / f"{method}--seed0" / "record.json")
 
 
 def test_a_kill_by_the_kernel_is_out_of_memory(
@@ -83,10 +83,10 @@ def test_a_kill_by_the_kernel_is_out_of_memory(
 ) -> None:
     assert run(tmp_path / "quiet", plan(["healthy"], 2)) == ALL_OK
 
-    first, second = plan(["healthy"], 2).cells
-    manifest = plan(["healthy"], 2).model_copy(update={"cells": (first, *plan(["eats_memory"]).cells, second)})
+    first, second = plan(["healthy"], 2).trials
+    manifest = plan(["healthy"], 2).model_copy(update={"trials": (first, *plan(["eats_memory"]).trials, second)})
     before = kernel_oom_kills()
-    assert run(tmp_path / "run", manifest, launcher=Command(worker_in_a_group)) == SOME_FAILED
+    assert run(tmp_path / "run", manifest, launcher=SubprocessLauncher(worker_in_a_group)) == SOME_FAILED
     assert before is not None
     assert (kernel_oom_kills() or 0) > before
     found = record(tmp_path / "run", "eats_memory")
@@ -96,7 +96,7 @@ def test_a_kill_by_the_kernel_is_out_of_memory(
     assert [row for row in rows(tmp_path / "run") if row.startswith("('healthy")] == rows(tmp_path / "quiet")
 
     # Done again in smaller parts, as after any other want of memory, down to one image at a time.
-    again = {"launcher": Command(worker_in_a_group), "retry_failed": True, "on_oom": "halve"}
+    again = {"launcher": SubprocessLauncher(worker_in_a_group), "retry_failed": True, "on_oom": "halve"}
     assert run(tmp_path / "run", manifest, **again) == SOME_FAILED
     found = record(tmp_path / "run", "eats_memory")
     assert (found.status, found.settings["micro_batches"]) == ("oom", playground.PRESET.training.batch)
@@ -107,7 +107,7 @@ def test_a_kill_by_the_kernel_is_out_of_memory(
 
 
 def test_another_sigkill_is_not(tmp_path: Path, worker_in_a_group: tuple[str, ...]) -> None:
-    run(tmp_path, plan(["killed"]), launcher=Command(worker_in_a_group))
+    run(tmp_path, plan(["killed"]), launcher=SubprocessLauncher(worker_in_a_group))
     found = record(tmp_path, "killed")
     assert (found.status, found.reason) == ("interrupted", "ended from outside by SIGKILL (signal 9)")
 

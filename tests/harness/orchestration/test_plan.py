@@ -9,7 +9,7 @@ from playground import DATA, PRESET, plan, resolved
 
 from harness.errors import HarnessError
 from harness.orchestration.estimate import estimates
-from harness.orchestration.plan import Entrant, Manifest, make_plan, read_manifest, write_manifest
+from harness.orchestration.plan import Contender, Manifest, make_plan, read_manifest, write_manifest
 from harness.orchestration.wall_limit import ALLOWANCE, wall_limit
 from harness.results.new_record import new_record
 from harness.results.schema import Cost, DataFacts
@@ -18,8 +18,8 @@ from harness.results.schema import Cost, DataFacts
 def key(name: str = "healthy", seed: int = 0, data: DataFacts = DATA, budget: str = "60it", **how: Any) -> str:
     scoring = how.pop("scoring_version", "1")
     preset = how.pop("preset", PRESET)
-    entrants = [Entrant(resolved(name), preset, budget)]
-    return make_plan(entrants, [seed], [data], scoring_version=scoring, command="x", **how).cells[0].spec.key
+    entrants = [Contender(resolved(name), preset, budget)]
+    return make_plan(entrants, [seed], [data], scoring_version=scoring, command="x", **how).trials[0].spec.key
 
 
 def test_the_key_follows_what_makes_the_work() -> None:
@@ -48,16 +48,16 @@ def test_the_key_does_not_follow_what_does_not() -> None:
 
 
 def test_all_of_a_seed_before_the_next() -> None:
-    names = [cell.name for cell in plan(["b", "a"], 2).cells]
+    names = [trial.name for trial in plan(["b", "a"], 2).trials]
     assert names == ["b--seed0", "a--seed0", "b--seed1", "a--seed1"]
 
 
 def test_folders_of_cells_are_plain_names() -> None:
     other = DATA.model_copy(update={"fingerprint": "f" * 64, "source": "coco:a/b.json,c"})
     awkward = ["../../x", "timm:a/b", "$(rm)", "a+b(p=0.5)", "ü" * 300, "..", "x;y", "x y"]
-    entrants = [Entrant(resolved(name), PRESET, "60it") for name in awkward]
-    cells = make_plan(entrants, [0], [DATA, other], scoring_version="1", command="x").cells
-    names = [cell.name for cell in cells]
+    entrants = [Contender(resolved(name), PRESET, "60it") for name in awkward]
+    trials = make_plan(entrants, [0], [DATA, other], scoring_version="1", command="x").trials
+    names = [trial.name for trial in trials]
     assert len(set(names)) == 2 * len(awkward)
     assert all(len(name) < 150 and not name.startswith(".") for name in names)
     assert not set("".join(names)) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.+-")
@@ -73,26 +73,26 @@ def test_what_is_written_is_read_and_added_to(tmp_path: Path) -> None:
     write_manifest(tmp_path, first)
     assert read_manifest(tmp_path) == first
     write_manifest(tmp_path, plan(["b"], 1))
-    assert [cell.name for cell in read_manifest(tmp_path).cells] == ["a--seed0", "b--seed0"]
+    assert [trial.name for trial in read_manifest(tmp_path).trials] == ["a--seed0", "b--seed0"]
 
 
 def test_a_damaged_plan_is_left_aside(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{")
     write_manifest(tmp_path, plan(["a"]))
-    assert len(read_manifest(tmp_path).cells) == 1
+    assert len(read_manifest(tmp_path).trials) == 1
     assert (tmp_path / "manifest.damaged.json").read_text() == "{"
 
 
 def test_a_strangers_plan_cannot_name_another_folder(tmp_path: Path) -> None:
     plain = json.loads(plan(["a"]).model_dump_json())
-    plain["cells"][0]["name"] = "../../home"
+    plain["trials"][0]["name"] = "../../home"
     (tmp_path / "manifest.json").write_text(json.dumps(plain))
-    with pytest.raises(HarnessError, match="not the name of a cell"):
+    with pytest.raises(HarnessError, match="not the name of a trial"):
         read_manifest(tmp_path)
 
 
 def spec_with(budget: str) -> Any:
-    return plan(["a"], budget=budget).cells[0].spec
+    return plan(["a"], budget=budget).trials[0].spec
 
 
 def test_the_wall_limit_follows_the_budget() -> None:
@@ -104,10 +104,10 @@ def test_the_wall_limit_follows_the_budget() -> None:
 def test_estimates_come_from_the_budget_and_from_good_records() -> None:
     manifest: Manifest = plan(["a", "b"], budget="100it")
     cost = Cost(train_seconds=50, seconds_per_iteration=0.5, peak_host_rss=1000)
-    record = new_record(manifest.cells[0].spec, "ok", cost=cost, wall_seconds=80.0)
+    record = new_record(manifest.trials[0].spec, "ok", cost=cost, wall_seconds=80.0)
     failed = record.model_copy(update={"status": "oom", "method": "b"})
-    known, unknown = estimates(manifest.cells, [record, failed])
+    known, unknown = estimates(manifest.trials, [record, failed])
     assert (known.training_seconds, known.whole_seconds, known.host_bytes, known.gpu_bytes) == (50, 80, 1000, None)
     assert (unknown.training_seconds, unknown.whole_seconds, unknown.host_bytes) == (None, None, None)
-    (timed,) = estimates(plan(["c"], budget="2m").cells, [])
+    (timed,) = estimates(plan(["c"], budget="2m").trials, [])
     assert timed.training_seconds == 120

@@ -27,7 +27,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def record(run_dir: Path, method: str) -> Any:
-    return read_record(run_dir / "cells" / f"{method}--seed0" / "record.json")
+    return read_record(run_dir / "trials" / f"{method}--seed0" / "record.json")
 
 
 MISBEHAVING = {
@@ -53,9 +53,9 @@ def test_each_misbehaviour_is_a_row_and_its_neighbours_are_unharmed(tmp_path: Pa
     assert run(quiet, plan(["healthy"], 2)) == ALL_OK
 
     run_dir = tmp_path / "run"
-    first, second = plan(["healthy"], 2).cells
-    bad = plan(list(MISBEHAVING)).cells
-    manifest = plan(["healthy"], 2).model_copy(update={"cells": (first, *bad, second)})
+    first, second = plan(["healthy"], 2).trials
+    bad = plan(list(MISBEHAVING)).trials
+    manifest = plan(["healthy"], 2).model_copy(update={"trials": (first, *bad, second)})
     before = {process.pid for process in psutil.process_iter()}
     assert run(run_dir, manifest, **LIMITS) == SOME_FAILED
 
@@ -67,7 +67,7 @@ def test_each_misbehaviour_is_a_row_and_its_neighbours_are_unharmed(tmp_path: Pa
         assert (run_dir / found.log).is_file()
         assert found.data is not None
     found, problems = read_records(run_dir)
-    assert len(found) == len(manifest.cells)
+    assert len(found) == len(manifest.trials)
     assert problems == []
     healthy = [row for row in rows(run_dir) if row.startswith("('healthy")]
     assert healthy == rows(quiet)
@@ -77,10 +77,10 @@ def test_each_misbehaviour_is_a_row_and_its_neighbours_are_unharmed(tmp_path: Pa
     assert log.stat().st_size < LOG_LIMIT + 200
     assert "bytes left out" in log.read_text()
     assert log.read_text().rstrip().endswith("the last words")
-    grandchild = int((run_dir / "cells" / "forks--seed0" / "grandchild.pid").read_text())
+    grandchild = int((run_dir / "trials" / "forks--seed0" / "grandchild.pid").read_text())
     assert grandchild not in before
     assert not psutil.pid_exists(grandchild) or psutil.Process(grandchild).status() == psutil.STATUS_ZOMBIE
-    lost = len(manifest.cells) - len(found)
+    lost = len(manifest.trials) - len(found)
     figures("misbehaving adapters", rounds=len(MISBEHAVING), lost=lost, doubled=doubled(run_dir))
 
 
@@ -90,7 +90,7 @@ def test_a_hang_is_ended_and_the_next_goes_on(tmp_path: Path, figures: Any) -> N
     for method in ("hangs", "stops_late"):
         assert record(tmp_path, method).status == "timeout"
         assert "not done after 2 s; --wall-limit sets the limit" in record(tmp_path, method).reason
-    lost = len(manifest.cells) - len(read_records(tmp_path)[0])
+    lost = len(manifest.trials) - len(read_records(tmp_path)[0])
     figures("hanging adapters", rounds=2, lost=lost, doubled=doubled(tmp_path))
 
 
@@ -127,7 +127,7 @@ def test_other_work_in_the_same_folder_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_record_is_done_again(tmp_path: Path) -> None:
     assert run(tmp_path, plan(["healthy"], 2)) == ALL_OK
     before = rows(tmp_path)
-    path = tmp_path / "cells" / "healthy--seed1" / "record.json"
+    path = tmp_path / "trials" / "healthy--seed1" / "record.json"
     path.write_text(path.read_text()[:-200])
     quiet = Quiet()
     assert run(tmp_path, plan(["healthy"], 2), quiet) == ALL_OK
@@ -151,15 +151,15 @@ def test_halving_ends_at_one_image(tmp_path: Path) -> None:
 
 def test_a_skipped_method_has_its_row(tmp_path: Path) -> None:
     manifest = plan(["healthy", "raises"])
-    skipped = manifest.cells[1].model_copy(update={"skip_reason": "needs a package"})
-    manifest = manifest.model_copy(update={"cells": (manifest.cells[0], skipped)})
+    skipped = manifest.trials[1].model_copy(update={"skip_reason": "needs a package"})
+    manifest = manifest.model_copy(update={"trials": (manifest.trials[0], skipped)})
     assert run(tmp_path, manifest) == ALL_OK
     assert (record(tmp_path, "raises").status, record(tmp_path, "raises").reason) == ("skipped", "needs a package")
 
 
 def test_an_old_record_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
     assert run(tmp_path, plan(["exits_hard"])) == SOME_FAILED
-    path = tmp_path / "cells" / "exits_hard--seed0" / "record.json"
+    path = tmp_path / "trials" / "exits_hard--seed0" / "record.json"
     first = path.read_text()
     assert run(tmp_path, plan(["exits_hard"]), retry_failed=True) == SOME_FAILED
     assert path.read_text() != first
@@ -224,14 +224,14 @@ def test_a_request_to_stop_ends_with_a_checkpoint(
     tmp_path: Path, slow: None, quiet_rows: list[str], number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = start(tmp_path)
-    wait_for(tmp_path / "cells" / "healthy--seed0" / "state-*.ckpt")
+    wait_for(tmp_path / "trials" / "healthy--seed0" / "state-*.ckpt")
     process.send_signal(number)
     assert process.wait(20) == INTERRUPTED
     found = record(tmp_path, "healthy")
     assert found.status == "interrupted"
     assert found.reason.startswith("stopped at step")
-    assert list((tmp_path / "cells" / "healthy--seed0").glob("state-*.ckpt"))
-    assert not (tmp_path / "cells" / "healthy--seed1").exists()
+    assert list((tmp_path / "trials" / "healthy--seed0").glob("state-*.ckpt"))
+    assert not (tmp_path / "trials" / "healthy--seed1").exists()
     assert workers_of(tmp_path) == []
 
     monkeypatch.setenv("HARNESS_PLAY_PAUSE", "0.001")
@@ -241,7 +241,7 @@ def test_a_request_to_stop_ends_with_a_checkpoint(
 
 def test_a_second_request_ends_at_once(tmp_path: Path) -> None:
     process = start(tmp_path, "hangs")
-    wait_for(tmp_path / "cells" / "hangs--seed0" / "worker.token")
+    wait_for(tmp_path / "trials" / "hangs--seed0" / "worker.token")
     time.sleep(1)
     process.send_signal(signal.SIGINT)
     time.sleep(1)
@@ -257,15 +257,15 @@ def test_two_runs_share_the_work(tmp_path: Path, slow: None, quiet_rows: list[st
     first, second = start(tmp_path), start(tmp_path)
     assert (first.wait(60), second.wait(60)) == (ALL_OK, ALL_OK)
     assert rows(tmp_path) == quiet_rows
-    # Each cell was done once: a second attempt would have moved the first one's log aside.
-    assert not list(tmp_path.glob("cells/*/log.previous.txt"))
+    # Each trial was done once: a second attempt would have moved the first one's log aside.
+    assert not list(tmp_path.glob("trials/*/log.previous.txt"))
 
 
 def test_what_a_killed_run_left_running_is_ended_by_the_next(
     tmp_path: Path, slow: None, quiet_rows: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = start(tmp_path, "healthy")
-    wait_for(tmp_path / "cells" / "healthy--seed0" / "state-*.ckpt")
+    wait_for(tmp_path / "trials" / "healthy--seed0" / "state-*.ckpt")
     (orphan,) = [p for p in workers_of(tmp_path) if p.pid != process.pid]
     orphan.send_signal(signal.SIGSTOP)  # so that it cannot notice that it is alone
     process.kill()
@@ -279,10 +279,10 @@ def test_what_a_killed_run_left_running_is_ended_by_the_next(
 
 def test_an_orphan_writes_a_checkpoint_and_ends(tmp_path: Path, slow: None) -> None:
     process = start(tmp_path, "healthy")
-    wait_for(tmp_path / "cells" / "healthy--seed0" / "state-*.ckpt")
+    wait_for(tmp_path / "trials" / "healthy--seed0" / "state-*.ckpt")
     process.kill()
     process.wait()
-    wait_for(tmp_path / "cells" / "healthy--seed0" / "record.json")
+    wait_for(tmp_path / "trials" / "healthy--seed0" / "record.json")
     assert record(tmp_path, "healthy").status == "interrupted"
 
 

@@ -1,4 +1,4 @@
-"""A cell worked through in this process, by a method that trains in a second."""
+"""A trial worked through in this process, by a method that trains in a second."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.config.preset import load
 from harness.conformance.images import drawn
 from harness.contract import Init
 from harness.monitoring.progress import ProgressPipe
-from harness.orchestration.plan import Entrant
+from harness.orchestration.plan import Contender
 from harness.orchestration.trial import perform
 from harness.results.schema import RunRecord
 from harness.stacks import resolve
@@ -27,14 +27,14 @@ FEW = "validation = 0.25", "validation = 0.5\ncurve_fractions = [1.0]\ncurve_ima
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
     """Of a method that is looked at when its budget ends, on two of its six validation images."""
-    folder = tmp_path_factory.mktemp("cell")
+    folder = tmp_path_factory.mktemp("trial")
     text = (Path(load.__code__.co_filename).parent / "smoke.toml").read_text()
     for old, new in (QUICK, FEW):
         assert text.count(old) == 1
         text = text.replace(old, new)
     preset = folder / "few.toml"
     preset.write_text(text)
-    entrant = Entrant(resolve(find([ADAPTER]), "brightness", "small", Init("scratch")), load(str(preset)), "150it")
+    entrant = Contender(resolve(find([ADAPTER]), "brightness", "small", Init("scratch")), load(str(preset)), "150it")
     for kind in ("images", "labels"):
         (folder / kind).mkdir()
     for seed in range(12):
@@ -43,8 +43,8 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
         labels = sum(plane * np.uint8(i + 1) for i, plane in enumerate(sample.instances.masks.planes(*sample.size)))
         cv2.imwrite(str(folder / "images" / f"{seed}.png"), sample.image)
         cv2.imwrite(str(folder / "labels" / f"{seed}.png"), np.asarray(labels))
-    (cell,) = _plan([entrant], [0], [f"folder:{folder}/images,{folder}/labels"], skip_bad=False).cells
-    return perform(cell.spec, folder, ProgressPipe())
+    (trial,) = _plan([entrant], [0], [f"folder:{folder}/images,{folder}/labels"], skip_bad=False).trials
+    return perform(trial.spec, folder, ProgressPipe())
 
 
 def test_all_points_of_a_learning_curve_are_of_the_same_few_images(record: RunRecord) -> None:

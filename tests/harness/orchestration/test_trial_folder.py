@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from playground import plan
 
-from harness.config.trial_spec import CellSpec
+from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError
-from harness.orchestration.trial_folder import CELL, LOG, PREVIOUS_LOG, prepare, read_cell, record_of
-from harness.platform.locks import cell_lock
-from harness.results.io import RECORD, write_record
+from harness.orchestration.trial_folder import LOG, PREVIOUS_LOG, prepare, record_of
+from harness.platform.locks import trial_lock
+from harness.results.io import RECORD, TRIAL, read_trial_spec, write_record
 from harness.results.new_record import new_record
 from harness.training.checkpoint_files import newest_blob, save_blob
 
-SPEC = plan(["healthy"]).cells[0].spec
+SPEC = plan(["healthy"]).trials[0].spec
 
 
 def test_preparing_keeps_the_state_of_the_same_work_and_no_record(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_preparing_keeps_the_state_of_the_same_work_and_no_record(tmp_path: Path
     assert record_of(tmp_path, SPEC.key) is None
     assert (tmp_path / PREVIOUS_LOG).read_text() == "first"
     assert not (tmp_path / ".x.0123abcd.tmp").exists()
-    assert read_cell(tmp_path / CELL) == SPEC
+    assert read_trial_spec(tmp_path) == SPEC
 
 
 @pytest.mark.parametrize("change", [{"key": "another"}, {"micro_batches": 2}])
@@ -46,14 +46,14 @@ def test_preparing_for_other_work_starts_afresh(tmp_path: Path, change: dict[str
 
 
 def test_a_lock_is_held_once(tmp_path: Path) -> None:
-    with cell_lock(tmp_path / "a") as first, cell_lock(tmp_path / "a") as second, cell_lock(tmp_path / "b") as other:
+    with trial_lock(tmp_path / "a") as first, trial_lock(tmp_path / "a") as second, trial_lock(tmp_path / "b") as other:
         assert (first, second, other) == (True, False, True)
-    with cell_lock(tmp_path / "a") as again:
+    with trial_lock(tmp_path / "a") as again:
         assert again
 
 
-def test_fuzzed_cells_are_read_or_refused(tmp_path: Path, figures: Any) -> None:
-    tried, refused, path = 0, 0, tmp_path / CELL
+def test_fuzzed_trial_files_are_read_or_refused(tmp_path: Path, figures: Any) -> None:
+    tried, refused, path = 0, 0, tmp_path / TRIAL
 
     @settings(max_examples=int(os.environ.get("HARNESS_FUZZ", "300")), deadline=None)
     @given(data=st.data())
@@ -65,16 +65,16 @@ def test_fuzzed_cells_are_read_or_refused(tmp_path: Path, figures: Any) -> None:
             at = data.draw(st.integers(0, len(raw)))
             raw[at : at + data.draw(st.integers(0, 20))] = data.draw(st.binary(max_size=20))
         path.write_bytes(raw)
-        found = cell_or_line(path)
+        found = spec_or_line(path.parent)
         refused += isinstance(found, str)
-        assert isinstance(found, CellSpec) or "\n" not in found
+        assert isinstance(found, TrialSpec) or "\n" not in found
 
     attack()
-    figures("cell files", inputs=tried, refused=refused)
+    figures("trial files", inputs=tried, refused=refused)
 
 
-def cell_or_line(path: Path) -> CellSpec | str:
+def spec_or_line(folder: Path) -> TrialSpec | str:
     try:
-        return read_cell(path)
+        return read_trial_spec(folder)
     except HarnessError as error:
         return str(error)

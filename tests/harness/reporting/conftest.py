@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.results.io import write_record
-from harness.results.schema import Cost, DataFacts, Rule, RunRecord, Scores
+from harness.results.schema import Cost, DataFacts, PostprocessRule, RunRecord, Scores
 
 IMAGES = 40
 CPU = {"cpu": "A CPU", "cores_usable": 2, "gpus": []}
@@ -48,7 +48,7 @@ def make() -> Make:
             "slots_changed": [] if method == "mask_rcnn" else ["backbone"],
             "labels": "full masks",
             "data": data_facts(),
-            "rule": Rule(score_thresholds={"cell": 0.5}, min_areas={"cell": 10}, chosen_on="calibration"),
+            "rule": PostprocessRule(score_thresholds={"cell": 0.5}, min_areas={"cell": 10}, chosen_on="calibration"),
             "scores": Scores(**{**scores, **_take(fields, Scores)}),
             "cost": Cost(**{**cost, **_take(fields, Cost)}),
             "total_loss": 1.5,
@@ -68,7 +68,7 @@ def run_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pat
 
     def write(records: list[RunRecord], name: str = "run") -> Path:
         for i, record in enumerate(records):
-            folder = tmp_path / name / "cells" / f"{i:05d}"
+            folder = tmp_path / name / "trials" / f"{i:05d}"
             folder.mkdir(parents=True)
             write_record(folder / "record.json", record)
         return tmp_path / name

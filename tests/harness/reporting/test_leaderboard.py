@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
-from harness.reporting.leaderboard import Leaderboard, Row, leaderboard, of_runs, write_leaderboards
+from harness.reporting.leaderboard import Leaderboard, Row, leaderboard, leaderboard_of_runs, write_leaderboards
 from harness.results.schema import DataFacts, RunRecord
 
 Make = Callable[..., RunRecord]
@@ -170,13 +170,13 @@ def test_no_record_is_an_empty_table() -> None:
 
 def test_the_same_record_in_two_folders_counts_once(make: Make, run_of: Callable[..., Path]) -> None:
     record = make()
-    board = of_runs([run_of([record], "a"), run_of([record, make(seed=1)], "b")])
+    board = leaderboard_of_runs([run_of([record], "a"), run_of([record, make(seed=1)], "b")])
     assert [row.seeds for row in board.rows] == [2]
 
 
 def test_a_folder_that_is_not_there() -> None:
     with pytest.raises(HarnessError, match="no folder"):
-        of_runs([Path("nowhere")])
+        leaderboard_of_runs([Path("nowhere")])
 
 
 def test_the_files_are_made_from_the_records_alone(make: Make, run_of: Callable[..., Path]) -> None:
@@ -185,12 +185,12 @@ def test_the_files_are_made_from_the_records_alone(make: Make, run_of: Callable[
     first = [(run / name).read_bytes() for name in ("leaderboard.md", "leaderboard.csv")]
     write_leaderboards(run)
     assert first == [(run / name).read_bytes() for name in ("leaderboard.md", "leaderboard.csv")]
-    (run / "cells" / "00000" / "record.json").write_text("{")
+    (run / "trials" / "00000" / "record.json").write_text("{")
     write_leaderboards(run)
     assert "left aside" in (run / "leaderboard.md").read_text()
 
 
 def test_a_thousand_records_make_a_row_a_method(make: Make, run_of: Callable[..., Path]) -> None:
     run = run_of([make(f"m{m}" if m else "mask_rcnn", s, 0.3 + 0.01 * m) for m in range(50) for s in range(20)])
-    board = of_runs([run])
+    board = leaderboard_of_runs([run])
     assert len(board.rows) == 50

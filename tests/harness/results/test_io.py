@@ -32,13 +32,13 @@ def make(**fields: Any) -> RunRecord:
         "data": DATA,
         "scores": Scores(scoring_version="1", iou_map=0.25, by_image={"a": 0.5}),
         "final_losses": {"loss_mask": 0.1},
-        "log": "cells/a/log.txt",
+        "log": "trials/a/log.txt",
     }
     return RunRecord(**{**plain, **fields})
 
 
 def put(run_dir: Path, name: str, record: RunRecord) -> Path:
-    path = run_dir / "cells" / name / "record.json"
+    path = run_dir / "trials" / name / "record.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_record(path, record)
     return path
@@ -85,11 +85,11 @@ def test_no_home_path_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_the_good_ones_are_read_beside_the_bad(tmp_path: Path) -> None:
     put(tmp_path, "good", make())
     for name, content in {"cut": "{", "list": "[]", "null": "null", "nan": '{"schema_version": NaN}'}.items():
-        path = tmp_path / "cells" / name / "record.json"
+        path = tmp_path / "trials" / name / "record.json"
         path.parent.mkdir()
         path.write_text(content)
-    (tmp_path / "cells" / "none").mkdir()
-    (tmp_path / "cells" / "a file").touch()
+    (tmp_path / "trials" / "none").mkdir()
+    (tmp_path / "trials" / "a file").touch()
     found, problems = read_records(tmp_path)
     assert len(found) == 1
     assert len(problems) == 4
@@ -178,8 +178,8 @@ def test_too_large_a_file_is_not_read(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_folder_that_leads_outside_is_not_followed(tmp_path: Path) -> None:
     put(tmp_path / "other", "a", make())
-    (tmp_path / "run" / "cells").mkdir(parents=True)
-    (tmp_path / "run" / "cells" / "a").symlink_to(tmp_path / "other" / "cells" / "a")
+    (tmp_path / "run" / "trials").mkdir(parents=True)
+    (tmp_path / "run" / "trials" / "a").symlink_to(tmp_path / "other" / "trials" / "a")
     found, problems = read_records(tmp_path / "run")
     assert found == []
     assert "leads out" in problems[0]

@@ -8,7 +8,14 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.fileio import storage_error
-from harness.results.status import REASON_LIMIT, Diverged, Interrupted, of_exception, of_exit, printable
+from harness.results.status import (
+    REASON_LIMIT,
+    Diverged,
+    Interrupted,
+    printable,
+    status_from_exception,
+    status_from_exit_code,
+)
 
 
 class OutOfMemoryError(RuntimeError):
@@ -50,7 +57,7 @@ def chained() -> Exception:
     ],
 )
 def test_exceptions(error: BaseException, status: str, words: str) -> None:
-    found, reason = of_exception(error)
+    found, reason = status_from_exception(error)
     assert found == status
     assert words in reason
     assert len(reason) <= REASON_LIMIT
@@ -71,7 +78,7 @@ def test_exceptions(error: BaseException, status: str, words: str) -> None:
     ],
 )
 def test_exits(code: int, kernel: bool, status: str, words: str) -> None:
-    found, reason = of_exit(code, kernel, "bye")
+    found, reason = status_from_exit_code(code, kernel, "bye")
     assert (found, words in reason) == (status, True)
 
 

@@ -9,34 +9,34 @@ from harness.errors import HarnessError
 from harness.orchestration.trial_folder import prepare
 from harness.results.io import write_record
 from harness.results.new_record import new_record
-from harness.results.schema import Rule
-from harness.results.trained_trial import trained_cell
+from harness.results.schema import PostprocessRule
+from harness.results.trained_trial import find_trained_trial
 
-RULE = Rule(score_thresholds={"cell": 0.5}, min_areas={"cell": 1}, chosen_on="calibration")
+RULE = PostprocessRule(score_thresholds={"trial": 0.5}, min_areas={"trial": 1}, chosen_on="calibration")
 
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`healthy` with seeds 0 and 1, on two data sets with seed 1; `raises` that crashed; a record that is damaged."""
     tmp_path = tmp_path_factory.mktemp("run")
-    cells = [(cell.name, cell.spec, "ok") for cell in plan(["healthy"], 2).cells]
-    other = cells[1][1].model_copy(update={"key": "other"})
-    cells.append(("healthy--seed1--coco-12345678", other, "ok"))
-    cells.append(("raises--seed0", plan(["raises"]).cells[0].spec, "crash"))
-    for name, spec, status in cells:
-        folder = tmp_path / "cells" / name
+    trials = [(trial.name, trial.spec, "ok") for trial in plan(["healthy"], 2).trials]
+    other = trials[1][1].model_copy(update={"key": "other"})
+    trials.append(("healthy--seed1--coco-12345678", other, "ok"))
+    trials.append(("raises--seed0", plan(["raises"]).trials[0].spec, "crash"))
+    for name, spec, status in trials:
+        folder = tmp_path / "trials" / name
         prepare(folder, spec)
         write_record(folder / "record.json", new_record(spec, status, rule=RULE if status == "ok" else None))
-    (tmp_path / "cells" / "damaged--seed0").mkdir()
-    (tmp_path / "cells" / "damaged--seed0" / "record.json").write_text("{")
+    (tmp_path / "trials" / "damaged--seed0").mkdir()
+    (tmp_path / "trials" / "damaged--seed0" / "record.json").write_text("{")
     return tmp_path
 
 
 def test_by_method_seed_or_folder(run_dir: Path) -> None:
-    found = trained_cell(run_dir, "healthy")
+    found = find_trained_trial(run_dir, "healthy")
     assert (found.folder.name, found.spec.seed, found.rule) == ("healthy--seed0", 0, RULE)
-    assert trained_cell(run_dir, "healthy--seed1").spec.seed == 1
-    assert trained_cell(run_dir, "healthy--seed1--coco-12345678").spec.key == "other"
+    assert find_trained_trial(run_dir, "healthy--seed1").spec.seed == 1
+    assert find_trained_trial(run_dir, "healthy--seed1--coco-12345678").spec.key == "other"
 
 
 @pytest.mark.parametrize(
@@ -51,12 +51,12 @@ def test_by_method_seed_or_folder(run_dir: Path) -> None:
 )
 def test_what_cannot_be_had_is_one_line(run_dir: Path, method: str, seed: int | None, line: str) -> None:
     with pytest.raises(HarnessError, match=line) as error:
-        trained_cell(run_dir, method, seed)
+        find_trained_trial(run_dir, method, seed)
     assert "\n" not in str(error.value)
 
 
 def test_no_run_at_all(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="no folder"):
-        trained_cell(tmp_path / "none", "healthy")
+        find_trained_trial(tmp_path / "none", "healthy")
     with pytest.raises(HarnessError, match="it has: none"):
-        trained_cell(tmp_path, "healthy")
+        find_trained_trial(tmp_path, "healthy")

@@ -1,4 +1,4 @@
-"""Cells in MLflow: whole, once, and never in a run's way. With the real package, where it is installed."""
+"""Trials in MLflow: whole, once, and never in a run's way. With the real package, where it is installed."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ ADAPTER = str(Path(__file__).parents[2] / "helpers" / "brightness_method.py")
 DATA = DataFacts(
     source="synthetic",
     fingerprint="d" * 64,
-    classes=["cell"],
+    classes=["trial"],
     images=10,
-    cells=100,
+    trials=100,
     splits={"train": ["a"], "calibration": ["b"], "validation": ["c"]},
     split_fingerprint="e" * 64,
 )
@@ -85,9 +85,9 @@ def record(**fields: Any) -> RunRecord:
     return RunRecord(**{**plain, **fields})
 
 
-def cell(tmp_path: Path, steps: int = 0) -> Path:
-    """A cell's folder, as a run leaves it."""
-    folder = tmp_path / "run" / "cells" / "a--seed3"
+def trial(tmp_path: Path, steps: int = 0) -> Path:
+    """A trial's folder, as a run leaves it."""
+    folder = tmp_path / "run" / "trials" / "a--seed3"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "record.json").write_text("{}")
     if steps:
@@ -99,7 +99,7 @@ def cell(tmp_path: Path, steps: int = 0) -> Path:
 
 
 def test_a_cell_is_logged_whole(tmp_path: Path, uri: str) -> None:
-    folder, log = cell(tmp_path, steps=3000), MlflowLog(uri, tmp_path / "run")
+    folder, log = trial(tmp_path, steps=3000), MlflowLog(uri, tmp_path / "run")
     begin = time.monotonic()
     assert log.track(folder, record()) == ""
     assert time.monotonic() - begin < 30
@@ -140,7 +140,7 @@ def test_a_cell_is_logged_whole(tmp_path: Path, uri: str) -> None:
 
 
 def test_a_failed_cell_is_a_failed_run_and_one_that_goes_on_is_none(tmp_path: Path, uri: str) -> None:
-    folder, log = cell(tmp_path), MlflowLog(uri, tmp_path / "run")
+    folder, log = trial(tmp_path), MlflowLog(uri, tmp_path / "run")
     for status in ("interrupted", "skipped"):
         assert log.track(folder, record(status=status)) == ""
     assert logged(uri) == []
@@ -150,7 +150,7 @@ def test_a_failed_cell_is_a_failed_run_and_one_that_goes_on_is_none(tmp_path: Pa
 
 
 def test_a_cell_is_logged_once(tmp_path: Path, uri: str) -> None:
-    folder = cell(tmp_path)
+    folder = trial(tmp_path)
     for again in (record(), record(), record(scores=Scores(scoring_version="2", iou_map=0.5))):
         assert MlflowLog(uri, tmp_path / "run").track(folder, again) == ""
     assert len(logged(uri)) == 1
@@ -160,7 +160,7 @@ def test_a_cell_is_logged_once(tmp_path: Path, uri: str) -> None:
 
 
 def test_what_was_broken_off_is_logged_anew(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, log = cell(tmp_path, steps=5), MlflowLog(uri, tmp_path / "run")
+    folder, log = trial(tmp_path, steps=5), MlflowLog(uri, tmp_path / "run")
 
     def fail(*_: Any, **__: Any) -> None:
         raise ConnectionError("the server\nis gone")
@@ -180,7 +180,7 @@ def test_what_was_broken_off_is_logged_anew(tmp_path: Path, uri: str, monkeypatc
 def test_two_runs_do_not_log_a_cell_twice(tmp_path: Path, uri: str) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    folder = cell(tmp_path, steps=50)
+    folder = trial(tmp_path, steps=50)
     logs = [MlflowLog(uri, tmp_path / "run") for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(lambda log: log.track(folder, record()), logs)) == ["", ""]
@@ -188,7 +188,7 @@ def test_two_runs_do_not_log_a_cell_twice(tmp_path: Path, uri: str) -> None:
 
 
 def test_a_curve_that_is_damaged_is_a_line(tmp_path: Path, uri: str) -> None:
-    folder = cell(tmp_path, steps=5)
+    folder = trial(tmp_path, steps=5)
     (folder / "curve.csv").write_text("step,seconds\n1,x\n")
     assert "a--seed3 is not logged to MLflow" in MlflowLog(uri, tmp_path / "run").track(folder, record())
 
@@ -217,7 +217,7 @@ def test_a_run_is_logged_and_a_later_one_logs_only_what_is_missing(
     runs = logged(uri)
     assert sorted(run.info.run_name for run in runs) == ["brightness--seed0", "brightness--seed1"]
     for run in runs:
-        stored = json.loads((tmp_path / "run" / "cells" / run.info.run_name / "record.json").read_text())
+        stored = json.loads((tmp_path / "run" / "trials" / run.info.run_name / "record.json").read_text())
         assert run.data.metrics["scores/iou_map"] == stored["scores"]["iou_map"]
         assert run.data.params["data.fingerprint"] == stored["data"]["fingerprint"]
         assert [step for step, _ in history(uri, run, "loss/brightness")] == [1, 2, 3]
@@ -232,7 +232,7 @@ def test_a_run_is_logged_and_a_later_one_logs_only_what_is_missing(
     fourth = typed(*words, "--seeds", "3", "--mlflow", uri)
     assert fourth.exit_code == 0, fourth.output
     assert fourth.output.count("warning: brightness--seed") == 3
-    assert json.loads((tmp_path / "run/cells/brightness--seed2/record.json").read_text())["status"] == "ok"
+    assert json.loads((tmp_path / "run/trials/brightness--seed2/record.json").read_text())["status"] == "ok"
 
 
 def test_a_server_that_is_not_there_is_one_line_before_anything_trains(tmp_path: Path, uri: str) -> None:

@@ -24,7 +24,7 @@ from harness.data.sources import load
 from harness.errors import HarnessError
 from harness.inference.formats.overlays import outlined
 from harness.monitoring.progress import ProgressPipe
-from harness.results.schema import Rule
+from harness.results.schema import PostprocessRule
 from harness.results.status import Interrupted
 from harness.tracking.tensorboard import PICTURES, EventFiles
 from harness.training.stream import TrainingStream
@@ -32,7 +32,7 @@ from harness.training.trace import Trace
 from harness.training.trainer import Trainer
 from methods.shared import supervision
 
-RULE = Rule(
+RULE = PostprocessRule(
     score_thresholds={"shsy5y": 0.5, "astro": 0.5, "cort": 0.5},
     min_areas={"shsy5y": 1, "astro": 1, "cort": 1},
     chosen_on="nothing",
@@ -40,7 +40,7 @@ RULE = Rule(
 
 
 @pytest.fixture(scope="module")
-def cells() -> Dataset:
+def trials() -> Dataset:
     return load("synthetic:images=6,size=32", cache=False)
 
 
@@ -60,11 +60,11 @@ class Guess:
         raise NotImplementedError
 
 
-def trainer(cells: Dataset, folder: Path, budget: str = "12it", **more: Any) -> Trainer:
+def trainer(trials: Dataset, folder: Path, budget: str = "12it", **more: Any) -> Trainer:
     folder.mkdir(exist_ok=True)
     model = Guess()
     torch.manual_seed(1)
-    stream = TrainingStream(cells, [0, 1, 2, 3], [], supervision.build(None), 2, seed=0)  # type: ignore[arg-type]
+    stream = TrainingStream(trials, [0, 1, 2, 3], [], supervision.build(None), 2, seed=0)  # type: ignore[arg-type]
     plan = Training(crop=32, batch=2, optimiser="adamw", learning_rate=0.01)
     more.setdefault("progress", ProgressPipe())
     return Trainer(model, stream, plan, Budget.parse(budget), "cpu", folder, **more)  # type: ignore[arg-type]
@@ -77,7 +77,7 @@ def read(folder: Path) -> Any:
     return events.Reload()
 
 
-def test_every_step_is_written_once_though_an_attempt_was_broken_off(cells: Dataset, tmp_path: Path) -> None:
+def test_every_step_is_written_once_though_an_attempt_was_broken_off(trials: Dataset, tmp_path: Path) -> None:
     class StopAt(ProgressPipe):
         def __init__(self, step: int) -> None:
             super().__init__()
@@ -89,14 +89,14 @@ def test_every_step_is_written_once_though_an_attempt_was_broken_off(cells: Data
 
     folder = tmp_path / "events"
     with pytest.raises(Interrupted):
-        trainer(cells, tmp_path / "cell", progress=StopAt(4), listen=EventFiles(folder, 2).steps).run()
+        trainer(trials, tmp_path / "trial", progress=StopAt(4), listen=EventFiles(folder, 2).steps).run()
     killed = Trace()
     for step in range(7):  # as an attempt that got to step 7 and was killed before it could keep a checkpoint
         killed.add(step + 1.0, 0.0, 0.5, {"guess": 99.0, "still": 99.0})
     time.sleep(1.1)  # TensorBoard reads files in the order of their names, which hold seconds
     EventFiles(folder, 2).steps(killed, 4)
     time.sleep(1.1)
-    trace = trainer(cells, tmp_path / "cell", listen=EventFiles(folder, 2).steps).run()
+    trace = trainer(trials, tmp_path / "trial", listen=EventFiles(folder, 2).steps).run()
 
     events = read(folder)
     assert set(events.Tags()["scalars"]) == {"loss/guess", "loss/still", "learning_rate", "images_per_second"}
@@ -107,16 +107,16 @@ def test_every_step_is_written_once_though_an_attempt_was_broken_off(cells: Data
     assert np.isclose(speeds[-1], 2 * 11 / (trace.seconds[11] - trace.seconds[0]), rtol=1e-4)
 
 
-def test_listening_changes_no_weight_and_is_off_the_clock(cells: Dataset, tmp_path: Path) -> None:
+def test_listening_changes_no_weight_and_is_off_the_clock(trials: Dataset, tmp_path: Path) -> None:
     heard: list[int] = []
 
     def slow(trace: Trace, before: int) -> None:
         heard.extend(range(before, len(trace)))
         time.sleep(0.05)
 
-    quiet = trainer(cells, tmp_path / "quiet")
+    quiet = trainer(trials, tmp_path / "quiet")
     quiet.run()
-    watched = trainer(cells, tmp_path / "watched", listen=slow)
+    watched = trainer(trials, tmp_path / "watched", listen=slow)
     trace = watched.run()
     assert heard == list(range(12))
     assert trace.used_seconds < 12 * 0.05 / 2
@@ -124,29 +124,29 @@ def test_listening_changes_no_weight_and_is_off_the_clock(cells: Dataset, tmp_pa
         assert torch.equal(one, other)
 
 
-def test_pictures_show_what_the_rule_leaves(cells: Dataset, tmp_path: Path) -> None:
+def test_pictures_show_what_the_rule_leaves(trials: Dataset, tmp_path: Path) -> None:
     def found(i: int, score: float) -> Predictions:
-        masks = cells[i].instances.masks
+        masks = trials[i].instances.masks
         assert masks is not None
         scores = np.full(len(masks), score, np.float32)
-        return Predictions(cells[i].size, masks, scores, np.zeros(len(masks), np.int64))
+        return Predictions(trials[i].size, masks, scores, np.zeros(len(masks), np.int64))
 
-    predictions = {cells.ids[i]: found(i, 0.9 if i == 0 else 0.1) for i in range(6)}
-    EventFiles(tmp_path, 2).pictures(40, cells, predictions, RULE)
+    predictions = {trials.ids[i]: found(i, 0.9 if i == 0 else 0.1) for i in range(6)}
+    EventFiles(tmp_path, 2).pictures(40, trials, predictions, RULE)
     events = read(tmp_path)
-    assert events.Tags()["images"] == [f"predictions/{image_id}" for image_id in cells.ids[:PICTURES]]
+    assert events.Tags()["images"] == [f"predictions/{image_id}" for image_id in trials.ids[:PICTURES]]
     for i in range(2):
-        (event,) = events.Images(f"predictions/{cells.ids[i]}")
+        (event,) = events.Images(f"predictions/{trials.ids[i]}")
         assert event.step == 40
         import cv2
 
         picture = cv2.imdecode(np.frombuffer(event.encoded_image_string, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
-        grey = np.repeat(cells[i].image[..., None], 3, axis=2)
+        grey = np.repeat(trials[i].image[..., None], 3, axis=2)
         if i == 0:
             assert (picture != grey).any()
         else:
             assert np.array_equal(picture, grey)
-            assert not np.array_equal(picture, outlined(cells[i].image, found(i, 0.9)))
+            assert not np.array_equal(picture, outlined(trials[i].image, found(i, 0.9)))
 
 
 def test_without_the_package_one_line_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every write of the real engine goes wrong once; afterwards the cell's folder is good, and the cell goes on."""
+"""Every write of the real engine goes wrong once; afterwards the trial's folder is good, and the trial goes on."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any
 
 import pytest
 from playground import FaultyOs
-from test_faults import chosen
+from storage_faults import chosen
 
 from harness import fileio as files
-from harness.config.trial_spec import CellSpec
+from harness.config.trial_spec import TrialSpec
 from harness.monitoring.progress import ProgressPipe
 from harness.orchestration.plan import Manifest
 from harness.orchestration.trial import perform
 from harness.orchestration.trial_folder import prepare
 from harness.results.schema import RunRecord
-from harness.results.status import of_exception
+from harness.results.status import status_from_exception
 
 KEPT = ("curve.csv", "predictions.json.gz", "task.json", "weights.safetensors")
 
 
-def worked_through(spec: CellSpec, folder: Path) -> RunRecord:
+def worked_through(spec: TrialSpec, folder: Path) -> RunRecord:
     """As a worker does it."""
     prepare(folder, spec)
     return perform(spec, folder, ProgressPipe())
 
 
 def left(folder: Path, record: RunRecord) -> Any:
-    """What must not differ between a quiet cell and a troubled one; of the curve, the columns that hold no times."""
+    """What must not differ between a quiet trial and a troubled one; of the curve, the columns that hold no times."""
     curve = [line.split(",")[:1] + line.split(",")[3:] for line in (folder / "curve.csv").read_text().splitlines()]
     return curve, (folder / KEPT[1]).read_bytes(), (folder / KEPT[3]).read_bytes(), record.scores, record.final_losses
 
@@ -38,11 +38,11 @@ def left(folder: Path, record: RunRecord) -> Any:
 def test_faults_in_the_engines_writes(
     plan_of: Callable[..., Manifest], tmp_path: Path, figures: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (cell,) = plan_of(["none"]).cells
+    (trial,) = plan_of(["none"]).trials
     counting = FaultyOs("none", 0, "none")
     with monkeypatch.context() as patch:
         patch.setattr(files, "os", counting)
-        quiet = left(tmp_path / "quiet", worked_through(cell.spec, tmp_path / "quiet"))
+        quiet = left(tmp_path / "quiet", worked_through(trial.spec, tmp_path / "quiet"))
     assert counting.counts["replace"] >= 2 + len(KEPT)  # the specification and a state as well
     cases = [case for case in chosen(counting.counts) if case[2] != "kill"]
     lost = 0
@@ -51,9 +51,9 @@ def test_faults_in_the_engines_writes(
         with monkeypatch.context() as patch:
             patch.setattr(files, "os", FaultyOs(operation, count, what))
             with pytest.raises(files.StorageError) as caught:
-                worked_through(cell.spec, folder)
-        assert of_exception(caught.value)[0] == "interrupted"
-        again = left(folder, worked_through(cell.spec, folder))
+                worked_through(trial.spec, folder)
+        assert status_from_exception(caught.value)[0] == "interrupted"
+        again = left(folder, worked_through(trial.spec, folder))
         assert again == quiet
         lost += again != quiet
         assert not list(folder.glob(".*.tmp"))

@@ -24,7 +24,7 @@ from harness.errors import HarnessError
 from harness.masks.crops import CropMasks
 from harness.monitoring.energy import energy_used
 from harness.monitoring.progress import Progress, ProgressPipe
-from harness.monitoring.sensor import Gauge, Meter
+from harness.monitoring.sensor import Meter, Sensor
 from harness.results.status import Diverged, Interrupted
 from harness.training.checkpoint import WEIGHTS, load_weights, save_weights
 from harness.training.checkpoint_files import newest_blob
@@ -160,7 +160,7 @@ def test_budget_in_seconds_ends_and_counts_only_training(cells: Dataset, tmp_pat
     assert 0.2 <= trace.used_seconds < 0.45
 
 
-class Watts(Gauge):
+class Watts(Sensor):
     """A device that always draws 100 W, whatever is asked of it."""
 
     def stop(self, seconds: float) -> dict[str, float]:

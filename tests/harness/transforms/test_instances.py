@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness.contract import Instances
 from harness.masks.crops import CropMasks
-from harness.transforms.instances import MIN_PIXELS, clip, flip, from_set_pixels, look_up, masks_of
+from harness.transforms.instances import MIN_PIXELS, clip, flip, from_set_pixels, masks_of, remap
 
 
 def random_planes(seed: int, count: int, size: tuple[int, int]) -> np.ndarray:
@@ -25,7 +25,7 @@ def test_look_up_is_reading_every_plane_through_the_lookup(seed: int, count: int
     rng = np.random.default_rng(seed + 1)
     lookup = rng.integers(-1, height * width, (9, 7))
     expected = np.where(lookup < 0, False, planes.reshape(count, -1)[:, lookup])
-    masks, kept = look_up(CropMasks.from_planes(planes), lookup, (height, width))
+    masks, kept = remap(CropMasks.from_planes(planes), lookup, (height, width))
     np.testing.assert_array_equal(kept, np.flatnonzero(expected.any(axis=(1, 2))))
     np.testing.assert_array_equal(masks.planes(9, 7), expected[kept])
     np.testing.assert_array_equal(masks.boxes, masks.tight()[0].boxes)
@@ -43,7 +43,7 @@ def test_from_set_pixels_inverts_set_pixels_in_any_order(seed: int, count: int) 
 
 
 def test_look_up_of_nothing() -> None:
-    masks, kept = look_up(CropMasks.empty(), np.zeros((4, 4), int), (5, 5))
+    masks, kept = remap(CropMasks.empty(), np.zeros((4, 4), int), (5, 5))
     assert len(masks) == len(kept) == 0
 
 

@@ -18,13 +18,13 @@ TASK = Task(("a",), (0, 0, 0), (1, 1, 1), crop=64, max_cells=30, max_size=(90, 1
 
 @pytest.mark.parametrize(("size", "jitter"), [("small", (0.8, 1.25)), ("full", (0.5, 2.0))])
 def test_parameters_of_the_paper_and_jitter_by_size(size, jitter) -> None:
-    window, _, paste = METHOD.fills["augment"].sized(size).build(TASK)
+    window, _, paste = METHOD.parts["augment"].sized(size).build(TASK)
     assert (window.min_scale, window.max_scale) == jitter
     assert paste == Paste(p=1.0, pct_objects_paste=0.5, max_paste_objects=None, blend=True, sigma=1.0)
 
 
 def test_it_fills_the_augment_slot_alone_and_its_card_is_full() -> None:
-    assert set(METHOD.fills) == {"augment"}
+    assert set(METHOD.parts) == {"augment"}
     card = METHOD.card
     assert (card.year, card.venue) == (2021, "CVPR")
     assert card.departures
@@ -59,7 +59,7 @@ def test_a_crop_gains_cells_of_the_other_image() -> None:
             sample = step(sample, rng, Chain())
         return sample
 
-    chain = METHOD.fills["augment"].with_options(blend=False, min_scale=1.0, max_scale=1.0).build(TASK)
+    chain = METHOD.parts["augment"].with_options(blend=False, min_scale=1.0, max_scale=1.0).build(TASK)
     result = through(discs(100, 3), chain, np.random.default_rng(0))
     assert result.size == (64, 64)
     bright = result.image == 250

@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves
 from harness.catalog import find
 from harness.contract import Init, Sample
 from harness.stacks import resolve
-from harness.training.model_outputs import summed
+from harness.training.model_outputs import validated_total_loss
 from methods import mask_rcnn
 
 METHODS = [
@@ -70,8 +70,8 @@ def pretended_gpu(monkeypatch: pytest.MonkeyPatch, module: nn.Module) -> Iterato
     """The module on a GPU that is not there."""
     monkeypatch.setattr(Tensor, "pin_memory", lambda self: self)
     monkeypatch.setattr("methods.frameworks.detectron2.rpn.nms", lambda boxes, scores, threshold: scores.argsort())
-    monkeypatch.setattr("methods.shared.device_transfer.Returning.__init__", keep_shape)
-    monkeypatch.setattr("methods.shared.device_transfer.Returning.arrived", lambda self: half_positive(self.shape))
+    monkeypatch.setattr("methods.shared.device_transfer.AsyncHostCopy.__init__", keep_shape)
+    monkeypatch.setattr("methods.shared.device_transfer.AsyncHostCopy.wait", lambda self: half_positive(self.shape))
     with PretendedGPU() as gpu:
         for part in module.modules():
             for name, value in part._parameters.items():
@@ -103,7 +103,7 @@ def losses_of(method: str, monkeypatch: pytest.MonkeyPatch, samples: list[Sample
     with pretended_gpu(monkeypatch, model.module.train()) as gpu:
         model.losses(labelled)  # the first step makes the anchors
         gpu.copies = 0
-        return summed(model.losses(labelled)), gpu.copies
+        return validated_total_loss(model.losses(labelled)), gpu.copies
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -14,7 +14,7 @@ TASK = Task(("a",), (0, 0, 0), (1, 1, 1), crop=64, max_cells=30, max_size=(90, 1
 
 
 def test_it_fills_the_augment_slot_alone_and_its_card_is_full() -> None:
-    assert set(METHOD.fills) == {"augment"}
+    assert set(METHOD.parts) == {"augment"}
     assert METHOD.card.departures
 
 
@@ -25,7 +25,7 @@ def test_most_crops_are_bent_and_no_cell_is_torn(size) -> None:
     masks = CropMasks.from_planes(planes)
     image = np.where(planes.any(axis=0), 200, 50).astype(np.uint8)
     cells = Sample("discs", image, Instances.of_masks(masks, np.zeros(len(masks), int)))
-    *_, bend = METHOD.fills["augment"].sized(size).build(TASK)
+    *_, bend = METHOD.parts["augment"].sized(size).build(TASK)
     rng = np.random.default_rng(0)
     bent = 0
     for _ in range(60):

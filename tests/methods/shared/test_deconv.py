@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from methods.shared.deconv import Doubling
+from methods.shared.deconv import Deconv2x2
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_numbers_gradients_and_names(layout: torch.memory_format) -> None:
-    ours, theirs = Doubling(5, 7), nn.ConvTranspose2d(5, 7, 2, 2)
+    ours, theirs = Deconv2x2(5, 7), nn.ConvTranspose2d(5, 7, 2, 2)
     theirs.load_state_dict(ours.state_dict())
     x = torch.randn(3, 5, 4, 6).contiguous(memory_format=layout)
     mine, other = x.clone().requires_grad_(), x.clone().requires_grad_()
@@ -26,4 +26,4 @@ def test_numbers_gradients_and_names(layout: torch.memory_format) -> None:
 
 
 def test_no_map_at_all() -> None:
-    assert Doubling(5, 7)(torch.zeros(0, 5, 4, 4)).shape == (0, 7, 8, 8)
+    assert Deconv2x2(5, 7)(torch.zeros(0, 5, 4, 4)).shape == (0, 7, 8, 8)

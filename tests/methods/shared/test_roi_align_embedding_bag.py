@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.ops import roi_align
 
-from methods.shared.roi_align_embedding_bag import roi_align_bags
+from methods.shared.roi_align_embedding_bag import roi_align_embedding_bag
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -27,7 +27,7 @@ def test_equals_torchvision(size: int, sampling_ratio: int, threads: int) -> Non
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        ours = roi_align_bags(ours_of, rois, size, 0.25, sampling_ratio).permute(0, 3, 1, 2)
+        ours = roi_align_embedding_bag(ours_of, rois, size, 0.25, sampling_ratio).permute(0, 3, 1, 2)
         theirs = roi_align(theirs_of, rois, size, 0.25, sampling_ratio, aligned=True)
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
         weights = torch.randn_like(theirs)
@@ -46,7 +46,7 @@ def test_the_same_each_time() -> None:
     rois = torch.cat([torch.randint(0, 2, (300, 1)).float(), corner, corner + 1 + torch.rand(300, 2) * 37], dim=1)
     results = []
     for _ in range(3):
-        out = roi_align_bags(feature, rois, 7, 0.25, 0)
+        out = roi_align_embedding_bag(feature, rois, 7, 0.25, 0)
         results.append((out, *torch.autograd.grad(out.square().sum(), feature)))
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
@@ -54,11 +54,11 @@ def test_the_same_each_time() -> None:
 
 def test_gradient_of_a_map_in_bfloat16() -> None:
     feature = torch.randn(1, 4, 8, 8, dtype=torch.bfloat16, requires_grad=True)
-    roi_align_bags(feature, torch.tensor([[0.0, 2, 2, 20, 20]]), 7, 0.25, 0).sum().backward()
+    roi_align_embedding_bag(feature, torch.tensor([[0.0, 2, 2, 20, 20]]), 7, 0.25, 0).sum().backward()
     assert feature.grad is not None
     assert feature.grad.dtype == torch.bfloat16
     assert feature.grad.sum().item() == pytest.approx(4 * 49, rel=0.02)
 
 
 def test_no_boxes() -> None:
-    assert roi_align_bags(torch.zeros(2, 3, 4, 4), torch.zeros(0, 5), 7, 0.25, 0).shape == (0, 7, 7, 3)
+    assert roi_align_embedding_bag(torch.zeros(2, 3, 4, 4), torch.zeros(0, 5), 7, 0.25, 0).shape == (0, 7, 7, 3)

@@ -17,8 +17,8 @@ from playground import Quiet
 
 from harness.errors import HarnessError
 from harness.orchestration.process.fork_server import TOKEN
-from harness.orchestration.process.launchers import Command, ForkServer, Launcher, launcher
-from harness.orchestration.process.supervisor import run_cell
+from harness.orchestration.process.launchers import ForkServer, Launcher, SubprocessLauncher, launcher
+from harness.orchestration.process.supervisor import run_trial
 from harness.orchestration.scheduler import ALL_OK, SOME_FAILED, RunOptions, run_plan
 from harness.orchestration.trial_folder import prepare
 from harness.reporting.leaderboard import write_leaderboards
@@ -32,14 +32,14 @@ TOKEN_OF_TEST = "0123456789abcdef" * 2
 @pytest.fixture(params=["command", "fork server"])
 def either(request: pytest.FixtureRequest) -> Iterator[Launcher]:
     if request.param == "command":
-        yield Command()
+        yield SubprocessLauncher()
     else:
         with ForkServer() as server:
             yield server
 
 
 def started(ready: Launcher, folder: Path) -> int:
-    """A worker that prints into a file beside its cell."""
+    """A worker that prints into a file beside its trial."""
     with (folder / "out.txt").open("wb") as output, open(os.devnull, "wb") as progress:
         return ready.start(folder, {TOKEN: TOKEN_OF_TEST, "OF_THIS_CELL": "1"}, output.fileno(), progress.fileno())
 
@@ -61,12 +61,12 @@ def test_exit_code_and_output(either: Launcher, tmp_path: Path) -> None:
     wait_until(lambda: ended(pid))
     assert either.reap(pid).code == NO_RECORD_EXIT
     assert not psutil.pid_exists(pid)
-    assert "cell.json" in (tmp_path / "out.txt").read_text()
+    assert "trial.json" in (tmp_path / "out.txt").read_text()
 
 
 def test_a_signal_and_the_environment(either: Launcher, plan_of: Any, tmp_path: Path) -> None:
-    (cell,) = plan_of(["hangs"]).cells
-    prepare(tmp_path, cell.spec)
+    (trial,) = plan_of(["hangs"]).trials
+    prepare(tmp_path, trial.spec)
     pid = started(either, tmp_path)
     # as another process sees it, which is how what a killed run has left behind is found
     wait_until(lambda: psutil.Process(pid).environ().get(TOKEN) == TOKEN_OF_TEST)
@@ -102,8 +102,8 @@ def test_the_same_record_as_by_a_command(plan_of: Any, tmp_path: Path) -> None:
         options = RunOptions(launcher=ready)
         assert run_plan(manifest, tmp_path / "forked", options, Quiet(), write_leaderboards) == ALL_OK
     assert run_plan(manifest, tmp_path / "commands", RunOptions(), Quiet(), write_leaderboards) == ALL_OK
-    for cell in manifest.cells:
-        a, b = (read_record(cell.folder(tmp_path / name) / "record.json") for name in ("forked", "commands"))
+    for trial in manifest.trials:
+        a, b = (read_record(trial.folder(tmp_path / name) / "record.json") for name in ("forked", "commands"))
         assert (a.final_losses, a.scores, a.rule, a.machine) == (b.final_losses, b.scores, b.rule, b.machine)
 
 
@@ -133,14 +133,16 @@ def test_a_server_killed_under_a_worker(plan_of: Any, tmp_path: Path) -> None:
     manifest = plan_of(["hangs", "none"])
 
     class Killer(Quiet):
-        def progress(self, cell: Any, progress: Any) -> None:
-            if cell.spec.method == "hangs" and progress.phase == "training":
+        def progress(self, trial: Any, progress: Any) -> None:
+            if trial.spec.method == "hangs" and progress.phase == "training":
                 psutil.Process().children()[0].kill()
 
     with ForkServer() as ready:
         options = RunOptions(launcher=ready, wall_limit=20, grace=0.5)
         assert run_plan(manifest, tmp_path, options, Killer(), write_leaderboards) == SOME_FAILED
-    statuses = {cell.spec.method: read_record(cell.folder(tmp_path) / "record.json").status for cell in manifest.cells}
+    statuses = {
+        trial.spec.method: read_record(trial.folder(tmp_path) / "record.json").status for trial in manifest.trials
+    }
     assert statuses == {"hangs": "timeout", "none": "ok"}
 
 
@@ -152,7 +154,7 @@ def test_the_server_ends_with_the_run() -> None:
 
 def test_a_command_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="cannot start no-such-program"):
-        started(Command(("no-such-program",)), tmp_path)
+        started(SubprocessLauncher(("no-such-program",)), tmp_path)
 
 
 def test_run_cell_with_a_server_that_cannot_start(
@@ -160,10 +162,10 @@ def test_run_cell_with_a_server_that_cannot_start(
 ) -> None:
     from harness.orchestration.process.supervisor import Limits, StopRequest
 
-    (cell,) = plan_of(["none"]).cells
+    (trial,) = plan_of(["none"]).trials
     monkeypatch.setattr("harness.orchestration.process.launchers.sys.executable", "/bin/false")
     with ForkServer() as ready, pytest.raises(HarnessError, match="no process can be started"):
-        run_cell(cell.spec, tmp_path, Limits(60, 2**32, 1), StopRequest(), lambda _: None, ready)
+        run_trial(trial.spec, tmp_path, Limits(60, 2**32, 1), StopRequest(), lambda _: None, ready)
 
 
 def test_what_the_server_imports_asks_for_no_gpu() -> None:

@@ -13,9 +13,9 @@ from drawn_run import STEPS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.reporting.leaderboard import of_runs
+from harness.reporting.leaderboard import leaderboard_of_runs
 from harness.reporting.page.charts import style
-from harness.reporting.page.curves import POINTS, Course, iou_course, loss_course
+from harness.reporting.page.curves import POINTS, Curve, iou_curve, loss_curve
 from harness.reporting.page.figures import Figures, figures, pareto
 from harness.reporting.page.interactive import plotly_chart
 from harness.reporting.page.learning import _along, time_to
@@ -25,7 +25,7 @@ from harness.results.io import read_record, write_record
 
 @pytest.fixture(scope="module")
 def drawn(run_dir: Path) -> Figures:
-    return figures(of_runs([run_dir]), run_dir)
+    return figures(leaderboard_of_runs([run_dir]), run_dir)
 
 
 def test_all_figures_are_there(drawn: Figures) -> None:
@@ -43,7 +43,7 @@ def test_only_ranked_rows_are_drawn_and_the_others_named(drawn: Figures) -> None
 
 
 def test_numbers_are_those_of_the_records(run_dir: Path, drawn: Figures) -> None:
-    row = next(row for row in of_runs([run_dir]).rows if row.method == "deepmac")
+    row = next(row for row in leaderboard_of_runs([run_dir]).rows if row.method == "deepmac")
     scores = [record.scores for record in row.records if record.scores]
     by_slug = {chart.slug: chart for chart in drawn.charts}
 
@@ -94,8 +94,8 @@ def test_a_paper_gets_the_same_figures(drawn: Figures, form: str, begin: bytes) 
 
 
 def test_loss_is_a_mean_over_seeds_and_stretches(run_dir: Path) -> None:
-    row = next(row for row in of_runs([run_dir]).rows if row.method == "mask_rcnn")
-    course, problems = loss_course(run_dir, row)
+    row = next(row for row in leaderboard_of_runs([run_dir]).rows if row.method == "mask_rcnn")
+    course, problems = loss_curve(run_dir, row)
     assert problems == []
     assert course is not None
     assert len(course.value) == POINTS
@@ -108,15 +108,15 @@ def test_loss_is_a_mean_over_seeds_and_stretches(run_dir: Path) -> None:
 
 
 def test_validation_iou_ends_where_the_records_do(run_dir: Path) -> None:
-    row = next(row for row in of_runs([run_dir]).rows if row.method == "container")
-    course = iou_course(row)
+    row = next(row for row in leaderboard_of_runs([run_dir]).rows if row.method == "container")
+    course = iou_curve(row)
     assert course is not None
     assert course.value[-1] == pytest.approx(row.iou)
     assert course.iterations.tolist() == [20, 50, 100, 150, 200]
 
 
 def test_seeds_are_looked_at_a_step_apart_under_a_budget_of_time(run_dir: Path) -> None:
-    row = next(row for row in of_runs([run_dir]).rows if row.method == "mask_rcnn")
+    row = next(row for row in leaderboard_of_runs([run_dir]).rows if row.method == "mask_rcnn")
     assert len(row.records) > 1
     records = [
         record.model_copy(
@@ -129,7 +129,7 @@ def test_seeds_are_looked_at_a_step_apart_under_a_budget_of_time(run_dir: Path) 
         )
         for seed, record in enumerate(row.records)
     ]
-    course, exact = iou_course(replace(row, records=records)), iou_course(row)
+    course, exact = iou_curve(replace(row, records=records)), iou_curve(row)
     assert course is not None
     assert exact is not None
     assert course.value.tolist() == exact.value.tolist()
@@ -138,11 +138,11 @@ def test_seeds_are_looked_at_a_step_apart_under_a_budget_of_time(run_dir: Path) 
 
 def test_quarters_are_read_along_the_time_however_few_looks_there_are() -> None:
     looks = np.asarray([25.0, 50.0, 75.0, 100.0])
-    assert _along(Course(looks, looks, looks / 100)) == ["0.2500", "0.5000", "0.7500", "1.0000", "+0.5000"]
+    assert _along(Curve(looks, looks, looks / 100)) == ["0.2500", "0.5000", "0.7500", "1.0000", "+0.5000"]
 
 
 def test_time_to_an_iou() -> None:
-    course = Course(np.asarray([10.0, 20.0, 30.0, 40.0]), np.zeros(4), np.asarray([0.1, 0.3, 0.2, 0.5]))
+    course = Curve(np.asarray([10.0, 20.0, 30.0, 40.0]), np.zeros(4), np.asarray([0.1, 0.3, 0.2, 0.5]))
     assert time_to(course, 0.2) == pytest.approx(15.0)
     assert time_to(course, 0.4) == pytest.approx(30 + 10 * 2 / 3)
     assert time_to(course, 0.05) == 10.0, "of the time before the first look nothing is known"
@@ -152,7 +152,7 @@ def test_time_to_an_iou() -> None:
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.floats(0.01, 1))
 def test_time_to_an_iou_is_the_first_time_it_is_there(values: list[float], target: float) -> None:
     seconds = np.arange(1.0, len(values) + 1)
-    found = time_to(Course(seconds, seconds, np.asarray(values)), target)
+    found = time_to(Curve(seconds, seconds, np.asarray(values)), target)
     assert (found is None) == (max(values) < target)
     if found is not None:
         assert float(np.interp(found, seconds, values)) == pytest.approx(target) or found == 1.0
@@ -160,9 +160,9 @@ def test_time_to_an_iou_is_the_first_time_it_is_there(values: list[float], targe
 
 
 def test_times_of_another_machine_are_in_no_figure_of_times(own_run: Path) -> None:
-    for path in own_run.glob("cells/container*/record.json"):
+    for path in own_run.glob("trials/container*/record.json"):
         write_record(path, read_record(path).model_copy(update={"machine": {"cpu": "another"}}))
-    charts = {chart.slug: chart for chart in figures(of_runs([own_run]), own_run).charts}
+    charts = {chart.slug: chart for chart in figures(leaderboard_of_runs([own_run]), own_run).charts}
     for slug in ("loss-time", "progress-time", "time-to-iou", "cost-training"):
         assert "container" not in charts[slug].methods, slug
         assert "container" in charts[slug].caption, slug
@@ -174,18 +174,18 @@ def test_times_of_another_machine_are_in_no_figure_of_times(own_run: Path) -> No
     "text", ["", "step,seconds,loss\n", "step,seconds,loss\n1,x,2\n", "a\n1\n", "step,seconds\n1\n"]
 )
 def test_a_damaged_curve_is_named_and_the_rest_drawn(own_run: Path, text: str) -> None:
-    [first, *_] = sorted(own_run.glob("cells/copy_paste*/curve.csv"))
+    [first, *_] = sorted(own_run.glob("trials/copy_paste*/curve.csv"))
     first.write_text(text)
-    drawn = figures(of_runs([own_run]), own_run)
+    drawn = figures(leaderboard_of_runs([own_run]), own_run)
     assert any(str(first) in note for note in drawn.notes)
     loss = next(chart for chart in drawn.charts if chart.slug == "loss-time")
     assert "copy_paste" in loss.methods, "its other seed is still there"
 
 
 def test_gaps_where_a_loss_is_not_finite(own_run: Path) -> None:
-    for path in own_run.glob("cells/spinenet*/curve.csv"):
+    for path in own_run.glob("trials/spinenet*/curve.csv"):
         path.write_text("step,seconds,data_wait,learning_rate,loss\n1,1,0,0.1,2\n2,2,0,0.1,nan\n3,3,0,0.1,1\n")
-    drawn = figures(of_runs([own_run]), own_run)
+    drawn = figures(leaderboard_of_runs([own_run]), own_run)
     loss = next(chart for chart in drawn.charts if chart.slug == "loss-time")
     [series] = [s for s in loss.series if s.method == "spinenet"]
     assert series.y[0] == 2
@@ -195,9 +195,9 @@ def test_gaps_where_a_loss_is_not_finite(own_run: Path) -> None:
 
 
 def test_records_alone_have_all_but_the_loss(own_run: Path) -> None:
-    for path in own_run.glob("cells/*/curve.csv"):
+    for path in own_run.glob("trials/*/curve.csv"):
         path.unlink()
-    drawn = figures(of_runs([own_run]), own_run)
+    drawn = figures(leaderboard_of_runs([own_run]), own_run)
     slugs = [chart.slug for chart in drawn.charts]
     assert "loss-time" not in slugs
     assert "progress-time" in slugs

@@ -17,14 +17,14 @@ from harness.data.sources import load
 from harness.errors import HarnessError
 from harness.evaluation.prediction_file import PREDICTIONS
 from harness.masks.crops import CropMasks
-from harness.reporting.leaderboard import of_runs
+from harness.reporting.leaderboard import leaderboard_of_runs
 from harness.reporting.page.gallery import Gallery, choose, gallery
 from harness.reporting.page.outlines import UNITS, display, outlines, pack
 
 
 @pytest.fixture(scope="module")
 def made(run_dir: Path) -> Gallery:
-    return gallery(of_runs([run_dir]), run_dir)
+    return gallery(leaderboard_of_runs([run_dir]), run_dir)
 
 
 def test_images_go_from_worst_to_best_by_the_baseline(run_dir: Path, made: Gallery) -> None:
@@ -32,13 +32,13 @@ def test_images_go_from_worst_to_best_by_the_baseline(run_dir: Path, made: Galle
     assert scores == sorted(scores)
     assert [made.pictures[0].why, made.pictures[-1].why] == ["worst", "best"]
     assert made.chosen_by == "mask_rcnn"
-    records = [r for row in of_runs([run_dir]).rows if row.method == "mask_rcnn" for r in row.records]
+    records = [r for row in leaderboard_of_runs([run_dir]).rows if row.method == "mask_rcnn" for r in row.records]
     first = made.pictures[0]
     assert first.score == pytest.approx(np.mean([r.scores.by_image[first.image_id] for r in records if r.scores]))
 
 
 def test_of_many_images_two_of_each(run_dir: Path) -> None:
-    [row] = [row for row in of_runs([run_dir]).rows if row.method == "mask_rcnn"]
+    [row] = [row for row in leaderboard_of_runs([run_dir]).rows if row.method == "mask_rcnn"]
     many = {f"i{k:02}": k / 20 for k in range(20)}
     record = row.records[0]
     assert record.scores is not None
@@ -51,7 +51,7 @@ def test_of_many_images_two_of_each(run_dir: Path) -> None:
 
 def test_counts_are_the_scorer_s(run_dir: Path, made: Gallery) -> None:
     """All validation images are in this gallery, so its counts add up to the record's F1."""
-    for row in of_runs([run_dir]).rows:
+    for row in leaderboard_of_runs([run_dir]).rows:
         if row.rank is None:
             continue
         record = row.records[0]
@@ -110,16 +110,16 @@ def test_a_large_image_is_made_smaller() -> None:
 
 
 def test_no_predictions_no_gallery(own_run: Path) -> None:
-    for path in own_run.glob(f"cells/*/{PREDICTIONS}"):
+    for path in own_run.glob(f"trials/*/{PREDICTIONS}"):
         path.unlink()
     with pytest.raises(HarnessError, match="only records"):
-        gallery(of_runs([own_run]), own_run)
+        gallery(leaderboard_of_runs([own_run]), own_run)
 
 
 def test_one_method_without_predictions_is_named(own_run: Path) -> None:
-    for path in own_run.glob(f"cells/deepmac*/{PREDICTIONS}"):
+    for path in own_run.glob(f"trials/deepmac*/{PREDICTIONS}"):
         path.unlink()
-    found = gallery(of_runs([own_run]), own_run)
+    found = gallery(leaderboard_of_runs([own_run]), own_run)
     assert [note for note in found.notes if "deepmac" in note]
     assert "deepmac" not in {panel.method for panel in found.pictures[0].panels}
 
@@ -129,10 +129,10 @@ def test_one_method_without_predictions_is_named(own_run: Path) -> None:
     [("synthetic:images=12,size=64", "no longer what it was"), ("folder:no,where", "no 'no'|there is")],
 )
 def test_other_data_or_none_no_gallery(own_run: Path, source: str, said: str) -> None:
-    for path in own_run.glob("cells/*/cell.json"):
+    for path in own_run.glob("trials/*/trial.json"):
         path.write_text(json.dumps({**json.loads(path.read_text()), "source": source}))
     with pytest.raises(HarnessError, match=said):
-        gallery(of_runs([own_run]), own_run)
+        gallery(leaderboard_of_runs([own_run]), own_run)
 
 
 def _rings(packed: str) -> list[np.ndarray]:

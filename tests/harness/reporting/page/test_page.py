@@ -15,7 +15,7 @@ from drawn_run import HOSTILE
 
 from harness.cli import harness
 from harness.evaluation.prediction_file import PREDICTIONS
-from harness.reporting.leaderboard import of_runs
+from harness.reporting.leaderboard import leaderboard_of_runs
 from harness.reporting.page.page import script_json, verdict
 from harness.reporting.page.ranking import ranking
 
@@ -64,7 +64,7 @@ def test_json_in_a_script_element_cannot_end_it() -> None:
 
 
 def test_best_values_are_bold_and_footnotes_raised(run_dir: Path) -> None:
-    board = of_runs([run_dir])
+    board = leaderboard_of_runs([run_dir])
     table = ranking(board)
     texts = {row.method: {cell.head.name: cell for cell in cells} for row, cells in table.lines}
     assert "<strong>" in texts["container+copy_paste"]["IoU"].text
@@ -76,7 +76,7 @@ def test_best_values_are_bold_and_footnotes_raised(run_dir: Path) -> None:
 
 
 def test_the_verdict_says_who_cannot_be_told_apart(run_dir: Path) -> None:
-    board = of_runs([run_dir])
+    board = leaderboard_of_runs([run_dir])
     first = [row.method for row in board.rows if row.rank == 1]
     said = verdict(board)
     assert said.startswith(first[0])
@@ -96,7 +96,7 @@ def test_json_tells_what_was_written(run_dir: Path, tmp_path: Path, call: Callab
 
 
 def test_records_alone_make_a_page_that_says_what_is_missing(own_run: Path, call: Callable[..., Result]) -> None:
-    for path in [*own_run.glob("cells/*/curve.csv"), *own_run.glob(f"cells/*/{PREDICTIONS}")]:
+    for path in [*own_run.glob("trials/*/curve.csv"), *own_run.glob(f"trials/*/{PREDICTIONS}")]:
         path.unlink()
     result = call(own_run)
     assert result.exit_code == 0, result.output

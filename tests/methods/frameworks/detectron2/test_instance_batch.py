@@ -9,7 +9,7 @@ import torch
 from builders import discs
 
 from harness.contract import Sample
-from methods.frameworks.detectron2.instance_batch import CellBatch
+from methods.frameworks.detectron2.instance_batch import InstanceBatch
 from methods.pointsup.supervision import Points
 
 CPU = torch.device("cpu")
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 def test_places_and_numbers() -> None:
     samples = [discs(3, seed=1), discs(0, seed=2), discs(5, seed=3, side=64)]
-    cells = CellBatch.of(samples, 2.0, CPU)
+    cells = InstanceBatch.of(samples, 2.0, CPU)
     assert cells.boxes.shape == (3, 5, 4)
     assert cells.counts == [3, 0, 5]
     assert cells.first == [0, 3, 3]
@@ -37,10 +37,10 @@ def test_places_and_numbers() -> None:
 
 def test_masks_of_a_batch_are_those_of_each_image() -> None:
     samples = [discs(3, seed=1), discs(4, seed=3, side=64)]
-    together = CellBatch.of(samples, 1.0, CPU)
+    together = InstanceBatch.of(samples, 1.0, CPU)
     grids = []
     for sample in samples:
-        alone = CellBatch.of([sample], 1.0, CPU)
+        alone = InstanceBatch.of([sample], 1.0, CPU)
         assert alone.masks is not None
         grids.append(alone.masks.on_grid(alone.boxes_on_host + 0.25, 9))
     assert together.masks is not None
@@ -48,7 +48,7 @@ def test_masks_of_a_batch_are_those_of_each_image() -> None:
 
 
 def test_no_cell_at_all() -> None:
-    cells = CellBatch.of([discs(0), discs(0)], 1.0, CPU)
+    cells = InstanceBatch.of([discs(0), discs(0)], 1.0, CPU)
     assert cells.boxes.shape == (2, 1, 4)
     assert not cells.taken.any()
     assert [len(numbers) for numbers in cells.drawn(None)] == [0, 0]
@@ -59,7 +59,7 @@ def test_points_where_an_image_has_none() -> None:
     labelled = [s.with_(instances=annotator.labels(s.instances, rng)) for s in (discs(2), discs(3, seed=1))]
     bare = discs(0)
     without = bare.with_(instances=dataclasses.replace(bare.instances, masks=None))
-    cells = CellBatch.of([labelled[0], without, labelled[1]], 1.0, CPU)
+    cells = InstanceBatch.of([labelled[0], without, labelled[1]], 1.0, CPU)
     assert cells.masks is None
     assert cells.points is not None
     assert cells.points.shape == (5, 10, 2)
@@ -68,7 +68,7 @@ def test_points_where_an_image_has_none() -> None:
 
 def test_cells_are_drawn_without_repeats_within_their_image() -> None:
     samples: list[Sample] = [discs(30, seed=1), discs(4, seed=2)]
-    many, few = CellBatch.of(samples, 1.0, CPU).drawn(10)
+    many, few = InstanceBatch.of(samples, 1.0, CPU).drawn(10)
     assert len(set(many.tolist())) == 10
     assert many.max() < 30
     assert few.tolist() == [30, 31, 32, 33]

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from methods.frameworks.detectron2.matching import (
     Thresholds,
     drawn,
-    matched_at_once,
-    matched_in_caches,
-    matched_one_by_one,
+    match_all,
+    match_chunked,
+    match_per_image,
 )
 
 
@@ -35,7 +35,7 @@ def test_matches_and_labels(cells: int, low_quality: bool, pairs_at_once: int, m
     matcher = Matcher([0.3, 0.7], [0, -1, 1], allow_low_quality_matches=low_quality)
     theirs = matcher(pairwise_iou(Boxes(targets), Boxes(anchors)))
     rule = Thresholds(0.3, 0.7, low_quality)
-    ours = matched_in_caches(targets, anchors, rule)
+    ours = match_chunked(targets, anchors, rule)
     assert torch.equal(ours[0], theirs[0])
     assert torch.equal(ours[1], theirs[1])
 
@@ -43,8 +43,8 @@ def test_matches_and_labels(cells: int, low_quality: bool, pairs_at_once: int, m
     places = torch.zeros(2, max(cells, 1) + 3, 4)
     places[1, :cells] = targets
     taken = torch.arange(places.shape[1]) < torch.tensor([[0], [cells]])
-    matches, labels = matched_one_by_one(places, taken, anchors, rule)
-    assert torch.equal(labels, matched_at_once(places, taken, anchors, rule)[1])
+    matches, labels = match_per_image(places, taken, anchors, rule)
+    assert torch.equal(labels, match_all(places, taken, anchors, rule)[1])
     assert torch.equal(labels[1], theirs[1])
     assert torch.equal(matches[1][labels[1] == 1], theirs[0][labels[1] == 1])
     assert (labels[0] == 0).all()

@@ -14,7 +14,7 @@ from builders import SMALL, discs, recipe, task
 from harness.contract import Part
 from harness.errors import HarnessError
 from methods.frameworks.detectron2 import zoo_weights
-from methods.frameworks.detectron2.instance_batch import CellBatch
+from methods.frameworks.detectron2.instance_batch import InstanceBatch
 
 
 def parameters(module: torch.nn.Module) -> tuple[int, int]:
@@ -109,7 +109,7 @@ def test_empty_image_gives_no_mask_loss_and_finite_gradients() -> None:
 def test_crowd_regions_are_not_trained_on() -> None:
     sample = discs(4)
     crowd = dataclasses.replace(sample.instances, crowd=np.array([True, False, True, False]))
-    cells = CellBatch.of([sample.with_(instances=crowd)], 1.0, torch.device("cpu"))
+    cells = InstanceBatch.of([sample.with_(instances=crowd)], 1.0, torch.device("cpu"))
     assert cells.boxes[0].tolist() == sample.instances.boxes[[1, 3]].tolist()
 
 
@@ -119,7 +119,8 @@ def test_scale_enlarges_the_input_and_answers_in_image_pixels() -> None:
     model = base.engine.build(base, task(**SMALL, scale=2.0))
     assert model.module.images([discs(3).image]).tensor.shape == (1, 3, 192, 192)
     assert (
-        CellBatch.of([discs(3)], 2.0, torch.device("cpu")).boxes[0].tolist() == (discs(3).instances.boxes * 2).tolist()
+        InstanceBatch.of([discs(3)], 2.0, torch.device("cpu")).boxes[0].tolist()
+        == (discs(3).instances.boxes * 2).tolist()
     )
     model.module.train()
     assert all(torch.isfinite(v) for v in model.losses([discs(3)]).values())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from builders import boxes
-from detectron2.layers import batched_nms
+from detectron2 import layers
 
-from methods.frameworks.detectron2.rpn import apart_at_once, apart_by_levels, within
+from methods.frameworks.detectron2.rpn import batched_nms, nms_per_level, within
 
 
 def test_what_covers_another_of_its_level_is_left_out() -> None:
@@ -15,10 +15,10 @@ def test_what_covers_another_of_its_level_is_left_out() -> None:
     proposals = within(boxes(503, 30, generator)[None], [(120, 110)])[0]
     scores = torch.rand(503, generator=generator)
     levels = torch.arange(3).repeat_interleave(torch.tensor(lengths))
-    theirs = batched_nms(proposals, scores, levels, 0.7)
+    theirs = layers.batched_nms(proposals, scores, levels, 0.7)
     assert 100 < len(theirs) < 500
-    assert torch.equal(apart_by_levels(proposals, scores, lengths, 0.7), theirs)
-    assert torch.equal(apart_at_once(proposals, scores, lengths, 0.7, (120, 110)), theirs)
+    assert torch.equal(nms_per_level(proposals, scores, lengths, 0.7), theirs)
+    assert torch.equal(batched_nms(proposals, scores, lengths, 0.7, (120, 110)), theirs)
 
 
 def test_boxes_end_at_the_edges_of_their_own_image() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from playground import WORKER, FaultyOs, doubled, plan, rows, run
+from storage_faults import chosen
 
 from harness import fileio as files
 from harness.errors import HarnessError
@@ -18,15 +19,8 @@ from harness.orchestration.scheduler import ALL_OK, SOME_FAILED
 from harness.results.io import read_records
 
 BUDGET = "20it"
-WHAT = ("ENOSPC", "EIO", "kill")
 OPERATIONS = {"write": 6, "fsync": 8, "replace": 4}
 """Of a worker with that budget: two checkpoints of two chunks, the curve, the record; each fsync on file and folder."""
-
-
-def chosen(total: dict[str, int]) -> list[tuple[str, int, str]]:
-    """Operation, count and fault: all with HARNESS_ALL_FAULTS, else every seventh, each kind in turn."""
-    cases = [(name, count + 1, what) for name, counts in total.items() for count in range(counts) for what in WHAT]
-    return cases if "HARNESS_ALL_FAULTS" in os.environ else cases[::7]
 
 
 @pytest.fixture
@@ -101,7 +95,7 @@ def test_faults_in_the_run(tmp_path: Path, quiet: list[str], figures: Any, monke
 def test_a_finished_cell_keeps_nothing_of_a_killed_writer(tmp_path: Path) -> None:
     """Found by the long form: a run killed while it wrote over its worker's record."""
     assert run(tmp_path / "run", plan(["healthy"], budget=BUDGET)) == ALL_OK
-    (folder,) = (tmp_path / "run" / "cells").iterdir()
+    (folder,) = (tmp_path / "run" / "trials").iterdir()
     left = folder / ".record.json.0123abcd.tmp"
     left.write_text("{")
     before = rows(tmp_path / "run")

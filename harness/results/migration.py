@@ -1,0 +1,45 @@
+"""Files of runs made by earlier versions, upgraded as they are read. Nothing on disk is changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SCHEMA_VERSION = 2
+"""Raised when a file of a run changes its layout or a field its meaning; `upgrade` reads the versions before."""
+
+OLD_TRIALS, OLD_TRIAL = "cells", "cell.json"
+"""Names of the folder of trials and of the worker's file in schema 1."""
+
+
+def upgrade_record(plain: dict[str, Any]) -> dict[str, Any]:
+    """A record of an earlier schema as one of the present. plain: the parsed file, its checksum already checked."""
+    if plain.get("schema_version") != 1:
+        return plain
+    return {**plain, "schema_version": SCHEMA_VERSION, "recipe": upgrade_recipe(plain.get("recipe", {}))}
+
+
+def upgrade_trial_spec(plain: dict[str, Any]) -> dict[str, Any]:
+    """What a worker was told, as the present version says it."""
+    return {**plain, "recipe": upgrade_recipe(plain.get("recipe", {}))}
+
+
+def upgrade_manifest(plain: dict[str, Any]) -> dict[str, Any]:
+    """The plan of a run of an earlier schema as one of the present."""
+    if plain.get("schema_version") != 1 or "cells" not in plain:
+        return plain
+    rest = {name: value for name, value in plain.items() if name != "cells"}
+    return {**rest, "schema_version": SCHEMA_VERSION, "trials": plain["cells"]}
+
+
+def upgrade_recipe(recipe: Any) -> Any:
+    """A recipe whose parts are named by the modules they lie in now; what is no recipe stays as it is."""
+    from methods.moved import MOVED
+
+    if not isinstance(recipe, dict):
+        return recipe
+    return {
+        slot: {**part, "factory": MOVED.get(str(part.get("factory")), part.get("factory"))}
+        if isinstance(part, dict)
+        else part
+        for slot, part in recipe.items()
+    }
