@@ -87,7 +87,7 @@ def test_a_cpu_needs_no_selection(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_device_that_is_not_there_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     RecordedCuda(monkeypatch)
     assert validate_device("cuda:1") == "cuda:1"
-    with pytest.raises(HarnessError, match="cuda:2.*the last is cuda:1"):
+    with pytest.raises(HarnessError, match=r"cuda:2.*the last is cuda:1"):
         validate_device("cuda:2")
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(HarnessError, match="cuda:0: torch sees no CUDA device here; type --device cpu"):

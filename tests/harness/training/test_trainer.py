@@ -205,9 +205,7 @@ def test_micro_batches_give_the_gradient_of_the_whole(cells: Dataset, tmp_path: 
     whole, parts = Linear(), Linear()
     one, four = [
         # in float32: bfloat16 rounds a batch of one differently from one of four
-        plainly(
-            trainer(cells, tmp_path / str(n), model, budget="5it", micro_batches=n, precision="float32")
-        ).run()
+        plainly(trainer(cells, tmp_path / str(n), model, budget="5it", micro_batches=n, precision="float32")).run()
         for n, model in ((1, whole), (4, parts))
     ]
     assert np.allclose(one.losses["guess"], four.losses["guess"], rtol=1e-5)
