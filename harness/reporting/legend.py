@@ -24,8 +24,8 @@ def legend(board: Leaderboard) -> list[str]:
     if board.baseline:
         lines.append(
             f"Δ baseline: difference from {board.baseline} on the same images, with a 95 % interval over images and "
-            "training runs. p: that difference arising by chance, corrected for the number of methods (Holm); blank where one "
-            "seed each leaves it unknown."
+            "training runs. p: that difference arising by chance, corrected for the number of methods (Holm); blank "
+            "where one seed each leaves it unknown."
         )
     lines.append("Rank: methods that cannot be told apart share one; with one seed each, none can be told apart.")
     if good:

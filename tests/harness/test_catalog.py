@@ -94,7 +94,7 @@ def test_a_broken_file_is_listed_with_its_error_and_harms_no_other(methods_folde
 def test_there_is_one_baseline(methods_folder: Path) -> None:
     method = ADAPTER.format(name="rival").replace('build")},', 'build")}, baseline=True,')
     (methods_folder / "rival.py").write_text(method)
-    with pytest.raises(HarnessError, match="one method must say baseline=True.*mask_rcnn, rival"):
+    with pytest.raises(HarnessError, match=r"one method must say baseline=True.*mask_rcnn, rival"):
         _ = find().baseline
 
 
