@@ -16,6 +16,7 @@ from harness.errors import HarnessError
 from harness.training import prefetch
 from harness.training.prefetch import Batches, Make, by_processes, by_threads, packed, prefetched, unpacked
 from harness.training.stream import TrainingStream
+from methods.copy_paste import CopyPasteOptions
 from methods.copy_paste import transform as copy_paste
 from methods.shared import supervision
 
@@ -92,7 +93,7 @@ def test_a_process_that_is_killed_ends_the_training() -> None:
 def test_what_processes_make_is_what_is_made_here() -> None:
     data = load("synthetic:images=6,size=96", cache=False)
     task = Task(("a", "b", "c"), (120.0,) * 3, (30.0,) * 3, 64, 20, (96, 96))
-    stream = TrainingStream(data, range(6), copy_paste.build(task), supervision.build(task), 2, 0)  # type: ignore[arg-type]
+    stream = TrainingStream(data, range(6), copy_paste.build(task, CopyPasteOptions()), supervision.build(task), 2, 0)  # type: ignore[arg-type]
     batches = by_processes(stream.batch, 4, workers=2)
     for step in range(4, 9):
         for one, other in zip(next(batches), stream.batch(step), strict=True):
