@@ -80,7 +80,7 @@ class Made(Mapping[str, object]):
 
     def __getitem__(self, image_id: str) -> Predictions | GroundTruth:
         rng = np.random.default_rng(int(image_id) % 4)
-        cells = blobs(rng, 6, (64, 64))
+        cells = blobs(rng, 6, (128, 128))
         return predictions_of(jittered(rng, cells)) if self.predictions else truth_of(cells)
 
     def __iter__(self) -> Iterator[str]:
@@ -101,5 +101,5 @@ def peak(images: int) -> int:
 def test_memory_does_not_grow_with_the_images() -> None:
     peak(2)
     few, many = peak(4), peak(34)
-    # a score and a bit per size and threshold stay of each prediction; one plane of these images has 4,096 pixels
-    assert many - few < 30 * 4096
+    # a score and a byte per size and threshold stay of each prediction; one plane of these images has 16,384 pixels
+    assert many - few < 30 * 16_384
