@@ -20,11 +20,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from unittest import mock
 
 import numpy as np
 import our_side
@@ -202,7 +200,7 @@ def test_step(benchmark: Any, name: str, tmp_path: Path) -> None:
     our_step, peer_step = ours.ready(batches), peer.ready(batches)
     steps = {"ours": our_step, "peer": peer_step}
     if has_bfloat16(our_side.DEVICE):
-        steps["ours, float32"] = lambda: in_float32(our_step)
+        steps["ours, float32"] = lambda: in_float32(ours, our_step)
     rounds = int(os.environ.get("BENCH_ROUNDS", case.rounds))
     seconds: dict[str, float] = {}
     benchmark.pedantic(lambda: seconds.update(seconds_by_turns(steps, rounds)), rounds=1)
@@ -255,9 +253,10 @@ def kind_of(side: str, arithmetic: str) -> str:
     return arithmetic if side == "ours" else "float32"
 
 
-def in_float32(step: Step) -> None:
-    with mock.patch("harness.training.trainer.autocast", return_value=nullcontext()):
-        step()
+def in_float32(ours: Ours, step: Step) -> None:
+    ours.trainer.precision = "float32"
+    step()
+    ours.trainer.precision = "auto"
 
 
 def weights_under_their_names(ours: Ours) -> dict[str, torch.Tensor]:

@@ -67,6 +67,15 @@ class Catalog:
     def __iter__(self) -> Iterator[Method]:
         return (entry.method for entry in self.entries.values())
 
+    @property
+    def baseline(self) -> Method:
+        """The method that the others are changes to. Raises HarnessError unless there is exactly one."""
+        found = [method for method in self if method.baseline]
+        if len(found) != 1:
+            names = ", ".join(method.name for method in found) or "none"
+            raise HarnessError(f"one method must say baseline=True; those that do: {names}")
+        return found[0]
+
     def defaults(self) -> list[str]:
         """What `all` means."""
         return [method.name for method in self if method.default]

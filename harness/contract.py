@@ -247,6 +247,7 @@ class Method:
     """A name on the command line and the slots it fills.
 
     parts: slot (or "engine") to part. A method fills one slot; the baseline fills all. default: whether `all` runs it.
+    baseline: whether it is the one method whose parts fill every slot that a stack leaves alone.
     supported_slots: where it fills "engine", the slots which that engine reads; other methods may change only these.
     expected_failures: checks of harness.conformance that it cannot pass, each with the reason.
     skip: called before anything runs; returns a one-line reason why it cannot run here, or None.
@@ -256,6 +257,7 @@ class Method:
     card: Card
     parts: Mapping[str, Part]
     default: bool = True
+    baseline: bool = False
     supported_slots: tuple[str, ...] = SLOTS
     expected_failures: Mapping[str, str] = field(default_factory=dict)
     skip: Callable[[], str | None] | None = None

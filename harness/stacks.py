@@ -14,9 +14,6 @@ from harness.catalog import Catalog
 from harness.contract import SLOTS, Init, Method, Part, Recipe, init_part
 from harness.errors import HarnessError, nearest
 
-BASELINE = "mask_rcnn"
-"""The method whose parts fill every slot that a stack leaves alone."""
-
 OWN = Part("the engine's own", "")
 """What stands in a recipe for a slot that its engine does not read."""
 
@@ -29,13 +26,15 @@ class Resolved:
     """A stack as it will run.
 
     name: the stack in one spelling, however it was typed. slots_changed: against the baseline; "engine" where the
-    engine is another. labels: what an annotator must have drawn. methods: those of the stack, engine first.
+    engine is another. labels: what an annotator must have drawn. baseline: the name of the catalogue's baseline.
+    methods: those of the stack, engine first.
     """
 
     name: str
     recipe: Recipe
     slots_changed: tuple[str, ...]
     labels: str
+    baseline: str
     methods: tuple[Method, ...]
 
     def skip_reason(self) -> str | None:
@@ -67,14 +66,14 @@ def split_methods(text: str, catalog: Catalog) -> list[str]:
 def resolve(catalog: Catalog, text: str, size: str, init: Init) -> Resolved:
     """The recipe of one stack, its parts at a preset's size. Raises HarnessError where the stack cannot be."""
     stack = [(_term(piece), catalog.method(_term(piece).name)) for piece in _split(text, "+")]
+    baseline = catalog.baseline
     engines = [pair for pair in stack if "engine" in pair[1].parts]
     if len(engines) > 1:
         raise HarnessError(f"{text}: {engines[0][0].name} and {engines[1][0].name} each are an engine of their own")
-    base_term, base = engines[0] if engines else (_Term(BASELINE, {}), catalog.method(BASELINE))
+    base_term, base = engines[0] if engines else (_Term(baseline.name, {}), baseline)
     changes = [pair for pair in stack if pair not in engines]
     by_slot = _one_method_a_slot(text, base, changes)
 
-    baseline = catalog.method(BASELINE)
     parts = {slot: part.sized(size) for slot, part in baseline.parts.items()}
     parts["init"] = init_part(init.kind, init.path)
     if base is not baseline:
@@ -98,6 +97,7 @@ def resolve(catalog: Catalog, text: str, size: str, init: Init) -> Resolved:
         recipe=Recipe(**parts),
         slots_changed=(() if base is baseline else ("engine",)) + tuple(order),
         labels="; ".join(dict.fromkeys(own_labels)) or base.card.labels,
+        baseline=baseline.name,
         methods=methods,
     )
 

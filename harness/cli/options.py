@@ -66,10 +66,10 @@ def device_of(text: str) -> str:
         return "cpu"
     if text != "auto" and not re.fullmatch(r"cuda(:\d+)?", text):
         raise HarnessError(f"--device {text!r}: type auto, cpu, cuda or cuda:1")
-    from harness.training.device import check
+    from harness.training.device import validate_device
 
     if text == "auto":
         import torch
 
         return "cuda" if torch.cuda.is_available() else "cpu"
-    return check(text)
+    return validate_device(text)

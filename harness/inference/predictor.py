@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from harness.config.precision import Precision
 from harness.contract import Model, Predictions, Sample
 from harness.training.device import autocast, synchroniser
 from harness.training.model_outputs import check, only_one
@@ -21,6 +22,7 @@ def predict_all(
     device: str,
     minimum_score: float,
     each: Callable[[int, float], None] = lambda done, milliseconds: None,
+    precision: Precision = "auto",
 ) -> tuple[dict[str, Predictions], list[float]]:
     """Predictions by image id and the milliseconds each image took, from pixels in memory to cropped masks.
 
@@ -36,7 +38,7 @@ def predict_all(
         for sample in samples:
             wait()
             begin = time.perf_counter()
-            with autocast(device):
+            with autocast(device, precision):
                 given = model.predict([sample.image])
             wait()
             times.append(1000 * (time.perf_counter() - begin))

@@ -15,6 +15,7 @@ from harness.fileio import write_json_atomic
 from harness.results.io import read_json
 from harness.results.trained_trial import TrainedTrial
 from harness.training.checkpoint import WEIGHTS, load_weights
+from harness.training.device import select_device
 
 TASK = "task.json"
 """What the model was told of its data, in the trial's folder."""
@@ -44,6 +45,7 @@ def load_trained(trial: TrainedTrial, catalog: Catalog, device: str) -> tuple[Mo
     """
     recipe = recipe_from_json(trial.spec.recipe)
     _check_known(recipe, catalog)
+    select_device(device)
     task = load_task(trial.folder, device)
     start = {**recipe.init.options, "restored": True}
     if start.get("kind") == "checkpoint":

@@ -45,7 +45,7 @@ def perform(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     setting = prepare_planned_data(spec)
     task = task_of(setting, spec)
     recipe = recipe_from_json(spec.recipe)
-    device.check(spec.device)
+    device.select_device(spec.device)
     device.keep_freed_memory()
     device.seed(spec.seed, spec.deterministic)
     reset_gpu_peaks(spec.device)
@@ -111,7 +111,7 @@ def perform(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
         final_losses=losses,
         total_loss=sum(losses.values()) if losses else None,
         log="log.txt",
-        machine={**machine_facts(), "arithmetic": "bfloat16" if device.has_bfloat16(spec.device) else "float32"},
+        machine={**machine_facts(), "arithmetic": device.arithmetic(spec.device)},
     )
 
 

@@ -51,9 +51,12 @@ def gpu_peaks(device: str) -> GpuPeaks | None:
 
 
 def reset_gpu_peaks(device: str) -> None:
-    """Start measuring afresh on a CUDA device; nothing without one."""
+    """Measure the peaks of a CUDA device from now on.
+
+    Does nothing without one, nor before CUDA is initialised: torch then has no peaks yet, and refuses to reset them.
+    """
     torch = sys.modules.get("torch")
-    if torch is not None and device.startswith("cuda") and torch.cuda.is_available():
+    if torch is not None and device.startswith("cuda") and torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats(device)
 
 

@@ -22,7 +22,14 @@ FAILED: frozenset[Status] = frozenset(("oom", "timeout", "crash", "diverged"))
 
 _OF_THE_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO))
 _OOM_NAMES = frozenset(("MemoryError", "OutOfMemoryError"))
-_OOM_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "cublas_status_alloc_failed")
+_OOM_WORDS = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    # cuBLAS, cuDNN 8 and others: CUBLAS_STATUS_ALLOC_FAILED; cuDNN 9: CUDNN_STATUS_INTERNAL_ERROR_..._ALLOCATION_FAILED
+    "_status_alloc_failed",
+    "_allocation_failed",
+)
 
 
 class Diverged(Exception):  # noqa: N818 - an outcome, not a fault

@@ -1,4 +1,4 @@
-"""The device a trial runs on: its memory, seeding, waiting for it, and the numbers it may compute in."""
+"""The device a trial runs on: selection, synchronisation, seeding and arithmetic."""
 
 from __future__ import annotations
 
@@ -12,24 +12,47 @@ from typing import Any
 import numpy as np
 import torch
 
+from harness.config.precision import Precision
 from harness.errors import HarnessError
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""Of glibc's mallopt."""
+"""Parameters of glibc's mallopt."""
 
 
-def check(device: str) -> str:
-    """The device by its full name. Raises HarnessError where it is not there."""
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise HarnessError("--device cuda: torch sees no CUDA device here; type --device cpu, or see `harness doctor`")
+def validate_device(device: str) -> str:
+    """Return the device unchanged. Raises HarnessError where torch does not see it."""
+    if not device.startswith("cuda"):
+        return device
+    if not torch.cuda.is_available():
+        raise HarnessError(
+            f"--device {device}: torch sees no CUDA device here; type --device cpu, or see `harness doctor`"
+        )
+    number, count = device.partition(":")[2], torch.cuda.device_count()
+    if number and int(number) >= count:
+        raise HarnessError(f"--device {device}: this machine has {count} CUDA devices; the last is cuda:{count - 1}")
     return device
 
 
-def keep_freed_memory() -> None:
-    """Have memory that is freed stay with this process, where the C library is glibc.
+def select_device(device: str) -> None:
+    """Make a CUDA device the current one of this process, and initialise it; a CPU needs nothing.
 
-    A training step frees and asks again for the same memory. Given back in between, it comes as pages that the system
-    first has to fill with zeros: 6,000 in each step of the quick preset, a twentieth of its time.
+    Called before anything else uses CUDA. Events and streams made without naming a device belong to the current one,
+    and the peaks of memory can be reset only after initialisation. Raises HarnessError where it is not there.
+    """
+    validate_device(device)
+    if not device.startswith("cuda"):
+        return
+    number = device.partition(":")[2]
+    if number:
+        torch.cuda.set_device(int(number))
+    torch.cuda.init()
+
+
+def keep_freed_memory() -> None:
+    """Keep freed memory in this process, where the C library is glibc.
+
+    A training step frees and allocates the same memory again. Memory that went back to the system in between comes as
+    pages that the system fills with zeros first: 6,000 in each step of the quick preset, a twentieth of its time.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -41,7 +64,7 @@ def keep_freed_memory() -> None:
 
 
 def synchroniser(device: str) -> Callable[[], None]:
-    """Waits until all queued work is done."""
+    """A function that waits until the device has done all queued work."""
     return torch.cuda.synchronize if device.startswith("cuda") else _nothing
 
 
@@ -57,13 +80,27 @@ def has_bfloat16(device: str) -> bool:
     return any(bool(getattr(torch.cpu, probe, bool)()) for probe in probes)
 
 
-def autocast(device: str) -> AbstractContextManager[Any]:
-    """bfloat16 arithmetic where the device has it, float32 elsewhere; losses and box coordinates stay float32."""
-    return torch.autocast(device.partition(":")[0], torch.bfloat16) if has_bfloat16(device) else nullcontext()
+def arithmetic(device: str, precision: Precision = "auto") -> str:
+    """What a trial computes in: "bfloat16" or "float32"."""
+    if precision == "auto":
+        return "bfloat16" if has_bfloat16(device) else "float32"
+    return precision
+
+
+def autocast(device: str, precision: Precision = "auto") -> AbstractContextManager[Any]:
+    """The context for a forward pass. Under bfloat16, losses and box coordinates stay float32.
+
+    Args:
+        device: "cpu" or "cuda[:N]".
+        precision: "bfloat16" is used also where the device only emulates it, which is slow.
+    """
+    if arithmetic(device, precision) == "float32":
+        return nullcontext()
+    return torch.autocast(device.partition(":")[0], torch.bfloat16)
 
 
 def seed(number: int, deterministic: bool) -> None:
-    """Seed torch, numpy and Python; with `deterministic`, ask for kernels that repeat bit for bit (slower on a GPU)."""
+    """Seed torch, numpy and Python. deterministic: use kernels that repeat bit for bit, which are slower on a GPU."""
     random.seed(number)
     np.random.seed(number % 2**32)
     torch.manual_seed(number)
@@ -73,14 +110,14 @@ def seed(number: int, deterministic: bool) -> None:
 
 
 def random_state(device: str) -> dict[str, torch.Tensor]:
-    """The generators of torch, numpy and Python that a method may draw from, for a checkpoint."""
+    """State of the random generators of torch, numpy and Python, as tensors that a checkpoint can hold."""
     _, words, place, has_normal, normal = np.random.get_state(legacy=True)
     _, plain, spare = random.getstate()
     state = {
         "cpu": torch.get_rng_state(),
         "numpy": torch.tensor([*map(int, words), place, has_normal]),
         "python": torch.tensor(plain),
-        # the second of a pair of normal numbers, where the first has been given
+        # normal numbers are made in pairs; this is the second of a pair whose first has been used
         "spare": torch.tensor([normal, math.nan if spare is None else spare], dtype=torch.float64),
     }
     if device.startswith("cuda"):
@@ -89,6 +126,7 @@ def random_state(device: str) -> dict[str, torch.Tensor]:
 
 
 def restore_random_state(state: dict[str, torch.Tensor], device: str) -> None:
+    """Set the generators to what random_state returned."""
     torch.set_rng_state(state["cpu"])
     normal, spare = state["spare"].tolist()
     *words, place, has_normal = state["numpy"].tolist()

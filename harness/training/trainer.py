@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from harness.config.budget import Budget
+from harness.config.precision import Precision
 from harness.config.preset import Training
 from harness.contract import Model, Sample
 from harness.monitoring.progress import Progress, ProgressPipe
@@ -50,6 +51,7 @@ class Trainer:
     folder: Path
     progress: ProgressPipe
     micro_batches: int = 1
+    precision: Precision = "auto"
     checkpoint_seconds: float = 120.0
     curve_fractions: Sequence[float] = ()
     evaluate: Callable[[], float] | None = None
@@ -133,7 +135,7 @@ class Trainer:
         for k in range(parts):
             piece = batch[k::parts]
             share = len(piece) / len(batch)
-            with autocast(self.device):
+            with autocast(self.device, self.precision):
                 losses = self.model.losses(piece)
             (validated_total_loss(losses) * share).backward()
             for name, value in losses.items():

@@ -7,6 +7,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from harness.errors import HarnessError
+from harness.platform.memory import reset_gpu_peaks
+from harness.training.device import arithmetic, autocast, select_device, validate_device
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone can be asked for it")
@@ -26,3 +31,74 @@ print(pages())
 """
     done = subprocess.run([sys.executable, "-c", counted], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 500, "all blocks together are 20,480 pages"
+
+
+class RecordedCuda:
+    """Two CUDA devices that are not there; what was asked of them, in order.
+
+    As torch does, it refuses to reset peaks before CUDA is initialised.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[str] = []
+        self.initialised = False
+        monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+        monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+        monkeypatch.setattr("torch.cuda.is_initialized", lambda: self.initialised)
+        monkeypatch.setattr("torch.cuda.init", self.init)
+        monkeypatch.setattr("torch.cuda.set_device", lambda number: self.calls.append(f"set_device {number}"))
+        monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", self.reset)
+
+    def init(self) -> None:
+        self.initialised = True
+        self.calls.append("init")
+
+    def reset(self, device: str) -> None:
+        if not self.initialised:
+            raise RuntimeError("Invalid device argument")
+        self.calls.append(f"reset {device}")
+
+
+def test_a_numbered_device_is_current_before_anything_else_is_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = RecordedCuda(monkeypatch)
+    select_device("cuda:1")
+    reset_gpu_peaks("cuda:1")
+    assert cuda.calls == ["set_device 1", "init", "reset cuda:1"]
+
+
+def test_the_device_without_a_number_stays_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = RecordedCuda(monkeypatch)
+    select_device("cuda")
+    assert cuda.calls == ["init"]
+
+
+def test_peaks_are_not_reset_before_cuda_is_initialised(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = RecordedCuda(monkeypatch)
+    reset_gpu_peaks("cuda:0")
+    assert cuda.calls == []
+
+
+def test_a_cpu_needs_no_selection(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = RecordedCuda(monkeypatch)
+    select_device("cpu")
+    assert cuda.calls == []
+
+
+def test_a_device_that_is_not_there_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    RecordedCuda(monkeypatch)
+    assert validate_device("cuda:1") == "cuda:1"
+    with pytest.raises(HarnessError, match=r"cuda:2.*the last is cuda:1"):
+        validate_device("cuda:2")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(HarnessError, match="cuda:0: torch sees no CUDA device here; type --device cpu"):
+        select_device("cuda:0")
+
+
+def test_precision_chooses_the_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    for has_it, expected in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr("harness.training.device.has_bfloat16", lambda device, has_it=has_it: has_it)
+        assert arithmetic("cpu") == expected
+        assert arithmetic("cpu", "float32") == "float32"
+        assert arithmetic("cpu", "bfloat16") == "bfloat16"
+        with autocast("cpu"):
+            assert torch.is_autocast_enabled("cpu") is has_it

@@ -57,7 +57,9 @@ def scene() -> Callable[..., Sample]:
         labels = np.empty((len(masks), 10), np.int8)
         for i, (box, crop) in enumerate(zip(masks.boxes, masks, strict=True)):
             image[box[1] : box[3], box[0] : box[2]][crop != 0] = 150 + 4 * (i % 20)
-            points[i] = rng.uniform(box[:2], box[2:], (10, 2))
+            # rounded to float32, a draw just below the right or lower edge may lie on it, where the crop has no pixel
+            below_edge = np.nextafter(box[2:].astype(np.float32), np.float32(0))
+            points[i] = np.minimum(rng.uniform(box[:2], box[2:], (10, 2)), below_edge)
             local = np.floor(points[i]).astype(int) - box[:2]
             labels[i] = crop[local[:, 1], local[:, 0]]
         instances = Instances(

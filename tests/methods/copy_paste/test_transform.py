@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.contract import Instances, Task
@@ -52,6 +52,8 @@ def test_check_2_nothing_pasted_nothing_changed(scene, pool_of, options) -> None
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000))
+# scene(479) draws a point that float32 rounds up to the edge of its box
+@example(seed=479)
 def test_check_3_nothing_old_under_what_is_new_and_10_never_more_than_both(scene, pool_of, seed) -> None:
     below, above = scene(seed), scene(seed + 1)
     able = int((~above.instances.crowd).sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,13 +11,38 @@ import pytest
 import torch
 import torch.nn.functional as F
 from builders import EVERYTHING, SMALL, discs, recipe, task
+from detectron2.structures import Boxes
 from torch import Tensor, nn
 
 from harness.config.preset import load
 from harness.contract import Sample
-from harness.masks.rle import from_rle, to_rle
+from harness.masks.rle import to_rle
 
 stock = pytest.importorskip("stock_detectron2")
+
+
+@pytest.fixture
+def in_double(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Both networks are built and computed in float64, where equal means equal on every machine.
+
+    In float32 the gradients of the whole network lie 3e-4 apart on a processor with AVX2, 4e-5 on one with AVX512.
+    """
+
+    def boxes(self: Boxes, tensor: Any) -> None:
+        self.tensor = torch.as_tensor(tensor, dtype=torch.float64).reshape(-1, 4)
+
+    def cross_entropy(logits: Tensor, wanted: Tensor, **more: Any) -> Tensor:
+        return plain_cross_entropy(logits, wanted.double(), **more)
+
+    plain_cross_entropy = F.binary_cross_entropy_with_logits
+    # what casts to float32 by name, in either
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    monkeypatch.setattr(Boxes, "__init__", boxes)
+    monkeypatch.setattr(F, "binary_cross_entropy_with_logits", cross_entropy)
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(usual)
 
 
 def pair(settings: Mapping[str, Any], size: Literal["small", "full"] = "small") -> tuple[Any, Any, Any]:
@@ -49,6 +74,7 @@ def test_the_peer_has_every_layer_of_ours_and_no_other(size: Literal["small", "f
     assert sum(p.numel() for p in ours.module.parameters()) == sum(p.numel() for p in peer.parameters())
 
 
+@pytest.mark.usefixtures("in_double")
 @pytest.mark.parametrize("cells", [(12, 7), (1, 25)])
 def test_the_losses_and_gradients_are_those_of_stock_detectron2(cells: tuple[int, int], tmp_path: Path) -> None:
     ours, peer, config = pair({**SMALL, **EVERYTHING})
@@ -57,21 +83,22 @@ def test_the_losses_and_gradients_are_those_of_stock_detectron2(cells: tuple[int
     with stock.EventStorage():
         their_losses, their_gradients = backward(peer.train()(mapped(config, samples, tmp_path)), peer)
 
-    assert losses == pytest.approx(their_losses, rel=1e-4)
+    assert {p.dtype for p in [*ours.module.parameters(), *peer.parameters()]} == {torch.float64}
+    assert losses == pytest.approx(their_losses, rel=1e-10)
     assert min(losses.values()) > 0
     gradients = {stock.their_name(name): gradient for name, gradient in gradients.items()}
     assert gradients.keys() == their_gradients.keys()
     for name, gradient in their_gradients.items():
-        assert (gradients[name] - gradient).norm() <= 1e-4 * gradient.norm() + 1e-7, name
+        assert (gradients[name] - gradient).norm() <= 1e-10 * gradient.norm(), name
 
 
 def test_the_losses_in_bfloat16_are_near() -> None:
     ours, _, _ = pair({**SMALL, **EVERYTHING})
     ours.module.train()
     samples = [discs(12, seed=1), discs(7, seed=2)]
-    exact = {name: float(value) for name, value in ours.losses(samples).items()}
+    exact = {name: float(value.detach()) for name, value in ours.losses(samples).items()}
     with torch.autocast("cpu", torch.bfloat16):
-        rounded = {name: float(value) for name, value in ours.losses(samples).items()}
+        rounded = {name: float(value.detach()) for name, value in ours.losses(samples).items()}
     assert rounded != exact
     assert rounded == pytest.approx(exact, rel=0.1)
 
@@ -85,9 +112,10 @@ def mapped(config: Any, samples: list[Sample], folder: Path) -> list[dict[str, A
 def backward(losses: Mapping[str, Tensor], module: nn.Module) -> tuple[dict[str, float], dict[str, Tensor]]:
     torch.stack(list(losses.values())).sum().backward()
     gradients = {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
-    return {name: float(value) for name, value in losses.items()}, gradients
+    return {name: float(value.detach()) for name, value in losses.items()}, gradients
 
 
+@pytest.mark.usefixtures("in_double")
 @pytest.mark.parametrize("scale", [1.0, 1.5])
 def test_detections_and_run_lengths_are_those_of_stock_detectron2(scale: float) -> None:
     ours, peer, _ = pair({**SMALL, "scale": scale})
@@ -105,17 +133,13 @@ def test_detections_and_run_lengths_are_those_of_stock_detectron2(scale: float) 
     by_score, theirs_by_score = np.argsort(-found.scores, kind="stable"), np.argsort(-theirs.scores, kind="stable")
 
     assert len(found) == len(theirs) > 50
-    np.testing.assert_allclose(found.scores[by_score], theirs.scores[theirs_by_score], atol=5e-5)
+    # a prediction keeps its score in float32
+    np.testing.assert_allclose(found.scores[by_score], theirs.scores[theirs_by_score], rtol=1e-6)
     np.testing.assert_array_equal(found.labels[by_score], theirs.labels[theirs_by_score])
     texts = to_rle(found.masks.select(by_score), *sample.size)
     # a mask without a pixel is no prediction of ours
     coded = [one["segmentation"]["counts"] for one in sorted(stock.stored(given), key=lambda one: -one["score"])]
-    their_texts = [text for text in coded if text != text_of_nothing(sample.size)]
-    planes_of = [from_rle(t, *sample.size).planes(*sample.size).astype(bool) for t in (texts, their_texts)]
-    different = (planes_of[0] != planes_of[1]).sum(axis=(1, 2))
-    assert (different == 0).mean() > 0.98
-    assert different.max() <= 2
-    assert [text == other for text, other in zip(texts, their_texts, strict=True)] == (different == 0).tolist()
+    assert texts == [text for text in coded if text != text_of_nothing(sample.size)]
 
 
 def text_of_nothing(size: tuple[int, int]) -> str:
