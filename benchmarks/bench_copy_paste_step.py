@@ -93,7 +93,7 @@ class Side:
         begin = time.perf_counter()
         batch = next(self.batches)
         waited = time.perf_counter() - begin
-        losses = self.trainer._step(batch, TINY_RATE)
+        losses = self.trainer.train_step(batch, TINY_RATE)
         if not our_side.on_gpu():
             [float(value) for value in losses.values()]
         wait()

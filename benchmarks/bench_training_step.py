@@ -118,7 +118,7 @@ class Ours:
         turn = itertools.cycle(batches)
 
         def step() -> None:
-            losses = self.trainer._step(next(turn), TINY_RATE)
+            losses = self.trainer.train_step(next(turn), TINY_RATE)
             if not our_side.on_gpu():  # as the trainer looks at them: on a CPU after each step, on a GPU seldom
                 [float(value) for value in losses.values()]
 
