@@ -19,6 +19,7 @@ class TrialSpec(BaseModel):
     recipe: see recipe_to_json. budget: "90s", "10m", "2h", "1000it" or "20ep". device: "cpu" or "cuda[:N]".
     split_fingerprint, data_fingerprint: checked against the data when the worker has loaded it.
     threshold: a fixed score threshold, or None to choose it on the calibration images.
+    baseline: the name of the method that others are compared with.
     micro_batches: each step's batch is worked through in this many parts (out-of-memory remedy).
     """
 
@@ -36,6 +37,7 @@ class TrialSpec(BaseModel):
     recipe: dict[str, Any]
     slots_changed: list[str]
     labels: str = ""
+    baseline: str = ""
     device: str = "cpu"
     deterministic: bool = False
     threshold: float | None = None

@@ -145,6 +145,7 @@ def _spec(entrant: Contender, seed: int, facts: DataFacts, scoring_version: str,
         recipe=recipe_to_json(entrant.resolved.recipe),
         slots_changed=list(entrant.resolved.slots_changed),
         labels=entrant.resolved.labels,
+        baseline=entrant.resolved.baseline,
         **how,
     )
     key = trial_key(

@@ -139,7 +139,7 @@ def parameters(record: RunRecord) -> dict[str, str]:
         options = f" {json.dumps(part['options'], sort_keys=True)}" if part.get("options") else ""
         facts[f"recipe.{slot}"] = f"{part['name']}{options}"
     if record.data is not None:
-        for name in ("source", "fingerprint", "split_fingerprint", "images", "trials"):
+        for name in ("source", "fingerprint", "split_fingerprint", "images", "cells"):
             facts[f"data.{name}"] = getattr(record.data, name)
     if record.scores is not None:
         facts["scoring_version"] = record.scores.scoring_version
