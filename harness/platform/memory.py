@@ -63,18 +63,20 @@ def memory_of(processes: Iterable[psutil.Process]) -> int:
     Forks share nearly all their pages, and the "shared" memory that the system tells of each is only that of files.
     Elsewhere it is the sum of what each has alone (USS), or of what is resident. Ended processes count nothing.
     """
+
+    return sum(_memory_of_one(process) for process in processes)
+
+
+def _memory_of_one(process: psutil.Process) -> int:
     import psutil
 
-    total = 0
-    for process in processes:
-        try:
-            facts = process.memory_full_info()
-        except psutil.AccessDenied:
-            facts = process.memory_info()
-        except psutil.Error:
-            continue
-        total += int(getattr(facts, "pss", 0) or getattr(facts, "uss", 0) or facts.rss)
-    return total
+    try:
+        facts = process.memory_full_info()
+        return int(getattr(facts, "pss", 0) or facts.uss or facts.rss)
+    except psutil.AccessDenied:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
 
 
 def gpu_peaks(device: str) -> GpuPeaks | None:
