@@ -74,7 +74,7 @@ class Case:
 
 
 def full_case() -> Case:
-    """On a CPU the windows are smaller and not enlarged: a step of the whole preset takes most of a minute on two cores."""
+    """On a CPU the windows are smaller and not enlarged: a step of the whole preset takes a minute on two cores."""
     if our_side.REHEARSAL:
         return Case("full", "smoke", 64, True, 1.0, 1)
     side = int(os.environ.get("BENCH_CROP", 512 if our_side.on_gpu() else 384))

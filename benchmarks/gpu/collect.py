@@ -25,7 +25,7 @@ from speed_rows import row  # noqa: E402
 from harness.fileio import make_folder, write_text_atomic  # noqa: E402
 from harness.reporting.escape import for_markdown  # noqa: E402
 from harness.reporting.leaderboard import write_leaderboards  # noqa: E402
-from harness.results.io import read_records  # noqa: E402
+from harness.results.io import read_records, record_paths  # noqa: E402
 from harness.results.schema import RunRecord  # noqa: E402
 
 MOST_WAIT = 2.0
@@ -61,7 +61,7 @@ def collect_runs(source: Path, target: Path) -> dict[str, list[RunRecord]]:
         records, _ = read_records(run)
         if not records:
             continue
-        for file in (*run.glob("manifest.json"), *run.glob("trials/*/record.json")):
+        for file in (*run.glob("manifest.json"), *record_paths(run)):
             there = target / run.name / file.relative_to(run)
             make_folder(there.parent)
             shutil.copyfile(file, there)
