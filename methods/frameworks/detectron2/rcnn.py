@@ -28,6 +28,7 @@ from methods.frameworks.detectron2.settings import Detectron2Settings
 from methods.shared.compiled import Compiled
 from methods.shared.device_transfer import to_device
 from methods.shared.paste_masks import paste_crops
+from methods.shared.tuned_convolutions import tune_backward, tuned_convolutions
 
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 """RGB, 0..255: what timm's and torchvision's backbones were trained with."""
@@ -104,7 +105,9 @@ class RCNN(GeneralizedRCNN):
     def losses_of(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         images, cells = self.images([s.image for s in samples]), InstanceBatch.of(samples, self.scale, self.device)
         rpn: RPN = self.proposal_generator
-        features, answers = self.training_maps(images.tensor)
+        with tuned_convolutions():
+            features, answers = self.training_maps(images.tensor)
+        tune_backward((features, answers))
         anchors = rpn.anchors([features[name] for name in rpn.in_features])
         losses = rpn.losses_of(answers, anchors, cells)
         proposals = rpn.propose(answers, anchors, images.image_sizes)
