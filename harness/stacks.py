@@ -74,7 +74,7 @@ def resolve(catalog: Catalog, text: str, size: str, init: Init) -> Resolved:
     changes = [pair for pair in stack if pair not in engines]
     by_slot = _one_method_a_slot(text, base, changes)
 
-    parts = {slot: part.sized(size) for slot, part in baseline.parts.items()}
+    parts = {slot: part.sized(size).checked() for slot, part in baseline.parts.items()}
     parts["init"] = init_part(init.kind, init.path)
     if base is not baseline:
         parts |= {slot: OWN for slot in ENGINE_READS if slot not in base.supported_slots}
@@ -118,7 +118,7 @@ def _one_method_a_slot(text: str, base: Method, changes: list[tuple[_Term, Metho
 
 
 def _lay_over(parts: dict[str, Part], term: _Term, method: Method) -> None:
-    """Put the options a user typed on the parts of a method that take them."""
+    """Put the options a user typed on the parts of a method that take them, and check all options of these parts."""
     for name, value in term.options.items():
         takers = {slot: _options_of(slot, parts[slot]) for slot in method.parts}
         takes = [slot for slot, names in takers.items() if names is None or name in names]
@@ -128,13 +128,18 @@ def _lay_over(parts: dict[str, Part], term: _Term, method: Method) -> None:
                 f"{term.name} has no option {name!r}{nearest(name, known)} (it has: {', '.join(known) or 'none'})"
             )
         parts[takes[0]] = parts[takes[0]].with_options(**{name: value})
+    for slot in method.parts:
+        parts[slot] = parts[slot].checked(f"{term.name}: ")
 
 
 def _options_of(slot: str, part: Part) -> list[str] | None:
-    """The names of the options a part's factory takes; None where it takes any.
+    """The names of a part's options; None where its factory takes any.
 
-    An argument without a default that the part does not set is one that the engine gives.
+    Without a type they are the factory's arguments. One without a default that the part does not set is not an option:
+    the engine gives it.
     """
+    if part.options_type is not None:
+        return list(part.options_type.model_fields)
     arguments = list(inspect.signature(part.load()).parameters.values())
     if any(a.kind is inspect.Parameter.VAR_KEYWORD for a in arguments):
         return None

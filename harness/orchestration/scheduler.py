@@ -28,7 +28,6 @@ from harness.orchestration.trial_folder import prepare, record_of
 from harness.orchestration.wall_limit import wall_limit
 from harness.platform.locks import folder_lock, trial_lock
 from harness.results.io import RECORD, read_trial_spec, write_record
-from harness.results.new_record import new_record
 from harness.results.schema import DataFacts, RunRecord
 from harness.results.status import FAILED
 from harness.training.checkpoint_files import remove_blobs
@@ -145,7 +144,7 @@ def _run(
     folder = trial.folder(run_dir)
     if trial.skip_reason:
         prepare(folder, trial.spec)
-        return write_record(folder / RECORD, new_record(trial.spec, "skipped", trial.skip_reason))
+        return write_record(folder / RECORD, RunRecord.from_spec(trial.spec, "skipped", trial.skip_reason))
     limits = Limits(
         wall_seconds=options.wall_limit or wall_limit(trial.spec, manifest.data[trial.spec.data_fingerprint]),
         memory_bytes=options.memory_limit or default_memory_limit(),

@@ -25,7 +25,6 @@ from harness.monitoring.progress import Progress, ProgressPipe
 from harness.monitoring.training import training_sensors
 from harness.orchestration.prepared_data import PreparedData, prepare_planned_data, task_of
 from harness.platform.memory import gpu_peaks, peak_rss, reset_gpu_peaks
-from harness.results.new_record import new_record
 from harness.results.schema import Cost, CurvePoint, RunRecord
 from harness.results.status import Interrupted
 from harness.tracking.tensorboard import EVENTS, EventFiles
@@ -100,7 +99,7 @@ def perform(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
         events.pictures(len(trace), setting.dataset, found["validation"], rule)
     cost = _cost(counted, trace, evaluation.seconds, times, setting, spec)
     losses = trace.final_losses()
-    return new_record(
+    return RunRecord.from_spec(
         spec,
         "ok",
         data=setting.facts,

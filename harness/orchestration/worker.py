@@ -21,10 +21,10 @@ from typing import NoReturn
 
 from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError
+from harness.monitoring.machine import utc_now
 from harness.monitoring.progress import ProgressPipe
 from harness.platform.memory import peak_rss
 from harness.results.io import RECORD, read_trial_spec, write_record
-from harness.results.new_record import new_record, notes, now
 from harness.results.schema import Cost, RunRecord
 from harness.results.status import NO_RECORD_EXIT, Diverged, status_from_exception
 
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None, perform: RunTrial | None = None) ->
 
 
 def _work(spec: TrialSpec, folder: Path, progress: ProgressPipe, perform: RunTrial | None, parent: int) -> RunRecord:
-    started, clock = now(), time.monotonic()
+    started, clock = utc_now(), time.monotonic()
     try:
         if perform is None:
             from harness.orchestration.trial import perform as work
@@ -77,9 +77,9 @@ def _work(spec: TrialSpec, folder: Path, progress: ProgressPipe, perform: RunTri
             status, reason = "interrupted", "the run it was part of was killed"
         with contextlib.suppress(OSError):
             traceback.print_exc()
-        record = new_record(spec, status, reason, cost=Cost(peak_host_rss=peak_rss()))
-    cost = record.cost.model_copy(update={"notes": [*record.cost.notes, *notes(spec)]})
-    ended = {"cost": cost, "started": started, "finished": now(), "wall_seconds": time.monotonic() - clock}
+        record = RunRecord.from_spec(spec, status, reason, cost=Cost(peak_host_rss=peak_rss()))
+    cost = record.cost.model_copy(update={"notes": [*record.cost.notes, *spec.cost_notes()]})
+    ended = {"cost": cost, "started": started, "finished": utc_now(), "wall_seconds": time.monotonic() - clock}
     return record.model_copy(update=ended)
 
 

@@ -11,8 +11,7 @@ from harness.errors import HarnessError
 from harness.orchestration.estimate import estimates
 from harness.orchestration.plan import Contender, Manifest, make_plan, read_manifest, write_manifest
 from harness.orchestration.wall_limit import ALLOWANCE, wall_limit
-from harness.results.new_record import new_record
-from harness.results.schema import Cost, DataFacts
+from harness.results.schema import Cost, DataFacts, RunRecord
 
 
 def key(name: str = "healthy", seed: int = 0, data: DataFacts = DATA, budget: str = "60it", **how: Any) -> str:
@@ -104,7 +103,7 @@ def test_the_wall_limit_follows_the_budget() -> None:
 def test_estimates_come_from_the_budget_and_from_good_records() -> None:
     manifest: Manifest = plan(["a", "b"], budget="100it")
     cost = Cost(train_seconds=50, seconds_per_iteration=0.5, peak_host_rss=1000)
-    record = new_record(manifest.trials[0].spec, "ok", cost=cost, wall_seconds=80.0)
+    record = RunRecord.from_spec(manifest.trials[0].spec, "ok", cost=cost, wall_seconds=80.0)
     failed = record.model_copy(update={"status": "oom", "method": "b"})
     known, unknown = estimates(manifest.trials, [record, failed])
     assert (known.training_seconds, known.whole_seconds, known.host_bytes, known.gpu_bytes) == (50, 80, 1000, None)
