@@ -207,10 +207,11 @@ def _images(count: int, more: str = "") -> str:
 
 
 def same_pictures(ids: Sequence[str], pictures: Iterable[bytes]) -> list[list[str]]:
-    """Ids of images with the same pixels, where there are two or more. pictures: a hash of each image's pixels."""
+    """Ids of images with the same pixels, where there are two or more. pictures: a hash of each, b"" for none."""
     by_picture: dict[bytes, list[str]] = defaultdict(list)
     for image_id, picture in zip(ids, pictures, strict=True):
-        by_picture[picture].append(image_id)
+        if picture:
+            by_picture[picture].append(image_id)
     return [same for same in by_picture.values() if len(same) > 1]
 
 

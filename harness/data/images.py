@@ -20,9 +20,14 @@ from harness.errors import HarnessError, one_line
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 
 
+def is_image(path: Path) -> bool:
+    """Whether a file is called as an image is. Hidden files are none."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
 def images_in(folder: Path) -> dict[str, Path]:
     """Image files directly in a folder by file name, sorted; hidden files are left out."""
-    return {p.name: p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")}
+    return {path.name: path for path in sorted(folder.iterdir()) if is_image(path)}
 
 
 def read_image(path: Path, size: tuple[int, int] | None = None) -> tuple[NDArray[np.uint8], tuple[str, ...]]:

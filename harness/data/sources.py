@@ -37,7 +37,12 @@ class Check:
 
 @dataclass(frozen=True)
 class _Read:
-    """One image, read and looked through. digest: of all of it. picture: SHA-256 of its shape and pixels."""
+    """One image, read and looked through.
+
+    Attributes:
+        digest: of all of it.
+        picture: SHA-256 of its shape and pixels; empty where all pixels are equal, for blank images are no copies.
+    """
 
     loaded: Loaded
     digest: bytes = b""
@@ -165,10 +170,12 @@ def _read(entry: Callable[[], Loaded]) -> _Read:
     sample = loaded.sample
     if sample is None:
         return _Read(loaded)
-    picture = hashlib.sha256(repr(sample.image.shape).encode())
-    picture.update(np.ascontiguousarray(sample.image).data)
-    signs = signs_of(sample, loaded.boxes, loaded.contradicted)
-    return _Read(loaded, digest(sample), picture.digest(), signs)
+    picture = b""
+    if (sample.image != sample.image.flat[0]).any():
+        whole = hashlib.sha256(repr(sample.image.shape).encode())
+        whole.update(np.ascontiguousarray(sample.image).data)
+        picture = whole.digest()
+    return _Read(loaded, digest(sample), picture, signs_of(sample, loaded.boxes, loaded.contradicted))
 
 
 def _judge(problems: tuple[str, ...], skip_bad: bool) -> None:

@@ -24,8 +24,6 @@ CLASSES = ("shsy5y", "astro", "cort")
 COLUMNS = ("id", "annotation", "width", "height", "cell_type")
 
 CAUSE_OF_PIECES = "are the run lengths column by column, as in the table of DSB2018? This layout goes row by row"
-    "are the run lengths column by column, as in DSB2018's table? Kaggle's Sartorius table goes row by row"
-)
 
 
 @dataclass
