@@ -230,7 +230,7 @@ def _plan(
     sources: Sequence[str],
     *,
     skip_bad: bool,
-    trust_labels: bool,
+    trust_labels: bool = False,
     **how: Any,
 ) -> Manifest:
     """Read the data, and lay every trial out. Notes on the data are said once."""
