@@ -176,7 +176,7 @@ def run(
 def _work_through(manifest: Manifest, run_dir: Path, options: RunOptions, plain: bool, mlflow: str | None) -> int:
     """The exit status. plain: lines in place of bars. mlflow: where to log to, None to leave it."""
     from harness.cli.reporters import reporter
-    from harness.fileio import StorageError
+    from harness.errors import StorageError
     from harness.orchestration.scheduler import run_plan
     from harness.reporting.leaderboard import write_leaderboards
 
