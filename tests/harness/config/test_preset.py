@@ -84,9 +84,7 @@ def test_a_mistake_in_the_training_settings_of_a_row_names_the_row(tmp_path: Pat
     text = (Path(load.__code__.co_filename).parent / "presets" / "paper.toml").read_text(encoding="utf-8")
     path = tmp_path / "own.toml"
     path.write_text(text.replace("training = { learning_rate", "training = { learning_rat"), encoding="utf-8")
-    with pytest.raises(
-        HarnessError, match=r"row 'mask.*no option 'learning_rat'; did you mean 'learning_rate'"
-    ):
+    with pytest.raises(HarnessError, match=r"row 'mask.*no option 'learning_rat'; did you mean 'learning_rate'"):
         load(str(path))
 
 
