@@ -38,10 +38,9 @@ class Settings(Options):
     for_checks: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod
-    def read(cls, table: Mapping[str, Any]) -> Self:
-        """From a whole [model] table; keys that only other engines know are left out. Raises HarnessError."""
-        known = {name: value for name, value in table.items() if name in cls.model_fields}
-        return validate(cls, known, "preset's [model] table: ")
+    def read(cls, table: Mapping[str, Any], where: str = "preset's [model] table: ") -> Self:
+        """From a whole [model] table; keys of other engines are left out. Raises HarnessError as `validate` does."""
+        return validate(cls, {name: value for name, value in table.items() if name in cls.model_fields}, where)
 
 
 def minor(default: Any, **limits: Any) -> Any:
