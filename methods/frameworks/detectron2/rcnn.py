@@ -110,13 +110,9 @@ class RCNN(GeneralizedRCNN):
         images = self.preprocess([sample.image for sample in samples])
         instances = InstanceBatch.from_samples(samples, self.scale, self.device)
         rpn: RPN = self.proposal_generator
-<<<<<<< HEAD
         with tuned_convolutions():
-            features, answers = self.training_maps(images.tensor)
-        tune_backward((features, answers))
-=======
-        features, outputs = self.training_forward(images.tensor)
->>>>>>> main
+            features, outputs = self.training_forward(images.tensor)
+        tune_backward((features, outputs))
         anchors = rpn.anchors([features[name] for name in rpn.in_features])
         losses = rpn.compute_losses(outputs, anchors, instances)
         proposals = rpn.select_proposals(outputs, anchors, images.image_sizes)
