@@ -40,7 +40,7 @@ def _begin(gradient: Tensor) -> None:
     if not torch.backends.cudnn.benchmark:
         _set(True)
         # called once, when this backward pass has ended
-        Variable._execution_engine.queue_callback(_end)  # type: ignore[attr-defined]
+        Variable._execution_engine.queue_callback(_end)
 
 
 def _end() -> None:
