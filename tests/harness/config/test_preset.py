@@ -38,7 +38,7 @@ def test_every_engine_takes_every_preset(catalog: Catalog, engine: str, name: st
     ("model", "said"),
     [
         ({"anchor_scal": 4}, "no setting 'anchor_scal'; did you mean 'anchor_scale'? (there are: anchor_scale, "),
-        ({"anchor_scale": -1}, "anchor_scale=-1 must be a number, above 0"),
+        ({"anchor_scale": -1}, "anchor_scale=-1 must be a number above 0"),
         ({"width": 12.5}, "width=12.5 must be a whole number, 1 or more"),
         ({"proposals": "many"}, "proposals='many' must be a whole number, 1 or more"),
     ],
@@ -63,7 +63,7 @@ def test_a_key_of_another_engine_is_no_mistake(catalog: Catalog) -> None:
     [
         ("crop = 128", "crpo = 128", "no option 'training.crpo'; did you mean 'crop'? (there are: crop, batch, "),
         ("crop = 128", "", "training.crop is missing"),
-        ("batch = 4", "batch = 0", "training.batch=0 must be a whole number, above 0"),
+        ("batch = 4", "batch = 0", "training.batch=0 must be a whole number above 0"),
         ('decay = "linear"', 'decay = "lin"', "training.decay='lin' must be one of constant, linear, cosine, step"),
         ('size = "small"', 'size = "tiny"', "size='tiny' must be one of small, full"),
         ("batch = 4", "batch = ", "Invalid value"),
