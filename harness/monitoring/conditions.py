@@ -44,6 +44,10 @@ def notes(sums: Mapping[str, float]) -> list[str]:
     ]
     if sums.get("heat events"):
         sentences.append("the processor slowed itself down for heat during training")
+    if sums.get("evaluation, left out"):
+        sentences.append(
+            "points of the learning curve were left out: they would have taken more than a tenth of training"
+        )
     return sentences + [sentence for reason, sentence in _SLOWED.items() if sums.get(f"slowed by {reason}")]
 
 

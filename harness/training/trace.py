@@ -17,7 +17,7 @@ FINAL_FRACTION = 0.05
 
 EVALUATION_SECONDS = "evaluation, seconds"
 EVALUATIONS_LEFT_OUT = "evaluation, left out"
-"""Names in `Trace.measured`: what the points of the learning curve took, and how many were left out for lack of time."""
+"""Names in `Trace.measured`: what the points of the learning curve took, and how many were left out to save time."""
 
 
 @dataclass

@@ -35,6 +35,10 @@ LEAST_EVALUATION_SECONDS = 3.0
 """That much evaluation is always allowed: of a training of seconds, nobody minds it."""
 
 
+class EvaluationTooSlow(Exception):  # noqa: N818 - an outcome, not a fault
+    """A point of the learning curve would take more time than there is for it."""
+
+
 @dataclass
 class Trainer:
     """Trains one model under one budget.
@@ -46,8 +50,8 @@ class Trainer:
         precision: of the forward pass.
         checkpoint_seconds: wall time between checkpoints.
         curve_fractions: fractions of the budget at which `evaluate` is called.
-        evaluate: returns an IoU on validation images, or None where that would take more than the seconds it is given.
-            Not counted as training.
+        evaluate: returns an IoU on validation images. Not counted as training. It should call `check_evaluation_time`
+            after each image.
         evaluation_share: most that all evaluations together may take, as a share of the training time. Points of the
             curve that do not fit are left out.
         on_losses: called whenever losses have been read, with the trace and its length before. Not counted as training.
@@ -65,7 +69,7 @@ class Trainer:
     precision: Precision = "auto"
     checkpoint_seconds: float = 120.0
     curve_fractions: Sequence[float] = ()
-    evaluate: Callable[[float], float | None] | None = None
+    evaluate: Callable[[], float] | None = None
     evaluation_share: float = 0.1
     on_losses: Callable[[Trace, int], None] | None = None
     sensors: SensorGroup = field(default_factory=SensorGroup)
@@ -115,7 +119,7 @@ class Trainer:
         # the same dictionary, so that every checkpoint holds what was measured until then
         self.sensors.sums = self.trace.measured
         self.clock = TrainingClock(synchroniser(self.device), self.trace.used_seconds, self.sensors)
-        self.longest_evaluation = 0.0
+        self._longest_evaluation, self._evaluation_end = 0.0, math.inf
         self.unread: list[tuple[float, float, float, dict[str, torch.Tensor]]] = []
         return restored.ended
 
@@ -228,20 +232,29 @@ class Trainer:
             self._read_losses(used)
             limit = self._seconds_for_evaluation(used)
             random, begin = random_state(self.device), time.monotonic()
+            self._evaluation_end = begin + limit
             self.model.module.eval()
             try:
-                iou = self.evaluate(limit) if limit > self.longest_evaluation else None
+                if limit < self._longest_evaluation:
+                    raise EvaluationTooSlow
+                iou = self.evaluate()
+                self.trace.curve.append([min(used, 1.0), self.clock.seconds, float(self.step), iou])
+            except EvaluationTooSlow:
+                self._count(EVALUATIONS_LEFT_OUT, 1.0)
             finally:
                 self.model.module.train()
                 restore_random_state(random, self.device)
-            took = time.monotonic() - begin
-            self.longest_evaluation = max(self.longest_evaluation, took)
-            measured = self.trace.measured
-            measured[EVALUATION_SECONDS] = measured.get(EVALUATION_SECONDS, 0.0) + took
-            if iou is None:
-                measured[EVALUATIONS_LEFT_OUT] = measured.get(EVALUATIONS_LEFT_OUT, 0.0) + 1
-            else:
-                self.trace.curve.append([min(used, 1.0), self.clock.seconds, float(self.step), iou])
+                took = time.monotonic() - begin
+                self._longest_evaluation = max(self._longest_evaluation, took)
+                self._count(EVALUATION_SECONDS, took)
+
+    def check_evaluation_time(self) -> None:
+        """Raise EvaluationTooSlow where the evaluation that is running has used up its time."""
+        if time.monotonic() > self._evaluation_end:
+            raise EvaluationTooSlow
+
+    def _count(self, name: str, amount: float) -> None:
+        self.trace.measured[name] = self.trace.measured.get(name, 0.0) + amount
 
     def _seconds_for_evaluation(self, used: float) -> float:
         """What is left of `evaluation_share` of the whole training time, which is projected from the budget used."""

@@ -99,15 +99,15 @@ def weights(model: Any) -> Tensor:
 
 def test_resumed_is_bit_for_bit_uninterrupted(cells: Dataset, tmp_path: Path) -> None:
     quiet = Brightness()
-    whole = trainer(cells, tmp_path / "quiet", quiet, evaluate=lambda limit: 0.5, curve_fractions=(0.5,)).run()
+    whole = trainer(cells, tmp_path / "quiet", quiet, evaluate=lambda: 0.5, curve_fractions=(0.5,)).run()
     for stop in (4, 11, 17):
         broken = trainer(
-            cells, tmp_path / "broken", progress=StopAfter(stop), evaluate=lambda limit: 0.5, curve_fractions=(0.5,)
+            cells, tmp_path / "broken", progress=StopAfter(stop), evaluate=lambda: 0.5, curve_fractions=(0.5,)
         )
         with pytest.raises(Interrupted):
             broken.run()
     last = Brightness()
-    rest = trainer(cells, tmp_path / "broken", last, evaluate=lambda limit: 0.5, curve_fractions=(0.5,)).run()
+    rest = trainer(cells, tmp_path / "broken", last, evaluate=lambda: 0.5, curve_fractions=(0.5,)).run()
     assert rest.losses == whole.losses
     assert rest.rate == whole.rate
     assert [(f, i, v) for f, _, i, v in rest.curve] == [(f, i, v) for f, _, i, v in whole.curve]
@@ -152,7 +152,7 @@ def test_warm_up_leaves_no_trace(cells: Dataset, tmp_path: Path) -> None:
 
 
 def test_budget_in_seconds_ends_and_counts_only_training(cells: Dataset, tmp_path: Path) -> None:
-    def slow(limit: float) -> float:
+    def slow() -> float:
         time.sleep(0.3)
         return 0.0
 
@@ -169,7 +169,7 @@ class Watts(Sensor):
 
 
 def test_energy_is_that_of_the_clock_also_when_resumed(cells: Dataset, tmp_path: Path) -> None:
-    def slow(limit: float) -> float:
+    def slow() -> float:
         time.sleep(0.1)
         return 0.0
 
@@ -289,12 +289,12 @@ def test_the_makers_of_batches_start_before_the_clock(
 
 
 def test_a_look_that_is_interrupted_changes_nothing_of_the_resumed_training(cells: Dataset, tmp_path: Path) -> None:
-    def draw(limit: float) -> float:
+    def draw() -> float:
         torch.rand(3), np.random.rand(3), random.random()
         return 0.5
 
-    def interrupted(limit: float) -> float:
-        draw(limit)
+    def interrupted() -> float:
+        draw()
         raise Interrupted("stopped during an evaluation")
 
     quiet, last = Brightness(), Brightness()
@@ -308,31 +308,30 @@ def test_a_look_that_is_interrupted_changes_nothing_of_the_resumed_training(cell
 
 
 class Evaluation:
-    """An evaluation that takes a fixed time on a clock of its own, and heeds its limit, or not."""
+    """An evaluation of ten images on a clock of its own, during a training that takes 100 s as a whole."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float, heeds: bool) -> None:
-        self.seconds, self.heeds, self.now, self.spent = seconds, heeds, 0.0, 0.0
-        self.limits: list[float] = []
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+        self.seconds, self.now, self.begun = seconds, 0.0, 0
+        self.trainer: Trainer | None = None
         monkeypatch.setattr("harness.training.trainer.time.monotonic", lambda: self.now)
         monkeypatch.setattr("harness.training.trainer.LEAST_EVALUATION_SECONDS", 0.0)
-        monkeypatch.setattr(Trainer, "_seconds_for_evaluation", self.counted(Trainer._seconds_for_evaluation))
+        monkeypatch.setattr(TrainingClock, "seconds", property(lambda clock: self.trained()))
 
-    def counted(self, method: Any) -> Any:
-        def call(trainer: Trainer, used: float) -> float:
-            before = trainer.clock._before
-            trainer.clock._before = used * 100.0  # as if the whole training took 100 s
-            limit = float(method(trainer, used))
-            trainer.clock._before = before
-            return limit
+    def trained(self) -> float:
+        return 100.0 * self.trainer.step / 30 if self.trainer else 0.0
 
-        return call
+    def __call__(self) -> float:
+        assert self.trainer is not None
+        self.begun += 1
+        for _ in range(10):
+            self.now += self.seconds / 10
+            self.trainer.check_evaluation_time()
+        return 0.5
 
-    def __call__(self, limit: float) -> float | None:
-        self.limits.append(limit)
-        took = min(self.seconds, limit) if self.heeds else self.seconds
-        self.now += took
-        self.spent += took
-        return 0.5 if took == self.seconds else None
+    def of(self, made: Trainer) -> Trainer:
+        self.trainer = made
+        made.evaluate, made.curve_fractions = self, FIVE
+        return made
 
 
 FIVE = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -342,28 +341,30 @@ FIVE = (0.1, 0.3, 0.5, 0.7, 0.9)
 def test_evaluations_take_a_tenth_of_the_training_at_most(
     cells: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, points: int
 ) -> None:
-    evaluation = Evaluation(monkeypatch, seconds, heeds=True)
-    trace = trainer(cells, tmp_path, evaluate=evaluation, curve_fractions=FIVE).run()
+    evaluation = Evaluation(monkeypatch, seconds)
+    trace = evaluation.of(trainer(cells, tmp_path)).run()
     assert len(trace.curve) == points
-    assert evaluation.spent <= 10.0 + 1e-6
     assert trace.measured.get("evaluation, left out", 0) == len(FIVE) - points
+    assert trace.measured["evaluation, seconds"] == pytest.approx(evaluation.now)
+    # one image more than fits, after which the time is looked at
+    assert evaluation.now <= 10.0 + seconds / 10 + 1e-6
     assert len(trace) == 30
 
 
 def test_an_evaluation_that_cannot_fit_is_not_begun_again(
     cells: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluation = Evaluation(monkeypatch, 11.0, heeds=True)
-    trainer(cells, tmp_path, evaluate=evaluation, curve_fractions=FIVE).run()
-    assert len(evaluation.limits) == 1
+    evaluation = Evaluation(monkeypatch, 11.0)
+    evaluation.of(trainer(cells, tmp_path)).run()
+    assert evaluation.begun == 1
 
 
 def test_points_that_were_left_out_stay_so_when_resumed(
     cells: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluation = Evaluation(monkeypatch, 6.0, heeds=True)
+    evaluation = Evaluation(monkeypatch, 6.0)
     with pytest.raises(Interrupted):
-        trainer(cells, tmp_path, progress=StopAfter(18), evaluate=evaluation, curve_fractions=FIVE).run()
-    trace = trainer(cells, tmp_path, evaluate=evaluation, curve_fractions=FIVE).run()
+        evaluation.of(trainer(cells, tmp_path, progress=StopAfter(18))).run()
+    trace = evaluation.of(trainer(cells, tmp_path)).run()
     assert len(trace.curve) == 1
     assert trace.measured["evaluation, left out"] == 4
