@@ -203,14 +203,12 @@ def _stacks(catalog: Catalog, stacks: Sequence[str], preset: Preset, budget: str
 
 def _rows(catalog: Catalog, preset: Preset, budget: str | None, init: Init) -> list[Contender]:
     """One entrant for each row of a preset that has rows, under the row's own training settings and budget."""
-    from harness.config.preset import Training
     from harness.orchestration.plan import Contender
     from harness.stacks import resolve
 
     entrants = []
     for row in preset.rows:
-        training = Training(**{**preset.training.model_dump(), **row.training})
-        own = preset.model_copy(update={"training": training})
+        own = preset.model_copy(update={"training": preset.training_of(row)})
         resolved = resolve(catalog, row.method, preset.size, init)
         entrants.append(Contender(resolved, own, _budget(budget or row.budget), row.name))
     return entrants
