@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from harness.config.precision import Precision
 from harness.config.preset import Preset
 from harness.contract import Part, Recipe
 
@@ -18,6 +19,7 @@ class TrialSpec(BaseModel):
 
     recipe: see recipe_to_json. budget: "90s", "10m", "2h", "1000it" or "20ep". device: "cpu" or "cuda[:N]".
     split_fingerprint, data_fingerprint: checked against the data when the worker has loaded it.
+    precision: what is asked for; the record says what it came to.
     threshold: a fixed score threshold, or None to choose it on the calibration images.
     micro_batches: each step's batch is worked through in this many parts (out-of-memory remedy).
     """
@@ -38,6 +40,7 @@ class TrialSpec(BaseModel):
     labels: str = ""
     device: str = "cpu"
     deterministic: bool = False
+    precision: Precision = "auto"
     threshold: float | None = None
     micro_batches: int = Field(default=1, ge=1)
     command: str = ""

@@ -15,7 +15,12 @@ def upgrade_record(plain: dict[str, Any]) -> dict[str, Any]:
     """A record of an earlier schema as one of the present. plain: the parsed file, its checksum already checked."""
     if plain.get("schema_version") != 1:
         return plain
-    return {**plain, "schema_version": SCHEMA_VERSION, "recipe": upgrade_recipe(plain.get("recipe", {}))}
+    settings = plain.get("settings", {})
+    if isinstance(settings, dict):
+        # the only precision there was
+        settings = {"precision": "auto", **settings}
+    recipe = upgrade_recipe(plain.get("recipe", {}))
+    return {**plain, "schema_version": SCHEMA_VERSION, "settings": settings, "recipe": recipe}
 
 
 def upgrade_trial_spec(plain: dict[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def new_record(spec: TrialSpec, status: Status, reason: str = "", **fields: Any)
 def settings(spec: TrialSpec) -> dict[str, Any]:
     """Everything but the recipe that decides how the trial is trained and scored."""
     preset = spec.preset.model_dump(mode="json", include={"size", "init", "training", "evaluation", "model"})
-    own = spec.model_dump(mode="json", include={"device", "deterministic", "threshold", "micro_batches", "skip_bad"})
+    own = spec.model_dump(mode="json", include={"device", "deterministic", "precision", "threshold", "micro_batches", "skip_bad"})
     return {**preset, **own}
 
 

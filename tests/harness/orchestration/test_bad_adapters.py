@@ -13,7 +13,7 @@ import pytest
 from playground import Quiet, doubled
 
 from harness.monitoring.progress import ProgressPipe
-from harness.orchestration.process.launchers import launcher
+from harness.orchestration.process.launchers import fastest_launcher
 from harness.orchestration.process.log_pump import LOG_LIMIT
 from harness.orchestration.scheduler import ALL_OK, SOME_FAILED, RunOptions, run_plan
 from harness.orchestration.trial import perform
@@ -91,7 +91,7 @@ def test_each_is_a_row_and_its_neighbours_are_unharmed(plan_of: Any, tmp_path: P
     manifest = plan_of(["none"], seeds=2)
     first, second = manifest.trials
     manifest = manifest.model_copy(update={"trials": (first, *plan_of(list(ROWS)).trials, second)})
-    with launcher() as ready:
+    with fastest_launcher() as ready:
         options = RunOptions(memory_limit=3 << 29, grace=1.0, launcher=ready)
         assert run_plan(manifest, run_dir, options, Quiet(), write_leaderboards) == SOME_FAILED
 
@@ -124,7 +124,7 @@ def test_each_is_a_row_and_its_neighbours_are_unharmed(plan_of: Any, tmp_path: P
 
 @pytest.mark.slow
 def test_a_hang_is_a_row_too(plan_of: Any, tmp_path: Path) -> None:
-    with launcher() as ready:
+    with fastest_launcher() as ready:
         options = RunOptions(launcher=ready)
         assert run_plan(plan_of(["none"]), tmp_path, options, Quiet(), write_leaderboards) == ALL_OK
         healthy = record(tmp_path, "none")

@@ -15,7 +15,7 @@ from harness.conformance.images import drawn
 from harness.contract import Init
 from harness.monitoring.progress import ProgressPipe
 from harness.orchestration.plan import Contender
-from harness.orchestration.trial import perform
+from harness.orchestration.trial import Trial
 from harness.results.schema import RunRecord
 from harness.stacks import resolve
 
@@ -44,7 +44,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
         cv2.imwrite(str(folder / "images" / f"{seed}.png"), sample.image)
         cv2.imwrite(str(folder / "labels" / f"{seed}.png"), np.asarray(labels))
     (trial,) = _plan([entrant], [0], [f"folder:{folder}/images,{folder}/labels"], skip_bad=False).trials
-    return perform(trial.spec, folder, ProgressPipe())
+    return Trial(trial.spec, folder, ProgressPipe()).run()
 
 
 def test_all_points_of_a_learning_curve_are_of_the_same_few_images(record: RunRecord) -> None:
