@@ -7,6 +7,7 @@ with `--adapter`. A module may hold
     METHOD = Method(...)            one method, or METHODS = (...) for several
     FAMILIES = {"timm": function}   `timm:<name>` is function("<name>") -> Method
     REQUIREMENTS = {"package": "the line that installs it"}, for `doctor`
+    SOURCE = DataSource(...)        a data source (see harness/data/registry.py)
 
 A module that cannot be imported is kept with its error and keeps nobody else from running.
 """
@@ -66,6 +67,15 @@ class Catalog:
     def __iter__(self) -> Iterator[Method]:
         return (entry.method for entry in self.entries.values())
 
+    @property
+    def baseline(self) -> Method:
+        """The method that the others are changes to. Raises HarnessError unless there is exactly one."""
+        found = [method for method in self if method.baseline]
+        if len(found) != 1:
+            names = ", ".join(method.name for method in found) or "none"
+            raise HarnessError(f"one method must say baseline=True; those that do: {names}")
+        return found[0]
+
     def defaults(self) -> list[str]:
         """What `all` means."""
         return [method.name for method in self if method.default]
@@ -96,8 +106,8 @@ class Catalog:
         if hasattr(module, "METHOD"):
             found.append(module.METHOD)
         families = dict(getattr(module, "FAMILIES", {}))
-        if not found and not families:
-            raise HarnessError("holds neither METHOD, METHODS nor FAMILIES")
+        if not found and not families and not hasattr(module, "SOURCE") and not hasattr(module, "SOURCES"):
+            raise HarnessError("holds neither METHOD, METHODS, FAMILIES nor a data source as SOURCE")
         for method in found:
             if not isinstance(method, Method):
                 raise HarnessError(f"holds a {type(method).__name__} where a harness.contract.Method should be")
@@ -136,10 +146,9 @@ def _take(catalog: Catalog, module_name: str, origin: str) -> None:
     if module_name in catalog.modules:
         return
     catalog.modules.add(module_name)
-    try:
-        module = import_module(module_name)
-    except Exception as error:  # whatever a stranger's module raises
-        catalog.broken.append(Broken(module_name, origin, f"{type(error).__name__}: {error}"))
+    module = import_plugin(module_name, origin)
+    if isinstance(module, Broken):
+        catalog.broken.append(module)
         return
     try:
         catalog.add(module, origin)
@@ -147,6 +156,14 @@ def _take(catalog: Catalog, module_name: str, origin: str) -> None:
         raise
     except HarnessError as error:
         catalog.broken.append(Broken(module_name, origin, str(error)))
+
+
+def import_plugin(module_name: str, origin: str) -> ModuleType | Broken:
+    """The module, or why it cannot be imported."""
+    try:
+        return import_module(module_name)
+    except Exception as error:  # whatever a stranger's module raises
+        return Broken(module_name, origin, f"{type(error).__name__}: {error}")
 
 
 def module_of_file(path: Path) -> str:

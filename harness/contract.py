@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from harness.errors import HarnessError
 from harness.masks.crops import CropMasks
+from harness.options import Options, Settings, options_type_of, validate
 
 if TYPE_CHECKING:
     import torch
@@ -119,42 +120,63 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Part:
-    """What fills one slot: a name for people, a factory, and the options it is called with.
+    """What fills one slot of a recipe: a name for people, a function that builds it, and its options.
 
-    factory: "package.module:function". It is imported only when the part is built, so that listing methods loads
-    no framework. It is called as function(task, **options); what it must return is told by the slot:
+    name: shown in tables, written into the record.
+    factory: "package.module:function". It is imported only when the part is built, so listing methods loads no
+        framework. It is called as function(task, ...); what it must return depends on the slot:
 
-    - init: an `Init` (see below).
-    - backbone: a torch module with `strides` and `channels` (tuples, one entry per output, fine to coarse) and
-      `pad_to` (the multiple its input's sides must have); forward takes (B, 3, H, W) and gives one map per stride.
-      Where `channels` differ from level to level, the engine adds a feature pyramid of its own on top.
-    - mask_head: see methods/shared/mask_heads.py.
-    - supervision: see methods/shared/supervision.py.
-    - augment: an `Augment` or a sequence of them.
-    - engine: a `Model`; called as function(recipe, task, **options).
+        - init: an `Init`.
+        - backbone: a torch module with `strides` and `channels` (tuples, one entry per output, fine to coarse) and
+          `pad_to` (its input's sides must be multiples of it). forward takes (B, 3, H, W) float and gives one map per
+          stride. Where `channels` differ from level to level, the engine adds a feature pyramid on top. Called with
+          init=Init besides.
+        - mask_head: see methods/shared/mask_heads.py. Called with channels= and strides= besides.
+        - supervision: see methods/shared/supervision.py.
+        - augment: an `Augment` or a sequence of them.
+        - engine: a `Model`. Called as function(recipe, task, ...).
 
-    options: JSON values only: they are written into the record and decide whether a run is the same run.
+    options: JSON values. They are written into the record and decide whether two trials are the same work.
     sizes: options by preset size ("small", "full"), laid over `options`; where there is no entry, nothing changes.
+    options_type: the class of the options, a subclass of `Options`. The factory then takes one argument `options` of
+        that class, and `options` and `sizes` hold only what differs from its defaults. Without it the options are the
+        factory's keyword arguments.
+    settings: of an engine, what it reads of a preset's [model] table.
     """
 
     name: str
     factory: str
     options: Mapping[str, Any] = field(default_factory=dict)
     sizes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    options_type: type[Options] | None = None
+    settings: type[Settings] | None = None
 
     def sized(self, size: str) -> Part:
         """The part with the options of one preset size laid over its own."""
-        return Part(self.name, self.factory, {**self.options, **self.sizes.get(size, {})})
+        return replace(self, options={**self.options, **self.sizes.get(size, {})}, sizes={})
 
     def with_options(self, **options: Any) -> Part:
         return replace(self, options={**self.options, **options}, sizes={})
 
+    def checked(self, where: str = "") -> Part:
+        """The part with its options as a record holds them.
+
+        Raises HarnessError, one line that begins with `where`, if an option is unknown or outside its range.
+        """
+        if self.options_type is None:
+            return self
+        return replace(self, options=validate(self.options_type, self.options, where).recorded())
+
     def build(self, *args: Any, **more: Any) -> Any:
-        """Import the factory and call it. Raises HarnessError where it cannot be found."""
-        return self.load()(*args, **{**self.options, **more})
+        """Import the factory and call it. Raises HarnessError if it cannot be found or an option is wrong."""
+        factory = self.load()
+        kind = self.options_type or options_type_of(factory)
+        if kind is None:
+            return factory(*args, **{**self.options, **more})
+        return factory(*args, validate(kind, self.options, f"{self.name}: "), **more)
 
     def load(self) -> Callable[..., Any]:
-        """The factory itself. Raises HarnessError where it cannot be found."""
+        """The factory itself. Raises HarnessError if it cannot be found."""
         module_name, _, function_name = self.factory.partition(":")
         try:
             factory: Callable[..., Any] = getattr(import_module(module_name), function_name)
@@ -247,6 +269,7 @@ class Method:
     """A name on the command line and the slots it fills.
 
     parts: slot (or "engine") to part. A method fills one slot; the baseline fills all. default: whether `all` runs it.
+    baseline: whether it is the one method whose parts fill every slot that a stack leaves alone.
     supported_slots: where it fills "engine", the slots which that engine reads; other methods may change only these.
     expected_failures: checks of harness.conformance that it cannot pass, each with the reason.
     skip: called before anything runs; returns a one-line reason why it cannot run here, or None.
@@ -256,6 +279,7 @@ class Method:
     card: Card
     parts: Mapping[str, Part]
     default: bool = True
+    baseline: bool = False
     supported_slots: tuple[str, ...] = SLOTS
     expected_failures: Mapping[str, str] = field(default_factory=dict)
     skip: Callable[[], str | None] | None = None

@@ -19,3 +19,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     close = get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def one_line(text: object, limit: int = 200) -> str:
+    """Printable text of one line, for messages: files and classes in other people's data have any names."""
+    flat = "".join(c if c.isprintable() else "?" for c in " ".join(str(text).split()))
+    return flat if len(flat) <= limit else flat[: limit - 3] + "..."

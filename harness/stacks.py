@@ -14,9 +14,6 @@ from harness.catalog import Catalog
 from harness.contract import SLOTS, Init, Method, Part, Recipe, init_part
 from harness.errors import HarnessError, nearest
 
-BASELINE = "mask_rcnn"
-"""The method whose parts fill every slot that a stack leaves alone."""
-
 OWN = Part("the engine's own", "")
 """What stands in a recipe for a slot that its engine does not read."""
 
@@ -29,13 +26,15 @@ class Resolved:
     """A stack as it will run.
 
     name: the stack in one spelling, however it was typed. slots_changed: against the baseline; "engine" where the
-    engine is another. labels: what an annotator must have drawn. methods: those of the stack, engine first.
+    engine is another. labels: what an annotator must have drawn. baseline: the name of the catalogue's baseline.
+    methods: those of the stack, engine first.
     """
 
     name: str
     recipe: Recipe
     slots_changed: tuple[str, ...]
     labels: str
+    baseline: str
     methods: tuple[Method, ...]
 
     def skip_reason(self) -> str | None:
@@ -67,15 +66,15 @@ def split_methods(text: str, catalog: Catalog) -> list[str]:
 def resolve(catalog: Catalog, text: str, size: str, init: Init) -> Resolved:
     """The recipe of one stack, its parts at a preset's size. Raises HarnessError where the stack cannot be."""
     stack = [(_term(piece), catalog.method(_term(piece).name)) for piece in _split(text, "+")]
+    baseline = catalog.baseline
     engines = [pair for pair in stack if "engine" in pair[1].parts]
     if len(engines) > 1:
         raise HarnessError(f"{text}: {engines[0][0].name} and {engines[1][0].name} each are an engine of their own")
-    base_term, base = engines[0] if engines else (_Term(BASELINE, {}), catalog.method(BASELINE))
+    base_term, base = engines[0] if engines else (_Term(baseline.name, {}), baseline)
     changes = [pair for pair in stack if pair not in engines]
     by_slot = _one_method_a_slot(text, base, changes)
 
-    baseline = catalog.method(BASELINE)
-    parts = {slot: part.sized(size) for slot, part in baseline.parts.items()}
+    parts = {slot: part.sized(size).checked() for slot, part in baseline.parts.items()}
     parts["init"] = init_part(init.kind, init.path)
     if base is not baseline:
         parts |= {slot: OWN for slot in ENGINE_READS if slot not in base.supported_slots}
@@ -98,6 +97,7 @@ def resolve(catalog: Catalog, text: str, size: str, init: Init) -> Resolved:
         recipe=Recipe(**parts),
         slots_changed=(() if base is baseline else ("engine",)) + tuple(order),
         labels="; ".join(dict.fromkeys(own_labels)) or base.card.labels,
+        baseline=baseline.name,
         methods=methods,
     )
 
@@ -118,7 +118,7 @@ def _one_method_a_slot(text: str, base: Method, changes: list[tuple[_Term, Metho
 
 
 def _lay_over(parts: dict[str, Part], term: _Term, method: Method) -> None:
-    """Put the options a user typed on the parts of a method that take them."""
+    """Put the options a user typed on the parts of a method that take them, and check all options of these parts."""
     for name, value in term.options.items():
         takers = {slot: _options_of(slot, parts[slot]) for slot in method.parts}
         takes = [slot for slot, names in takers.items() if names is None or name in names]
@@ -128,13 +128,18 @@ def _lay_over(parts: dict[str, Part], term: _Term, method: Method) -> None:
                 f"{term.name} has no option {name!r}{nearest(name, known)} (it has: {', '.join(known) or 'none'})"
             )
         parts[takes[0]] = parts[takes[0]].with_options(**{name: value})
+    for slot in method.parts:
+        parts[slot] = parts[slot].checked(f"{term.name}: ")
 
 
 def _options_of(slot: str, part: Part) -> list[str] | None:
-    """The names of the options a part's factory takes; None where it takes any.
+    """The names of a part's options; None where its factory takes any.
 
-    An argument without a default that the part does not set is one that the engine gives.
+    Without a type they are the factory's arguments. One without a default that the part does not set is not an option:
+    the engine gives it.
     """
+    if part.options_type is not None:
+        return list(part.options_type.model_fields)
     arguments = list(inspect.signature(part.load()).parameters.values())
     if any(a.kind is inspect.Parameter.VAR_KEYWORD for a in arguments):
         return None

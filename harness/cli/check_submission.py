@@ -20,7 +20,7 @@ def check_submission(file: Path, images: Path, limit: int, as_json: bool) -> Non
     Every image has a row, and no other has; start and length come in pairs, sorted, inside the image; masks of an
     image do not overlap; an empty prediction stands alone. Lists all that is wrong; exit status 1 if anything is.
     """
-    from harness.data.readers.image_folder import images_by_id, read
+    from harness.data.image_folder import images_by_id, read
     from harness.inference.formats.check_submission import check_submission as problems_of
 
     sizes = {name: read(path)[0].shape[:2] for name, path in images_by_id(images).items()}

@@ -6,29 +6,32 @@ from typing import Any
 
 import click
 
-from harness.cli.options import as_json, print_json
+from harness.cli.options import adapters, as_json, print_json
 from harness.reporting.screen import print_table
 
 
-@click.group()
-def data() -> None:
-    """Check a data source, or count what is in it.
+class Sources(click.Group):
+    """A group whose help lists the kinds of data source there are."""
 
-    \b
-    SOURCE is one of
-      synthetic[:images=60,size=256,seed=0,types=shsy5y+astro+cort,density=1]
-      sartorius:DIR                    train.csv, train/, train_semi_supervised/
-      coco:ANN.json,IMAGES_DIR         polygons and run lengths
-      folder:IMAGES_DIR,LABELS_DIR     integer label images
-    """
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from harness.data.registry import find_sources
+
+        with formatter.section("SOURCE is one of"):
+            formatter.write_dl([(source.usage, source.help) for source in find_sources()[0].values()], col_max=36)
+
+
+@click.group(cls=Sources)
+def data() -> None:
+    """Check a data source, or count what is in it."""
 
 
 @data.command()
 @click.argument("source")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(min=1), help="Most problems listed.")
+@adapters
 @as_json
 @click.pass_context
-def check(context: click.Context, source: str, limit: int, as_json: bool) -> None:
+def check(context: click.Context, source: str, limit: int, adapters: tuple[str, ...], as_json: bool) -> None:
     """Read all of SOURCE and list everything that is wrong; exit status 1 if anything is."""
     from dataclasses import asdict
 
@@ -53,8 +56,9 @@ def check(context: click.Context, source: str, limit: int, as_json: bool) -> Non
 @data.command()
 @click.argument("source")
 @click.option("--skip-bad", is_flag=True, help="Leave bad cells and images out, and count them.")
+@adapters
 @as_json
-def stats(source: str, skip_bad: bool, as_json: bool) -> None:
+def stats(source: str, skip_bad: bool, adapters: tuple[str, ...], as_json: bool) -> None:
     """Count what is in SOURCE: images, cells, sizes, overlaps, holes."""
     from harness.data.sources import load
     from harness.data.statistics import describe

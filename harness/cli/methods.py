@@ -10,7 +10,7 @@ from harness.catalog import Catalog, find
 from harness.cli.options import adapters, as_json, complete_methods, print_json
 from harness.contract import Init, Method
 from harness.reporting.screen import print_table
-from harness.stacks import BASELINE, resolve
+from harness.stacks import resolve
 
 MEASURED_SIDE = 256
 """Pixels; what a prediction costs follows the image, and in R-CNNs the boxes found on it."""
@@ -64,14 +64,14 @@ def card_facts(catalog: Catalog, name: str) -> dict[str, Any]:
 
 def slots_of(method: Method) -> list[str]:
     """The slots a method changes: "all" for the baseline, "engine" for a method that brings its own."""
-    if method.name == BASELINE:
+    if method.baseline:
         return ["all"]
     return ["engine"] if "engine" in method.parts else list(method.parts)
 
 
 def engine_of(catalog: Catalog, method: Method) -> str:
     """The name of the engine that a method runs on: its own, or the baseline's."""
-    own = method if "engine" in method.parts else catalog.method(BASELINE)
+    own = method if "engine" in method.parts else catalog.baseline
     return own.parts["engine"].name
 
 

@@ -12,13 +12,24 @@ from click.shell_completion import CompletionItem
 
 from harness.errors import HarnessError
 
+
+def _with_sources(ctx: click.Context, param: click.Parameter, files: tuple[str, ...]) -> tuple[str, ...]:
+    """The data sources in the files can be named from here on."""
+    if files:
+        from harness.data.registry import add_adapters
+
+        add_adapters(files)
+    return files
+
+
 adapters = click.option(
     "--adapter",
     "adapters",
     multiple=True,
     metavar="FILE.py",
     type=click.Path(),
-    help="A file that adds a method and lies outside methods/; may be given again.",
+    callback=_with_sources,
+    help="A file that adds a method or a data source and lies outside methods/; may be given again.",
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

@@ -54,7 +54,7 @@ def predict(
     out, and the exit status is 1 then. A submission file is checked by Kaggle's rules (see `check-submission`).
     """
     from harness.catalog import find
-    from harness.data.readers.image_folder import images_by_id
+    from harness.data.image_folder import images_by_id
     from harness.results.trained_trial import find_trained_trial
 
     trial = find_trained_trial(run_dir, method, seed)

@@ -9,7 +9,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from harness.catalog import Catalog
+from harness.contract import Part
 from harness.errors import HarnessError, nearest
+from harness.options import first_problem, validate
 
 _FOLDER = resources.files("harness.config") / "presets"
 """Where the presets lie that come with the harness."""
@@ -99,6 +102,23 @@ def load(name: str) -> Preset:
     except (tomllib.TOMLDecodeError, TypeError) as error:
         raise HarnessError(f"preset {name}: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(step) for step in first["loc"])
-        raise HarnessError(f"preset {name}: {where}: {first['msg']}") from error
+        raise HarnessError(f"preset {name}: {first_problem(Preset, error)}") from error
+
+
+def check_settings(preset: Preset, catalog: Catalog, engine: Part) -> None:
+    """Check a preset's [model] table against the settings of the engines there are.
+
+    A key that only another engine of the catalogue knows is fine, so that one preset serves all methods of a run.
+
+    Raises:
+        HarnessError: no engine knows a key, or `engine` cannot take its value. One line, with the nearest name.
+    """
+    where = f"preset {preset.name}, table [model]: "
+    engines = [method.parts["engine"] for method in catalog if "engine" in method.parts]
+    known = sorted({name for part in engines if part.settings for name in part.settings.model_fields})
+    unknown = next((name for name in preset.model if name not in known), None)
+    if unknown is not None:
+        raise HarnessError(f"{where}no setting {unknown!r}{nearest(unknown, known)} (there are: {', '.join(known)})")
+    if engine.settings is not None:
+        own = {name: value for name, value in preset.model.items() if name in engine.settings.model_fields}
+        validate(engine.settings, own, where)

@@ -21,6 +21,7 @@ class TrialSpec(BaseModel):
     split_fingerprint, data_fingerprint: checked against the data when the worker has loaded it.
     precision: what is asked for; the record says what it came to.
     threshold: a fixed score threshold, or None to choose it on the calibration images.
+    baseline: the name of the method that others are compared with.
     micro_batches: each step's batch is worked through in this many parts (out-of-memory remedy).
     """
 
@@ -38,6 +39,7 @@ class TrialSpec(BaseModel):
     recipe: dict[str, Any]
     slots_changed: list[str]
     labels: str = ""
+    baseline: str = ""
     device: str = "cpu"
     deterministic: bool = False
     precision: Precision = "auto"

@@ -22,7 +22,7 @@ class Dataset:
     records and tables. classes: names in label order. fingerprint: SHA-256 (hexadecimal) over ids, pixels and masks.
     ids, cell_types, groups: one entry per image. notes: what a user should be told once, whole sentences.
     skipped_bad: images and cells left out because they are bad. unlabelled: image files of the same kind without
-    annotation (harness.data.readers.images.read_image reads one).
+    annotation (harness.data.images.read_image reads one).
     """
 
     def __init__(

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from typing import TypeVar
 
 from harness.data.dataset import Dataset
-from harness.data.source_index import Loaded, Source, SourceLocation, in_order, one_line
+from harness.data.registry import open_source
+from harness.data.source import Loaded, Source
 from harness.data.store.cache import cached, discard
 from harness.data.store.pack import MemorySink, Pack, Packer, Sink, digest
-from harness.errors import HarnessError, nearest
+from harness.errors import HarnessError
 
-KINDS = {
-    "synthetic": "synthetic[:images=60,size=256,...]",
-    "sartorius": "sartorius:DIR",
-    "coco": "coco:ANN.json,IMAGES_DIR",
-    "folder": "folder:IMAGES_DIR,LABELS_DIR",
-}
-"""Kind of source, and how it is typed."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,8 +39,8 @@ def load(source: str, *, skip_bad: bool = False, cache: bool = True) -> Dataset:
     Raises HarnessError with one line, naming file and row, at the first thing that is wrong.
     """
     reader = open_source(source)
-    place = reader.place
-    name = [type(reader).__name__, [str(path) for path in place.paths] or source, skip_bad]
+    location = reader.location
+    name = [type(reader).__name__, [str(path) for path in location.paths] or source, skip_bad]
 
     def build(sink: Sink) -> Pack:
         return _pack(reader, sink, skip_bad)
@@ -53,9 +50,9 @@ def load(source: str, *, skip_bad: bool = False, cache: bool = True) -> Dataset:
         return cached(name, [reader.version, reader.stamp()], build)[0]
 
     if not cache:
-        return Dataset(build(MemorySink()), place.text, place.public, reader.unlabelled())
+        return Dataset(build(MemorySink()), location.text, location.public, reader.unlabelled())
     pack, kept = cached(name, [reader.version, reader.stamp()], build)
-    return Dataset(pack, place.text, place.public, reader.unlabelled(), rebuild if kept else None)
+    return Dataset(pack, location.text, location.public, reader.unlabelled(), rebuild if kept else None)
 
 
 def check(source: str, limit: int = 100) -> Check:
@@ -66,10 +63,10 @@ def check(source: str, limit: int = 100) -> Check:
     conversions: Counter[str] = Counter()
     images = cells = 0
     try:
-        listing = reader.listing()
-        notes = listing.notes
-        problems += listing.problems
-        for loaded in in_order(listing.entries):
+        index = reader.index()
+        notes = index.notes
+        problems += index.problems
+        for loaded in in_order(index.entries):
             problems += loaded.problems
             conversions.update(loaded.notes)
             if loaded.sample is not None:
@@ -84,88 +81,13 @@ def check(source: str, limit: int = 100) -> Check:
     return Check(tuple(problems[:limit]), len(problems) > limit, images, cells, notes + _told(conversions))
 
 
-def open_source(source: str) -> Source:
-    """The reader of a source, nothing read yet. Raises HarnessError where the source is mistyped or not there."""
-    kind, _, rest = source.partition(":")
-    if kind == "synthetic":
-        from harness.data.synthetic.source import Synthetic
-
-        return Synthetic(SourceLocation(source, source), rest)
-    if kind not in KINDS:
-        known = ", ".join(KINDS.values())
-        raise HarnessError(f"unknown data source {one_line(source)!r}{nearest(kind, KINDS)}; write one of: {known}")
-    if not rest:
-        raise HarnessError(f"{source!r} names no folder; write {KINDS[kind]}")
-    if kind == "sartorius":
-        from harness.data.readers.sartorius import Sartorius
-
-        return Sartorius(_place(kind, [rest]))
-    first, second = _two_paths(kind, rest)
-    if kind == "coco":
-        from harness.data.readers.coco import Coco
-
-        return Coco(_place(kind, [first, second]))
-    from harness.data.readers.label_folder import LabelFolder
-
-    return LabelFolder(_place(kind, [first, second]))
-
-
-def _two_paths(kind: str, rest: str) -> tuple[str, str]:
-    """Split at the comma that leaves two paths that exist, for a path may hold a comma itself."""
-    parts = rest.split(",")
-    if len(parts) < 2:
-        raise HarnessError(f"'{kind}:{one_line(rest)}' names one path, two are needed; write {KINDS[kind]}")
-    splits = [(",".join(parts[:i]), ",".join(parts[i:])) for i in range(1, len(parts))]
-    return next((s for s in splits if all(_is_there(_path(p)) for p in s)), splits[-1])
-
-
-def _place(kind: str, typed: list[str]) -> SourceLocation:
-    paths = []
-    for text in typed:
-        path = _path(text)
-        if not text or not _is_there(path):
-            raise HarnessError(f"{kind}: there is no {one_line(text)!r}; write {KINDS[kind]}")
-        paths.append(path.resolve())
-    return SourceLocation(
-        f"{kind}:{','.join(typed)}", f"{kind}:{','.join(public_path(t) for t in typed)}", tuple(paths)
-    )
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # a name too long, a NUL in it
-        return False
-
-
-def _path(text: str) -> Path:
-    try:
-        return Path(text).expanduser()
-    except RuntimeError as error:
-        raise HarnessError(f"there is no home folder for {one_line(text)!r}") from error
-
-
-def public_path(text: str) -> str:
-    """A path fit for records: an absolute or ~ path cut to the last two parts below a home folder, others as typed."""
-    path = Path(text)
-    if path.is_absolute() and path.is_relative_to(Path.home()):
-        below = path.relative_to(Path.home()).parts
-    elif path.is_absolute():
-        below = path.parts[3:] if path.parts[1:2] in (("home",), ("Users",)) else path.parts[1:]
-    elif text.startswith("~"):
-        below = path.parts[1:]
-    else:
-        return text
-    return "/".join(("...", *below[-2:]))
-
-
 def _pack(reader: Source, sink: Sink, skip_bad: bool) -> Pack:
-    listing = reader.listing()
-    _judge(listing.problems, skip_bad)
+    index = reader.index()
+    _judge(index.problems, skip_bad)
     packer = Packer(sink)
     conversions: Counter[str] = Counter()
-    skipped, cells = len(listing.problems), 0
-    for loaded, sample_digest in in_order([partial(_load_and_digest, entry) for entry in listing.entries]):
+    skipped, cells = len(index.problems), 0
+    for loaded, sample_digest in in_order([partial(_load_and_digest, entry) for entry in index.entries]):
         _judge(loaded.problems, skip_bad)
         skipped += len(loaded.problems)
         conversions.update(loaded.notes)
@@ -174,7 +96,7 @@ def _pack(reader: Source, sink: Sink, skip_bad: bool) -> Pack:
             cells += len(loaded.sample.instances)
     if cells == 0:
         raise HarnessError(_no_cells(reader))
-    return packer.finish(listing.classes, listing.notes + _told(conversions), skipped)
+    return packer.finish(index.classes, index.notes + _told(conversions), skipped)
 
 
 def _load_and_digest(entry: Callable[[], Loaded]) -> tuple[Loaded, bytes]:
@@ -188,8 +110,25 @@ def _judge(problems: tuple[str, ...], skip_bad: bool) -> None:
 
 
 def _no_cells(reader: Source) -> str:
-    return f"{reader.place.public} has no annotated image: there is nothing to train on"
+    return f"{reader.location.public} has no annotated image: there is nothing to train on"
 
 
 def _told(conversions: Counter[str]) -> tuple[str, ...]:
     return tuple(f"{what}: {count} image{'s' if count > 1 else ''}" for what, count in sorted(conversions.items()))
+
+
+def in_order(calls: Sequence[Callable[[], T]]) -> Iterator[T]:
+    """Each call's result, in order. Calls run ahead on all cores that this process may use; few results are held."""
+    workers = max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+    waiting: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for call in calls:
+                waiting.append(pool.submit(call))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.contract import Instances, Model, Sample, Task
-from harness.data.readers.image_folder import read
+from harness.data.image_folder import read
 from harness.errors import HarnessError
 from harness.evaluation.calibration import apply_rule
 from harness.inference.formats.writer import PredictedImage, Writer

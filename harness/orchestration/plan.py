@@ -154,6 +154,7 @@ def _spec(contender: Contender, seed: int, facts: DataFacts, scoring_version: st
         recipe=recipe_to_json(contender.resolved.recipe),
         slots_changed=list(contender.resolved.slots_changed),
         labels=contender.resolved.labels,
+        baseline=contender.resolved.baseline,
         **how,
     )
     key = trial_key(

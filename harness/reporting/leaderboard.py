@@ -23,7 +23,6 @@ from harness.results.statistics import (
     seed_spread,
     shared_ranks,
 )
-from harness.stacks import BASELINE
 
 NOT_PART_OF_THE_WORK = ("device", "deterministic", "micro_batches", "skip_bad")
 """Settings that make no other work of it: where and how it is done, or what the data's fingerprint tells."""
@@ -71,18 +70,22 @@ class Row:
     time_notes: tuple[str, ...]
     records: tuple[RunRecord, ...]
 
+    @property
+    def is_baseline(self) -> bool:
+        return self.method == self.records[0].baseline
+
 
 @dataclass(frozen=True)
 class Leaderboard:
     """rows: ranked ones first, then those under other conditions, then those without a score.
 
-    types: cell types that any row has a score for. baseline: whether its row is there to be compared with.
+    types: cell types that any row has a score for. baseline: the name of its row; empty where none is there.
     problems: a line for each record that could not be read.
     """
 
     rows: tuple[Row, ...]
     types: tuple[str, ...]
-    baseline: bool
+    baseline: str
     problems: tuple[str, ...] = ()
 
     @property
@@ -115,7 +118,9 @@ def leaderboard(records: Sequence[RunRecord], problems: Sequence[str] = ()) -> L
         if not key.unlike and (found := _scores(group)) and all(found.values())
     }
     ranks = shared_ranks(scores)
-    against = differences_from(BASELINE, scores) if BASELINE in scores else {}
+    named = ((names[key], group[0].record.baseline) for key, group in groups.items() if names[key] in scores)
+    baseline = next((name for name, its_baseline in named if name == its_baseline), "")
+    against = differences_from(baseline, scores) if baseline else {}
     rows = []
     for key, group in groups.items():
         # a row under another condition may have the name of a ranked one
@@ -123,7 +128,7 @@ def leaderboard(records: Sequence[RunRecord], problems: Sequence[str] = ()) -> L
         rows.append(_row(name, group, ranks.get(name) if ranked else None, against.get(name) if ranked else None))
     rows.sort(key=lambda row: (row.rank is None, row.iou is None, -(row.iou or 0.0), row.method))
     types = sorted({cell_type for row in rows for cell_type in row.by_type})
-    return Leaderboard(tuple(rows), tuple(types), BASELINE in scores, tuple(problems))
+    return Leaderboard(tuple(rows), tuple(types), baseline, tuple(problems))
 
 
 def leaderboard_of_runs(run_dirs: Sequence[Path]) -> Leaderboard:

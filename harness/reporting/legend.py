@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from harness.reporting.format import machine_name
 from harness.reporting.leaderboard import Leaderboard
-from harness.stacks import BASELINE
 
 MOST = 3
 """So many different commands, data sets or machines are named; the records have all of them."""
@@ -24,9 +23,9 @@ def legend(board: Leaderboard) -> list[str]:
     ]
     if board.baseline:
         lines.append(
-            f"Δ baseline: difference from {BASELINE} on the same images, with a 95 % interval over images and training "
-            "runs. p: that difference arising by chance, corrected for the number of methods (Holm); blank where one "
-            "seed each leaves it unknown."
+            f"Δ baseline: difference from {board.baseline} on the same images, with a 95 % interval over images and "
+            "training runs. p: that difference arising by chance, corrected for the number of methods (Holm); blank "
+            "where one seed each leaves it unknown."
         )
     lines.append("Rank: methods that cannot be told apart share one; with one seed each, none can be told apart.")
     if good:

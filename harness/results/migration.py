@@ -11,6 +11,10 @@ OLD_TRIALS, OLD_TRIAL = "cells", "cell.json"
 """Names of the folder of trials and of the worker's file in schema 1."""
 
 
+OLD_BASELINE = "mask_rcnn"
+"""The baseline of every run of schema 1, whose records do not name it."""
+
+
 def upgrade_record(plain: dict[str, Any]) -> dict[str, Any]:
     """A record of an earlier schema as one of the present. plain: the parsed file, its checksum already checked."""
     if plain.get("schema_version") != 1:
@@ -20,12 +24,13 @@ def upgrade_record(plain: dict[str, Any]) -> dict[str, Any]:
         # the only precision there was
         settings = {"precision": "auto", **settings}
     recipe = upgrade_recipe(plain.get("recipe", {}))
-    return {**plain, "schema_version": SCHEMA_VERSION, "settings": settings, "recipe": recipe}
+    now = {"settings": settings, "recipe": recipe, "baseline": OLD_BASELINE}
+    return {**plain, "schema_version": SCHEMA_VERSION, **now}
 
 
 def upgrade_trial_spec(plain: dict[str, Any]) -> dict[str, Any]:
     """What a worker was told, as the present version says it."""
-    return {**plain, "recipe": upgrade_recipe(plain.get("recipe", {}))}
+    return {"baseline": OLD_BASELINE, **plain, "recipe": upgrade_recipe(plain.get("recipe", {}))}
 
 
 def upgrade_manifest(plain: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ def new_record(spec: TrialSpec, status: Status, reason: str = "", **fields: Any)
         "settings": settings(spec),
         "slots_changed": spec.slots_changed,
         "labels": spec.labels,
+        "baseline": spec.baseline,
         "machine": machine_facts(),
         "versions": package_versions(),
         "git_commit": git_commit(),

@@ -86,7 +86,11 @@ class CurvePoint(_Model):
 
 
 class RunRecord(_Model):
-    """One trial. `key` decides whether two trials are the same work (resume); `checksum` covers all other fields."""
+    """One trial.
+
+    key: equal for two trials that are the same work (resume). baseline: the name of the method that others are compared
+    with. checksum: over all other fields.
+    """
 
     schema_version: int = SCHEMA_VERSION
     key: str
@@ -101,6 +105,7 @@ class RunRecord(_Model):
     settings: dict[str, Any] = Field(default_factory=dict)
     slots_changed: list[str] = Field(default_factory=list)
     labels: str = ""
+    baseline: str = ""
     data: DataFacts | None = None
     rule: PostprocessRule | None = None
     scores: Scores | None = None

@@ -41,7 +41,8 @@ def _variant(name: str, title: str, depth: int, groups: int, published: dict[str
         **PAPER,  # type: ignore[arg-type]
     )
     exempt = {} if default else {"halves_its_loss": "101 layers from scratch need more than 30 steps"}
-    return Method(name, card, fills if default else {"backbone": backbone}, default=default, expected_failures=exempt)
+    parts = fills if default else {"backbone": backbone}
+    return Method(name, card, parts, default=default, baseline=default, expected_failures=exempt)
 
 
 METHODS = (

@@ -55,6 +55,7 @@ def adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_baseline_is_found() -> None:
     catalog = find()
+    assert catalog.baseline.name == "mask_rcnn"
     assert "mask_rcnn" in catalog.defaults()
     assert "mask_rcnn_r101" not in catalog.defaults()
     assert not catalog.broken
@@ -90,9 +91,16 @@ def test_a_broken_file_is_listed_with_its_error_and_harms_no_other(methods_folde
         catalog.method("shattered")
 
 
+def test_there_is_one_baseline(methods_folder: Path) -> None:
+    method = ADAPTER.format(name="rival").replace('build")},', 'build")}, baseline=True,')
+    (methods_folder / "rival.py").write_text(method)
+    with pytest.raises(HarnessError, match=r"one method must say baseline=True.*mask_rcnn, rival"):
+        _ = find().baseline
+
+
 def test_a_name_in_two_files_names_both(methods_folder: Path) -> None:
     (methods_folder / "imitator.py").write_text(ADAPTER.format(name="mask_rcnn"))
-    with pytest.raises(HarnessError, match=r"mask_rcnn\.py and .*imitator\.py"):
+    with pytest.raises(HarnessError, match=r"mask_rcnn.__init__\.py and .*imitator\.py"):
         find()
 
 

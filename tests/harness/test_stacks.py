@@ -38,7 +38,7 @@ def _method(
 ) -> Method:
     card = Card(name, "paper", 2021, "venue", "changes", labels)
     return (
-        Method(name, card, fills)
+        Method(name, card, fills, baseline="engine" in fills)
         if supported_slots is None
         else Method(name, card, fills, supported_slots=supported_slots)
     )
@@ -77,6 +77,7 @@ def stack(catalog: Catalog, text: str, size: str = "full") -> Any:
 def test_the_baseline_alone(catalog: Catalog) -> None:
     found = stack(catalog, "mask_rcnn", "small")
     assert (found.name, found.slots_changed, found.labels) == ("mask_rcnn", (), "full masks")
+    assert found.baseline == "mask_rcnn"
     assert found.recipe.backbone.options == {"depth": 18}
     assert found.recipe.augment.options == {"p": 0.25}
     assert found.recipe.init.build(None) == Init("scratch", None)

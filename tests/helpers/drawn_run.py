@@ -96,7 +96,7 @@ def _write_trial(
     write_text_atomic(folder / "trial.json", told.model_dump_json())
     rng = np.random.default_rng([trial.spec.seed, *made.name.encode()])
     spec = trial.spec.model_dump(
-        include={"key", "method", "seed", "budget", "command", "recipe", "slots_changed", "labels"}
+        include={"key", "method", "seed", "budget", "command", "recipe", "slots_changed", "labels", "baseline"}
     )
     record: dict[str, Any] = {
         **facts,

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import Instances, Sample
-from harness.data.readers.images import read_image
-from harness.data.source_index import MAX_PIXELS, Loaded, SourceIndex, SourceLocation, inside, one_line, stamp_of_files
-from harness.errors import HarnessError
+from harness.data.files import inside, stamp_of_files
+from harness.data.images import MAX_PIXELS, read_image
+from harness.data.source import DataSource, Loaded, SourceIndex, SourceLocation
+from harness.errors import HarnessError, one_line
 from harness.masks.run_lengths import counts_of_text, masks_of_counts
 
 LIVECELL_NAME = re.compile(r"(?P<type>[A-Za-z0-9]+)_Phase_(?P<well>[A-H][0-9]{1,2})_")
@@ -43,16 +44,16 @@ class _Image:
 class Coco:
     """ANN.json and the folder that its file names start from (or end in: "images/x.png" is found in images/ too)."""
 
-    place: SourceLocation
+    location: SourceLocation
     version: int = 1
 
     def stamp(self) -> object:
-        return stamp_of_files(*self.place.paths)
+        return stamp_of_files(*self.location.paths)
 
     def unlabelled(self) -> tuple[Path, ...]:
         return ()
 
-    def listing(self) -> SourceIndex:
+    def index(self) -> SourceIndex:
         tables = self._tables()
         problems: list[str] = []
         classes, label_of = _categories(tables["categories"])
@@ -64,7 +65,7 @@ class Coco:
         return SourceIndex(classes, entries, tuple(problems))
 
     def _tables(self) -> dict[str, list[Any]]:
-        path, folder = self.place.paths
+        path, folder = self.location.paths
         if not folder.is_dir():
             raise HarnessError(f"{folder.name} is not a folder; write coco:ANN.json,IMAGES_DIR")
         try:
@@ -83,7 +84,7 @@ class Coco:
 
     def _folder(self, names: list[str]) -> Path:
         """Where file names start: the folder, or its parent if all names begin with the folder's own name."""
-        folder = self.place.paths[1]
+        folder = self.location.paths[1]
         repeated = names and all(PurePosixPath(name).parts[0] == folder.name for name in names)
         return folder.parent if repeated and not (folder / folder.name).is_dir() else folder
 
@@ -248,3 +249,13 @@ def _is_finite(numbers: list[float]) -> bool:
 
 def _is_box(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 4 and set(map(type, value)) <= {int, float} and _is_finite(value)
+
+
+USAGE = "coco:ANN.json,IMAGES_DIR"
+
+SOURCE = DataSource(
+    name="coco",
+    usage=USAGE,
+    help="polygons and run lengths; LIVECell's files are this",
+    open=lambda arguments: Coco(SourceLocation.of(USAGE, arguments)),
+)

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import Instances, Sample
-from harness.data.readers.images import images_in, read_image, read_labels
-from harness.data.source_index import Loaded, SourceIndex, SourceLocation, one_line, stamp_of_files
-from harness.errors import HarnessError
+from harness.data.files import stamp_of_files
+from harness.data.images import images_in, read_image, read_labels
+from harness.data.source import DataSource, Loaded, SourceIndex, SourceLocation
+from harness.errors import HarnessError, one_line
 from harness.masks.crops import CropMasks
 from harness.masks.run_lengths import MAX_COVER
 
@@ -33,27 +34,27 @@ def image_stem(label_stem: str) -> str:
 class LabelFolder:
     """IMAGES_DIR and LABELS_DIR; they may be one. Files pair up by stem, the usual endings left aside."""
 
-    place: SourceLocation
+    location: SourceLocation
     version: int = 1
 
     def stamp(self) -> object:
-        return stamp_of_files(*sorted(set(self.place.paths)))
+        return stamp_of_files(*sorted(set(self.location.paths)))
 
     def unlabelled(self) -> tuple[Path, ...]:
         return self._pairs()[1]
 
-    def listing(self) -> SourceIndex:
+    def index(self) -> SourceIndex:
         pairs, unlabelled, problems = self._pairs()
         notes = (f"no label file, taken as unlabelled: {len(unlabelled)} images",) if unlabelled else ()
         return SourceIndex(("cell",), [partial(_load, *pair) for pair in pairs], problems, notes)
 
     def _pairs(self) -> tuple[list[tuple[Path, Path]], tuple[Path, ...], tuple[str, ...]]:
         """Image and label file of each pair by stem of the image; images without labels; problems."""
-        for path in self.place.paths:
+        for path in self.location.paths:
             if not path.is_dir():
                 raise HarnessError(f"{path.name} is not a folder; write folder:IMAGES_DIR,LABELS_DIR")
-        images, labels = (list(images_in(path).values()) for path in self.place.paths)
-        if self.place.paths[0] == self.place.paths[1]:
+        images, labels = (list(images_in(path).values()) for path in self.location.paths)
+        if self.location.paths[0] == self.location.paths[1]:
             labels = [p for p in images if image_stem(p.stem) != p.stem]
             images = [p for p in images if image_stem(p.stem) == p.stem]
         problems: list[str] = []
@@ -108,3 +109,13 @@ def _judged(labels: NDArray[np.integer]) -> NDArray[np.integer]:
     if int(rows[values != 0].sum()) > MAX_COVER * labels.shape[0]:
         raise HarnessError(f"its {len(values)} labels are scattered over the whole image: not a label image of cells")
     return labels
+
+
+USAGE = "folder:IMAGES_DIR,LABELS_DIR"
+
+SOURCE = DataSource(
+    name="folder",
+    usage=USAGE,
+    help="integer label images beside images, as cellpose and StarDist keep them",
+    open=lambda arguments: LabelFolder(SourceLocation.of(USAGE, arguments)),
+)

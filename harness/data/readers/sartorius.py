@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from harness.contract import Instances, Sample
-from harness.data.readers.images import images_in, read_image
-from harness.data.source_index import MAX_PIXELS, Loaded, SourceIndex, SourceLocation, inside, one_line, stamp_of_files
-from harness.errors import HarnessError
+from harness.data.files import inside, stamp_of_files
+from harness.data.images import MAX_PIXELS, images_in, read_image
+from harness.data.source import DataSource, Loaded, SourceIndex, SourceLocation
+from harness.errors import HarnessError, one_line
 from harness.masks.run_lengths import masks_of_pairs
 
 CLASSES = ("shsy5y", "astro", "cort")
@@ -39,12 +40,12 @@ class _Image:
 class Sartorius:
     """A folder in that layout. Cell types beyond the three are classes too, sorted, if train.csv names any."""
 
-    place: SourceLocation
+    location: SourceLocation
     version: int = 1
 
     @property
     def folder(self) -> Path:
-        return self.place.paths[0]
+        return self.location.paths[0]
 
     def stamp(self) -> object:
         return stamp_of_files(self.folder / "train.csv", self.folder / "train")
@@ -53,7 +54,7 @@ class Sartorius:
         more = self.folder / "train_semi_supervised"
         return tuple(images_in(more).values()) if more.is_dir() else ()
 
-    def listing(self) -> SourceIndex:
+    def index(self) -> SourceIndex:
         images, problems = self._rows()
         types = sorted({t for image in images for t in image.types})
         classes = CLASSES if set(types) <= set(CLASSES) else tuple(types)
@@ -169,3 +170,13 @@ def plate_and_well(row: dict[str, str]) -> str | None:
         return f"{known['vessel']} {known['well'].upper()}"
     plate = (row.get("plate_time") or "").strip()
     return one_line(f"{plate} {sample}".strip())
+
+
+USAGE = "sartorius:DIR"
+
+SOURCE = DataSource(
+    name="sartorius",
+    usage=USAGE,
+    help="Kaggle's layout: train.csv, train/, train_semi_supervised/",
+    open=lambda arguments: Sartorius(SourceLocation.of(USAGE, arguments)),
+)

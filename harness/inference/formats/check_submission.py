@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.data.source_index import one_line
-from harness.errors import HarnessError, nearest
+from harness.errors import HarnessError, nearest, one_line
 from harness.masks.crops import CropMasks
 from harness.masks.run_lengths import masks_of_pairs
 

@@ -13,7 +13,6 @@ from harness.reporting.leaderboard import Leaderboard, Row
 from harness.reporting.page.charts import COLOURS, Axis, Chart, Part, Series, Style, style
 from harness.reporting.page.learning import learning
 from harness.reporting.table import interval, number
-from harness.stacks import BASELINE
 
 WIDE_RATIO = 20.0
 """An axis of costs is logarithmic where the largest is so many times the smallest."""
@@ -65,9 +64,8 @@ def figures(board: Leaderboard, run_dir: Path) -> Figures:
 
 def styles(rows: Sequence[Row]) -> dict[str, Style]:
     """By method: number 0 is the baseline's alone, the others follow in the order of the table."""
-    names = [row.method for row in rows]
-    others = [name for name in names if name != BASELINE]
-    first = {BASELINE: style(0)} if BASELINE in names else {}
+    others = [row.method for row in rows if not row.is_baseline]
+    first = {row.method: style(0) for row in rows if row.is_baseline}
     return {**first, **{name: style(i) for i, name in enumerate(others, 1)}}
 
 
@@ -96,12 +94,13 @@ def _sure(rows: Sequence[Row]) -> list[Chart]:
 
 def _differences(rows: Sequence[Row]) -> list[Chart]:
     known = [(row.method, row.difference) for row in rows if row.difference is not None]
+    baseline = next((row.method for row in rows if row.is_baseline), "the baseline")
     if not known:
         return []
     return [
         Chart(
             "difference",
-            f"Difference from {BASELINE}",
+            f"Difference from {baseline}",
             "On the same images; the bar is the 95 % interval over images and, where there are several seeds, training "
             "runs. Right of zero is better than the baseline.",
             "intervals",

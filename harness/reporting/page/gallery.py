@@ -14,7 +14,6 @@ from harness.reporting.leaderboard import Leaderboard, Row
 from harness.reporting.page.curves import trial_folder
 from harness.reporting.page.outlines import Outline, display, outlines, pack
 from harness.results.schema import RunRecord
-from harness.stacks import BASELINE
 
 if TYPE_CHECKING:
     from harness.contract import Predictions, Sample
@@ -108,7 +107,7 @@ def choose(rows: Sequence[Row], of_each: int = OF_EACH) -> tuple[str, list[tuple
 
     The score is the baseline's, or the mean of all methods where it is not there; a mean over seeds.
     """
-    baseline = [row for row in rows if row.method == BASELINE]
+    baseline = [row for row in rows if row.is_baseline]
     judges = baseline or rows
     records = [r.scores.by_image for row in judges for r in row.records if r.status == "ok" and r.scores]
     ids = set.intersection(*(set(one) for one in records)) if records else set()
@@ -122,7 +121,7 @@ def choose(rows: Sequence[Row], of_each: int = OF_EACH) -> tuple[str, list[tuple
         middle = (n - k) // 2
         slices = (("worst", order[:k]), ("median", order[middle : middle + k]), ("best", order[-k:]))
         picked = [(why, i) for why, some in slices for i in some]
-    name = BASELINE if baseline else "the mean of all methods"
+    name = baseline[0].method if baseline else "the mean of all methods"
     return name, [(why, i, mean[i]) for why, i in picked]
 
 

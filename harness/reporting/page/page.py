@@ -20,7 +20,6 @@ from harness.reporting.page.interactive import colour, plotly_chart
 from harness.reporting.page.outlines import UNITS
 from harness.reporting.page.ranking import ranking
 from harness.reporting.table import interval, number
-from harness.stacks import BASELINE
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -88,7 +87,7 @@ def verdict(board: Leaderboard) -> str:
     best, rest = ranked[0], [row.method for row in ranked[1:] if row.rank == ranked[0].rank]
     said = f"{best.method} has the highest IoU, {number(best.iou, 3)} (95 % over images: {interval(best.interval, 3)})"
     if best.difference is not None:
-        said += f", {best.difference.mean:+.3f} over {BASELINE}"
+        said += f", {best.difference.mean:+.3f} over {board.baseline}"
     if not ranked[1:]:
         return f"{said}."
     if not rest:

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from harness.data.sources import check, load, public_path
+from harness.data.source import public_path
+from harness.data.sources import check, load
 from harness.errors import HarnessError
 from tests.harness.data.conftest import annotation, coco_tables, kaggle_row, write_coco, write_kaggle
 

@@ -48,6 +48,7 @@ def make() -> Make:
             "settings": {"training": {"crop": 128, "learning_rate": 0.001}, "threshold": None, "device": "cpu"},
             "slots_changed": [] if method == "mask_rcnn" else ["backbone"],
             "labels": "full masks",
+            "baseline": "mask_rcnn",
             "data": data_facts(),
             "rule": PostprocessRule(score_thresholds={"cell": 0.5}, min_areas={"cell": 10}, chosen_on="calibration"),
             "scores": Scores(**{**scores, **_take(fields, Scores)}),

@@ -50,6 +50,12 @@ def test_with_one_seed_nothing_is_told_apart(make: Make) -> None:
     assert [row.rank for row in board.rows] == [1, 1]
 
 
+def test_another_method_can_be_the_baseline(make: Make) -> None:
+    board = leaderboard([make(name, baseline="container") for name in ("mask_rcnn", "container")])
+    assert board.baseline == "container"
+    assert {row.method for row in board.rows if row.difference is not None} == {"mask_rcnn"}
+
+
 def test_without_the_baseline_there_is_no_difference(make: Make) -> None:
     board = leaderboard([make("a"), make("b")])
     assert not board.baseline

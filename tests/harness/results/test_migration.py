@@ -39,6 +39,7 @@ def test_records_are_of_the_present_schema() -> None:
     records, problems = read_records(RUN)
     assert (len(records), problems) == (len(list(record_paths(RUN))), [])
     assert {record.schema_version for record in records} == {SCHEMA_VERSION}
+    assert {record.baseline for record in records} == {"mask_rcnn"}
 
 
 def test_what_a_worker_was_told_names_parts_that_are_there() -> None:

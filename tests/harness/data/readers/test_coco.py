@@ -104,13 +104,20 @@ def test_a_fault_of_an_image_is_told_with_its_place(tmp_path: Path) -> None:
 def test_a_file_name_cannot_reach_outside(tmp_path: Path) -> None:
     source = write_coco(tmp_path / "data", coco_tables([GOOD]))
     cv2.imwrite(str(tmp_path / "secret.png"), np.zeros((10, 12), np.uint8))
-    link = tmp_path / "data" / "images" / "link.png"
-    link.symlink_to(tmp_path / "secret.png")
-    for name in ("../../secret.png", str(tmp_path / "secret.png"), "link.png", "a.png\0"):
+    for name in ("../../secret.png", str(tmp_path / "secret.png"), "C:\\secret.png", "..\\secret.png", "a.png\0"):
         tables = coco_tables([GOOD], (name,))
         (tmp_path / "data" / "ann.json").write_text(json.dumps(tables))
         with pytest.raises(HarnessError, match=r"leads out of|cannot be printed"):
             load(source)
+
+
+def test_links_that_the_owner_of_the_folder_placed_are_followed(tmp_path: Path) -> None:
+    source = write_coco(tmp_path / "data", coco_tables([GOOD]))
+    image = tmp_path / "data" / "images" / "a.png"
+    image.rename(tmp_path / "elsewhere")
+    image.symlink_to(tmp_path / "elsewhere")
+    assert check(source).problems == ()
+    assert load(source).cells == 1
 
 
 def test_the_folder_may_be_given_with_or_without_the_prefix_of_the_names(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from harness.data.dataset import Dataset
-from harness.data.readers.images import read_image, read_labels
+from harness.data.images import read_image, read_labels
 from harness.data.sources import check, load
 from harness.errors import HarnessError
 from tests.harness.data.conftest import annotation, assert_one_line, coco_tables, kaggle_row, write_coco, write_kaggle

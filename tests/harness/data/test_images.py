@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from harness.data.readers.images import images_in, read_image, read_labels
+from harness.data.images import images_in, read_image, read_labels
 from harness.errors import HarnessError
 
 GREY = np.arange(120, dtype=np.uint8).reshape(10, 12)

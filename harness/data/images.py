@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.source_index import MAX_PIXELS, one_line
-from harness.errors import HarnessError
+from harness.errors import HarnessError, one_line
+
+MAX_PIXELS = 2**27
+"""Most pixels that an image may have, or claim to have: 11,585 x 11,585. Larger ones must be cut into tiles."""
 
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 PIXELS_PER_BYTE = 8192

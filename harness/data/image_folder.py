@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.readers.images import SUFFIXES, images_in, read_image
-from harness.data.source_index import one_line
-from harness.errors import HarnessError
+from harness.data.images import SUFFIXES, images_in, read_image
+from harness.errors import HarnessError, one_line
 
 
 def images_by_id(folder: Path) -> dict[str, Path]:
@@ -31,7 +30,7 @@ def images_by_id(folder: Path) -> dict[str, Path]:
 
 
 def read(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """As harness.data.readers.images.read_image, with the file's name in the error."""
+    """As harness.data.images.read_image, with the file's name in the error."""
     try:
         return read_image(path)
     except HarnessError as error:

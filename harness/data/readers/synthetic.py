@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from harness.contract import Instances, Sample
-from harness.data.source_index import Loaded, SourceIndex, SourceLocation, one_line
+from harness.data import synthetic as painter
+from harness.data.source import DataSource, Loaded, SourceIndex, SourceLocation
 from harness.data.synthetic.cell_shapes import TYPES
-from harness.errors import HarnessError, nearest
+from harness.errors import HarnessError, nearest, one_line
 
 
 @dataclass(frozen=True)
 class Settings:
-    """images: how many. size: height and width. seed. types: taken in turn. density: factor on the number of cells."""
+    """images: how many. size: height and width. types: taken in turn. density: factor on the number of cells."""
 
     images: int = 60
     size: tuple[int, int] = (256, 256)
@@ -29,9 +30,9 @@ class Settings:
 
 
 _CODE = hashlib.sha256(
-    b"".join(Path(__file__).with_name(name).read_bytes() for name in ("cell_shapes.py", "phase_contrast.py"))
+    b"".join((Path(painter.__path__[0]) / name).read_bytes() for name in ("cell_shapes.py", "phase_contrast.py"))
 ).hexdigest()
-"""Read once, when the code is loaded: a process that is running draws by what it has loaded, whatever lies on disk."""
+"""Hash of the painter's code, read when it is loaded: a running process draws by the code that it has loaded."""
 
 
 class Synthetic:
@@ -39,20 +40,20 @@ class Synthetic:
 
     version = 1
 
-    def __init__(self, place: SourceLocation, text: str) -> None:
+    def __init__(self, location: SourceLocation, text: str) -> None:
         """Raises HarnessError on an unknown key or a value out of range."""
-        self.place = place
+        self.location = location
         self.settings = parse(text)
 
     def stamp(self) -> object:
-        """The settings and the code that draws: whoever changes a brush stroke need not remember the version."""
+        """The settings and the code that draws, so that a change of the painter needs no new version."""
         return [repr(self.settings), _CODE]
 
     def unlabelled(self) -> tuple[Path, ...]:
         return ()
 
-    def listing(self) -> SourceIndex:
-        entries = [partial(_drawn, self.settings, k) for k in range(self.settings.images)]
+    def index(self) -> SourceIndex:
+        entries = [partial(_draw, self.settings, k) for k in range(self.settings.images)]
         return SourceIndex(tuple(TYPES), entries)
 
 
@@ -110,10 +111,23 @@ _KEYS: dict[str, Callable[[str], object]] = {
 }
 
 
-def _drawn(settings: Settings, k: int) -> Loaded:
+def _draw(settings: Settings, k: int) -> Loaded:
     from harness.data.synthetic.phase_contrast import draw
 
     cell_type = TYPES[settings.types[k % len(settings.types)]]
     image, masks = draw(cell_type, settings.size, settings.density, np.random.default_rng([settings.seed, k]))
     labels = np.full(len(masks), list(TYPES).index(cell_type.name))
     return Loaded(Sample(f"synthetic-{k:06d}", image, Instances.of_masks(masks, labels), cell_type.name))
+
+
+def _open(arguments: str) -> Synthetic:
+    text = f"synthetic:{arguments}" if arguments else "synthetic"
+    return Synthetic(SourceLocation(text, text), arguments)
+
+
+SOURCE = DataSource(
+    name="synthetic",
+    usage="synthetic[:images=60,size=256,seed=0,types=shsy5y+astro+cort,density=1]",
+    help="cells drawn in code, the same from the same seed; the default",
+    open=_open,
+)

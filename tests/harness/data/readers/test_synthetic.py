@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.data.dataset import Dataset
+from harness.data.readers.synthetic import Settings, parse
 from harness.data.sources import load
 from harness.data.statistics import describe
-from harness.data.synthetic.source import Settings, parse
 from harness.errors import HarnessError
 from tests.harness.data.conftest import assert_one_line
 

@@ -1,0 +1,165 @@
+"""What a data source gives: an index of images that can each be loaded alone, from any thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from harness.contract import Sample
+from harness.errors import HarnessError, one_line
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One image, read.
+
+    Attributes:
+        sample: None where the image itself is bad.
+        problems: One line each, naming file and row. A bad cell is left out of the sample, the others stay.
+        notes: What was done to the image that the user should know, in words that can be counted over images.
+    """
+
+    sample: Sample | None
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SourceIndex:
+    """All that is known before any image is opened.
+
+    Attributes:
+        classes: Names, in label order.
+        entries: One function per image, in the order of their ids. Called from several threads, in any order.
+        problems: As in Loaded, of rows without an entry.
+        notes: What the user should be told once, whole sentences.
+    """
+
+    classes: tuple[str, ...]
+    entries: Sequence[Callable[[], Loaded]]
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SourceLocation:
+    """Where a source is.
+
+    Attributes:
+        text: As typed, to load it again.
+        public: The same without private folders, for records and tables.
+        paths: Absolute paths of the files and folders named.
+    """
+
+    text: str
+    public: str
+    paths: tuple[Path, ...] = ()
+
+    @staticmethod
+    def of(usage: str, arguments: str) -> SourceLocation:
+        """The paths in `arguments`, as many as `usage` names.
+
+        Args:
+            usage: How the source is typed, such as "coco:ANN.json,IMAGES_DIR".
+            arguments: What the user typed after the colon. A path may hold a comma itself.
+
+        Raises:
+            HarnessError: where there are too few paths, or one does not exist.
+        """
+        kind, _, wanted = usage.partition(":")
+        if not arguments:
+            raise HarnessError(f"{kind!r} names no {'file' if wanted == 'FILE' else 'folder'}; write {usage}")
+        typed = _split_paths(usage, arguments, wanted.count(",") + 1)
+        paths = []
+        for text in typed:
+            path = _expanded(text)
+            if not text or not _exists(path):
+                raise HarnessError(f"{kind}: there is no {one_line(text)!r}; write {usage}")
+            paths.append(path.resolve())
+        public = ",".join(public_path(text) for text in typed)
+        return SourceLocation(f"{kind}:{arguments}", f"{kind}:{public}", tuple(paths))
+
+
+class Source(Protocol):
+    """A location and how to read it."""
+
+    @property
+    def version(self) -> int:
+        """Raised when the same files would give other samples than before."""
+        ...
+
+    @property
+    def location(self) -> SourceLocation: ...
+
+    def stamp(self) -> object:
+        """JSON value that changes whenever the files may have changed. Reads no file's content."""
+        ...
+
+    def index(self) -> SourceIndex:
+        """Raises HarnessError where nothing at all can be read."""
+        ...
+
+    def unlabelled(self) -> tuple[Path, ...]:
+        """Images of the same kind without annotation."""
+        ...
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A kind of data set: what `--data NAME:ARGUMENTS` opens. A module holds it as SOURCE, or several as SOURCES.
+
+    Attributes:
+        name: What stands before the colon.
+        usage: How it is typed, such as "coco:ANN.json,IMAGES_DIR".
+        help: What it is, in one line.
+        open: From what stands after the colon to the source, nothing read yet. Raises HarnessError where that is
+            mistyped or not there. SourceLocation.of does this for paths.
+        guess: What to type for a folder that looks like this kind, or None; for `data check FOLDER`.
+    """
+
+    name: str
+    usage: str
+    help: str
+    open: Callable[[str], Source]
+    guess: Callable[[Path], str | None] = lambda folder: None
+
+
+def _split_paths(usage: str, arguments: str, wanted: int) -> list[str]:
+    """As many paths as are wanted, split at the commas that leave paths that exist."""
+    parts = arguments.split(",")
+    if wanted == 1:
+        return [arguments]
+    if len(parts) < wanted:
+        raise HarnessError(f"{one_line(arguments)!r} names one path, two are needed; write {usage}")
+    splits = [[",".join(parts[:i]), ",".join(parts[i:])] for i in range(1, len(parts))]
+    return next((split for split in splits if all(_exists(_expanded(path)) for path in split)), splits[-1])
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name too long, a NUL in it
+        return False
+
+
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise HarnessError(f"there is no home folder for {one_line(text)!r}") from error
+
+
+def public_path(text: str) -> str:
+    """A path fit for records: an absolute or ~ path cut to its last two parts below a home folder, others as typed."""
+    path = Path(text)
+    if path.is_absolute() and path.is_relative_to(Path.home()):
+        below = path.relative_to(Path.home()).parts
+    elif path.is_absolute():
+        below = path.parts[3:] if path.parts[1:2] in (("home",), ("Users",)) else path.parts[1:]
+    elif text.startswith("~"):
+        below = path.parts[1:]
+    else:
+        return text
+    return "/".join(("...", *below[-2:]))

@@ -1,0 +1,162 @@
+"""Typed options: what may be set, its default, its range and one line of help, stated once.
+
+A part of a recipe and the [model] table of a preset are both described by a subclass of `Options`. The record, the
+check of what a user types and the table that `python -m harness methods NAME` prints are made from it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.errors import HarnessError, nearest
+
+OptionsT = TypeVar("OptionsT", bound="Options")
+
+
+class Options(BaseModel):
+    """The options of a part. A subclass names each one: `depth: Literal[10, 20] = Field(20, description="of what")`.
+
+    Values are JSON values. Nothing is converted but whole numbers to float.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    def recorded(self) -> dict[str, Any]:
+        """The values as a record holds them: all, but of `minor` options only those that were set."""
+        unset = {name for name in _minor_fields(type(self)) if name not in self.model_fields_set}
+        return self.model_dump(mode="json", exclude=unset)
+
+
+class Settings(Options):
+    """What an engine reads of a preset's [model] table. for_checks: values that harness.conformance trains with."""
+
+    for_checks: ClassVar[Mapping[str, Any]] = {}
+
+    @classmethod
+    def read(cls, table: Mapping[str, Any]) -> Self:
+        """From a whole [model] table; keys that only other engines know are left out. Raises HarnessError."""
+        known = {name: value for name, value in table.items() if name in cls.model_fields}
+        return validate(cls, known, "preset's [model] table: ")
+
+
+def minor(default: Any, **limits: Any) -> Any:
+    """A pydantic Field that a record leaves out unless it was set, so that rows of a table stay short."""
+    return Field(default, json_schema_extra={"minor": True}, **limits)
+
+
+def _minor_fields(kind: type[BaseModel]) -> list[str]:
+    extras = {name: field.json_schema_extra for name, field in kind.model_fields.items()}
+    return [name for name, extra in extras.items() if isinstance(extra, dict) and extra.get("minor")]
+
+
+def validate(kind: type[OptionsT], values: Mapping[str, Any], where: str = "") -> OptionsT:
+    """The values as one typed object.
+
+    Args:
+        kind: what the values must be.
+        values: JSON values by name.
+        where: begins the error line, such as "copy_paste: ".
+
+    Raises:
+        HarnessError: one line that names the option and its range, or the nearest name.
+    """
+    try:
+        # JSON, since a strict model takes a list for a tuple from nothing else
+        return kind.model_validate_json(json.dumps(dict(values)))
+    except ValidationError as error:
+        raise HarnessError(where + first_problem(kind, error)) from error
+
+
+def options_type_of(factory: Callable[..., Any]) -> type[Options] | None:
+    """The type of a function's argument `options`; None where it has none and takes plain keyword arguments."""
+    argument = inspect.signature(factory).parameters.get("options")
+    kind = None if argument is None else argument.annotation
+    if isinstance(kind, str):
+        kind = getattr(factory, "__globals__", {}).get(kind)
+    return kind if isinstance(kind, type) and issubclass(kind, Options) else None
+
+
+# ------------------------------------------------------------------------------------------- in words
+
+
+def first_problem(kind: type[BaseModel], error: ValidationError) -> str:
+    """The first of the problems that pydantic found, in one line that says what to type."""
+    problems = error.errors()
+    # a mistyped name is a missing one too
+    first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
+    owner, path = _owner(kind, first["loc"])
+    inside = "" if path[-1:] != [*first["loc"]][-1:] else f"={first['input']!r}"
+    name, known = ".".join(path), owner.model_fields
+    match first["type"]:
+        case "extra_forbidden":
+            return f"no option {name!r}{nearest(path[-1], known)} (there are: {', '.join(known)})"
+        case "missing" if inside:
+            return f"{name} is missing"
+        case "value_error":
+            return f"{name}: {first['ctx']['error']}" if name else str(first["ctx"]["error"])
+        case _ if path and path[-1] in known:
+            return f"{name}{inside} must be {range_of(owner, path[-1])}"
+    return f"{name}: {first['msg']}"
+
+
+def _owner(kind: type[BaseModel], location: Sequence[int | str]) -> tuple[type[BaseModel], list[str]]:
+    """The model that holds the field at a pydantic location, and the names of the fields that lead there."""
+    names: list[str] = []
+    for step in location:
+        if isinstance(step, int):
+            continue
+        names.append(step)
+        annotation = kind.model_fields[step].annotation if step in kind.model_fields else None
+        inner = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)]
+        if not inner:
+            break
+        kind = inner[0]
+    return kind, names
+
+
+def range_of(kind: type[BaseModel], name: str) -> str:
+    """What a field may be, in words: "a number from 0 to 1", "one of BN, GN", "a whole number, 1 or more"."""
+    return _words(kind.model_json_schema()["properties"][name])
+
+
+def _words(schema: Mapping[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " or ".join(map(_words, schema["anyOf"]))
+    if "enum" in schema:
+        return f"one of {', '.join(map(str, schema['enum']))}"
+    if "const" in schema:
+        return str(schema["const"])
+    match schema.get("type"):
+        case "integer":
+            return f"a whole number{_limits(schema)}"
+        case "number":
+            return f"a number{_limits(schema)}"
+        case "array" if "prefixItems" in schema:
+            return f"a list of {len(schema['prefixItems'])}, each {_words(schema['prefixItems'][0])}"
+        case "array":
+            return f"a list, each {_words(schema.get('items', {}))}"
+    return {"boolean": "true or false", "string": "text", "null": "none", "object": "a table"}.get(
+        schema.get("type", ""), "any value"
+    )
+
+
+def _limits(schema: Mapping[str, Any]) -> str:
+    low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
+    high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
+    if low is not None and high is not None:
+        text = f" from {low:g} to {high:g}"
+    else:
+        said = (
+            (above, "above {:g}"),
+            (low, "{:g} or more"),
+            (below, "below {:g}"),
+            (high, "{:g} at most"),
+        )
+        parts = [form.format(value) for value, form in said if value is not None]
+        text = f", {', '.join(parts)}" if parts else ""
+    return text + (f", a multiple of {schema['multipleOf']:g}" if "multipleOf" in schema else "")

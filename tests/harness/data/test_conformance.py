@@ -1,0 +1,36 @@
+"""Every source that comes with the harness keeps what harness.data.conformance asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.data.conformance import CHECKS
+from harness.data.registry import find_sources
+from harness.data.sources import check, load
+from tests.helpers.example_sources import EXAMPLES
+
+
+def test_every_built_in_source_has_an_example() -> None:
+    sources, broken = find_sources()
+    assert not broken
+    assert set(sources) == set(EXAMPLES)
+
+
+@pytest.mark.filterwarnings("ignore")  # decoders warn of damaged files
+@pytest.mark.parametrize("promise", CHECKS, ids=lambda promise: promise.__name__)
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_source_keeps(kind: str, promise: Callable[[str], None], tmp_path: Path) -> None:
+    if kind == "synthetic" and promise.__name__ == "a_missing_place_is_told_in_one_line":
+        pytest.skip("it has no place")
+    promise(EXAMPLES[kind](tmp_path))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EXAMPLES if kind != "synthetic"])
+def test_examples_are_read_whole(kind: str, tmp_path: Path) -> None:
+    source = EXAMPLES[kind](tmp_path)
+    assert check(source).problems == ()
+    dataset = load(source)
+    assert (len(dataset), dataset.cells) == (3, 6)
