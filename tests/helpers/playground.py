@@ -203,7 +203,7 @@ def killed(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
 
 def resolved(name: str) -> Resolved:
     part = Part(name, f"playground:{name}")
-    return Resolved(name, Recipe(part, part, part, part, part, part), (), "full masks", ())
+    return Resolved(name, Recipe(part, part, part, part, part, part), (), "full masks", "healthy", ())
 
 
 def plan(methods: list[str], seeds: int = 1, budget: str = "60it") -> Manifest:
