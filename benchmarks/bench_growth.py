@@ -32,7 +32,7 @@ from harness.data.store.pack import FileSink, Packer, digest, write_index
 from harness.evaluation.ground_truth import GroundTruth
 from harness.evaluation.iou_map import image_curve
 from harness.evaluation.matching import match
-from harness.evaluation.overlap import flatten
+from harness.evaluation.overlap import make_disjoint
 from harness.fileio import make_folder
 from harness.masks.crops import CropMasks
 from harness.masks.rle import from_rle, to_rle
@@ -118,7 +118,7 @@ def scoring(sample: Sample) -> Work:
     move = np.clip(move, -masks.boxes[:, :2], np.array([width, height]) - masks.boxes[:, 2:])
     moved = CropMasks((masks.boxes + np.tile(move, 2)).astype(np.int32), masks.pixels, masks.offsets)
     found = Predictions(sample.size, moved, rng.random(len(masks)).astype(np.float32), truth.labels)
-    return lambda: image_curve(match(flatten(found, 20), truth.target()))
+    return lambda: image_curve(match(make_disjoint(found, 20), truth.pixels()))
 
 
 def coding(sample: Sample) -> Work:

@@ -28,10 +28,10 @@ from speed_rows import row
 
 from harness.contract import Predictions
 from harness.data.sources import load
-from harness.evaluation.ground_truth import GroundTruth, Target
+from harness.evaluation.ground_truth import GroundTruth, TruthPixels
 from harness.evaluation.iou_map import image_curve
 from harness.evaluation.matching import THRESHOLDS, match
-from harness.evaluation.overlap import SetPixels, flatten, remove_overlaps
+from harness.evaluation.overlap import MaskPixels, make_disjoint, remove_overlaps
 from harness.masks.crops import CropMasks
 from harness.masks.rle import from_rle, to_rle
 
@@ -52,8 +52,8 @@ class Images:
         self.predictions = [jittered(image, rng) for image in self.truth]
         self.cells = float(np.mean([len(image.cells) for image in self.truth]))
 
-    def targets(self) -> list[Target]:
-        return [image.target() for image in self.truth]
+    def targets(self) -> list[TruthPixels]:
+        return [image.pixels() for image in self.truth]
 
     def run_lengths(self) -> list[tuple[list[dict], list[dict]]]:
         def coded(masks: CropMasks, size: tuple[int, int]) -> list[dict]:
@@ -82,7 +82,7 @@ def jittered(truth: GroundTruth, rng: np.random.Generator) -> Predictions:
 
 
 def labels_of(predictions: Predictions) -> NDArray[np.int32]:
-    flat = flatten(predictions)
+    flat = make_disjoint(predictions)
     numbers = flat.numbers(len(predictions)) + 1
     return numbers.astype(np.int32)[flat.labels].reshape(predictions.size)
 
@@ -97,16 +97,16 @@ def sides(images: Images) -> dict[str, Callable[[int], object]]:
     ]
     targets, run_lengths, (truth, found) = images.targets(), images.run_lengths(), images.label_images()
 
-    pixels = [SetPixels.of(found.masks, found.size[1]) for found in images.predictions]
+    pixels = [MaskPixels.of(found.masks, found.size[1]) for found in images.predictions]
 
-    def score(i: int, target: Target, places: SetPixels | None) -> float:
-        return float(image_curve(match(flatten(images.predictions[i], MIN_AREA, places), target)).mean())
+    def score(i: int, target: TruthPixels, places: MaskPixels | None) -> float:
+        return float(image_curve(match(make_disjoint(images.predictions[i], MIN_AREA, places), target)).mean())
 
     def score_text(i: int) -> float:
         image, (cells, masks) = images.truth[i], texts[i]
         found = replace(images.predictions[i], masks=from_rle(masks, *image.size))
-        target = replace(image, cells=from_rle(cells, *image.size)).target()
-        return float(image_curve(match(flatten(found, MIN_AREA), target)).mean())
+        target = replace(image, cells=from_rle(cells, *image.size)).pixels()
+        return float(image_curve(match(make_disjoint(found, MIN_AREA), target)).mean())
 
     def iou_alone(i: int) -> object:
         cells, masks = run_lengths[i]
@@ -115,7 +115,7 @@ def sides(images: Images) -> dict[str, Callable[[int], object]]:
     work: dict[str, Callable[[int], object]] = {
         OURS: lambda i: score(i, targets[i], pixels[i]),
         "ours: from the predictions' crops": lambda i: score(i, targets[i], None),
-        "ours: from the crops of both": lambda i: score(i, images.truth[i].target(), None),
+        "ours: from the crops of both": lambda i: score(i, images.truth[i].pixels(), None),
         "ours: from run-length text of both": score_text,
         "ours: disjoint masks, for a submission": lambda i: remove_overlaps(images.predictions[i], MIN_AREA),
         "pycocotools: IoU alone": iou_alone,

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.fileio import make_folder, write_text_atomic
-from harness.monitoring.machine import git_commit, machine_facts
-from harness.results.new_record import now
+from harness.monitoring.machine import git_commit, machine_facts, utc_now
 
 ROOT = Path(__file__).parents[1]
 LONG = {"HARNESS_CHAOS_ROUNDS": "200", "HARNESS_ALL_FAULTS": "1"}
@@ -59,7 +58,7 @@ def page(command: str, code: int, figures: list[dict[str, Any]]) -> str:
         [
             "# Reliability",
             "",
-            f"Made by `{command}` on {now()[:10]}, commit {git_commit() or 'unknown'}.",
+            f"Made by `{command}` on {utc_now()[:10]}, commit {git_commit() or 'unknown'}.",
             f"Machine: {machine['cpu']}, {machine['cores_usable']} cores, {machine['memory'] / 2**30:.0f} GiB, "
             f"{machine['system']}, {machine['python']}.",
             f"All checks {'passed' if code == 0 else 'did NOT pass'}.",

@@ -49,6 +49,19 @@ class TrialSpec(BaseModel):
     checkpoint_seconds: float = 120.0
     tensorboard: bool = False
 
+    def settings(self) -> dict[str, Any]:
+        """Everything but the recipe that decides how the trial is trained and scored."""
+        preset = self.preset.model_dump(mode="json", include={"size", "init", "training", "evaluation", "model"})
+        own = {"device", "deterministic", "precision", "threshold", "micro_batches", "skip_bad"}
+        return {**preset, **self.model_dump(mode="json", include=own)}
+
+    def cost_notes(self) -> list[str]:
+        """What a reader of the trial's cost must know of how it was run."""
+        if self.micro_batches == 1:
+            return []
+        parts = f"each batch worked through in {self.micro_batches} parts to save memory"
+        return [f"{parts}; the effective batch is the same"]
+
 
 def recipe_to_json(recipe: Recipe) -> dict[str, Any]:
     """Slot by slot: name, factory and options."""

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from harness.contract import Predictions
 from harness.errors import HarnessError
-from harness.evaluation.ground_truth import Truth, check_pair
+from harness.evaluation.ground_truth import GroundTruths, check_pair
 from harness.evaluation.iou_map import prefix_scores
 from harness.evaluation.matching import match
-from harness.evaluation.overlap import SetPixels, above, flatten, remove_overlaps
+from harness.evaluation.overlap import MaskPixels, above_threshold, make_disjoint, remove_overlaps
 from harness.evaluation.schema import PostprocessRule
 
 THRESHOLDS = tuple(round(0.05 * k, 2) for k in range(1, 20))
@@ -38,18 +38,18 @@ def predicted_type(predictions: Predictions, classes: int) -> int:
 
 def apply_rule(predictions: Predictions, rule: PostprocessRule, classes: Sequence[str]) -> Predictions:
     """The disjoint predictions the rule leaves: what is scored and what a submission would hold."""
-    threshold, min_area = rule_of(predictions, rule, classes)
-    return remove_overlaps(above(predictions, threshold), min_area)
+    threshold, min_area = rule_for(predictions, rule, classes)
+    return remove_overlaps(above_threshold(predictions, threshold), min_area)
 
 
-def rule_of(predictions: Predictions, rule: PostprocessRule, classes: Sequence[str]) -> tuple[float, int]:
+def rule_for(predictions: Predictions, rule: PostprocessRule, classes: Sequence[str]) -> tuple[float, int]:
     """Score threshold and smallest area for this image."""
     name = classes[predicted_type(predictions, len(classes))]
     return rule.score_thresholds[name], rule.min_areas[name]
 
 
 def choose_rule(
-    predictions: Mapping[str, Predictions], truth: Truth, classes: Sequence[str], threshold: float | None = None
+    predictions: Mapping[str, Predictions], truth: GroundTruths, classes: Sequence[str], threshold: float | None = None
 ) -> PostprocessRule:
     """Search thresholds and areas for the largest calibration score, `iou_map`, of each class's images.
 
@@ -64,7 +64,7 @@ def choose_rule(
     thresholds = THRESHOLDS if threshold is None else (threshold,)
     areas = _areas(truth, predictions)
     by_image = [
-        (_surface(image_id, found, truth, thresholds, areas), predicted_type(found, len(classes)))
+        (_score_grid(image_id, found, truth, thresholds, areas), predicted_type(found, len(classes)))
         for image_id, found in predictions.items()
     ]
     surfaces, types = np.stack([surface for surface, _ in by_image]), np.asarray([label for _, label in by_image])
@@ -74,7 +74,7 @@ def choose_rule(
     for label, name in enumerate(classes):
         mine = surfaces[types == label]
         surface = (mine.sum(axis=0) + SHARED_IMAGES * overall) / (len(mine) + SHARED_IMAGES)
-        t, a = _middle_of_best(surface)
+        t, a = _centre_of_plateau(surface)
         chosen[name] = (thresholds[t], areas[a])
         search += [
             {"class": name, "images": len(mine), "threshold": at, "min_area": area, "iou_map": round(float(value), 6)}
@@ -89,14 +89,14 @@ def choose_rule(
     )
 
 
-def _areas(truth: Truth, image_ids: Mapping[str, Predictions]) -> tuple[int, ...]:
+def _areas(truth: GroundTruths, image_ids: Mapping[str, Predictions]) -> tuple[int, ...]:
     cells = np.concatenate([truth[i].cells.areas() for i in image_ids])
     median = float(np.median(cells)) if len(cells) else 0.0
     return tuple(sorted({max(1, round(fraction * median)) for fraction in AREA_FRACTIONS}))
 
 
-def _surface(
-    image_id: str, predictions: Predictions, truth: Truth, thresholds: Sequence[float], areas: Sequence[int]
+def _score_grid(
+    image_id: str, predictions: Predictions, truth: GroundTruths, thresholds: Sequence[float], areas: Sequence[int]
 ) -> NDArray[np.float64]:
     """(areas, thresholds) the image's score under each pair.
 
@@ -104,16 +104,16 @@ def _surface(
     """
     image = truth[image_id]
     check_pair(image_id, predictions, image)
-    target = image.target()
-    pixels = SetPixels.of(predictions.masks, predictions.size[1])
+    truth_pixels = image.pixels()
+    pixels = MaskPixels.of(predictions.masks, predictions.size[1])
     rows = []
     for area in areas:
-        flat = flatten(predictions, area, pixels)
-        rows.append(prefix_scores(match(flat, target), [flat.count(t) for t in thresholds]))
+        flat = make_disjoint(predictions, area, pixels)
+        rows.append(prefix_scores(match(flat, truth_pixels), [flat.count(t) for t in thresholds]))
     return np.stack(rows)
 
 
-def _middle_of_best(surface: NDArray[np.float64]) -> tuple[int, int]:
+def _centre_of_plateau(surface: NDArray[np.float64]) -> tuple[int, int]:
     """Threshold and area index: the area of the largest value, the middle of the run of good thresholds around it."""
     a, peak = np.unravel_index(int(np.argmax(surface)), surface.shape)
     good = surface[a] >= surface[a, peak] - TOLERANCE

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from harness.contract import Predictions, Sample
 from harness.errors import HarnessError
-from harness.evaluation.overlap import SetPixels
+from harness.evaluation.overlap import MaskPixels
 from harness.masks.crops import CropMasks
 
 
@@ -41,21 +41,21 @@ class GroundTruth:
             sample.cell_type,
         )
 
-    def target(self) -> Target:
+    def pixels(self) -> TruthPixels:
         width = self.size[1]
-        cells, crowd = SetPixels.of(self.cells, width), self.crowd.pixel_index(width)[0]
-        return Target(cells, np.setdiff1d(crowd, cells.index) if len(crowd) else crowd)
+        cells, crowd = MaskPixels.of(self.cells, width), self.crowd.pixel_index(width)[0]
+        return TruthPixels(cells, np.setdiff1d(crowd, cells.index) if len(crowd) else crowd)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Target:
+class TruthPixels:
     """A truth made ready for matching: the cells' pixels, and (Q,) int64 indices that are crowd and no cell."""
 
-    cells: SetPixels
+    cells: MaskPixels
     crowd: NDArray[np.int64]
 
 
-Truth = Mapping[str, GroundTruth]
+GroundTruths = Mapping[str, GroundTruth]
 """Image id to truth. May load each image when it is asked for: the scorer takes them one at a time."""
 
 

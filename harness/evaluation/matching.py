@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.evaluation.ground_truth import Target
-from harness.evaluation.overlap import DisjointMasks, SetPixels
+from harness.evaluation.ground_truth import TruthPixels
+from harness.evaluation.overlap import DisjointMasks, MaskPixels
 
 THRESHOLDS = tuple((10 + k) / 20 for k in range(10))
 """0.50, 0.55 ... 0.95; a true positive needs an IoU above, not at, the threshold."""
@@ -52,10 +52,10 @@ class Match:
         return len(self.cell_areas)
 
 
-def match(flat: DisjointMasks, target: Target) -> Match:
+def match(flat: DisjointMasks, target: TruthPixels) -> Match:
     """Match disjoint predictions with the cells of their image."""
     m = len(flat.kept)
-    cell, prediction, shared = shared_pixels(flat, target.cells)
+    cell, prediction, shared = intersections(flat, target.cells)
     union = target.cells.counts[cell] + flat.areas[prediction] - shared
 
     ignored = np.zeros(m, np.bool_)
@@ -77,8 +77,8 @@ def match(flat: DisjointMasks, target: Target) -> Match:
     return Match(levels, partner, iou, ignored, cell, prediction, shared, target.cells.counts, flat.areas)
 
 
-def shared_pixels(
-    flat: DisjointMasks, cells: SetPixels
+def intersections(
+    flat: DisjointMasks, cells: MaskPixels
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Every cell and prediction with pixels in common, and how many: three (K,) arrays, ordered by cell.
 

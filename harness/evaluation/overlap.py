@@ -18,7 +18,7 @@ from harness.masks.crops import CropMasks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SetPixels:
+class MaskPixels:
     """Where the set pixels of N masks are; made once where the same masks are looked at several times.
 
     index: (P,) int64, row-major in the image, masks in order. counts: (N,) int64, pixels of each mask.
@@ -28,8 +28,8 @@ class SetPixels:
     counts: NDArray[np.int64]
 
     @staticmethod
-    def of(masks: CropMasks, width: int) -> SetPixels:
-        return SetPixels(*masks.pixel_index(width))
+    def of(masks: CropMasks, width: int) -> MaskPixels:
+        return MaskPixels(*masks.pixel_index(width))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,25 +59,25 @@ class DisjointMasks:
         return numbers
 
 
-def flatten(predictions: Predictions, min_area: int = 1, pixels: SetPixels | None = None) -> DisjointMasks:
+def make_disjoint(predictions: Predictions, min_area: int = 1, pixels: MaskPixels | None = None) -> DisjointMasks:
     """Make predictions disjoint. pixels: those of predictions.masks, where they are at hand."""
     height, width = predictions.size
-    found = SetPixels.of(predictions.masks, width) if pixels is None else pixels
+    found = MaskPixels.of(predictions.masks, width) if pixels is None else pixels
     order = np.argsort(-predictions.scores, kind="stable")
     counts = found.counts[order]
-    contest = _PixelConflicts.of(found, order, height * width)
+    conflicts = _PixelConflicts.of(found, order, height * width)
 
     # what is too small by itself takes nothing from anybody
     dropped = counts < max(min_area, 1)
-    areas = counts - contest.settle(dropped)
+    areas = counts - conflicts.resolve(dropped)
     doubtful = np.flatnonzero(~dropped & (areas < max(min_area, 1)))
     if len(doubtful):
         dropped[doubtful] = True
-        areas = counts - contest.settle(dropped)
-        _readmit(contest.labels, found, order, doubtful, areas, dropped, max(min_area, 1))
+        areas = counts - conflicts.resolve(dropped)
+        _restore_small_masks(conflicts.labels, found, order, doubtful, areas, dropped, max(min_area, 1))
     stays = np.flatnonzero(~dropped)
     kept = order[stays]
-    return DisjointMasks(contest.labels, kept, stays + 1, areas[stays], predictions.scores[kept])
+    return DisjointMasks(conflicts.labels, kept, stays + 1, areas[stays], predictions.scores[kept])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,8 +95,8 @@ class _PixelConflicts:
     other: NDArray[np.signedinteger]
 
     @staticmethod
-    def of(found: SetPixels, order: NDArray[np.int64], pixels: int) -> _PixelConflicts:
-        # settle() counts to twice the number of masks
+    def of(found: MaskPixels, order: NDArray[np.int64], pixels: int) -> _PixelConflicts:
+        # resolve() counts to twice the number of masks
         kind: type[np.signedinteger] = np.int16 if 2 * len(order) < 2**15 else np.int32
         place = np.empty(len(order), kind)
         place[order] = np.arange(1, len(order) + 1, dtype=kind)
@@ -107,7 +107,7 @@ class _PixelConflicts:
         at = found.index[met]
         return _PixelConflicts(labels, at, labels[at], values[met])
 
-    def settle(self, last: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def resolve(self, last: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Give every contested pixel to the earliest place, those in `last` after all others.
 
         last: (N,) by place. Gives the (N,) pixels that each place lost.
@@ -127,9 +127,9 @@ class _PixelConflicts:
         return np.bincount(lost - 1, minlength=n)
 
 
-def _readmit(
+def _restore_small_masks(
     labels: NDArray[np.signedinteger],
-    found: SetPixels,
+    found: MaskPixels,
     order: NDArray[np.int64],
     doubtful: NDArray[np.int64],
     areas: NDArray[np.int64],
@@ -155,7 +155,7 @@ def _readmit(
             labels[mine[free]] = rank + 1
 
 
-def above(predictions: Predictions, threshold: float) -> Predictions:
+def above_threshold(predictions: Predictions, threshold: float) -> Predictions:
     """Those with a score of at least `threshold`, compared as float32 like the scores."""
     kept = np.flatnonzero(predictions.scores >= np.float32(threshold))
     if len(kept) == len(predictions):
@@ -167,8 +167,8 @@ def above(predictions: Predictions, threshold: float) -> Predictions:
 def remove_overlaps(predictions: Predictions, min_area: int = 1) -> Predictions:
     """The disjoint predictions themselves, in the order of their scores; boxes are tight."""
     masks = predictions.masks
-    pixels = SetPixels.of(masks, predictions.size[1])
-    flat = flatten(predictions, min_area, pixels)
+    pixels = MaskPixels.of(masks, predictions.size[1])
+    flat = make_disjoint(predictions, min_area, pixels)
     place = np.zeros(len(predictions), np.int64)
     place[flat.kept] = flat.places
     mine = flat.labels[pixels.index] == np.repeat(place, pixels.counts)

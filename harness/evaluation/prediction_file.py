@@ -41,7 +41,7 @@ IMAGE_LIMIT = 2**28
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredPredictions:
     """classes: names in label order. splits: "calibration" and "validation", image id to predictions."""
 
     classes: tuple[str, ...]
@@ -116,18 +116,18 @@ def write_predictions(path: Path, splits: Mapping[str, Mapping[str, Predictions]
     write_bytes_atomic(path, packed)
 
 
-def read_predictions(path: Path) -> Stored:
+def read_predictions(path: Path) -> StoredPredictions:
     """The predictions in a file. Raises HarnessError on anything that `write_predictions` would not write."""
-    whole = _unpacked(path)
+    whole = _decompressed(path)
     try:
-        return _understood(whole, path)
+        return _parsed_predictions(whole, path)
     except HarnessError as error:
         raise HarnessError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise HarnessError(f"{path}: not a file of predictions ({type(error).__name__}: {str(error)[:80]})") from error
 
 
-def _unpacked(path: Path) -> Any:
+def _decompressed(path: Path) -> Any:
     if not path.is_file():
         raise HarnessError(f"no file {path}; `run` writes it when a trial has been predicted")
     try:
@@ -144,36 +144,38 @@ def _unpacked(path: Path) -> Any:
         raise HarnessError(f"{path}: not JSON inside: {type(error).__name__}") from error
 
 
-def _understood(whole: Any, path: Path) -> Stored:
-    _must(whole["version"] == VERSION, f"not predictions of version {VERSION}, which this harness reads")
+def _parsed_predictions(whole: Any, path: Path) -> StoredPredictions:
+    _require(whole["version"] == VERSION, f"not predictions of version {VERSION}, which this harness reads")
     classes = tuple(entry["name"] for entry in whole["categories"])
-    _must(all(isinstance(name, str) for name in classes), "a category's name is not text")
-    _must([entry["id"] for entry in whole["categories"]] == list(range(1, len(classes) + 1)), "ids are not 1, 2, ...")
+    _require(all(isinstance(name, str) for name in classes), "a category's name is not text")
+    _require(
+        [entry["id"] for entry in whole["categories"]] == list(range(1, len(classes) + 1)), "ids are not 1, 2, ..."
+    )
 
     images: dict[str, _Image] = {}
     splits: dict[str, dict[str, _Image]] = defaultdict(dict)
     for image in whole["images"]:
         image_id, split, size = image["id"], image["split"], (image["height"], image["width"])
-        _must(isinstance(image_id, str) and isinstance(split, str), "an image's id or split is not text")
-        _must(image_id not in images, f"image {image_id[:40]!r} is there twice")
-        _must(all(type(side) is int and side > 0 for side in size), f"image {image_id[:40]!r} has no size")
-        _must(size[0] * size[1] <= IMAGE_LIMIT, f"image {image_id[:40]!r} is larger than {IMAGE_LIMIT:,} pixels")
+        _require(isinstance(image_id, str) and isinstance(split, str), "an image's id or split is not text")
+        _require(image_id not in images, f"image {image_id[:40]!r} is there twice")
+        _require(all(type(side) is int and side > 0 for side in size), f"image {image_id[:40]!r} has no size")
+        _require(size[0] * size[1] <= IMAGE_LIMIT, f"image {image_id[:40]!r} is larger than {IMAGE_LIMIT:,} pixels")
         images[image_id] = splits[split][image_id] = _Image(size)
 
     for number, entry in enumerate(whole["predictions"]):
         label, score, segmentation = entry["category_id"], entry["score"], entry["segmentation"]
-        _must(entry["image_id"] in images, f"prediction {number} is of an image that is not listed")
-        _must(type(label) is int and 0 < label <= len(classes), f"prediction {number} is of no category")
-        _must(type(score) in (int, float) and 0 <= score <= 1, f"prediction {number} has a score outside 0..1")
+        _require(entry["image_id"] in images, f"prediction {number} is of an image that is not listed")
+        _require(type(label) is int and 0 < label <= len(classes), f"prediction {number} is of no category")
+        _require(type(score) in (int, float) and 0 <= score <= 1, f"prediction {number} has a score outside 0..1")
         image = images[entry["image_id"]]
-        _must(tuple(segmentation["size"]) == image.size, f"prediction {number} is not of its image's size")
-        _must(isinstance(segmentation["counts"], str), f"prediction {number} has no compressed run lengths")
+        _require(tuple(segmentation["size"]) == image.size, f"prediction {number} is not of its image's size")
+        _require(isinstance(segmentation["counts"], str), f"prediction {number} has no compressed run lengths")
         image.counts.append(segmentation["counts"])
         image.scores.append(score)
         image.labels.append(label - 1)
-    return Stored(classes, {split: StoredSplit(path, inside) for split, inside in splits.items()})
+    return StoredPredictions(classes, {split: StoredSplit(path, inside) for split, inside in splits.items()})
 
 
-def _must(holds: bool, otherwise: str) -> None:
+def _require(holds: bool, otherwise: str) -> None:
     if not holds:
         raise HarnessError(otherwise)

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from harness.contract import Predictions
 from harness.errors import HarnessError
-from harness.evaluation.calibration import rule_of
+from harness.evaluation.calibration import rule_for
 from harness.evaluation.cell_metrics import CellTotals
 from harness.evaluation.coco import CocoScorer, max_detections
-from harness.evaluation.ground_truth import GroundTruth, Truth, check_pair
+from harness.evaluation.ground_truth import GroundTruth, GroundTruths, check_pair
 from harness.evaluation.iou_map import image_curve
 from harness.evaluation.matching import THRESHOLDS, Match, match
-from harness.evaluation.overlap import above, flatten
+from harness.evaluation.overlap import above_threshold, make_disjoint
 from harness.evaluation.schema import PostprocessRule, Scores
 
 SCORING_VERSION = "1"
@@ -24,7 +24,7 @@ SCORING_VERSION = "1"
 
 
 def score(
-    predictions: Mapping[str, Predictions], truth: Truth, rule: PostprocessRule, classes: Sequence[str]
+    predictions: Mapping[str, Predictions], truth: GroundTruths, rule: PostprocessRule, classes: Sequence[str]
 ) -> Scores:
     """Every score of harness.results.schema.Scores, over the images of `predictions`.
 
@@ -69,7 +69,7 @@ def score(
 
 
 def iou_map(
-    predictions: Mapping[str, Predictions], truth: Truth, rule: PostprocessRule, classes: Sequence[str]
+    predictions: Mapping[str, Predictions], truth: GroundTruths, rule: PostprocessRule, classes: Sequence[str]
 ) -> float:
     """The competition's number alone: what a learning curve needs."""
     scores = [image_curve(match_image(p, _truth_of(i, truth), rule, classes)).mean() for i, p in predictions.items()]
@@ -78,8 +78,8 @@ def iou_map(
 
 def match_image(predictions: Predictions, image: GroundTruth, rule: PostprocessRule, classes: Sequence[str]) -> Match:
     """One image's predictions under the rule, matched with its cells."""
-    threshold, min_area = rule_of(predictions, rule, classes)
-    return match(flatten(above(predictions, threshold), min_area), image.target())
+    threshold, min_area = rule_for(predictions, rule, classes)
+    return match(make_disjoint(above_threshold(predictions, threshold), min_area), image.pixels())
 
 
 def _by_type(curves: Mapping[str, NDArray[np.float64]], cell_types: Mapping[str, str]) -> dict[str, float]:
@@ -89,7 +89,7 @@ def _by_type(curves: Mapping[str, NDArray[np.float64]], cell_types: Mapping[str,
     return {name: float(np.mean(values)) for name, values in sorted(grouped.items())}
 
 
-def _truth_of(image_id: str, truth: Truth) -> GroundTruth:
+def _truth_of(image_id: str, truth: GroundTruths) -> GroundTruth:
     try:
         return truth[image_id]
     except KeyError as error:

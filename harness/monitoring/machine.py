@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -63,6 +64,11 @@ def git_commit() -> str:
     commit = _output("git", "--no-optional-locks", "-C", str(root), "rev-parse", "HEAD")
     changed = _output("git", "--no-optional-locks", "-C", str(root), "status", "--porcelain", "--untracked-files=no")
     return f"{commit}+changes" if commit and changed else commit
+
+
+def utc_now() -> str:
+    """Date and time in UTC, to the second, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _cpu_model() -> str:

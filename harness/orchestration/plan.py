@@ -16,11 +16,11 @@ from harness.config.preset import Preset
 from harness.config.trial_spec import TrialSpec, recipe_to_json, trial_key
 from harness.errors import HarnessError
 from harness.fileio import make_folder, remove_temporaries, write_json_atomic
+from harness.monitoring.machine import utc_now
 from harness.platform.locks import folder_lock
 from harness.redaction import redact_home
 from harness.results.io import TRIALS, read_json
 from harness.results.migration import SCHEMA_VERSION, upgrade_manifest
-from harness.results.new_record import now, settings
 from harness.results.schema import DataFacts
 from harness.stacks import Resolved
 
@@ -97,7 +97,7 @@ def make_plan(
                     name = f"{name}--{spec.key}"
                 trials[name] = PlannedTrial(name=name, spec=spec, skip_reason=reasons[contender.resolved.name])
     return Manifest(
-        created=now(),
+        created=utc_now(),
         command=command,
         scoring_version=scoring_version,
         data={facts.fingerprint: facts for facts in data},
@@ -173,7 +173,7 @@ def _spec(contender: Contender, seed: int, facts: DataFacts, scoring_version: st
 
 def _settings_of_key(spec: TrialSpec) -> dict[str, Any]:
     """Settings that change scores or costs; not how a batch is split to fit the memory, nor which GPU it is."""
-    facts = settings(spec)
+    facts = spec.settings()
     del facts["micro_batches"]
     return {**facts, "device": spec.device.partition(":")[0]}
 

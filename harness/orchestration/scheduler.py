@@ -27,7 +27,6 @@ from harness.orchestration.trial_folder import existing_record, prepare_folder
 from harness.orchestration.wall_limit import wall_limit, warm_up_allowance
 from harness.platform.locks import folder_lock, trial_lock
 from harness.results.io import RECORD, read_trial_spec, write_record
-from harness.results.new_record import new_record
 from harness.results.schema import DataFacts, RunRecord
 from harness.results.status import FAILED
 from harness.training.checkpoint_files import remove_blobs
@@ -160,7 +159,7 @@ class _Scheduler:
         options, spec = self.options, trial.spec
         if trial.skip_reason:
             prepare_folder(folder, spec)
-            return write_record(folder / RECORD, new_record(spec, "skipped", trial.skip_reason))
+            return write_record(folder / RECORD, RunRecord.from_spec(spec, "skipped", trial.skip_reason))
         limits = Limits(
             wall_seconds=options.wall_limit or wall_limit(spec, data),
             memory_bytes=options.memory_limit or default_memory_limit(),

@@ -25,7 +25,6 @@ from harness.monitoring.progress import Progress, ProgressPipe
 from harness.monitoring.training import training_sensors
 from harness.orchestration.prepared_data import prepare_planned_data, task_of
 from harness.platform.memory import gpu_peaks, peak_rss, reset_gpu_peaks
-from harness.results.new_record import new_record
 from harness.results.schema import Cost, CurvePoint, RunRecord
 from harness.results.status import Interrupted
 from harness.tracking.tensorboard import EVENTS, EventFiles
@@ -86,7 +85,7 @@ class Trial:
         if self.events is not None:
             self.events.pictures(len(trace), self.data.dataset, predictions["validation"], rule)
         losses = trace.final_losses()
-        return new_record(
+        return RunRecord.from_spec(
             self.spec,
             "ok",
             data=self.data.facts,

@@ -22,10 +22,10 @@ from typing import NoReturn
 
 from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError
+from harness.monitoring.machine import utc_now
 from harness.monitoring.progress import ProgressPipe
 from harness.platform.memory import peak_rss
 from harness.results.io import RECORD, read_trial_spec, write_record
-from harness.results.new_record import new_record, notes, now
 from harness.results.schema import Cost, RunRecord
 from harness.results.status import NO_RECORD_EXIT, Diverged, status_from_exception
 
@@ -92,7 +92,7 @@ def _run_and_record(
     spec: TrialSpec, folder: Path, progress: ProgressPipe, run_trial: RunTrial, parent: int
 ) -> RunRecord:
     """The record of the trial, whatever its work raises."""
-    started, begin = now(), time.monotonic()
+    started, begin = utc_now(), time.monotonic()
     try:
         record = run_trial(spec, folder, progress)
         if record.status == "ok" and (record.scores is None or not math.isfinite(record.scores.iou_map)):
@@ -105,9 +105,9 @@ def _run_and_record(
             status, reason = "interrupted", "the run that started this trial was killed"
         with contextlib.suppress(OSError):
             traceback.print_exc()
-        record = new_record(spec, status, reason, cost=Cost(peak_host_rss=peak_rss()))
-    cost = record.cost.model_copy(update={"notes": [*record.cost.notes, *notes(spec)]})
-    times = {"started": started, "finished": now(), "wall_seconds": time.monotonic() - begin}
+        record = RunRecord.from_spec(spec, status, reason, cost=Cost(peak_host_rss=peak_rss()))
+    cost = record.cost.model_copy(update={"notes": [*record.cost.notes, *spec.cost_notes()]})
+    times = {"started": started, "finished": utc_now(), "wall_seconds": time.monotonic() - begin}
     return record.model_copy(update={"cost": cost, **times})
 
 

@@ -19,11 +19,13 @@ Layout of a run's folder (every path in a record is relative to it; the table ne
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from harness.config.trial_spec import TrialSpec
 from harness.evaluation.schema import Number, PostprocessRule, Scores
+from harness.monitoring.machine import git_commit, machine_facts, package_versions, utc_now
 from harness.results.migration import SCHEMA_VERSION
 
 Status = Literal["ok", "oom", "timeout", "crash", "diverged", "skipped", "interrupted"]
@@ -121,3 +123,28 @@ class RunRecord(_Model):
     finished: str = ""
     wall_seconds: float | None = None
     checksum: str = ""
+
+    @classmethod
+    def from_spec(cls, spec: TrialSpec, status: Status, reason: str = "", **fields: Any) -> Self:
+        """The record of a trial, with what its specification and this machine say.
+
+        Args:
+            spec: what the trial's worker was told.
+            status: how the trial ended.
+            reason: why it ended so, in one line; empty where all is well.
+            **fields: further fields of the record. They take precedence over those of the specification.
+        """
+        facts: dict[str, Any] = {
+            "preset": spec.preset.name,
+            "settings": spec.settings(),
+            "machine": machine_facts(),
+            "versions": package_versions(),
+            "git_commit": git_commit(),
+            "finished": utc_now(),
+            **spec.model_dump(include=_SAME_IN_SPEC),
+        }
+        return cls(**{**facts, "status": status, "reason": reason, **fields})
+
+
+_SAME_IN_SPEC = {"key", "method", "seed", "budget", "command", "recipe", "slots_changed", "labels", "baseline"}
+"""Fields that a record takes from the specification as they are."""

@@ -25,7 +25,6 @@ from harness.masks.crops import CropMasks
 from harness.orchestration.plan import Contender, PlannedTrial, make_plan
 from harness.orchestration.prepared_data import PreparedData, prepare_data
 from harness.results.io import RECORD, write_record
-from harness.results.new_record import new_record, settings
 from harness.results.schema import Cost, CurvePoint, RunRecord
 from harness.stacks import resolve
 
@@ -81,7 +80,9 @@ def write_run(
     )  # fmt: skip
     by_name = {m.name: m for m in made}
     # the machine is looked at once: its packages take a second to list
-    facts = new_record(plan.trials[0].spec, "ok").model_dump(include={"machine", "versions", "git_commit", "finished"})
+    facts = RunRecord.from_spec(plan.trials[0].spec, "ok").model_dump(
+        include={"machine", "versions", "git_commit", "finished"}
+    )
     for trial in plan.trials:
         _write_trial(run_dir, trial, by_name[trial.spec.method], setting, facts)
     return run_dir
@@ -104,7 +105,7 @@ def _write_trial(
         "status": made.status,
         "reason": made.reason,
         "preset": trial.spec.preset.name,
-        "settings": settings(trial.spec),
+        "settings": trial.spec.settings(),
         "data": setting.facts,
         "log": f"trials/{trial.name}/log.txt",
     }

@@ -33,7 +33,6 @@ from harness.orchestration.plan import Contender, Manifest, make_plan
 from harness.orchestration.process.launchers import SubprocessLauncher
 from harness.orchestration.scheduler import RunOptions, run_plan
 from harness.results.io import read_records
-from harness.results.new_record import new_record
 from harness.results.schema import Cost, DataFacts, RunRecord
 from harness.results.status import Diverged, Interrupted
 from harness.stacks import Resolved
@@ -86,7 +85,7 @@ def healthy(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
         if step % 10 == 0:
             _save(folder, step, total, generator)
     write_text_atomic(folder / "curve.csv", f"{step},{total!r}\n")
-    return new_record(
+    return RunRecord.from_spec(
         spec,
         "ok",
         data=DATA,

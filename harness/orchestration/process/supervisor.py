@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError
+from harness.monitoring.machine import utc_now
 from harness.monitoring.progress import Progress, ProgressReader
 from harness.orchestration.process.launchers import Launcher, ProcessExit
 from harness.orchestration.process.log_pump import LogPump
@@ -19,7 +20,6 @@ from harness.orchestration.trial_folder import LOG, prepare_folder
 from harness.platform.memory import machine_memory
 from harness.platform.oom_kills import kernel_oom_kills
 from harness.results.io import RECORD, TRIALS, read_record, write_record
-from harness.results.new_record import new_record, notes, now
 from harness.results.schema import Cost, RunRecord, Status
 from harness.results.status import printable, status_from_exit_code
 
@@ -94,7 +94,7 @@ def run_trial(
     """
     kill_leftovers(folder)
     prepare_folder(folder, spec)
-    started, begin, oom_kills = now(), time.monotonic(), kernel_oom_kills()
+    started, begin, oom_kills = utc_now(), time.monotonic(), kernel_oom_kills()
     process = TrialProcess(launcher, folder, _environment(spec))
     pump = LogPump(process.output, folder / LOG)
     try:
@@ -108,9 +108,9 @@ def run_trial(
     if record is None:
         ran_out = kernel_oom_kills() != oom_kills
         status, reason = _judge(seen, damage, ended, ran_out, printable(pump.last_line()))
-        cost = Cost(peak_host_rss=max(seen.peak_memory, ended.peak_memory) or None, notes=notes(spec))
+        cost = Cost(peak_host_rss=max(seen.peak_memory, ended.peak_memory) or None, notes=spec.cost_notes())
         wall = time.monotonic() - begin
-        record = new_record(spec, status, reason, started=started, wall_seconds=wall, cost=cost)
+        record = RunRecord.from_spec(spec, status, reason, started=started, wall_seconds=wall, cost=cost)
     elif record.status == "interrupted" and seen.stopped_as not in (None, "interrupted"):
         reason = printable(f"{seen.reason}; {record.reason}")
         record = record.model_copy(update={"status": seen.stopped_as, "reason": reason})

@@ -166,14 +166,14 @@ def _panel(
 ) -> Panel:
     from harness.evaluation.calibration import apply_rule
     from harness.evaluation.matching import match
-    from harness.evaluation.overlap import flatten
+    from harness.evaluation.overlap import make_disjoint
 
     assert record.data is not None
     assert record.rule is not None
     assert record.scores is not None
     shown = apply_rule(predictions, record.rule, record.data.classes)
     # disjoint and in order of score already, so that flattening keeps their order
-    matched = match(flatten(shown), truth.target())
+    matched = match(make_disjoint(shown), truth.pixels())
     right = matched.partner >= 0
     false = ~right & ~matched.ignored
     missed = np.ones(len(cells), np.bool_)

@@ -6,11 +6,11 @@ from random_cells import bar, bars, blobs, jittered, predictions_of, truth_of
 
 from harness.contract import Predictions
 from harness.errors import HarnessError
-from harness.evaluation.calibration import THRESHOLDS, apply_rule, choose_rule, predicted_type, rule_of
+from harness.evaluation.calibration import THRESHOLDS, apply_rule, choose_rule, predicted_type, rule_for
 from harness.evaluation.ground_truth import GroundTruth
 from harness.evaluation.iou_map import image_curve
 from harness.evaluation.matching import match
-from harness.evaluation.overlap import flatten
+from harness.evaluation.overlap import make_disjoint
 from harness.evaluation.schema import PostprocessRule
 from harness.evaluation.scorer import match_image
 
@@ -125,7 +125,7 @@ def test_rule_follows_the_predicted_type_and_never_the_true_one() -> None:
         score_thresholds={"cort": 0.9, "astro": 0.1}, min_areas={"cort": 1, "astro": 5}, chosen_on=""
     )
     found = predictions_of(bar(0, 0, 9), [0.5], [1])
-    assert rule_of(found, rule, CLASSES) == (0.1, 5)
+    assert rule_for(found, rule, CLASSES) == (0.1, 5)
     truth = truth_of(bar(0, 0, 9), labels=[0], cell_type="cort")
     assert match_image(found, truth, rule, CLASSES).levels.tolist() == [10]
     assert len(apply_rule(found, rule, CLASSES)) == 1
@@ -140,5 +140,5 @@ def test_scored_and_submitted_predictions_are_the_same() -> None:
         score_thresholds=dict.fromkeys(CLASSES, 0.4), min_areas=dict.fromkeys(CLASSES, 6), chosen_on=""
     )
     truth = truth_of(cells)
-    submitted = match(flatten(apply_rule(found, rule, CLASSES)), truth.target())
+    submitted = match(make_disjoint(apply_rule(found, rule, CLASSES)), truth.pixels())
     assert submitted.areas.tolist() == match_image(found, truth, rule, CLASSES).areas.tolist()

@@ -8,11 +8,11 @@ from random_cells import bars, blobs, jittered, label_image, planes_of, predicti
 
 from harness.evaluation.cell_metrics import ERRORS, CellTotals, errors
 from harness.evaluation.matching import Match, match
-from harness.evaluation.overlap import flatten
+from harness.evaluation.overlap import make_disjoint
 
 
 def matched(predictions: np.ndarray, cells: np.ndarray, crowd: np.ndarray | None = None) -> Match:
-    return match(flatten(predictions_of(predictions)), truth_of(cells, crowd=crowd).target())
+    return match(make_disjoint(predictions_of(predictions)), truth_of(cells, crowd=crowd).pixels())
 
 
 def totals(*matches: Match) -> CellTotals:

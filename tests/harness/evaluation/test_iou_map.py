@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from harness.evaluation.iou_map import image_curve, prefix_scores
 from harness.evaluation.matching import THRESHOLDS, match
-from harness.evaluation.overlap import flatten
+from harness.evaluation.overlap import make_disjoint
 
 seeds = st.integers(0, 2**32 - 1)
 JUST_ABOVE = [t + 1e-6 for t in THRESHOLDS]
@@ -21,7 +21,7 @@ JUST_ABOVE = [t + 1e-6 for t in THRESHOLDS]
 
 
 def curve(predictions: Planes, cells: Planes, scores: np.ndarray | None = None) -> np.ndarray:
-    return image_curve(match(flatten(predictions_of(predictions, scores)), truth_of(cells).target()))
+    return image_curve(match(make_disjoint(predictions_of(predictions, scores)), truth_of(cells).pixels()))
 
 
 def cells_of(seed: int, fewest: int = 0) -> tuple[np.random.Generator, Planes]:
@@ -123,8 +123,8 @@ def test_a_wrong_prediction_beside_the_others_never_helps(seed: int) -> None:
 @given(seed=seeds)
 def test_first_predictions_alone(seed: int) -> None:
     rng, cells = cells_of(seed)
-    flat = flatten(predictions_of(jittered(rng, cells), rng.random(len(cells))))
-    found = match(flat, truth_of(cells).target())
+    flat = make_disjoint(predictions_of(jittered(rng, cells), rng.random(len(cells))))
+    found = match(flat, truth_of(cells).pixels())
     numbers = flat.numbers(len(cells)) + 1
     left = planes_of(numbers[flat.labels.reshape(cells.shape[1:])])
     counts = range(len(left) + 1)

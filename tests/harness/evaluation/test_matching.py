@@ -10,13 +10,13 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from harness.evaluation.iou_map import true_positives
 from harness.evaluation.matching import THRESHOLDS, Match, match
-from harness.evaluation.overlap import flatten
+from harness.evaluation.overlap import make_disjoint
 
 seeds = st.integers(0, 2**32 - 1)
 
 
 def matched(predictions: np.ndarray, cells: np.ndarray, crowd: np.ndarray | None = None) -> Match:
-    return match(flatten(predictions_of(predictions)), truth_of(cells, crowd=crowd).target())
+    return match(make_disjoint(predictions_of(predictions)), truth_of(cells, crowd=crowd).pixels())
 
 
 @pytest.mark.parametrize("k", range(10))
@@ -47,7 +47,7 @@ def test_one_to_one_and_as_many_as_can_be_where_cells_overlap(seed: int) -> None
     cells = np.concatenate([cells, jittered(rng, cells, 1), jittered(rng, cells, 1)])
     predictions = jittered(rng, cells[rng.permutation(len(cells))[: len(cells) // 2]], 1)
     found = matched(predictions, cells)
-    left = flatten(predictions_of(predictions))
+    left = make_disjoint(predictions_of(predictions))
     disjoint = (left.labels[None] == left.places[:, None]).astype(np.int64)
     flat_cells = cells.reshape(len(cells), -1).astype(np.int64)
     shared = disjoint @ flat_cells.T

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from random_cells import Planes, bars, blobs, predictions_of
 
 from harness.contract import Predictions
-from harness.evaluation.overlap import above, flatten, remove_overlaps
+from harness.evaluation.overlap import above_threshold, make_disjoint, remove_overlaps
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -37,7 +37,7 @@ def test_same_masks_as_the_rule_worked_by_hand(seed: int, min_area: int) -> None
     planes, scores = crowded(seed)
     kept, left = one_by_one(planes, scores, min_area)
     found = predictions_of(planes, scores)
-    flat = flatten(found, min_area)
+    flat = make_disjoint(found, min_area)
     assert flat.kept.tolist() == kept
     assert flat.areas.tolist() == [int(mask.sum()) for mask in left]
     expected = np.zeros(planes.shape[1:], int)
@@ -63,8 +63,8 @@ def test_result_is_disjoint_and_in_the_order_of_scores(seed: int, min_area: int)
 def test_a_threshold_before_or_after_gives_the_same_masks(seed: int, min_area: int, threshold: float) -> None:
     planes, scores = crowded(seed)
     found = predictions_of(planes, scores)
-    before = remove_overlaps(above(found, threshold), min_area)
-    after = flatten(found, min_area)
+    before = remove_overlaps(above_threshold(found, threshold), min_area)
+    after = make_disjoint(found, min_area)
     assert after.count(threshold) == len(before)
     kept = after.kept[: len(before)]
     assert np.array_equal(before.scores, scores[kept])
@@ -95,12 +95,12 @@ def test_of_equal_scores_the_first_keeps_the_pixels() -> None:
 @pytest.mark.parametrize("threshold", [0.15, 0.3, 0.7])
 def test_a_score_at_the_threshold_is_kept(threshold: float) -> None:
     found = predictions_of(bars((0, 0, 10)), [threshold])
-    assert len(above(found, threshold)) == 1
-    assert flatten(found).count(threshold) == 1
-    assert len(above(found, threshold + 1e-3)) == 0
+    assert len(above_threshold(found, threshold)) == 1
+    assert make_disjoint(found).count(threshold) == 1
+    assert len(above_threshold(found, threshold + 1e-3)) == 0
 
 
 def test_nothing_stays_nothing() -> None:
     nothing: Predictions = predictions_of(bars())
     assert len(remove_overlaps(nothing, 5)) == 0
-    assert flatten(nothing).labels.sum() == 0
+    assert make_disjoint(nothing).labels.sum() == 0

@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 from harness.orchestration.trial_folder import LOG, PREVIOUS_LOG, existing_record, prepare_folder
 from harness.platform.locks import trial_lock
 from harness.results.io import RECORD, TRIAL, read_trial_spec, write_record
-from harness.results.new_record import new_record
+from harness.results.schema import RunRecord
 from harness.training.checkpoint_files import newest_blob, save_blob
 
 SPEC = plan(["healthy"]).trials[0].spec
@@ -24,7 +24,7 @@ SPEC = plan(["healthy"]).trials[0].spec
 def test_preparing_keeps_the_state_of_the_same_work_and_no_record(tmp_path: Path) -> None:
     prepare_folder(tmp_path, SPEC)
     save_blob(tmp_path, 5, b"state")
-    write_record(tmp_path / RECORD, new_record(SPEC, "interrupted"))
+    write_record(tmp_path / RECORD, RunRecord.from_spec(SPEC, "interrupted"))
     (tmp_path / LOG).write_text("first")
     (tmp_path / ".x.0123abcd.tmp").touch()
     assert existing_record(tmp_path, SPEC.key) is not None

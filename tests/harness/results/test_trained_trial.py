@@ -9,7 +9,7 @@ from harness.errors import HarnessError
 from harness.evaluation.schema import PostprocessRule
 from harness.orchestration.trial_folder import prepare_folder
 from harness.results.io import write_record
-from harness.results.new_record import new_record
+from harness.results.schema import RunRecord
 from harness.results.trained_trial import find_trained_trial
 
 RULE = PostprocessRule(score_thresholds={"trial": 0.5}, min_areas={"trial": 1}, chosen_on="calibration")
@@ -26,7 +26,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, spec, status in trials:
         folder = tmp_path / "trials" / name
         prepare_folder(folder, spec)
-        write_record(folder / "record.json", new_record(spec, status, rule=RULE if status == "ok" else None))
+        write_record(folder / "record.json", RunRecord.from_spec(spec, status, rule=RULE if status == "ok" else None))
     (tmp_path / "trials" / "damaged--seed0").mkdir()
     (tmp_path / "trials" / "damaged--seed0" / "record.json").write_text("{")
     return tmp_path
