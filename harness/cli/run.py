@@ -137,7 +137,7 @@ def execute(request: RunRequest) -> int:
 def _run_trials(manifest: Manifest, run_dir: Path, request: RunRequest, launcher: Launcher) -> int:
     """Run every trial of the plan, and show how far it is. Returns the exit status."""
     from harness.cli.reporters import make_reporter
-    from harness.fileio import StorageError
+    from harness.errors import StorageError
     from harness.orchestration.scheduler import run_plan
     from harness.reporting.leaderboard import write_leaderboards
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,7 @@ from harness.data.source import Loaded, Source
 from harness.data.store.cache import cached, discard
 from harness.data.store.pack import MemorySink, Pack, Packer, Sink, digest
 from harness.errors import HarnessError
+from harness.platform.processes import usable_cores
 
 T = TypeVar("T")
 
@@ -119,7 +119,7 @@ def _told(conversions: Counter[str]) -> tuple[str, ...]:
 
 def in_order(calls: Sequence[Callable[[], T]]) -> Iterator[T]:
     """Each call's result, in order. Calls run ahead on all cores that this process may use; few results are held."""
-    workers = max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+    workers = max(1, min(8, usable_cores()))
     waiting: deque[Future[T]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:

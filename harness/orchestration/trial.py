@@ -115,8 +115,8 @@ class Trial:
             checkpoint_seconds=spec.checkpoint_seconds,
             curve_fractions=spec.preset.evaluation.curve_fractions,
             evaluate=lambda: self.evaluate_subset(len(trainer.trace)),
-            listen=None if self.events is None else self.events.steps,
-            meter=training_sensors(spec.device),
+            on_losses=None if self.events is None else self.events.steps,
+            sensors=training_sensors(spec.device),
         )
         trace = trainer.run()
         write_text_atomic(self.folder / CURVE, trace.to_csv())

@@ -23,7 +23,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from harness.platform.memory import peak_of
+from harness.platform.memory import peak_from_usage
 
 TOKEN = "HARNESS_TRIAL_TOKEN"
 """Environment variable that identifies every process of a trial. Child processes inherit it."""
@@ -59,7 +59,7 @@ def main(descriptor: int, modules: Sequence[str] = ()) -> None:
             return
         if message == REAP:
             _, status, usage = os.wait4(pid, 0)
-            control.send(f"{os.waitstatus_to_exitcode(status)} {peak_of(usage)}".encode())
+            control.send(f"{os.waitstatus_to_exitcode(status)} {peak_from_usage(usage)}".encode())
             continue
         wait_end, ready_end = os.pipe()
         server, pid = os.getpid(), os.fork()

@@ -19,6 +19,7 @@ from harness.errors import HarnessError
 from harness.fileio import write_text_atomic
 from harness.orchestration.process.fork_server import TOKEN
 from harness.orchestration.process.launchers import Launcher, ProcessExit
+from harness.platform.memory import memory_of
 
 if TYPE_CHECKING:
     import psutil
@@ -93,17 +94,13 @@ class TrialProcess:
         return own + self._children_memory
 
     def _measure_children(self, own: int) -> int:
-        """Bytes that the descendants hold beyond the worker's own.
-
-        A forked child shares most pages with its parent, though the kernel does not call them shared memory. Linux
-        divides each page between the processes that hold it (PSS), so that the sum counts it once.
-        """
+        """Bytes that the descendants hold beyond the `own` resident bytes of the worker."""
         import psutil
 
         with contextlib.suppress(psutil.Error):
             children = self._worker.children(recursive=True)
             if children:
-                return max(sum(map(_proportional_memory, [self._worker, *children])) - own, 0)
+                return max(0, memory_of([self._worker, *children]) - own)
         return 0
 
 
@@ -115,15 +112,6 @@ def kill_leftovers(folder: Path) -> None:
         return
     if len(token) == 32:
         _kill_all(token, None)
-
-
-def _proportional_memory(process: psutil.Process) -> int:
-    """Resident bytes, each page divided by the number of processes that hold it; elsewhere than on Linux undivided."""
-    import psutil
-
-    with contextlib.suppress(psutil.Error):
-        return int(getattr(process.memory_full_info(), "pss", 0)) or int(process.memory_info().rss)
-    return 0
 
 
 def _kill_all(token: str, session: int | None) -> None:
