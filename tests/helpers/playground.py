@@ -115,6 +115,7 @@ def segfaults(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecor
 
 def hangs(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    (folder / "hangs").touch()
     while True:
         time.sleep(60)
 
