@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     help="Arithmetic; auto is bfloat16 where the hardware multiplies it, else float32.",
 )
 @click.option("--skip-bad", is_flag=True, help="Leave bad images and cells out, and count them.")
+@click.option("--trust-labels", is_flag=True, help="Train on labels that look wrong (`data check` says why).")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="A fixed score threshold, in place of the chosen one.")
 @click.option("--deterministic", is_flag=True, help="Ask for kernels that repeat bit for bit (slower on a GPU).")
 @click.option(

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.config.budget import Budget
-from harness.config.preset import Preset
+from harness.config.preset import Preset, check_settings
 from harness.config.trial_spec import TrialSpec, recipe_to_json, trial_key
 from harness.errors import HarnessError
 from harness.fileio import make_folder, remove_temporaries, write_json_atomic
@@ -62,6 +62,10 @@ class Contender:
     preset: Preset
     budget: str
     name: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises HarnessError if an engine cannot take the preset's [model] table."""
+        check_settings(self.preset, self.resolved)
 
 
 def make_plan(

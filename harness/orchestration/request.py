@@ -12,12 +12,12 @@ from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, TypeAdapt
 from harness.catalog import BUILT_IN, Catalog
 from harness.config.budget import Budget
 from harness.config.precision import Precision
-from harness.config.preset import Preset, Training
+from harness.config.preset import Preset, Row
 from harness.contract import Init
 from harness.errors import HarnessError, nearest
 from harness.evaluation.scorer import SCORING_VERSION
 from harness.orchestration.plan import Contender, Manifest, make_plan
-from harness.orchestration.prepared_data import prepare_data
+from harness.orchestration.prepared_data import prepare_data, refuse_doubts
 from harness.orchestration.process.launchers import Launcher
 from harness.orchestration.scheduler import RunOptions
 from harness.stacks import resolve, split_methods
@@ -78,6 +78,7 @@ class RunRequest(BaseModel):
     precision: Precision = "auto"
     out: Path | None = None
     skip_bad: bool = False
+    trust_labels: bool = False
     threshold: float | None = None
     deterministic: bool = False
     on_oom: Literal["record", "halve"] = "record"
@@ -113,6 +114,7 @@ class RunRequest(BaseModel):
             range(self.seed, self.seed + self.seeds),
             self.sources or (preset.source,),
             skip_bad=self.skip_bad,
+            trust_labels=self.trust_labels,
             command=self.command,
             tell=tell,
             device=self.device,
@@ -133,7 +135,7 @@ def find_contenders(request: RunRequest, catalog: Catalog, preset: Preset) -> li
     if request.methods is None:
         if not preset.rows:
             raise HarnessError("no method named: type --methods all, or names from `python -m harness methods`")
-        return [_row_contender(row.name, catalog, preset, init, request.budget) for row in preset.rows]
+        return [_row_contender(row, catalog, preset, init, request.budget) for row in preset.rows]
     budget = request.budget or preset.budget
     Budget.parse(budget)
     stacks = [resolve(catalog, stack, preset.size, init) for stack in split_methods(request.methods, catalog)]
@@ -141,13 +143,11 @@ def find_contenders(request: RunRequest, catalog: Catalog, preset: Preset) -> li
     return [Contender(stack, preset, budget) for stack in unique.values()]
 
 
-def _row_contender(name: str, catalog: Catalog, preset: Preset, init: Init, budget: str | None) -> Contender:
+def _row_contender(row: Row, catalog: Catalog, preset: Preset, init: Init, budget: str | None) -> Contender:
     """A row of a preset, with its own training settings and budget."""
-    row = next(row for row in preset.rows if row.name == name)
-    training = Training(**{**preset.training.model_dump(), **row.training})
-    stack = resolve(catalog, row.method, preset.size, init)
     Budget.parse(budget or row.budget)
-    return Contender(stack, preset.model_copy(update={"training": training}), budget or row.budget, row.name)
+    own = preset.model_copy(update={"training": preset.training_of(row)})
+    return Contender(resolve(catalog, row.method, preset.size, init), own, budget or row.budget, row.name)
 
 
 def engine_modules(contenders: Sequence[Contender]) -> list[str]:
@@ -162,6 +162,7 @@ def plan_trials(
     sources: Sequence[str],
     *,
     skip_bad: bool = False,
+    trust_labels: bool = False,
     command: str = "",
     tell: Callable[[str], None] = lambda note: None,
     **how: Any,
@@ -173,16 +174,18 @@ def plan_trials(
         seeds: of training.
         sources: data sources, as they are typed.
         skip_bad: leave out bad images and cells.
+        trust_labels: train on labels that look wrong.
         command: what was typed.
         tell: called with each remark on the data.
         how: further fields of TrialSpec, the same for all trials.
 
     Raises:
-        HarnessError: the data are bad or cannot be split.
+        HarnessError: the data are bad, look wrong or cannot be split.
     """
     prepared = [prepare_data(source, skip_bad, contenders[0].preset) for source in sources]
     for data in prepared:
-        for note in data.dataset.notes:
+        refuse_doubts(data.dataset, trust_labels)
+        for note in data.dataset.notes + data.dataset.doubts:
             tell(note)
         if data.facts.skipped_bad:
             tell(f"{data.facts.source}: {data.facts.skipped_bad} bad left out")

@@ -15,7 +15,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: st
     console = Console()
     if not console.is_terminal:
         console.width = 2000
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    table = Table(
+        box=box.SIMPLE_HEAD, title=None if title is None else Text(title), title_justify="left", pad_edge=False
+    )
     for column in columns:
         table.add_column(column)
     for row in rows:

@@ -162,3 +162,33 @@ def test_check_method_says_pass_and_fail(adapter: Path) -> None:
     (answer,) = json.loads(bad.stdout)
     failed = {check["check"]: check["violation"] for check in answer["checks"] if check["violation"]}
     assert "scores outside 0..1" in failed["predictions_are_valid"]
+
+
+@pytest.mark.parametrize(
+    ("methods", "said"),
+    [
+        ("deepmac(dept=20)", "deepmac has no option 'dept'; did you mean 'depth'?"),
+        ("deepmac(depth=21)", "deepmac: depth=21 must be one of 4, 8, 10, 12, 16, 20, 32, 52, 100"),
+        ("mask_rcnn,copy_paste(p=1.5)", "copy_paste: p=1.5 must be a number from 0 to 1"),
+        ("mask_rcnn(anchor_scale=4)", "mask_rcnn has no option 'anchor_scale'"),
+    ],
+)
+def test_a_mistake_in_a_methods_option_is_one_line_before_any_training(tmp_path: Path, methods: str, said: str) -> None:
+    out = tmp_path / "run"
+    result = CliRunner().invoke(harness, ["run", "--methods", methods, "--preset", "smoke", "--out", str(out)])
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("method", ["mask_rcnn", "torchvision_starter", "container+pointsup"])
+def test_a_typo_in_the_model_table_is_one_line_before_any_training(tmp_path: Path, method: str) -> None:
+    smoke = Path(load.__code__.co_filename).parent / "presets" / "smoke.toml"
+    preset, out = tmp_path / "own.toml", tmp_path / "run"
+    preset.write_text(smoke.read_text(encoding="utf-8") + "anchor_scal = 4\n", encoding="utf-8")
+    result = CliRunner().invoke(harness, ["run", "--methods", method, "--preset", str(preset), "--out", str(out)])
+    assert result.exit_code == 2
+    assert "table [model]: no setting 'anchor_scal'; did you mean 'anchor_scale'?" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not out.exists()
