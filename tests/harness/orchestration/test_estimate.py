@@ -56,13 +56,13 @@ def test_without_records_the_rest_is_a_rule_of_thumb(tmp_path: Path) -> None:
 
 
 def test_compiling_counts(tmp_path: Path) -> None:
-    compiling = PRESET.model_copy(update={"model": {"compile": True}})
-    plans = [
-        make_plan([Contender(resolved("a"), preset, "2m")], [0], [DATA], scoring_version="1", command="")
-        for preset in (PRESET, compiling)
-    ]
-    plain, compiled = (estimate_trials(manifest, tmp_path, [])[0].seconds or 0 for manifest in plans)
-    assert compiled > plain + 60
+    plain = plan(["a"], budget="2m")
+    (trial,) = plain.trials
+    preset = PRESET.model_copy(update={"model": {"compile": True}})
+    compiled = trial.model_copy(update={"spec": trial.spec.model_copy(update={"preset": preset})})
+    compiling = plain.model_copy(update={"trials": (compiled,)})
+    a, b = (estimate_trials(manifest, tmp_path, [])[0].seconds or 0 for manifest in (plain, compiling))
+    assert b > a + 60
 
 
 def test_what_is_done_takes_nothing(tmp_path: Path) -> None:
