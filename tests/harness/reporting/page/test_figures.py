@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from harness.reporting.leaderboard import leaderboard_of_runs
 from harness.reporting.page.charts import style
-from harness.reporting.page.curves import POINTS, Curve, iou_curve, loss_curve
+from harness.reporting.curves import POINTS, Curve, iou_curve, loss_curve
 from harness.reporting.page.figures import Figures, figures, pareto
 from harness.reporting.page.interactive import plotly_chart
 from harness.reporting.page.learning import _along, time_to
