@@ -22,6 +22,7 @@ from speed_rows import row, told
 
 from harness.contract import Sample
 from harness.data.sources import load
+from methods.copy_paste import CopyPasteOptions
 from methods.copy_paste.transform import Paste
 
 CELLS = 200
@@ -68,7 +69,7 @@ def beside_ours(benchmark: BenchmarkFixture, samples: list[Sample], name: str) -
 
 def test_ours(benchmark: BenchmarkFixture, samples: list[Sample]) -> None:
     paste, rng, pool, turn = (
-        Paste(pct_objects_paste=SHARE, sigma=SIGMA),
+        Paste(CopyPasteOptions(pct_objects_paste=SHARE, sigma=SIGMA)),
         np.random.default_rng(0),
         PoolOf(samples),
         cycle(samples),

@@ -37,7 +37,9 @@ from harness.fileio import make_folder
 from harness.masks.crops import CropMasks
 from harness.masks.rle import from_rle, to_rle
 from harness.training.device import keep_freed_memory
+from methods.copy_paste import CopyPasteOptions
 from methods.copy_paste.transform import Paste
+from methods.mask_rcnn import FlipOptions
 from methods.mask_rcnn import augment as baseline
 from methods.shared.paste_masks import paste_crops
 from methods.shared.torch_masks import TorchMasks
@@ -87,7 +89,9 @@ class PoolOf:
 def reading(sample: Sample) -> Work:
     """Out of the pack, half the image's side cut out, mirrored."""
     dataset, side = Dataset.from_samples([sample], ["cell"]), sample.size[0] // 2
-    steps = baseline.build(Task(("cell",), (128.0,) * 3, (64.0,) * 3, side, len(sample.instances), sample.size))
+    steps = baseline.build(
+        Task(("cell",), (128.0,) * 3, (64.0,) * 3, side, len(sample.instances), sample.size), FlipOptions()
+    )
     rng, pool = np.random.default_rng(0), PoolOf(sample)
 
     def work() -> Sample:
@@ -100,7 +104,7 @@ def reading(sample: Sample) -> Work:
 
 
 def pasting_cells(sample: Sample) -> Work:
-    paste, rng, pool = Paste(), np.random.default_rng(0), PoolOf(sample)
+    paste, rng, pool = Paste(CopyPasteOptions()), np.random.default_rng(0), PoolOf(sample)
     return lambda: paste(sample, rng, pool)
 
 

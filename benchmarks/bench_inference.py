@@ -32,7 +32,7 @@ from harness.data.dataset import Dataset
 from harness.data.store.cache import cache_folder
 from harness.masks.rle import to_rle
 from harness.training.checkpoint import WEIGHTS, load_weights, save_weights
-from harness.training.device import autocast, has_bfloat16, synchroniser
+from harness.training.device import arithmetic, autocast, has_bfloat16, synchroniser
 
 CELLS, IMAGES = 300, 4
 WARM_UP = 1
@@ -55,9 +55,13 @@ def trained(preset: Preset, recipe: Recipe, task: Task, dataset: Dataset, folder
     return model
 
 
-def ours(model: Model, arithmetic: Callable[[], AbstractContextManager[Any]]) -> Work:
+def default_preset() -> str:
+    return "smoke" if our_side.REHEARSAL else "standard" if our_side.on_gpu() else "quick"
+
+
+def ours(model: Model, context: Callable[[], AbstractContextManager[Any]]) -> Work:
     def work(sample: Sample) -> int:
-        with torch.no_grad(), arithmetic():
+        with torch.no_grad(), context():
             (found,) = model.predict([sample.image])
         return len(to_rle(found.masks, *sample.size))
 
@@ -95,7 +99,7 @@ def by_turns(sides: dict[str, Work], samples: list[Sample], rounds: int) -> tupl
 @pytest.mark.timeout(3600)
 def test_inference(benchmark: Any, tmp_path: Path) -> None:
     pytest.importorskip("detectron2")
-    preset = load(os.environ.get("BENCH_PRESET", "standard" if our_side.on_gpu() else "quick"))
+    preset = load(os.environ.get("BENCH_PRESET", default_preset()))
     dataset = our_side.images()
     recipe = our_side.recipe_of(preset.size)
     # proposals and detections are capped as for a data set whose fullest image has that many cells
@@ -114,15 +118,15 @@ def test_inference(benchmark: Any, tmp_path: Path) -> None:
             to.update(values)
 
     benchmark.pedantic(measure, rounds=1)
-    # the work is real, and as much of it on each side
-    assert found["peer"] > CELLS / 3
-    assert abs(found["ours"] - found["peer"]) < 0.1 * found["peer"]
+    if not our_side.REHEARSAL:
+        # the work is real, and as much of it on each side
+        assert found["peer"] > CELLS / 3
+        assert abs(found["ours"] - found["peer"]) < 0.1 * found["peer"]
 
-    arithmetic = "bfloat16" if has_bfloat16(our_side.DEVICE) else "float32"
     cells = np.mean([len(sample.instances) for sample in samples])
     height, width = samples[0].size
     what = f"whole image {height}x{width} to stored RLE, {preset.name} preset, {cells:.0f} cells"
-    note = f"{arithmetic}; detections an image: ours {found['ours']:.0f}, peer {found['peer']:.0f}"
+    note = f"{arithmetic(our_side.DEVICE)}; detections an image: ours {found['ours']:.0f}, peer {found['peer']:.0f}"
     rows = [row(what, seconds["ours"], "s", TARGET, seconds["peer"], note=note)]
     if "ours, float32" in seconds:
         rows.append(row(f"the same in float32, {cells:.0f} cells", seconds["ours, float32"], "s", peer=seconds["peer"]))

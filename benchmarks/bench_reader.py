@@ -23,6 +23,7 @@ from speed_rows import row, told
 from harness.contract import Task
 from harness.data.sources import load
 from harness.training.stream import TrainingStream
+from methods.mask_rcnn import FlipOptions
 from methods.mask_rcnn import augment as baseline
 from methods.shared import supervision
 
@@ -43,7 +44,7 @@ def source() -> str:
 def ours(source: str) -> Callable[[], int]:
     dataset = load(source)
     indices = list(range(len(dataset)))
-    stream = TrainingStream(dataset, indices, list(baseline.build(TASK)), supervision.build(TASK), 4, 0)
+    stream = TrainingStream(dataset, indices, list(baseline.build(TASK, FlipOptions())), supervision.build(TASK), 4, 0)
     step = iter(range(10**9))
 
     def epoch() -> int:

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,7 +35,7 @@ from harness.config.preset import Training, load
 from harness.contract import Sample, Task
 from harness.data.dataset import Dataset
 from harness.platform.memory import gpu_peaks, peak_rss
-from harness.training.device import has_bfloat16, synchroniser
+from harness.training.device import arithmetic, has_bfloat16, synchroniser
 from harness.transforms.instances import clip
 from harness.transforms.window import RandomWindow
 
@@ -73,18 +73,20 @@ class Case:
         return [taken[i : i + self.batch] for i in range(0, len(taken), self.batch)]
 
 
-CASES = {
-    "small": Case("small", "quick", 128, False, 1.0, 40),
-    # a step of the whole preset takes most of a minute on two cores: there the windows are smaller and not enlarged
-    "full": Case("full", "standard", int(os.environ.get("BENCH_CROP", 512)), True, 1.5, 40)
-    if our_side.on_gpu()
-    else Case("full", "standard", int(os.environ.get("BENCH_CROP", 384)), True, 1.0, 5),
-}
+def full_case() -> Case:
+    """On a CPU the windows are smaller and not enlarged: a step of the whole preset takes a minute on two cores."""
+    if our_side.REHEARSAL:
+        return Case("full", "smoke", 64, True, 1.0, 1)
+    side = int(os.environ.get("BENCH_CROP", 512 if our_side.on_gpu() else 384))
+    return Case("full", "standard", side, True, *((1.5, 40) if our_side.on_gpu() else (1.0, 5)))
 
 
-LARGE = Case("full", "standard", int(os.environ.get("BENCH_CROP", 512)), True, 1.5, 1, "mask_rcnn_x101", 2)
+CASES = {"small": Case("small", "quick", 128, False, 1.0, 40), "full": full_case()}
+LARGE = replace(full_case(), method="mask_rcnn_x101", batch=2)
 LARGE_GIB = 16.0
 """What the largest network of the zoo may take with two images."""
+THROUGHPUT_BATCH, THROUGHPUT_TARGET = 16, 150.0
+"""Images of a step, and images a second."""
 
 
 def windows_of(dataset: Dataset, side: int, count: int) -> list[Sample]:
@@ -118,7 +120,7 @@ class Ours:
         turn = itertools.cycle(batches)
 
         def step() -> None:
-            losses = self.trainer._step(next(turn), TINY_RATE)
+            losses = self.trainer.train_step(next(turn), TINY_RATE)
             if not our_side.on_gpu():  # as the trainer looks at them: on a CPU after each step, on a GPU seldom
                 [float(value) for value in losses.values()]
 
@@ -209,19 +211,19 @@ def test_step(benchmark: Any, name: str, tmp_path: Path) -> None:
     cells = np.mean([len(sample.instances) for batch in batches for sample in batch])
     enlarged = "" if case.scale == 1 else f" enlarged {case.scale:g}x"
     what = f"{name} network, {BATCH} crops of {case.crop}{enlarged}, {cells:.0f} cells each"
-    arithmetic = "bfloat16" if has_bfloat16(our_side.DEVICE) else "float32"
+    kind = arithmetic(our_side.DEVICE)
     rate = {"float32": matrix_rate(torch.float32), "bfloat16": matrix_rate(torch.bfloat16)}
-    share = {side: operations / value / rate[kind_of(side, arithmetic)] for side, value in seconds.items()}
+    share = {side: operations / value / rate[kind_of(side, kind)] for side, value in seconds.items()}
     counted = (
         f"{operations / 1e12:.3g} TFLOP a step, counted on the peer's; the device's matrix rate is "
         f"{rate['float32'] / 1e12:.3g} TFLOP/s in float32, {rate['bfloat16'] / 1e12:.3g} in bfloat16"
     )
-    how = arithmetic + ("; backbone and proposal network compiled" if load(case.preset).model.get("compile") else "")
+    how = kind + ("; backbone and proposal network compiled" if load(case.preset).model.get("compile") else "")
     rows = [row(f"training step, {what}", seconds["ours"], "s", SPEED_TARGET, seconds["peer"], note=how)]
     if "ours, float32" in seconds:
         rows.append(row(f"the same in float32, {what}", seconds["ours, float32"], "s", peer=seconds["peer"]))
     for side in [name for name in seconds if name != "peer"]:
-        used = kind_of(side, arithmetic)
+        used = kind_of(side, kind)
         rows.append(
             row(
                 f"share of the matrix rate, {used}, {name} network",
@@ -240,7 +242,7 @@ def test_step(benchmark: Any, name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.skipif(not our_side.on_gpu(), reason="its limit is that of a GPU")
+@pytest.mark.skipif(not (our_side.on_gpu() or our_side.REHEARSAL), reason="its limit is that of a GPU")
 def test_the_largest_network_fits(benchmark: Any) -> None:
     peak = benchmark.pedantic(peak_of, ("ours", "large"), rounds=1)
     work = f"peak memory, ResNeXt-101-32x8d, {LARGE.batch} crops of {LARGE.crop} enlarged {LARGE.scale:g}x"
@@ -249,8 +251,27 @@ def test_the_largest_network_fits(benchmark: Any) -> None:
     print(told(rows))
 
 
-def kind_of(side: str, arithmetic: str) -> str:
-    return arithmetic if side == "ours" else "float32"
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(not (our_side.on_gpu() or our_side.REHEARSAL), reason="its target is that of a GPU")
+def test_throughput(benchmark: Any, tmp_path: Path) -> None:
+    """Ours alone, on whole images as they are, in a batch that fills a GPU."""
+    case, dataset = replace(CASES["full"], scale=1.0, batch=THROUGHPUT_BATCH), our_side.images()
+    samples = our_side.nearest_to(dataset, CELLS, case.batch)
+    step = Ours(case, dataset, tmp_path).ready([samples])
+    seconds: dict[str, float] = {}
+    rounds = int(os.environ.get("BENCH_ROUNDS", case.rounds))
+    benchmark.pedantic(lambda: seconds.update(seconds_by_turns({"ours": step}, rounds)), rounds=1)
+    height, width = samples[0].size
+    work = f"training of an image, R50-FPN, {len(samples)} whole images of {height}x{width}"
+    each = 1000 * seconds["ours"] / len(samples)
+    note = f"{arithmetic(our_side.DEVICE)}; {1000 / each:.0f} images/s"
+    rows = [row(work, each, "ms", 1000 / THROUGHPUT_TARGET, note=note)]
+    benchmark.extra_info["rows"] = rows
+    print(told(rows))
+
+
+def kind_of(side: str, kind: str) -> str:
+    return kind if side == "ours" else "float32"
 
 
 def in_float32(ours: Ours, step: Step) -> None:

@@ -24,6 +24,7 @@ from harness.data.dataset import Dataset
 from harness.data.sources import load
 from harness.transforms.instances import masks_of
 from harness.transforms.window import RandomWindow
+from methods.copy_paste import CopyPasteOptions
 from methods.copy_paste.transform import Paste, brought_to, union
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -51,7 +52,7 @@ class Partners:
 def effects(sample: Sample, other: Sample, paste: Paste, rng: np.random.Generator) -> dict[str, float]:
     """Counts of one window and what is pasted on it."""
     _, cells = brought_to(other, sample)
-    pasted = cells.select(paste.choose(cells, len(sample.instances), rng) if paste.p else [])
+    pasted = cells.select(paste.choose(cells, len(sample.instances), rng) if paste.options.p else [])
     before = sample.instances
     alpha = union(masks_of(pasted), sample.size) if len(pasted) else np.zeros(sample.size, np.uint8)
     index, owner = masks_of(before).set_pixels(sample.size[1])
@@ -83,7 +84,7 @@ def close_boxes(boxes: NDArray[np.float64], limit: float = 0.5) -> float:
 
 
 def row_of(dataset: Dataset, crop: int, options: dict[str, Any], samples: int) -> dict[str, float]:
-    window, paste = RandomWindow(crop), Paste(**options)
+    window, paste = RandomWindow(crop), Paste(CopyPasteOptions(**options))
     partners = Partners(dataset, window)
     sums: dict[str, float] = {}
     spent = 0.0
@@ -91,7 +92,7 @@ def row_of(dataset: Dataset, crop: int, options: dict[str, Any], samples: int) -
         rng = np.random.default_rng([k, 0])
         sample = window(dataset[k % len(dataset)], rng, partners)
         rng = np.random.default_rng([k, 1])
-        other = partners.draw(rng, sample.cell_type if paste.within_type else None)
+        other = partners.draw(rng, sample.cell_type if paste.options.within_type else None)
         for name, value in effects(sample, other, paste, rng).items():
             sums[name] = sums.get(name, 0.0) + value
         begin = time.perf_counter()

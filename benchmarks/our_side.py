@@ -24,6 +24,9 @@ from harness.training.trainer import Trainer
 
 DEVICE = os.environ.get("BENCH_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
 
+REHEARSAL = bool(os.environ.get("BENCH_REHEARSAL"))
+"""Everything at the smallest size, to see that it runs; the figures mean nothing."""
+
 
 def on_gpu() -> bool:
     return DEVICE.startswith("cuda")
@@ -37,6 +40,8 @@ def sartorius() -> Path | None:
 
 def images() -> Dataset:
     """Real images where they are, else synthetic ones of the same size and as crowded."""
+    if REHEARSAL:
+        return load("synthetic:images=16,size=96")
     folder = sartorius()
     return load(f"sartorius:{folder}" if folder else "synthetic:images=60,size=520x704,density=1")
 

@@ -1,8 +1,19 @@
-"""The one exception that means "the person at the keyboard can mend this"."""
+"""Exceptions that mean "the user can fix this", and the words of their messages."""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
+from pathlib import Path
+
+_REASONS = {
+    errno.ENOSPC: "no space left on the disk",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "no permission to write there",
+    errno.ENOENT: "its folder is gone",
+    errno.EIO: "the disk reports an input/output error",
+}
 
 
 class HarnessError(Exception):
@@ -11,6 +22,18 @@ class HarnessError(Exception):
     The command line prints the message without a traceback and exits with status 2. Anything else that
     escapes is a bug of ours and keeps its traceback.
     """
+
+
+class StorageError(HarnessError):
+    """A file could not be written. What was there before is unharmed."""
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """The line that names the path and why it cannot be written."""
+    reason = _REASONS.get(error.errno or 0) or error.strerror or str(error)
+    return StorageError(
+        f"cannot write {path}: {reason}; what was written before is unharmed: mend that and type the same command again"
+    )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -7,7 +7,6 @@ process killed at any moment leaves the old file or the new one, and at worst a 
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
@@ -15,30 +14,10 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError
+from harness.errors import storage_error
+from harness.platform.files import create_new, replace, sync_folder
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
-
-_REASONS = {
-    errno.ENOSPC: "no space left on the disk",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EROFS: "the file system is read-only",
-    errno.EACCES: "no permission to write there",
-    errno.ENOENT: "its folder is gone",
-    errno.EIO: "the disk reports an input/output error",
-}
-
-
-class StorageError(HarnessError):
-    """The disk would not take a file. What was there before is unharmed."""
-
-
-def storage_error(path: Path, error: OSError) -> StorageError:
-    """The line that names the path and why it cannot be written."""
-    reason = _REASONS.get(error.errno or 0) or error.strerror or str(error)
-    return StorageError(
-        f"cannot write {path}: {reason}; what was written before is unharmed: mend that and type the same command again"
-    )
 
 
 def write_bytes_atomic(path: Path, *chunks: bytes | bytearray | memoryview) -> None:
@@ -47,12 +26,12 @@ def write_bytes_atomic(path: Path, *chunks: bytes | bytearray | memoryview) -> N
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         _write_through(temporary, chunks)
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
+        replace(temporary, path)
+        sync_folder(path.parent)
     except OSError as error:
         raise storage_error(path, error) from error
     finally:
-        # After os.replace there is nothing under this name any more.
+        # after the replacement there is nothing under this name any more.
         with contextlib.suppress(OSError):
             temporary.unlink()
 
@@ -84,21 +63,12 @@ def remove_temporaries(folder: Path) -> None:
 
 
 def _write_through(path: Path, chunks: tuple[bytes | bytearray | memoryview, ...]) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    descriptor = create_new(path)
     try:
         for chunk in chunks:
             rest = memoryview(chunk).cast("B")
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name itself survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -28,16 +28,19 @@ def data() -> None:
 @data.command()
 @click.argument("source")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(min=1), help="Most problems listed.")
+@click.option("--trust-labels", is_flag=True, help="Labels that look wrong are notes, not problems.")
 @adapters
 @as_json
 @click.pass_context
-def check(context: click.Context, source: str, limit: int, adapters: tuple[str, ...], as_json: bool) -> None:
+def check(
+    context: click.Context, source: str, limit: int, trust_labels: bool, adapters: tuple[str, ...], as_json: bool
+) -> None:
     """Read all of SOURCE and list everything that is wrong; exit status 1 if anything is."""
     from dataclasses import asdict
 
     from harness.data.sources import check as check_source
 
-    found = check_source(source, limit)
+    found = check_source(source, limit, trust_labels)
     if as_json:
         print_json({"ok": not found.problems, **asdict(found)})
     else:

@@ -65,6 +65,7 @@ UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MI
     help="Folder of the run; one that exists is gone on with.  [default: a new one in results/runs]",
 )
 @click.option("--skip-bad", is_flag=True, help="Leave bad images and cells out, and count them.")
+@click.option("--trust-labels", is_flag=True, help="Train on labels that look wrong (`data check` says why).")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="A fixed score threshold, in place of the chosen one.")
 @click.option("--deterministic", is_flag=True, help="Ask for kernels that repeat bit for bit (slower on a GPU).")
 @click.option(
@@ -99,6 +100,7 @@ def run(
     device: str,
     out: Path | None,
     skip_bad: bool,
+    trust_labels: bool,
     threshold: float | None,
     deterministic: bool,
     on_oom: Literal["record", "halve"],
@@ -154,6 +156,7 @@ def run(
             range(seed, seed + seeds),
             sources or (chosen.source,),
             skip_bad=skip_bad,
+            trust_labels=trust_labels,
             device=device_of(device),
             deterministic=deterministic,
             threshold=threshold,
@@ -173,7 +176,7 @@ def run(
 def _work_through(manifest: Manifest, run_dir: Path, options: RunOptions, plain: bool, mlflow: str | None) -> int:
     """The exit status. plain: lines in place of bars. mlflow: where to log to, None to leave it."""
     from harness.cli.reporters import reporter
-    from harness.fileio import StorageError
+    from harness.errors import StorageError
     from harness.orchestration.scheduler import run_plan
     from harness.reporting.leaderboard import write_leaderboards
 
@@ -222,16 +225,23 @@ def _engines(entrants: Sequence[Contender]) -> list[str]:
 
 
 def _plan(
-    entrants: Sequence[Contender], seeds: Sequence[int], sources: Sequence[str], *, skip_bad: bool, **how: Any
+    entrants: Sequence[Contender],
+    seeds: Sequence[int],
+    sources: Sequence[str],
+    *,
+    skip_bad: bool,
+    trust_labels: bool = False,
+    **how: Any,
 ) -> Manifest:
     """Read the data, and lay every trial out. Notes on the data are said once."""
     from harness.evaluation.scorer import SCORING_VERSION
     from harness.orchestration.plan import make_plan
-    from harness.orchestration.prepared_data import prepare_data
+    from harness.orchestration.prepared_data import prepare_data, refuse_doubts
 
     settings = [prepare_data(source, skip_bad, entrants[0].preset) for source in sources]
     for setting in settings:
-        for note in setting.dataset.notes:
+        refuse_doubts(setting.dataset, trust_labels)
+        for note in setting.dataset.notes + setting.dataset.doubts:
             click.echo(f"note: {note}", err=True)
         if setting.facts.skipped_bad:
             click.echo(f"note: {setting.facts.source}: {setting.facts.skipped_bad} bad left out", err=True)

@@ -72,12 +72,12 @@ def reads_no_data_by_itself(subject: Subject) -> None:
 
 
 def _checked(model: Model, samples: Sequence[Sample], classes: int) -> None:
-    from harness.training.model_outputs import check
+    from harness.training.model_outputs import validate_predictions
 
     for sample in samples:
         (found,) = predicted(model, [sample.image])
         try:
-            check(found, replace(sample, image_id=f"with {len(sample.instances)} cells"), classes)
+            validate_predictions(found, replace(sample, image_id=f"with {len(sample.instances)} cells"), classes)
         except HarnessError as error:
             raise Violation(str(error)) from error
 

@@ -21,6 +21,7 @@ class Dataset:
     source: as typed; to load it again. public_source: the same with absolute folders cut to their last two parts; for
     records and tables. classes: names in label order. fingerprint: SHA-256 (hexadecimal) over ids, pixels and masks.
     ids, cell_types, groups: one entry per image. notes: what a user should be told once, whole sentences.
+    doubts: why the labels may not be what they are taken for (see harness.data.doubts); a run stops at them.
     skipped_bad: images and cells left out because they are bad. unlabelled: image files of the same kind without
     annotation (harness.data.images.read_image reads one).
     """
@@ -42,7 +43,7 @@ class Dataset:
         self.source, self.public_source, self.unlabelled = source, public_source, unlabelled
         self.classes, self.ids = pack.facts.classes, pack.facts.ids
         self.cell_types, self.groups = pack.facts.cell_types, pack.facts.groups
-        self.notes, self.skipped_bad = pack.facts.notes, pack.facts.skipped_bad
+        self.notes, self.skipped_bad, self.doubts = pack.facts.notes, pack.facts.skipped_bad, pack.facts.doubts
         self.fingerprint = pack.fingerprint()
 
     @classmethod

@@ -22,18 +22,29 @@ def stamp_of_files(*paths: Path) -> list[list[object]]:
     """
     found: list[list[object]] = []
     for path in paths:
-        names = [path] if path.is_file() else (Path(folder) / n for folder, _, files in os.walk(path) for n in files)
-        for name in names:
+        for name in [path] if path.is_file() else files_below(path):
             try:
                 facts = name.stat()
             except OSError:
                 continue  # a broken link is reported when it is read
             found.append([str(name), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino])
-            if len(found) > MAX_FILES:
-                raise HarnessError(
-                    f"more than {MAX_FILES:,} files under {path.name}: name the folder that holds the images"
-                )
     return sorted(found, key=lambda row: str(row[0]))
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Every file below a folder, sorted. Linked folders are not entered, so that a circle of links ends.
+
+    Raises:
+        HarnessError: where there are more than MAX_FILES.
+    """
+    found: list[str] = []
+    for parent, _, names in os.walk(folder):
+        found += (os.path.join(parent, name) for name in names)
+        if len(found) > MAX_FILES:
+            raise HarnessError(
+                f"more than {MAX_FILES:,} files under {folder.name}: name the folder that holds the images"
+            )
+    return [Path(name) for name in sorted(found)]
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -19,11 +19,15 @@ class Loaded:
         sample: None where the image itself is bad.
         problems: One line each, naming file and row. A bad cell is left out of the sample, the others stay.
         notes: What was done to the image that the user should know, in words that can be counted over images.
+        boxes: How many cells have a box of their own in the file, besides their mask.
+        contradicted: How many of those boxes lie elsewhere than the mask.
     """
 
     sample: Sample | None
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    boxes: int = 0
+    contradicted: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,14 @@ class SourceIndex:
         entries: One function per image, in the order of their ids. Called from several threads, in any order.
         problems: As in Loaded, of rows without an entry.
         notes: What the user should be told once, whole sentences.
+        causes: The likely cause of a doubt in this format, by kind ("pieces", "cover", ...; see harness.data.doubts).
     """
 
     classes: tuple[str, ...]
     entries: Sequence[Callable[[], Loaded]]
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    causes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
+import numpy as np
+
 from harness.data.dataset import Dataset
+from harness.data.doubts import Doubts, Signs, joined_groups, note_of_same_pictures, same_pictures, signs_of
 from harness.data.registry import open_source
-from harness.data.source import Loaded, Source
+from harness.data.source import Loaded, Source, SourceIndex
 from harness.data.store.cache import cached, discard
 from harness.data.store.pack import MemorySink, Pack, Packer, Sink, digest
 from harness.errors import HarnessError
+from harness.platform.processes import usable_cores
 
 T = TypeVar("T")
 
@@ -31,16 +35,69 @@ class Check:
     notes: tuple[str, ...]
 
 
-def load(source: str, *, skip_bad: bool = False, cache: bool = True) -> Dataset:
-    """The data set that `source` names, checked as a whole; warm starts map the packed copy that the first one left.
+@dataclass(frozen=True)
+class _Read:
+    """One image, read and looked through.
 
-    skip_bad: leave out what is bad and count it: a bad cell alone, a bad image with its cells.
-    cache: keep and use a packed copy (see harness.data.store.cache).
-    Raises HarnessError with one line, naming file and row, at the first thing that is wrong.
+    Attributes:
+        digest: of all of it.
+        picture: SHA-256 of its shape and pixels; empty where all pixels are equal, for blank images are no copies.
+    """
+
+    loaded: Loaded
+    digest: bytes = b""
+    picture: bytes = b""
+    signs: Signs = field(default_factory=lambda: Signs(0))
+
+
+class _Findings:
+    """What is told of a whole data set once all images are read."""
+
+    def __init__(self, index: SourceIndex) -> None:
+        self._index = index
+        self._conversions: Counter[str] = Counter()
+        self._doubts = Doubts(index.causes)
+        self._pictures: dict[str, bytes] = {}
+        self.cells = 0
+
+    def add(self, read: _Read) -> None:
+        self._conversions.update(read.loaded.notes)
+        if read.loaded.sample is not None:
+            image_id = read.loaded.sample.image_id
+            self._doubts.add(image_id, read.signs)
+            self._pictures[image_id] = read.picture
+            self.cells += len(read.loaded.sample.instances)
+
+    @property
+    def images(self) -> int:
+        return len(self._pictures)
+
+    def same_pictures(self) -> list[list[str]]:
+        return same_pictures(list(self._pictures), self._pictures.values())
+
+    def notes(self) -> tuple[str, ...]:
+        conversions = (f"{what}: {images(count)}" for what, count in sorted(self._conversions.items()))
+        same = note_of_same_pictures(self.same_pictures())
+        return (*self._index.notes, *conversions, *self._doubts.notes(), *same)
+
+    def doubts(self) -> tuple[str, ...]:
+        return self._doubts.sentences()
+
+
+def load(source: str, *, skip_bad: bool = False, cache: bool = True) -> Dataset:
+    """The data set that `source` names, checked as a whole. Later calls map the packed copy that the first one left.
+
+    Args:
+        source: as typed, such as "sartorius:DIR".
+        skip_bad: leave out what is bad and count it: a bad cell alone, a bad image with its cells.
+        cache: keep and use a packed copy (see harness.data.store.cache).
+
+    Raises:
+        HarnessError: one line, naming file and row, at the first thing that is wrong.
     """
     reader = open_source(source)
     location = reader.location
-    name = [type(reader).__name__, [str(path) for path in location.paths] or source, skip_bad]
+    name = [location.text.partition(":")[0], [str(path) for path in location.paths] or source, skip_bad]
 
     def build(sink: Sink) -> Pack:
         return _pack(reader, sink, skip_bad)
@@ -55,53 +112,70 @@ def load(source: str, *, skip_bad: bool = False, cache: bool = True) -> Dataset:
     return Dataset(pack, location.text, location.public, reader.unlabelled(), rebuild if kept else None)
 
 
-def check(source: str, limit: int = 100) -> Check:
-    """Read all of a source and list what is wrong. Raises HarnessError only where the source is mistyped."""
+def check(source: str, limit: int = 100, trust_labels: bool = False) -> Check:
+    """Read all of a source and list what is wrong, doubts included.
+
+    Args:
+        source: as typed.
+        limit: most problems listed.
+        trust_labels: doubts (see harness.data.doubts) are notes, not problems.
+
+    Raises:
+        HarnessError: only where the source is mistyped.
+    """
     reader = open_source(source)
     problems: list[str] = []
-    notes: tuple[str, ...] = ()
-    conversions: Counter[str] = Counter()
-    images = cells = 0
     try:
         index = reader.index()
-        notes = index.notes
+    except HarnessError as error:
+        return Check((str(error),), False, 0, 0, ())
+    findings = _Findings(index)
+    try:
         problems += index.problems
-        for loaded in in_order(index.entries):
-            problems += loaded.problems
-            conversions.update(loaded.notes)
-            if loaded.sample is not None:
-                images += 1
-                cells += len(loaded.sample.instances)
+        for read in in_order([partial(_read, entry) for entry in index.entries]):
+            problems += read.loaded.problems
+            findings.add(read)
             if len(problems) > limit:
                 break
-        if cells == 0 and not problems:
+        if findings.cells == 0 and not problems:
             problems.append(_no_cells(reader))
     except HarnessError as error:
         problems.append(str(error))
-    return Check(tuple(problems[:limit]), len(problems) > limit, images, cells, notes + _told(conversions))
+    doubts, notes = findings.doubts(), findings.notes()
+    problems, notes = (problems, notes + doubts) if trust_labels else ([*doubts, *problems], notes)
+    return Check(tuple(problems[:limit]), len(problems) > limit, findings.images, findings.cells, notes)
 
 
 def _pack(reader: Source, sink: Sink, skip_bad: bool) -> Pack:
     index = reader.index()
     _judge(index.problems, skip_bad)
-    packer = Packer(sink)
-    conversions: Counter[str] = Counter()
-    skipped, cells = len(index.problems), 0
-    for loaded, sample_digest in in_order([partial(_load_and_digest, entry) for entry in index.entries]):
-        _judge(loaded.problems, skip_bad)
-        skipped += len(loaded.problems)
-        conversions.update(loaded.notes)
-        if loaded.sample is not None:
-            packer.add(loaded.sample, sample_digest)
-            cells += len(loaded.sample.instances)
-    if cells == 0:
+    packer, findings = Packer(sink), _Findings(index)
+    skipped = len(index.problems)
+    for read in in_order([partial(_read, entry) for entry in index.entries]):
+        _judge(read.loaded.problems, skip_bad)
+        skipped += len(read.loaded.problems)
+        findings.add(read)
+        if read.loaded.sample is not None:
+            packer.add(read.loaded.sample, read.digest)
+    if findings.cells == 0:
         raise HarnessError(_no_cells(reader))
-    return packer.finish(index.classes, index.notes + _told(conversions), skipped)
+    same = findings.same_pictures()
+    if same:
+        packer.regroup(lambda groups: joined_groups(groups, same))
+    return packer.finish(index.classes, findings.notes(), skipped, findings.doubts())
 
 
-def _load_and_digest(entry: Callable[[], Loaded]) -> tuple[Loaded, bytes]:
+def _read(entry: Callable[[], Loaded]) -> _Read:
     loaded = entry()
-    return loaded, b"" if loaded.sample is None else digest(loaded.sample)
+    sample = loaded.sample
+    if sample is None:
+        return _Read(loaded)
+    picture = b""
+    if (sample.image != sample.image.flat[0]).any():
+        whole = hashlib.sha256(repr(sample.image.shape).encode())
+        whole.update(np.ascontiguousarray(sample.image).data)
+        picture = whole.digest()
+    return _Read(loaded, digest(sample), picture, signs_of(sample, loaded.boxes, loaded.contradicted))
 
 
 def _judge(problems: tuple[str, ...], skip_bad: bool) -> None:
@@ -113,13 +187,13 @@ def _no_cells(reader: Source) -> str:
     return f"{reader.location.public} has no annotated image: there is nothing to train on"
 
 
-def _told(conversions: Counter[str]) -> tuple[str, ...]:
-    return tuple(f"{what}: {count} image{'s' if count > 1 else ''}" for what, count in sorted(conversions.items()))
+def images(count: int) -> str:
+    return f"{count} image{'s' if count > 1 else ''}"
 
 
 def in_order(calls: Sequence[Callable[[], T]]) -> Iterator[T]:
     """Each call's result, in order. Calls run ahead on all cores that this process may use; few results are held."""
-    workers = max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+    workers = max(1, min(8, usable_cores()))
     waiting: deque[Future[T]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:

@@ -75,7 +75,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "cells": dataset.cells,
         "cells_per_image": _spread(np.asarray(dataset.cells_per_image)),
         "by_class": {name: _figures(gathered[name]) for name in dataset.classes if name in gathered},
-        "notes": list(dataset.notes),
+        "notes": [*dataset.notes, *dataset.doubts],
     }
 
 

@@ -12,7 +12,7 @@ import torch
 from harness.config.precision import Precision
 from harness.contract import Model, Predictions, Sample
 from harness.training.device import autocast, synchroniser
-from harness.training.model_outputs import check, only_one
+from harness.training.model_outputs import unwrap_single, validate_predictions
 
 
 def predict_all(
@@ -42,8 +42,8 @@ def predict_all(
                 given = model.predict([sample.image])
             wait()
             times.append(1000 * (time.perf_counter() - begin))
-            predictions = only_one(given, sample.image_id)
-            check(predictions, sample, classes)
+            predictions = unwrap_single(given, sample.image_id)
+            validate_predictions(predictions, sample, classes)
             found[sample.image_id] = _above(predictions, minimum_score)
             each(len(found), times[-1])
     return found, times

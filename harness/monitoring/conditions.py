@@ -5,13 +5,13 @@ A share is said in steps ("more than 25 %"), so that records made side by side s
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness.monitoring.gpu import Gpu
 from harness.monitoring.sensor import Sensor
+from harness.platform.processes import usable_core_numbers
 
 STEPS = (0.75, 0.5, 0.25, 0.1)
 """Shares that are said. Below a tenth nothing is: it is less than most times differ by from run to run."""
@@ -79,7 +79,7 @@ def machine_cpu_seconds() -> tuple[float, float]:
     import psutil
 
     cores = psutil.cpu_times(percpu=True)
-    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(len(cores)))
+    usable = usable_core_numbers()
     busy = total = 0.0
     for number, times in enumerate(cores):
         if number in usable:
@@ -178,7 +178,7 @@ class GpuSlowdown(Sensor):
         self._gpu = gpu
         self._seen: set[str] = set()
 
-    def look(self) -> None:
+    def before_stop(self) -> None:
         self._seen = self._gpu.slowed_by()
 
     def stop(self, seconds: float) -> Mapping[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.platform.memory import machine_memory
+from harness.platform.processes import usable_cores
 
 DISTRIBUTION = "cell-segmentation-harness"
 _COMMAND_SECONDS = 10.0
@@ -28,7 +28,7 @@ def machine_facts() -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cores_physical": psutil.cpu_count(logical=False),
         "cores_logical": psutil.cpu_count(),
-        "cores_usable": _usable_cores(),
+        "cores_usable": usable_cores(),
         "memory": machine_memory(),
         "gpus": _gpus(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -79,11 +79,6 @@ def _cpu_model() -> str:
     if found:
         return found[1].strip()
     return _output("sysctl", "-n", "machdep.cpu.brand_string") or platform.processor() or platform.machine()
-
-
-def _usable_cores() -> int:
-    """Cores this process may use, which a container or a job may have cut down."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _gpus() -> list[dict[str, str]]:

@@ -7,42 +7,47 @@ from collections.abc import Mapping, Sequence
 
 
 class Sensor:
-    """One thing to read. Each method is called once for each stretch of training, in this order."""
+    """One thing to read. The methods are called once for each stretch of training, in this order."""
 
     def start(self) -> None:
         """The clock is about to start."""
 
-    def look(self) -> None:
-        """The clock is about to stop and the device may still be at work. On the clock, so it must be quick."""
+    def before_stop(self) -> None:
+        """The clock is about to stop and the device may still be working. Counts as training, so it must be quick."""
 
     def stop(self, seconds: float) -> Mapping[str, float]:
-        """The clock has stopped, `seconds` after it was started. What to add, by name; nothing where nothing answers.
+        """The clock has stopped, `seconds` after it started.
 
-        A gauge whose sums are worth something only when they cover all of training adds its seconds as well.
+        Returns:
+            What to add to the sums, by name; empty where nothing can be read. A sensor whose sums are meaningful only
+            when they cover all of training adds its seconds as well.
         """
         return {}
 
 
-class Meter:
-    """Adds up what its gauges say. sums: by name, plain numbers, so that a checkpoint can carry them."""
+class SensorGroup:
+    """Reads several sensors and adds up what they return.
 
-    def __init__(self, gauges: Sequence[Sensor] = ()) -> None:
-        self._gauges = gauges
+    sums: by name. Plain numbers, so that a checkpoint can hold them.
+    """
+
+    def __init__(self, sensors: Sequence[Sensor] = ()) -> None:
+        self._sensors = sensors
         self._since = 0.0
         self.sums: dict[str, float] = {}
 
     def start(self) -> None:
-        # the first gauge is read nearest to the clock, at either end
-        for gauge in reversed(self._gauges):
-            gauge.start()
+        # in reverse, so that the first sensor is read nearest to the clock at both ends
+        for sensor in reversed(self._sensors):
+            sensor.start()
         self._since = time.perf_counter()
 
-    def look(self) -> None:
-        for gauge in self._gauges:
-            gauge.look()
+    def before_stop(self) -> None:
+        for sensor in self._sensors:
+            sensor.before_stop()
 
     def stop(self) -> None:
         seconds = time.perf_counter() - self._since
-        for gauge in self._gauges:
-            for name, value in gauge.stop(seconds).items():
+        for sensor in self._sensors:
+            for name, value in sensor.stop(seconds).items():
                 self.sums[name] = self.sums.get(name, 0.0) + value

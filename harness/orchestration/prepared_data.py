@@ -71,6 +71,16 @@ def prepare_data(source: str, skip_bad: bool, preset: Preset) -> PreparedData:
     return PreparedData(dataset, splits, facts)
 
 
+def refuse_doubts(dataset: Dataset, trust_labels: bool) -> None:
+    """Raise HarnessError where labels look wrong (see harness.data.doubts), unless the user trusts them."""
+    if dataset.doubts and not trust_labels:
+        more = f" (and {len(dataset.doubts) - 1} more)" if len(dataset.doubts) > 1 else ""
+        raise HarnessError(
+            f"{dataset.public_source}: {dataset.doubts[0]}{more} (`data check` lists all; "
+            "--trust-labels trains on them as they are)"
+        )
+
+
 def prepare_planned_data(spec: TrialSpec) -> PreparedData:
     """The setting of a planned trial. Raises HarnessError where the data are no longer those of the plan."""
     setting = prepare_data(spec.source, spec.skip_bad, spec.preset)

@@ -78,8 +78,8 @@ def perform(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
         checkpoint_seconds=spec.checkpoint_seconds,
         curve_fractions=spec.preset.evaluation.curve_fractions,
         evaluate=glance,
-        listen=None if events is None else events.steps,
-        meter=training_sensors(spec.device),
+        on_losses=None if events is None else events.steps,
+        sensors=training_sensors(spec.device),
     )
     trace = trainer.run()
     write_text_atomic(folder / CURVE, trace.to_csv())

@@ -6,8 +6,8 @@ import contextlib
 from pathlib import Path
 
 from harness.config.trial_spec import TrialSpec
-from harness.errors import HarnessError
-from harness.fileio import make_folder, remove_temporaries, storage_error, write_json_atomic
+from harness.errors import HarnessError, storage_error
+from harness.fileio import make_folder, remove_temporaries, write_json_atomic
 from harness.results.io import RECORD, TRIAL, read_record, read_trial_spec
 from harness.results.schema import RunRecord
 from harness.training.checkpoint_files import remove_blobs

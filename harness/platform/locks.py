@@ -1,4 +1,4 @@
-"""One lock a trial, so that two runs on one folder do not harm each other."""
+"""Locks of folders, so that two runs in one folder do not harm each other. A lock ends with its process."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.errors import HarnessError
-from harness.fileio import make_folder, storage_error
+from harness.errors import HarnessError, storage_error
 
 _LOCK = ".lock"
 _FOLDER_SECONDS = 60.0
@@ -15,12 +14,12 @@ _FOLDER_SECONDS = 60.0
 
 @contextmanager
 def trial_lock(folder: Path) -> Iterator[bool]:
-    """Whether the lock of a trial's folder is ours meanwhile; it ends with the process that holds it, however."""
+    """Hold the lock of a trial's folder, if no other process does. Yields whether it is held. Raises StorageError."""
     from filelock import FileLock, Timeout
 
-    make_folder(folder)
     lock = FileLock(folder / _LOCK)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         yield False
@@ -35,7 +34,10 @@ def trial_lock(folder: Path) -> Iterator[bool]:
 
 @contextmanager
 def folder_lock(run_dir: Path) -> Iterator[None]:
-    """Held while the files that all runs of a folder share are read and written anew."""
+    """Hold the lock of a run's folder, to read and rewrite files that several runs share.
+
+    Raises HarnessError where another process holds it for long, StorageError where it cannot be made.
+    """
     from filelock import FileLock, Timeout
 
     lock = FileLock(run_dir / _LOCK)

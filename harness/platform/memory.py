@@ -1,20 +1,29 @@
-"""How much memory there is, and how much this process has had at most."""
+"""How much memory there is, and how much of it processes have."""
 
 from __future__ import annotations
 
 import re
-import resource
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import resource
+
+    import psutil
 
 
 @dataclass(frozen=True, slots=True)
 class GpuPeaks:
-    """Bytes. allocated: most that tensors held at once. reserved: most that torch's allocator held from the device.
+    """Bytes.
 
-    device: what the device has in use now, by all programs; read at the end of a run, while the allocator still holds
-    its pool, it is that run's peak with what the driver itself takes.
+    Attributes:
+        allocated: the most that tensors held at once.
+        reserved: the most that torch's allocator held of the device.
+        device: what is in use now, by all programs. Read at the end of a run, while the allocator still holds its pool,
+            it is that run's peak together with what the driver itself takes.
     """
 
     allocated: int
@@ -26,19 +35,48 @@ def peak_rss() -> int:
     """Largest resident memory of this process so far, in bytes."""
     status = Path("/proc/self/status")
     if status.is_file():
-        # Not getrusage: on Linux its figure starts at that of the process that started this one.
+        # not getrusage: on Linux its peak starts at that of the process that started this one
         found = re.search(r"^VmHWM:\s*(\d+) kB$", status.read_text(encoding="utf-8"), re.MULTILINE)
         if found:
             return int(found[1]) * 1024
-    return peak_of(resource.getrusage(resource.RUSAGE_SELF))
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    return peak_from_usage(resource.getrusage(resource.RUSAGE_SELF))
 
 
-def peak_of(usage: resource.struct_rusage) -> int:
-    """Largest resident memory of a process in bytes. usage: what the system counted for it (getrusage, wait4).
+def peak_from_usage(usage: resource.struct_rusage) -> int:
+    """Largest resident memory in bytes of the process that getrusage or wait4 gave `usage` for.
 
-    On Linux that of a program begins with what the process had that started it; a fork's is its own.
+    On Linux that of a started program includes what the process had that started it; that of a fork is its own.
     """
     return usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
+
+
+def memory_of(processes: Iterable[psutil.Process]) -> int:
+    """Bytes that these processes hold together. A page that several of them share counts once, or nearly.
+
+    On Linux it is the sum of their proportional set sizes (PSS): a page that n processes share counts as 1/n in each.
+    Forks share nearly all their pages, and the "shared" memory that the system tells of each is only that of files.
+    Elsewhere it is the sum of what each has alone (USS), or of what is resident. Ended processes count nothing.
+    """
+
+    return sum(_memory_of_one(process) for process in processes)
+
+
+def _memory_of_one(process: psutil.Process) -> int:
+    import psutil
+
+    try:
+        facts = process.memory_full_info()
+        return int(getattr(facts, "pss", 0) or facts.uss or facts.rss)
+    except psutil.AccessDenied:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
 
 
 def gpu_peaks(device: str) -> GpuPeaks | None:
@@ -61,7 +99,7 @@ def reset_gpu_peaks(device: str) -> None:
 
 
 def machine_memory() -> int:
-    """Bytes of memory that the processes of this container or machine may use."""
+    """Bytes of memory that the processes of this container, or of this machine, may use."""
     import psutil
 
     return min([psutil.virtual_memory().total, *_container_limits()])

@@ -16,6 +16,7 @@ from pydantic_core import from_json
 from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError
 from harness.fileio import write_json_atomic
+from harness.platform.files import open_to_read
 from harness.redaction import redact_home
 from harness.results.migration import (
     OLD_TRIAL,
@@ -142,9 +143,7 @@ def read_json(path: Path, size_limit: int = SIZE_LIMIT) -> Any:
 def _parsed(path: Path, size_limit: int) -> Any:
     """As read_json, but numbers too large to be finite become infinite."""
     try:
-        # Not blocking, so that a named pipe in a stranger's folder cannot hold us.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-        with os.fdopen(descriptor, "rb") as file:
+        with os.fdopen(open_to_read(path), "rb") as file:
             facts = os.fstat(file.fileno())
             if not stat.S_ISREG(facts.st_mode):
                 raise HarnessError(f"{path}: not a plain file")

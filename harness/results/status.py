@@ -7,8 +7,7 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
-from harness.errors import HarnessError
-from harness.fileio import StorageError
+from harness.errors import HarnessError, StorageError
 from harness.results.schema import Status
 
 REASON_LIMIT = 300

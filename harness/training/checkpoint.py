@@ -1,4 +1,4 @@
-"""What a checkpoint holds: all that decides the next step, so that a killed run goes on as if it had not been."""
+"""Checkpoints: everything that determines the next step, so that a resumed run equals one that was never stopped."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from harness.training.device import random_state, restore_random_state
 from harness.training.trace import Trace
 
 WEIGHTS = "weights.safetensors"
-"""The weights of a trial whose training has ended."""
+"""File of the weights of a trial whose training has ended."""
 
 
 @dataclass(frozen=True)
 class Restored:
-    """Where training stands after `step` steps. ended: nothing is left to train."""
+    """The state of training after `step` steps. ended: the budget was spent."""
 
     step: int
     trace: Trace
@@ -33,26 +33,32 @@ class Restored:
 def save(
     folder: Path, step: int, module: nn.Module, optimiser: torch.optim.Optimizer, trace: Trace, device: str
 ) -> None:
-    """Write the state after `step` steps; the one before stays until this one is whole. The order of the data is a
-    function of the step (see stream.py) and the learning rate one of the budget used, so neither needs a state."""
-    more = {"module": module.state_dict(), "optimiser": optimiser.state_dict()}
-    _save(folder, step, trace, device, more)
+    """Write the state after `step` steps. The checkpoint before it stays until this one is complete.
+
+    The order of the data is a function of the step (see stream.py), and the learning rate one of the budget used, so
+    neither is stored.
+    """
+    states = {"module": module.state_dict(), "optimiser": optimiser.state_dict()}
+    _save(folder, step, trace, device, states)
 
 
 def save_end(folder: Path, step: int, module: nn.Module, trace: Trace, device: str) -> None:
-    """Write the trained weights, and a state that says that they are: what comes after needs no optimiser."""
+    """Write the trained weights, and a checkpoint that says that training has ended, without the optimiser's state."""
     save_weights(folder, module)
     _save(folder, step, trace, device, {})
 
 
-def _save(folder: Path, step: int, trace: Trace, device: str, more: dict[str, Any]) -> None:
+def _save(folder: Path, step: int, trace: Trace, device: str, states: dict[str, Any]) -> None:
     buffer = io.BytesIO()
-    torch.save({"random": random_state(device), "trace": trace.to_plain(), **more}, buffer)
+    torch.save({"random": random_state(device), "trace": trace.to_plain(), **states}, buffer)
     save_blob(folder, step, buffer.getbuffer())
 
 
 def restore(folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer, device: str) -> Restored | None:
-    """Put back the newest good state of `folder`; None where there is none to go on from. Raises HarnessError."""
+    """Load the newest intact checkpoint of `folder` into the module and the optimiser; None where there is none.
+
+    Raises HarnessError where it belongs to another network.
+    """
     found = newest_blob(folder)
     if found is None:
         return None
@@ -67,7 +73,7 @@ def restore(folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer, d
             optimiser.load_state_dict(state["optimiser"])
         trace = Trace.from_plain(state["trace"])
         restore_random_state(state["random"], device)
-    except Exception as error:  # whatever torch says of a foreign state, it is one thing to the user
+    except Exception as error:  # torch raises many kinds for a checkpoint of another network
         raise HarnessError(
             f"{folder.name}: the checkpoint of step {step} does not fit this method; remove the folder to start afresh"
         ) from error
@@ -75,7 +81,7 @@ def restore(folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer, d
 
 
 def save_weights(folder: Path, module: nn.Module) -> None:
-    """Every parameter and buffer by name, in a file that cannot execute anything."""
+    """Write every parameter and buffer by name, as safetensors, which cannot execute code when read."""
     from safetensors.torch import save as to_bytes
 
     state = {name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}
@@ -83,7 +89,7 @@ def save_weights(folder: Path, module: nn.Module) -> None:
 
 
 def load_weights(folder: Path, module: nn.Module) -> None:
-    """The inverse of save_weights. Raises HarnessError where the file is missing or of another network."""
+    """Load what save_weights wrote. Raises HarnessError where the file is missing or belongs to another network."""
     from safetensors.torch import load_file
 
     path = folder / WEIGHTS
@@ -91,5 +97,5 @@ def load_weights(folder: Path, module: nn.Module) -> None:
         raise HarnessError(f"{folder.name} holds no {WEIGHTS}: the trial has not ended well; run it again")
     try:
         module.load_state_dict(load_file(str(path)))
-    except Exception as error:  # safetensors and torch have errors of their own
+    except Exception as error:  # safetensors and torch raise kinds of their own
         raise HarnessError(f"{path.name} of {folder.name} does not fit its method: {one_line(error)[:120]}") from error

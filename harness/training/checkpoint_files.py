@@ -1,7 +1,7 @@
-"""The files of a trial's checkpoints: the newest good one and the one before it, each with its own checksum.
+"""Checkpoint files: the newest intact one and the one before it, each with a checksum.
 
-A file is one header line, `harness-checkpoint 1 STEP LENGTH SHA256`, and then the bytes. What the bytes mean is the
-business of harness/training/checkpoint.py.
+A file is one header line, `harness-checkpoint 1 STEP LENGTH SHA256`, followed by the bytes, which
+harness/training/checkpoint.py makes.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _HEADER_LIMIT = 128
 
 
 def save_blob(folder: Path, step: int, data: bytes | bytearray | memoryview) -> Path:
-    """Write the state after `step` steps and drop all others but the one before it. Raises StorageError.
+    """Write the state after `step` steps and remove all others but the one before it. Raises StorageError.
 
-    A state of a later step is dropped as well: it was damaged, or training would have gone on from it.
+    A state of a later step is removed as well: it was damaged, or training would have resumed from it.
     """
     header = f"harness-checkpoint 1 {step} {len(memoryview(data).cast('B'))} {hashlib.sha256(data).hexdigest()}\n"
     path = folder / f"state-{step:09d}.ckpt"
@@ -36,7 +36,7 @@ def save_blob(folder: Path, step: int, data: bytes | bytearray | memoryview) -> 
 
 
 def newest_blob(folder: Path) -> tuple[int, bytes] | None:
-    """Step and bytes of the newest state whose checksum is right; None where there is none."""
+    """Step and bytes of the newest state whose checksum matches; None where there is none."""
     for step, path in sorted(_states(folder), reverse=True):
         data = _read(path, step)
         if data is not None:
@@ -45,7 +45,7 @@ def newest_blob(folder: Path) -> tuple[int, bytes] | None:
 
 
 def remove_blobs(folder: Path) -> None:
-    """Remove all states: the trial has ended, or starts afresh."""
+    """Remove all states, when the trial has ended or starts again."""
     for _, path in _states(folder):
         with contextlib.suppress(OSError):
             path.unlink()

@@ -1,7 +1,4 @@
-"""The training clock: monotonic, read after the device has finished, stopped for all that is not training.
-
-And a stopwatch for some of what it is stopped for.
-"""
+"""The training clock: monotonic, read after the device has finished, stopped for everything that is not training."""
 
 from __future__ import annotations
 
@@ -9,11 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from harness.monitoring.sensor import Meter
+from harness.monitoring.sensor import SensorGroup
 
 
 class Stopwatch:
-    """Seconds spent in all of its `running` blocks together."""
+    """Total seconds of all its `running` blocks."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -28,36 +25,39 @@ class Stopwatch:
 
 
 class TrainingClock:
-    """Seconds of training. `synchronise` waits for the device; a resumed run starts at what was used before.
+    """Seconds of training.
 
-    meter: read over the same stretches of time, itself off the clock.
+    Args:
+        synchronise: waits for the device.
+        used: seconds used before, where a run is resumed.
+        sensors: read over the same stretches of time. Reading them is not counted.
     """
 
-    def __init__(self, synchronise: Callable[[], None], used: float = 0.0, meter: Meter | None = None) -> None:
+    def __init__(self, synchronise: Callable[[], None], used: float = 0.0, sensors: SensorGroup | None = None) -> None:
         self._synchronise = synchronise
         self._before = used
-        self._meter = meter or Meter()
+        self._sensors = sensors or SensorGroup()
         self._since: float | None = None
 
     @property
     def seconds(self) -> float:
-        """Without waiting for the device: exact on a CPU, up to the queued work behind on a GPU."""
+        """Read without waiting for the device: exact on a CPU; on a GPU, without the work that is still queued."""
         return self._before + (0.0 if self._since is None else time.perf_counter() - self._since)
 
     def start(self) -> None:
         self._synchronise()
-        self._meter.start()
+        self._sensors.start()
         self._since = time.perf_counter()
 
     def stop(self) -> None:
-        self._meter.look()
+        self._sensors.before_stop()
         self._synchronise()
         self._before, self._since = self.seconds, None
-        self._meter.stop()
+        self._sensors.stop()
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """Evaluation, checkpoint writes: off the clock. A clock that stands already stays so."""
+        """For evaluation and checkpoints. A clock that is stopped already stays stopped."""
         running = self._since is not None
         if running:
             self.stop()

@@ -1,4 +1,4 @@
-"""What a model gives is looked at before it is used: a fault is the method's, and is said as such."""
+"""Checks of what a model returns, so that an error names the method and what is wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.masks.crops import CropMasks, offsets_of
 
 
 def validated_total_loss(losses: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """The float32 sum of a model's losses, with its gradient; the device is not waited for.
+    """The float32 sum of a model's losses, with its gradient. Does not wait for the device.
 
     Raises HarnessError, naming what is wrong, unless they are scalar tensors by name, one of them with a gradient.
     """
@@ -31,12 +31,12 @@ def validated_total_loss(losses: Mapping[str, torch.Tensor]) -> torch.Tensor:
             raise HarnessError(f"the method's loss {name!r} is no scalar: its shape is {tuple(value.shape)}")
     total = torch.stack([value.float() for value in losses.values()]).sum()
     if not total.requires_grad:
-        raise HarnessError("the method's losses have no gradient: none of them hangs on a parameter that is trained")
+        raise HarnessError("the method's losses have no gradient: none of them depends on a trained parameter")
     return total
 
 
-def only_one(given: Sequence[Predictions], image_id: str) -> Predictions:
-    """The predictions of the one image that was asked for. Raises HarnessError where it is no list of one."""
+def unwrap_single(given: Sequence[Predictions], image_id: str) -> Predictions:
+    """The predictions of the one image that was predicted. Raises HarnessError unless `given` is a list of one."""
     if not isinstance(given, Sequence):
         raise HarnessError(f"the method's predict() gave {_kind(given)}, not a list of Predictions")
     if len(given) != 1:
@@ -44,8 +44,11 @@ def only_one(given: Sequence[Predictions], image_id: str) -> Predictions:
     return given[0]
 
 
-def check(predictions: Predictions, sample: Sample, classes: int) -> None:
-    """Raise HarnessError, naming what is wrong, unless these can be predictions of that image."""
+def validate_predictions(predictions: Predictions, sample: Sample, classes: int) -> None:
+    """Raise HarnessError, naming what is wrong, unless these can be predictions of that image.
+
+    classes: number of classes of the data set.
+    """
     wrong = _wrong_kind(predictions) or _wrong_shape(predictions) or _wrong_value(predictions, sample.size, classes)
     if wrong:
         raise HarnessError(f"the method's predictions of image {sample.image_id} {wrong}")
@@ -105,7 +108,7 @@ def _wrong_value(predictions: Predictions, size: tuple[int, int], classes: int) 
 
 
 def _kind(value: Any) -> str:
-    """What something is, for a person: "a dict", "an array of float32"."""
+    """The type of something in words: "a dict", "an array of float32"."""
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype}"
     name = type(value).__name__

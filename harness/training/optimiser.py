@@ -1,4 +1,4 @@
-"""One optimiser for all methods of a run, from the preset."""
+"""The optimiser, the same for all methods of a run, from the preset."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ NORMS = (
 
 
 def build(module: nn.Module, training: Training) -> torch.optim.Optimizer:
-    """SGD with momentum or AdamW over the trainable parameters; no weight decay on normalisation layers and scalars."""
+    """SGD with momentum, or AdamW, over the trainable parameters.
+
+    Normalisation layers and scalars have no weight decay.
+    """
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     seen: set[int] = set()

@@ -1,146 +1,182 @@
 """Training batches made ahead of time, in order: by a thread beside a CPU, by processes beside a GPU.
 
-Work for a GPU is handed out by one Python thread, and another that makes batches would hold it up for as long as it
-works: both need the interpreter. On a CPU the cores are busy in either case, and a thread copies nothing.
+Kernels for a GPU are launched by one Python thread. A second thread that makes batches would delay it, since both need
+the interpreter lock; hence processes. On a CPU the cores are busy in either case, and a thread copies nothing.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 import pickle
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from harness.contract import Sample
+from harness.platform.processes import can_fork, usable_cores
 
-Make = Callable[[int], list[Sample]]
-Batches = Generator[list[Sample], None, None]
+MakeBatch = Callable[[int], list[Sample]]
+"""The batch of a step."""
 
 PROCESSES = 4
 AHEAD = 2
-"""Batches that are ready or in the making: of each process, or in all where it is a thread that makes them."""
+"""Batches ready or in the making: for each process, or in all for a thread."""
+
+SHARED_MEMORY = Path("/dev/shm")
+SHARED_MEMORY_BYTES = 512 * 2**20
+"""Processes pass their batches through shared memory. A container may have as little as 64 MiB of it."""
 
 
-SHARED = Path("/dev/shm")
-SHARED_BYTES = 512 * 2**20
-"""Processes hand over their batches there; a container may have as little as 64 MiB of it."""
+class Batches(Protocol):
+    """Batches of consecutive steps, without end. `close` ends the threads or processes that make them."""
+
+    def __next__(self) -> list[Sample]:
+        """The next batch. Raises what making it raised."""
+        ...
+
+    def close(self) -> None: ...
 
 
-def prefetched(make: Make, start: int, device: str) -> Batches:
-    """Batches start, start + 1, ... without end, made in the way that suits the device.
+def prefetched(make: MakeBatch, start: int, device: str) -> Batches:
+    """Start making batches `start`, `start` + 1, ... in the way that suits the device.
 
-    Raises what `make` raises.
+    The threads or processes have been started when this returns.
     """
-    if not device.startswith("cuda") or sys.platform != "linux":
-        return by_threads(make, start)
-    if shutil.disk_usage(SHARED).free < SHARED_BYTES:
+    if not device.startswith("cuda") or not can_fork():
+        return ThreadBatches(make, start)
+    if shutil.disk_usage(SHARED_MEMORY).free < SHARED_MEMORY_BYTES:
         print(
-            f"{SHARED} has less than {SHARED_BYTES >> 20} MiB free: batches are made by threads, which holds the GPU "
-            "up; give the container more (docker run --shm-size=2g)",
+            f"{SHARED_MEMORY} has less than {SHARED_MEMORY_BYTES >> 20} MiB free: batches are made by threads, which "
+            "slows the GPU down; give the container more (docker run --shm-size=2g)",
             file=sys.stderr,
         )
-        return by_threads(make, start, workers=PROCESSES, ahead=PROCESSES * AHEAD)
-    return by_processes(make, start, min(PROCESSES, max(1, len(os.sched_getaffinity(0)) - 1)))
+        return ThreadBatches(make, start, workers=PROCESSES, ahead=PROCESSES * AHEAD)
+    return ProcessBatches(make, start, min(PROCESSES, max(1, usable_cores() - 1)))
 
 
-def by_threads(make: Make, start: int, workers: int = 1, ahead: int = AHEAD) -> Batches:
-    _keep_opencv_to_one_thread()
-    with ThreadPoolExecutor(workers, thread_name_prefix="batch") as pool:
-        waiting: list[Future[list[Sample]]] = [pool.submit(make, start + k) for k in range(ahead)]
-        step = start + ahead
-        try:
-            while True:
-                ready = waiting.pop(0).result()
-                waiting.append(pool.submit(make, step))
-                step += 1
-                yield ready
-        finally:
-            for future in waiting:
-                future.cancel()
+class ThreadBatches:
+    """Batches made by threads of this process."""
+
+    def __init__(self, make: MakeBatch, start: int, workers: int = 1, ahead: int = AHEAD) -> None:
+        _limit_opencv_to_one_thread()
+        self._make, self._steps = make, itertools.count(start)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="batch")
+        self._waiting: list[Future[list[Sample]]] = []
+        for _ in range(ahead):
+            self._submit()
+
+    def __next__(self) -> list[Sample]:
+        batch = self._waiting.pop(0).result()
+        self._submit()
+        return batch
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def _submit(self) -> None:
+        self._waiting.append(self._pool.submit(self._make, next(self._steps)))
 
 
-def by_processes(make: Make, start: int, workers: int, ahead: int = AHEAD) -> Batches:
-    """The processes are forked, so that `make` finds in them what it has here; it must not touch a GPU."""
-    _keep_opencv_to_one_thread()
-    loader: DataLoader[Parcel] = DataLoader(
-        _Steps(make),
-        sampler=_From(start),
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=ahead,
-        collate_fn=_as_it_is,  # type: ignore[arg-type]  # with no batch size, items and not lists of them
-        multiprocessing_context="fork",
-    )
-    for parcel in loader:
-        content = unpacked(parcel)
+class ProcessBatches:
+    """Batches made by forked processes, in which `make` finds what it has here. It must not touch a GPU."""
+
+    def __init__(self, make: MakeBatch, start: int, workers: int, ahead: int = AHEAD) -> None:
+        _limit_opencv_to_one_thread()
+        loader: DataLoader[SerialisedBatch] = DataLoader(
+            _SerialisedSteps(make),
+            sampler=_StepsFrom(start),
+            batch_size=None,
+            num_workers=workers,
+            prefetch_factor=ahead,
+            collate_fn=_unchanged,  # type: ignore[arg-type]  # with no batch size, items and not lists of them
+            multiprocessing_context="fork",
+        )
+        # the processes are forked here, not when the first batch is asked for
+        self._batches: Iterator[SerialisedBatch] | None = iter(loader)
+
+    def __next__(self) -> list[Sample]:
+        if self._batches is None:
+            raise StopIteration
+        content = deserialise(next(self._batches))
         if isinstance(content, BaseException):
             raise content
-        yield content
+        return content
+
+    def close(self) -> None:
+        # the loader's iterator ends its processes when it is freed
+        self._batches = None
 
 
-def _keep_opencv_to_one_thread() -> None:
-    """Threads of its own wait for the next piece of work by turning round and round on cores that the step needs: they
-    made up half of what Copy-Paste costs on two cores. A fork has none of them, and would wait for them for ever."""
+def _limit_opencv_to_one_thread() -> None:
+    """OpenCV's threads spin on cores that the training step needs; they were half the cost of Copy-Paste on two cores.
+
+    A fork would also wait for ever for threads that it does not have.
+    """
     import cv2
 
     cv2.setNumThreads(1)
 
 
-Parcel = tuple[bytes, list[int], torch.Tensor]
-"""A pickle, the lengths of the arrays that it speaks of, and their bytes in memory that processes share."""
-ALIGNED = 64
-"""Each array begins at a multiple of so many bytes, as arrays do that are alone in their memory."""
+SerialisedBatch = tuple[bytes, list[int], torch.Tensor]
+"""A pickle, the lengths in bytes of its out-of-band arrays, and their bytes in memory that processes share."""
+ALIGNMENT = 64
+"""Each array begins at a multiple of so many bytes, as an array in memory of its own does."""
 
 
-def packed(content: object) -> Parcel:
+def serialise(content: object) -> SerialisedBatch:
+    """Pickle `content`, with the bytes of its arrays beside the pickle, so that they are copied only once."""
     buffers: list[pickle.PickleBuffer] = []
     text = pickle.dumps(content, protocol=5, buffer_callback=buffers.append)
-    arrays = [np.frombuffer(one.raw(), np.uint8) for one in buffers]
-    lengths = [len(one) for one in arrays]
-    together = torch.empty(sum(map(_padded, lengths)), dtype=torch.uint8)
-    flat, begin = together.numpy(), 0
-    for one in arrays:
-        flat[begin : begin + len(one)] = one
-        begin += _padded(len(one))
-    return text, lengths, together
+    arrays = [np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers]
+    lengths = [len(array) for array in arrays]
+    shared = torch.empty(sum(map(_aligned, lengths)), dtype=torch.uint8)
+    flat, begin = shared.numpy(), 0
+    for array in arrays:
+        flat[begin : begin + len(array)] = array
+        begin += _aligned(len(array))
+    return text, lengths, shared
 
 
-def unpacked(parcel: Parcel) -> list[Sample] | BaseException:
-    text, lengths, together = parcel
-    flat, begin, arrays = together.numpy(), 0, []
+def deserialise(serialised: SerialisedBatch) -> list[Sample] | BaseException:
+    """The inverse of serialise. The arrays are views of the shared memory."""
+    text, lengths, shared = serialised
+    flat, begin, arrays = shared.numpy(), 0, []
     for length in lengths:
         arrays.append(flat[begin : begin + length])
-        begin += _padded(length)
+        begin += _aligned(length)
     content: list[Sample] | BaseException = pickle.loads(text, buffers=arrays)
     return content
 
 
-def _padded(length: int) -> int:
-    return -(-length // ALIGNED) * ALIGNED
+def _aligned(length: int) -> int:
+    return -(-length // ALIGNMENT) * ALIGNMENT
 
 
-class _Steps(Dataset[Parcel]):
-    def __init__(self, make: Make) -> None:
+class _SerialisedSteps(Dataset[SerialisedBatch]):
+    """What the processes run. An error is returned like a batch, so that it can be raised unwrapped."""
+
+    def __init__(self, make: MakeBatch) -> None:
         self.make = make
 
-    def __getitem__(self, step: int) -> Parcel:
+    def __getitem__(self, step: int) -> SerialisedBatch:
         try:
-            return packed(self.make(step))
-        except Exception as error:  # raised where the batch is asked for, as it is, and not in a wrapping
+            return serialise(self.make(step))
+        except Exception as error:
             error.add_note(traceback.format_exc())
-            return packed(_sendable(error))
+            return serialise(_picklable(error))
 
 
-class _From:
+class _StepsFrom:
+    """A sampler: all steps from `start` on."""
+
     def __init__(self, start: int) -> None:
         self.start = start
 
@@ -148,11 +184,12 @@ class _From:
         return itertools.count(self.start)
 
 
-def _as_it_is(parcel: Parcel) -> Parcel:
-    return parcel
+def _unchanged(batch: SerialisedBatch) -> SerialisedBatch:
+    return batch
 
 
-def _sendable(error: Exception) -> Exception:
+def _picklable(error: Exception) -> Exception:
+    """The error, or a RuntimeError with its message where it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # an exception may ask its constructor for more than it keeps

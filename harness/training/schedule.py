@@ -1,4 +1,4 @@
-"""The learning rate as a function of the budget used, so that it fits whatever the budget's unit is."""
+"""The learning rate as a function of the fraction of the budget used, whatever the budget's unit is."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from harness.config.preset import Training
 
 START_FACTOR = 0.01
 STEPS = (7 / 9, 25 / 27)
-"""Where "step" divides the rate by ten: the 3x schedule of published Mask R-CNNs (210k and 250k of 270k)."""
+"""Where "step" divides the rate by ten: detectron2's 3x schedule, 210k and 250k of 270k steps (configs/COCO-
+InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml)."""
 
 
 def learning_rate(training: Training, used: float) -> float:
-    """The rate at `used` (0..1) of the budget: linear warm-up, then as `decay` says.
+    """The rate at the fraction `used` (0 to 1) of the budget: linear warm-up, then the preset's `decay`.
 
-    constant; linear and cosine: to zero at the end; step: a tenth from each of STEPS on.
+    linear, cosine: to zero at the end. step: divided by ten at each of STEPS. constant: the peak rate.
     """
     peak = training.learning_rate
     if used < training.warmup:

@@ -1,4 +1,4 @@
-"""Training batches as a pure function of the step: a resumed run, or another process, can make any of them again."""
+"""Training batches as a pure function of the step, so that a resumed run or another process makes the same ones."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from harness.contract import Augment, Instances, Sample
 
 POINT_SEED = 12345
-"""Seed of what annotators would have drawn: the labels are part of the data, the same in every run."""
+"""Seed of the points that annotators would have drawn. They are part of the data, so they are equal in all runs."""
 
 
 class Labeller(Protocol):
-    """The data half of what fills the supervision slot (methods/shared/supervision.py has both)."""
+    """The part of a supervision that makes labels (methods/shared/supervision.py has the other part, the loss)."""
 
     needs_masks: bool
 
@@ -23,7 +23,7 @@ class Labeller(Protocol):
 
 
 class Images(Protocol):
-    """As much of a data set as training needs."""
+    """What training needs of a data set."""
 
     ids: tuple[str, ...]
     cell_types: tuple[str | None, ...]
@@ -35,8 +35,12 @@ class Images(Protocol):
 class TrainingStream:
     """Batches of augmented training samples.
 
-    indices: which images of `images` are for training. Every image is seen once an epoch, in an order of its own for
-    each epoch. All randomness of item k of step s comes from (seed, s, k).
+    Every image is used once an epoch, in a different order in each epoch. All randomness of item k of step s comes
+    from (seed, s, k).
+
+    Args:
+        indices: the images of `images` that are for training.
+        augments: applied in this order.
     """
 
     images: Images
@@ -91,7 +95,7 @@ class TrainingStream:
 
 @dataclass
 class _Partners:
-    """Other images of the stream as an augmentation sees them: brought through the stages before its own."""
+    """Other images of the stream for an augmentation, after the augmentations that come before it."""
 
     stream: TrainingStream
     stage: int

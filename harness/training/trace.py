@@ -1,4 +1,4 @@
-"""What training leaves behind beside weights: its losses step by step, its times, and the learning curve."""
+"""What training records besides weights: losses, times and learning rates of all steps, and the learning curve."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ import numpy as np
 CURVE = "curve.csv"
 """The trace's file in a trial's folder."""
 
-SETTLING = 5
-"""Steps left out of the times: kernels are still being chosen and caches filled."""
+SETTLING_STEPS = 5
+"""First steps left out of the step times, while kernels are still being chosen and caches filled."""
 FINAL_FRACTION = 0.05
-"""The final loss is the mean over the last twentieth of the steps; one step alone is noise."""
+"""The final loss is the mean over the last twentieth of the steps, since a single step is noisy."""
 
 
 @dataclass
 class Trace:
-    """One row a step. seconds: on the training clock after the step; wait: spent waiting for its batch.
+    """One entry of each list a step.
 
-    curve: (fraction of the budget, seconds, iteration, IoU) of the evaluations along the way. measured: what the
-    clock's meter has added up.
+    Attributes:
+        seconds: of the training clock, after the step.
+        wait: seconds that the step waited for its batch.
+        rate: learning rate.
+        losses: by name.
+        curve: [fraction of the budget, seconds, step, IoU] of each evaluation during training.
+        measured: sums of the sensors (harness.monitoring.sensor), by name.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -33,7 +38,7 @@ class Trace:
 
     def add(self, seconds: float, wait: float, rate: float, losses: dict[str, float]) -> None:
         for name, value in losses.items():
-            # a loss that appears late is filled up, so that all columns have one length
+            # a loss that appears later than others has NaN for the steps before
             self.losses.setdefault(name, [float("nan")] * len(self.seconds)).append(value)
         self.seconds.append(seconds)
         self.wait.append(wait)
@@ -50,13 +55,13 @@ class Trace:
         return self.seconds[-1] if self.seconds else 0.0
 
     def recent_step_seconds(self, steps: int) -> float:
-        """Seconds a step took, over the last 20 of the first `steps`; 0 where there are not two."""
+        """Mean seconds of a step over the last 20 of the first `steps`; 0 where there are fewer than two."""
         recent = self.seconds[:steps][-20:]
         return (recent[-1] - recent[0]) / (len(recent) - 1) if len(recent) > 1 else 0.0
 
     def step_times(self) -> np.ndarray:
-        """(n,) seconds of each step after the first few."""
-        return np.diff(np.asarray([0.0, *self.seconds]))[min(SETTLING, max(len(self) - 1, 0)) :]
+        """(n,) seconds of each step, without the first SETTLING_STEPS."""
+        return np.diff(np.asarray([0.0, *self.seconds]))[min(SETTLING_STEPS, max(len(self) - 1, 0)) :]
 
     def final_losses(self) -> dict[str, float]:
         """Mean of each loss over the last steps."""
@@ -74,7 +79,7 @@ class Trace:
 
     @staticmethod
     def from_csv(text: str) -> Trace:
-        """The inverse of to_csv, but for the curve. Raises ValueError or KeyError where it is no such text."""
+        """The inverse of to_csv, without the curve. Raises ValueError or KeyError where the text is something else."""
         names, *rows = (line.split(",") for line in text.splitlines())
         columns = zip(*([float(value) for value in row] for row in rows), strict=True) if rows else [()] * len(names)
         table = {name: list(column) for name, column in zip(names, columns, strict=True)}

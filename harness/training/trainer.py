@@ -16,31 +16,37 @@ from harness.config.precision import Precision
 from harness.config.preset import Training
 from harness.contract import Model, Sample
 from harness.monitoring.progress import Progress, ProgressPipe
-from harness.monitoring.sensor import Meter
+from harness.monitoring.sensor import SensorGroup
 from harness.results.status import Diverged, Interrupted
 from harness.training import checkpoint, optimiser
 from harness.training.clock import TrainingClock
 from harness.training.device import autocast, random_state, restore_random_state, synchroniser
 from harness.training.model_outputs import validated_total_loss
-from harness.training.prefetch import prefetched
+from harness.training.prefetch import Batches, prefetched
 from harness.training.schedule import learning_rate
 from harness.training.stream import TrainingStream
 from harness.training.trace import Trace
 
 WARM_UP_PASSES_ON_GPU = 2
 """One on a CPU, where a second changes nothing."""
-CHECK_EVERY_ON_GPU = 20
-"""Steps between looks at the losses on a GPU: each look waits for the device."""
+STEPS_BETWEEN_READS_ON_GPU = 20
+"""Losses of so many steps are read at once on a GPU, since reading them waits for the device."""
 
 
 @dataclass
 class Trainer:
     """Trains one model under one budget.
 
-    evaluate: called off the clock at each of `curve_fractions` of the budget; returns a validation IoU.
-    checkpoint_seconds: wall time between checkpoints. micro_batches: parts that each batch is worked through in, to
-    save memory; the gradient is that of the whole batch. listen: called off the clock whenever losses have been read,
-    with the trace and how many of its steps were there before. meter: read while the training clock runs.
+    Args:
+        device: "cpu" or "cuda[:N]"; harness.training.device.select_device has been called with it.
+        folder: where checkpoints and the trained weights are written.
+        micro_batches: each batch is processed in so many parts to save memory; the gradient is that of the whole batch.
+        precision: of the forward pass.
+        checkpoint_seconds: wall time between checkpoints.
+        curve_fractions: fractions of the budget at which `evaluate` is called.
+        evaluate: returns an IoU on validation images. Not counted as training.
+        on_losses: called whenever losses have been read, with the trace and its length before. Not counted as training.
+        sensors: read while the training clock runs.
     """
 
     model: Model
@@ -55,71 +61,99 @@ class Trainer:
     checkpoint_seconds: float = 120.0
     curve_fractions: Sequence[float] = ()
     evaluate: Callable[[], float] | None = None
-    listen: Callable[[Trace, int], None] | None = None
-    meter: Meter = field(default_factory=Meter)
+    on_losses: Callable[[Trace, int], None] | None = None
+    sensors: SensorGroup = field(default_factory=SensorGroup)
 
     def run(self) -> Trace:
         """Train until the budget is spent, from the newest checkpoint in `folder` if there is one.
 
-        Leaves the trained weights in `folder`, from which a run that is killed after this goes on.
-        Raises Diverged when a loss is no longer finite, HarnessError when what the model gives is no loss, and
-        Interrupted, with a checkpoint written, when asked to stop.
+        Returns:
+            One row a step. The trained weights are in `folder`; if the process is killed later, they are not trained
+            again.
+
+        Raises:
+            Diverged: a loss is not finite.
+            HarnessError: the model returns something that is not a loss.
+            Interrupted: it was asked to stop; a checkpoint has been written.
         """
         module = self.model.module
         if not any(p.requires_grad for p in module.parameters()):
             checkpoint.save_weights(self.folder, module)
             return Trace()
-        self.optimiser = optimiser.build(module, self.training)
-        restored = checkpoint.restore(self.folder, module, self.optimiser, self.device)
-        restored = restored or checkpoint.Restored(0, Trace(), ended=False)
-        step, self.trace = restored.step, restored.trace
-        if restored.ended:
+        if self._restore():
             return self.trace
         module.train()
         self._warm_up()
-
-        wait = synchroniser(self.device)
-        # one and the same, so that every checkpoint has what was measured until then
-        self.meter.sums = self.trace.measured
-        self.clock = TrainingClock(wait, self.trace.used_seconds, self.meter)
-        self.pending: list[tuple[float, float, float, dict[str, torch.Tensor]]] = []
-        gpu = self.device.startswith("cuda")
-        batches = prefetched(self.stream.batch, step, self.device)
-        last_save = time.monotonic()
+        # before the clock starts: on a GPU this forks the processes that make batches
+        batches = prefetched(self.stream.batch, self.step, self.device)
         self.clock.start()
         try:
-            while True:
-                used = self._used(step)
-                if any(len(self.trace.curve) <= i and used >= f for i, f in enumerate(sorted(self.curve_fractions))):
-                    self._evaluate(used, step)
-                if used >= 1:
-                    break
-                if self.progress.stop_requested():
-                    raise Interrupted(f"stopped at step {step}, {used:.0%} of the budget")
-                if time.monotonic() - last_save > self.checkpoint_seconds:
-                    self._save(step)
-                    last_save = time.monotonic()
-                asked = time.perf_counter()
-                batch = next(batches)
-                waited = time.perf_counter() - asked
-                rate = learning_rate(self.training, used)
-                losses = self._step(batch, rate)
-                step += 1
-                self.pending.append((self.clock.seconds, waited, rate, losses))
-                if not gpu or step % CHECK_EVERY_ON_GPU == 0:
-                    self._look(step, used)
+            self._train(batches)
         except Interrupted:
-            self._save(step)
+            self._save()
             raise
         finally:
             batches.close()
         self.clock.stop()
-        self._look(step, 1.0)
-        checkpoint.save_end(self.folder, step, module, self.trace, self.device)
+        self._read_losses(1.0)
+        checkpoint.save_end(self.folder, self.step, module, self.trace, self.device)
         return self.trace
 
-    def _step(self, batch: Sequence[Sample], rate: float) -> dict[str, torch.Tensor]:
-        """One optimiser step; the losses of the whole batch by name, not yet read."""
+    def _restore(self) -> bool:
+        """Set the state to that of the newest checkpoint, or of the start. Returns whether training has ended."""
+        module = self.model.module
+        self.optimiser = optimiser.build(module, self.training)
+        restored = checkpoint.restore(self.folder, module, self.optimiser, self.device)
+        restored = restored or checkpoint.Restored(0, Trace(), ended=False)
+        self.step, self.trace = restored.step, restored.trace
+        # the same dictionary, so that every checkpoint holds what was measured until then
+        self.sensors.sums = self.trace.measured
+        self.clock = TrainingClock(synchroniser(self.device), self.trace.used_seconds, self.sensors)
+        self.unread: list[tuple[float, float, float, dict[str, torch.Tensor]]] = []
+        return restored.ended
+
+    def _warm_up(self) -> None:
+        """Run forward and backward on the first batch, then restore everything.
+
+        Kernels are chosen and compiled, and memory is allocated, before the clock starts.
+        """
+        # on a GPU this takes a minute or more where the network is compiled
+        self.progress.report(Progress("warming up"))
+        module = self.model.module
+        random, state = random_state(self.device), copy.deepcopy(module.state_dict())
+        for _ in range(WARM_UP_PASSES_ON_GPU if self.device.startswith("cuda") else 1):
+            self._backward(self.stream.batch(0))
+        self.optimiser.zero_grad(set_to_none=True)
+        module.load_state_dict(state)
+        restore_random_state(random, self.device)
+
+    def _train(self, batches: Batches) -> None:
+        """Step until the budget is spent. Raises Interrupted when asked to stop."""
+        reads_every = STEPS_BETWEEN_READS_ON_GPU if self.device.startswith("cuda") else 1
+        last_save = time.monotonic()
+        while True:
+            used = self._used()
+            if self._evaluation_is_due(used):
+                self._evaluate(used)
+            if used >= 1:
+                return
+            if self.progress.stop_requested():
+                raise Interrupted(f"stopped at step {self.step}, {used:.0%} of the budget")
+            if time.monotonic() - last_save > self.checkpoint_seconds:
+                self._save()
+                last_save = time.monotonic()
+            begin = time.perf_counter()
+            batch = next(batches)
+            waited = time.perf_counter() - begin
+            rate = learning_rate(self.training, used)
+            losses = self.train_step(batch, rate)
+            self.step += 1
+            self.unread.append((self.clock.seconds, waited, rate, losses))
+            if self.step % reads_every == 0:
+                self._read_losses(used)
+
+    def train_step(self, batch: Sequence[Sample], rate: float) -> dict[str, torch.Tensor]:
+        """Do one optimiser step at this learning rate. Returns the losses of the whole batch, still on the device."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
@@ -133,51 +167,42 @@ class Trainer:
         parts = min(self.micro_batches, len(batch))
         sums: dict[str, torch.Tensor] = {}
         for k in range(parts):
-            piece = batch[k::parts]
-            share = len(piece) / len(batch)
+            part = batch[k::parts]
+            share = len(part) / len(batch)
             with autocast(self.device, self.precision):
-                losses = self.model.losses(piece)
+                losses = self.model.losses(part)
             (validated_total_loss(losses) * share).backward()
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value.detach() * share
         return sums
 
-    def _warm_up(self) -> None:
-        """Forward and backward on the first batch, then everything as it was: kernels chosen, memory touched."""
-        # on a GPU a minute or more where the network is compiled
-        self.progress.report(Progress("warming up"))
-        module = self.model.module
-        random, state = random_state(self.device), copy.deepcopy(module.state_dict())
-        for _ in range(WARM_UP_PASSES_ON_GPU if self.device.startswith("cuda") else 1):
-            self._backward(self.stream.batch(0))
-        self.optimiser.zero_grad(set_to_none=True)
-        module.load_state_dict(state)
-        restore_random_state(random, self.device)
+    def _used(self) -> float:
+        return self.budget.used(self.clock.seconds, self.step, self.stream.iterations_per_epoch)
 
-    def _used(self, step: int) -> float:
-        return self.budget.used(self.clock.seconds, step, self.stream.iterations_per_epoch)
-
-    def _look(self, step: int, used: float) -> None:
-        """Read the losses of the steps since the last look; report them; stop where one is not finite."""
+    def _read_losses(self, used: float) -> None:
+        """Read the losses of the steps since the last call and report them. Raises Diverged where one is not finite."""
         before = len(self.trace)
-        for seconds, waited, rate, losses in self.pending:
+        for seconds, waited, rate, losses in self.unread:
             values = {name: float(value) for name, value in losses.items()}
             self.trace.add(seconds, waited, rate, values)
             bad = [name for name, value in values.items() if not math.isfinite(value)]
             if bad:
                 raise Diverged(f"{bad[0]} is {values[bad[0]]} at step {len(self.trace)}")
-        self.pending.clear()
+        self.unread.clear()
         if not len(self.trace):
             return
-        if self.listen is not None and len(self.trace) > before:
+        if self.on_losses is not None and len(self.trace) > before:
             with self.clock.stopped():
-                self.listen(self.trace, before)
+                self.on_losses(self.trace, before)
+        self._report(used)
+
+    def _report(self, used: float) -> None:
         per_step = self.trace.recent_step_seconds(len(self.trace))
         spent = self.trace.used_seconds
         self.progress.report(
             Progress(
                 phase="training",
-                step=step,
+                step=self.step,
                 fraction=min(used, 1.0),
                 loss=sum(values[-1] for values in self.trace.losses.values()),
                 images_per_second=self.stream.batch_size / per_step if per_step > 0 else None,
@@ -185,19 +210,25 @@ class Trainer:
             )
         )
 
-    def _evaluate(self, used: float, step: int) -> None:
-        if self.evaluate is None:
-            return
+    def _evaluation_is_due(self, used: float) -> bool:
+        done = len(self.trace.curve)
+        return self.evaluate is not None and any(used >= f for f in sorted(self.curve_fractions)[done:])
+
+    def _evaluate(self, used: float) -> None:
+        """Add a point to the learning curve. Training goes on as if nothing had been evaluated."""
+        assert self.evaluate is not None
         with self.clock.stopped():
-            self._look(step, used)
+            self._read_losses(used)
             random = random_state(self.device)
             self.model.module.eval()
-            iou = self.evaluate()
-            self.model.module.train()
-            restore_random_state(random, self.device)
-            self.trace.curve.append([min(used, 1.0), self.clock.seconds, float(step), iou])
+            try:
+                iou = self.evaluate()
+            finally:
+                self.model.module.train()
+                restore_random_state(random, self.device)
+            self.trace.curve.append([min(used, 1.0), self.clock.seconds, float(self.step), iou])
 
-    def _save(self, step: int) -> None:
+    def _save(self) -> None:
         with self.clock.stopped():
-            self._look(step, self._used(step))
-            checkpoint.save(self.folder, step, self.model.module, self.optimiser, self.trace, self.device)
+            self._read_losses(self._used())
+            checkpoint.save(self.folder, self.step, self.model.module, self.optimiser, self.trace, self.device)

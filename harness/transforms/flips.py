@@ -8,7 +8,6 @@ import numpy as np
 
 from harness.contract import Pool, Sample
 from harness.transforms.instances import flip
-from harness.transforms.options import probability
 
 
 @dataclass(frozen=True)
@@ -19,10 +18,6 @@ class RandomFlip:
     vertical: float = 0.5
 
     needs_masks = False
-
-    def __post_init__(self) -> None:
-        probability("hflip", self.horizontal)
-        probability("vflip", self.vertical)
 
     def __call__(self, sample: Sample, rng: np.random.Generator, pool: Pool) -> Sample:
         horizontal, vertical = (rng.random(2) < (self.horizontal, self.vertical)).tolist()

@@ -14,9 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import Instances, Pool, Sample
-from harness.errors import HarnessError
 from harness.transforms.instances import masks_of, rebuild, remap
-from harness.transforms.options import probability
 
 
 class Field(Protocol):
@@ -35,11 +33,6 @@ class OneWarp:
     fields: Sequence[tuple[float, Field]]
 
     needs_masks = True
-
-    def __post_init__(self) -> None:
-        total = sum(probability(type(kind).__name__.lower(), chance) for chance, kind in self.fields)
-        if total > 1 + 1e-9:
-            raise HarnessError(f"the probabilities of the warps add up to {total:g}; together they may be 1 at most")
 
     def __call__(self, sample: Sample, rng: np.random.Generator, pool: Pool) -> Sample:
         draw = rng.random()

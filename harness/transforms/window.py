@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from harness.contract import Pool, Sample
 from harness.transforms.instances import clip
-from harness.transforms.options import between, one_of
 
 
 @dataclass(frozen=True)
@@ -30,11 +29,6 @@ class RandomWindow:
     focus: float = 0.75
 
     needs_masks = False
-
-    def __post_init__(self) -> None:
-        between("max_scale", self.max_scale, 0.01, 100)
-        between("min_scale", self.min_scale, 0.01, self.max_scale)
-        one_of("fit", self.fit, (True, False))
 
     def __call__(self, sample: Sample, rng: np.random.Generator, pool: Pool) -> Sample:
         scale = rng.uniform(self.min_scale, self.max_scale)

@@ -1,6 +1,23 @@
 """CONTAINER: Container-Light as the backbone, with the engine's feature pyramid on top."""
 
+from __future__ import annotations
+
+from pydantic import Field
+
 from harness.contract import Card, Method, Part
+from harness.options import Options, minor
+
+FourNumbers = tuple[int, int, int, int]
+
+
+class ContainerOptions(Options):
+    """Options of the backbone; its four stages are at strides 4, 8, 16 and 32."""
+
+    widths: FourNumbers = Field((64, 128, 320, 512), description="channels of each stage; the last a multiple of 32")
+    depths: FourNumbers = Field((3, 4, 8, 3), description="blocks of each stage")
+    mlp_ratios: FourNumbers = Field((8, 8, 4, 4), description="width of each stage's MLPs over its channels")
+    drop_path: float = minor(0.0, ge=0, lt=1, description="probability of stochastic depth in the last block")
+
 
 METHOD = Method(
     name="container",
@@ -33,8 +50,8 @@ METHOD = Method(
         "backbone": Part(
             "Container-Light",
             "methods.container.backbone:build",
-            {"widths": [64, 128, 320, 512], "depths": [3, 4, 8, 3], "mlp_ratios": [8, 8, 4, 4]},
             sizes={"small": {"widths": [32, 64, 160, 256], "depths": [2, 2, 4, 2]}},
+            options_type=ContainerOptions,
         )
     },
 )

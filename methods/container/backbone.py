@@ -15,6 +15,7 @@ from timm.layers import ConvMlp, DropPath, LayerNorm2d
 from torch import Tensor, nn
 
 from harness.contract import Init, Task
+from methods.container import ContainerOptions
 from methods.shared.norms import BatchNorm
 from methods.shared.pretrained import start_backbone
 
@@ -131,16 +132,8 @@ class ContainerLight(nn.Module):
         return [*maps[:-1], self.norm(x)]
 
 
-def build(
-    task: Task,
-    *,
-    init: Init,
-    widths: Sequence[int] = (64, 128, 320, 512),
-    depths: Sequence[int] = (3, 4, 8, 3),
-    mlp_ratios: Sequence[int] = (8, 8, 4, 4),
-    drop_path: float = 0.0,
-) -> ContainerLight:
+def build(task: Task, options: ContainerOptions, *, init: Init) -> ContainerLight:
     """See ContainerLight; the defaults are the paper's."""
-    backbone = ContainerLight(widths, depths, mlp_ratios, drop_path)
+    backbone = ContainerLight(options.widths, options.depths, options.mlp_ratios, options.drop_path)
     start_backbone(backbone, init, "Container-Light")
     return backbone

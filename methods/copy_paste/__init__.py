@@ -2,7 +2,44 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from pydantic import Field, model_validator
+
 from harness.contract import Card, Method, Part
+from harness.options import Options, minor
+
+
+class CopyPasteOptions(Options):
+    """Options of the augmentation: first those of the paste, then those of the crops that it reads."""
+
+    blend: bool = Field(True, description="mix the images through a smoothed alpha")
+    sigma: float = Field(1.0, ge=0.1, le=100, description="of that smoothing, in pixels")
+    pct_objects_paste: float = Field(0.5, ge=0, le=1, description="fraction of the other image's cells to paste")
+    p: float = Field(1.0, ge=0, le=1, description="probability that anything is pasted on an image")
+    max_paste_objects: int | None = Field(None, ge=0, description="most cells to paste on an image")
+    min_scale: float = Field(0.5, ge=0.01, le=100, description="smallest factor of the scale jitter")
+    max_scale: float = Field(2.0, ge=0.01, le=100, description="largest factor of the scale jitter")
+    max_cells: int | None = minor(None, ge=0, description="nothing is pasted beyond so many cells on an image")
+    count: Literal["fraction", "uniform"] = minor(
+        "fraction", description="paste exactly the fraction, or a random number from none up to it"
+    )
+    within_type: bool = minor(True, description="paste from an image of the same cell type, if there is one")
+    match_grey: bool = minor(False, description="give the other image the mean brightness of this one first")
+    occlusion: Literal["relative", "absolute"] = minor(
+        "relative", description="rule for covered cells: min_visible, or the pixels of the authors' code"
+    )
+    min_visible: float = minor(0.2, ge=0, le=1, description="a covered cell leaves below this fraction of its area")
+    fit: bool = minor(False, description="factor 1 fits the whole image into the crop")
+    hflip: float = minor(0.5, ge=0, le=1, description="probability of mirroring left to right")
+    vflip: float = minor(0.5, ge=0, le=1, description="probability of mirroring top to bottom")
+
+    @model_validator(mode="after")
+    def _check_scales(self) -> CopyPasteOptions:
+        if self.min_scale > self.max_scale:
+            raise ValueError(f"min_scale={self.min_scale:g} must be at most max_scale={self.max_scale:g}")
+        return self
+
 
 METHOD = Method(
     "copy_paste",
@@ -37,16 +74,8 @@ METHOD = Method(
         "augment": Part(
             "copy_paste",
             "methods.copy_paste.transform:build",
-            {
-                "blend": True,
-                "sigma": 1.0,
-                "pct_objects_paste": 0.5,
-                "p": 1.0,
-                "max_paste_objects": None,
-                "min_scale": 0.5,
-                "max_scale": 2.0,
-            },
-            {"small": {"min_scale": 0.8, "max_scale": 1.25}},
+            sizes={"small": {"min_scale": 0.8, "max_scale": 1.25}},
+            options_type=CopyPasteOptions,
         )
     },
 )

@@ -15,46 +15,16 @@ from harness.contract import Augment, Instances, Pool, Sample, Task
 from harness.masks.crops import CropMasks
 from harness.transforms.flips import RandomFlip
 from harness.transforms.instances import MIN_PIXELS, clip, masks_of
-from harness.transforms.options import between, one_of, probability, whole
 from harness.transforms.window import RandomWindow
+from methods.copy_paste import CopyPasteOptions
 
 
-def build(
-    task: Task,
-    p: float = 1.0,
-    pct_objects_paste: float = 0.5,
-    max_paste_objects: int | None = None,
-    max_cells: int | None = None,
-    count: str = "fraction",
-    blend: bool = True,
-    sigma: float = 1.0,
-    within_type: bool = True,
-    match_grey: bool = False,
-    occlusion: str = "relative",
-    min_visible: float = 0.2,
-    min_scale: float = 0.5,
-    max_scale: float = 2.0,
-    fit: bool = False,
-    hflip: float = 0.5,
-    vflip: float = 0.5,
-) -> tuple[Augment, ...]:
-    """Scale jitter and crop (see RandomWindow), flips, paste (see Paste). Raises HarnessError on a bad option."""
+def build(task: Task, options: CopyPasteOptions) -> tuple[Augment, ...]:
+    """Scale jitter and crop, flips, paste."""
     return (
-        RandomWindow(task.crop, min_scale, max_scale, fit),
-        RandomFlip(hflip, vflip),
-        Paste(
-            p=p,
-            pct_objects_paste=pct_objects_paste,
-            max_paste_objects=max_paste_objects,
-            max_cells=max_cells,
-            count=count,
-            blend=blend,
-            sigma=sigma,
-            within_type=within_type,
-            match_grey=match_grey,
-            occlusion=occlusion,
-            min_visible=min_visible,
-        ),
+        RandomWindow(task.crop, options.min_scale, options.max_scale, options.fit),
+        RandomFlip(options.hflip, options.vflip),
+        Paste(options),
     )
 
 
@@ -62,71 +32,47 @@ def build(
 class Paste:
     """Pastes a random part of another sample's cells.
 
-    p: how often an image is pasted on. pct_objects_paste: int(N * pct) of the other's N cells are pasted, but no more
-    than max_paste_objects. count: "fraction" takes exactly that many, "uniform" any number from none to that many (the
-    authors' released code, with pct 1). max_cells: nothing is pasted beyond this many cells in all.
-    within_type: the other sample shows the same cell type, where there is one.
-    match_grey: the other image is first made as bright as this one, on average.
-    blend, sigma: the alpha is smoothed by a Gaussian of sigma pixels before the images are mixed.
-    occlusion: which covered cells leave, besides those with fewer than MIN_PIXELS pixels to be seen. "relative": less
-    than min_visible of their area can be seen. "absolute": a side of their box moved by more than 10 pixels and no
-    more than 300 pixels can be seen (the authors' rule, made for larger objects, applied cell by cell).
+    int(N * pct_objects_paste) of the other's N cells are pasted, but no more than max_paste_objects. With
+    count="uniform" it is any number from none to that many (the authors' released code, with pct_objects_paste=1).
+
+    occlusion decides which covered cells leave, besides those with fewer than MIN_PIXELS visible pixels. "relative":
+    less than min_visible of their area is visible. "absolute": a side of their box moved by more than 10 pixels and at
+    most 300 pixels are visible (the authors' rule, made for larger objects, applied cell by cell).
     """
 
-    p: float = 1.0
-    pct_objects_paste: float = 0.5
-    max_paste_objects: int | None = None
-    max_cells: int | None = None
-    count: str = "fraction"
-    blend: bool = True
-    sigma: float = 1.0
-    within_type: bool = True
-    match_grey: bool = False
-    occlusion: str = "relative"
-    min_visible: float = 0.2
+    options: CopyPasteOptions
 
     needs_masks = True
 
-    def __post_init__(self) -> None:
-        probability("p", self.p)
-        probability("pct_objects_paste", self.pct_objects_paste)
-        probability("min_visible", self.min_visible)
-        between("sigma", self.sigma, 0.1, 100)
-        for switch in ("blend", "within_type", "match_grey"):
-            one_of(switch, getattr(self, switch), (True, False))
-        one_of("count", self.count, ("fraction", "uniform"))
-        one_of("occlusion", self.occlusion, ("relative", "absolute"))
-        for option in ("max_paste_objects", "max_cells"):
-            if (value := getattr(self, option)) is not None:
-                whole(option, value, 0)
-
     def __call__(self, sample: Sample, rng: np.random.Generator, pool: Pool) -> Sample:
-        if rng.random() >= self.p:
+        options = self.options
+        if rng.random() >= options.p:
             return sample
-        other = pool.draw(rng, sample.cell_type if self.within_type else None)
+        other = pool.draw(rng, sample.cell_type if options.within_type else None)
         source, cells = brought_to(other, sample)
         pasted = cells.select(self.choose(cells, len(sample.instances), rng))
         if not len(pasted):
             return sample
         alpha = union(masks_of(pasted), sample.size)
-        if self.match_grey:
+        if options.match_grey:
             shift = round(float(sample.image.mean()) - float(source.mean()))
             source = np.clip(source.astype(np.int16) + shift, 0, 255).astype(np.uint8)
         return sample.with_(
-            image=mixed(sample.image, source, alpha, masks_of(pasted), self.sigma if self.blend else None),
+            image=mixed(sample.image, source, alpha, masks_of(pasted), options.sigma if options.blend else None),
             instances=joined(self.uncovered(sample.instances, alpha), pasted),
         )
 
     def choose(self, cells: Instances, present: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Which cells are pasted on an image that has `present`, without replacement; crowd regions never are."""
+        options = self.options
         able = np.arange(len(cells)) if cells.crowd is None else np.flatnonzero(~cells.crowd)
-        number = int(len(able) * self.pct_objects_paste)
-        if self.max_paste_objects is not None:
-            number = min(number, self.max_paste_objects)
-        if self.count == "uniform":
+        number = int(len(able) * options.pct_objects_paste)
+        if options.max_paste_objects is not None:
+            number = min(number, options.max_paste_objects)
+        if options.count == "uniform":
             number = int(rng.integers(number + 1))
-        if self.max_cells is not None:
-            number = min(number, max(0, self.max_cells - present))
+        if options.max_cells is not None:
+            number = min(number, max(0, options.max_cells - present))
         return rng.choice(able, number, replace=False)
 
     def uncovered(self, instances: Instances, alpha: NDArray[np.uint8]) -> Instances:
@@ -142,11 +88,11 @@ class Paste:
         visible = left.areas()
         touched = visible < area
         gone = visible < MIN_PIXELS
-        if self.occlusion == "relative":
-            gone |= visible < self.min_visible * area
+        if self.options.occlusion == "relative":
+            gone |= visible < self.options.min_visible * area
         kept = (~(touched & gone)).nonzero()[0]
         left, _ = left.select(kept).tight(touched[kept].nonzero()[0])
-        if self.occlusion == "absolute":
+        if self.options.occlusion == "absolute":
             far = (np.abs(left.boxes - masks.boxes[kept]) > 10).any(axis=1)
             stays = ~(touched[kept] & (visible[kept] <= 300) & far)
             left, kept = left.select(stays), kept[stays]

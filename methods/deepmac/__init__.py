@@ -1,6 +1,47 @@
 """DeepMAC in its Mask R-CNN form: a deep, class-agnostic mask head trained on annotated boxes."""
 
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
 from harness.contract import Card, Method, Part
+from harness.options import Options, minor
+
+CROP_MULTIPLES = {
+    "hourglass": {10: 2, 20: 4, 32: 8, 52: 32, 100: 32},
+    "resnet": {4: 1, 8: 1, 12: 1, 16: 1, 20: 1},
+}
+"""By network and depth: the crop's side must be a multiple of this."""
+
+
+class DeepMACOptions(Options):
+    """Options of the mask head."""
+
+    network: Literal["hourglass", "resnet"] = Field("hourglass", description="kind of network")
+    depth: Literal[4, 8, 10, 12, 16, 20, 32, 52, 100] = Field(
+        52, description="layers: hourglass 10, 20, 32, 52 or 100, resnet 4, 8, 12, 16 or 20"
+    )
+    width: int = Field(64, ge=1, description="channels of the first layer")
+    crop: int = Field(32, ge=1, description="bins of an RoI crop along each axis; masks have twice as many")
+    norm: Literal["BN", "GN"] = Field("BN", description="batch or group norm")
+    max_train_boxes: int | None = Field(
+        100, ge=1, description="most boxes of an image to train on in each step, drawn at random; none: all"
+    )
+    jitter: float = minor(
+        0.0, ge=0, lt=0.5, description="each side of a training box moves by up to this fraction of the box"
+    )
+
+    @model_validator(mode="after")
+    def _check_network(self) -> DeepMACOptions:
+        multiples = CROP_MULTIPLES[self.network]
+        if self.depth not in multiples:
+            raise ValueError(f"depth={self.depth} of {self.network} must be one of {', '.join(map(str, multiples))}")
+        if self.crop % multiples[self.depth]:
+            raise ValueError(f"crop={self.crop} must be a multiple of {multiples[self.depth]} with depth={self.depth}")
+        return self
+
 
 METHOD = Method(
     name="deepmac",
@@ -35,8 +76,8 @@ METHOD = Method(
         "mask_head": Part(
             "DeepMAC hourglass",
             "methods.deepmac.mask_head:build",
-            {"network": "hourglass", "depth": 52, "width": 64, "crop": 32, "norm": "BN", "max_train_boxes": 100},
             sizes={"small": {"depth": 10, "width": 32, "crop": 16, "max_train_boxes": 12}},
+            options_type=DeepMACOptions,
         )
     },
 )

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.contract import Task
-from harness.errors import HarnessError
-from methods.deepmac import hourglass
+from methods.deepmac import DeepMACOptions, hourglass
 from methods.deepmac import resnet as resnet_mask_heads
 from methods.shared.deconv import Deconv2x2
 from methods.shared.mask_heads import DenseField, MaskHead
@@ -69,30 +67,10 @@ class DeepMaskHead(MaskHead):
         return SoftTargetField(torch.cat(logits))
 
 
-def build(
-    task: Task,
-    *,
-    channels: int,
-    strides: tuple[int, ...],
-    network: Literal["hourglass", "resnet"] = "hourglass",
-    depth: int = 52,
-    width: int = 64,
-    crop: int = 32,
-    norm: Norm = "BN",
-    max_train_boxes: int | None = 100,
-    jitter: float = 0.0,
-) -> DeepMaskHead:
-    """network, depth: hourglass 10, 20, 32, 52, 100 or resnet 4, 8, 12, 16, 20. width: channels of its first layer.
-
-    crop: side of the RoI crop; masks have twice it. max_train_boxes, jitter: see MaskHead.
-    """
-    depths = {"hourglass": tuple(hourglass.LAYOUTS), "resnet": tuple(resnet_mask_heads.LAYOUTS)}
-    if depth not in depths.get(network, ()):
-        offered = "; ".join(f"{kind} {', '.join(map(str, those))}" for kind, those in depths.items())
-        raise HarnessError(f"deepmac: no {network} of depth {depth}; there are {offered}")
-    trunk = (hourglass.Hourglass if network == "hourglass" else resnet_mask_heads.ResNetTrunk)(
-        channels, depth, width, norm
+def build(task: Task, options: DeepMACOptions, *, channels: int, strides: tuple[int, ...]) -> DeepMaskHead:
+    """The mask head on a pyramid of `channels` channels whose levels have these strides."""
+    network = hourglass.Hourglass if options.network == "hourglass" else resnet_mask_heads.ResNetTrunk
+    trunk = network(channels, options.depth, options.width, options.norm)
+    return DeepMaskHead(
+        trunk, strides, options.width, options.crop, options.norm, options.max_train_boxes, options.jitter
     )
-    if crop % trunk.multiple:
-        raise HarnessError(f"deepmac: crop={crop} is no multiple of {trunk.multiple}, which depth={depth} needs")
-    return DeepMaskHead(trunk, strides, width, crop, norm, max_train_boxes, jitter)

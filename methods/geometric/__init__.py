@@ -2,7 +2,37 @@
 
 from __future__ import annotations
 
+from pydantic import Field, model_validator
+
 from harness.contract import Card, Method, Part
+from harness.options import Options, minor
+
+
+class GeometricOptions(Options):
+    """Options of the augmentation: the probability of each warp, then how strong it is."""
+
+    elastic: float = Field(0.25, ge=0, le=1, description="probability of an elastic deformation")
+    perspective: float = Field(0.25, ge=0, le=1, description="probability of a perspective")
+    grid_distortion: float = Field(0.25, ge=0, le=1, description="probability of a grid distortion")
+    elastic_strength: float = Field(
+        0.1, ge=0, le=0.15, description="standard deviation of a node's displacement over the spacing of nodes"
+    )
+    perspective_strength: float = Field(
+        0.1, ge=0, le=0.2, description="largest displacement of a corner as a fraction of each side"
+    )
+    grid_strength: float = Field(0.3, ge=0, le=0.5, description="rows and columns are scaled by up to 1 - and 1 + this")
+    elastic_spacing: int = minor(32, ge=2, description="between nodes, in pixels")
+    grid_steps: int = minor(5, ge=1, description="rows and columns of the grid")
+    hflip: float = minor(0.5, ge=0, le=1, description="probability of mirroring left to right")
+    vflip: float = minor(0.5, ge=0, le=1, description="probability of mirroring top to bottom")
+
+    @model_validator(mode="after")
+    def _check_probabilities(self) -> GeometricOptions:
+        total = self.elastic + self.perspective + self.grid_distortion
+        if total > 1 + 1e-9:
+            raise ValueError(f"elastic, perspective and grid_distortion add up to {total:g}; 1 is the most")
+        return self
+
 
 METHOD = Method(
     "geometric",
@@ -26,15 +56,8 @@ METHOD = Method(
         "augment": Part(
             "geometric",
             "methods.geometric.transform:build",
-            {
-                "elastic": 0.25,
-                "perspective": 0.25,
-                "grid_distortion": 0.25,
-                "elastic_strength": 0.1,
-                "perspective_strength": 0.1,
-                "grid_strength": 0.3,
-            },
-            {"small": {"elastic_strength": 0.08, "perspective_strength": 0.05, "grid_strength": 0.2}},
+            sizes={"small": {"elastic_strength": 0.08, "perspective_strength": 0.05, "grid_strength": 0.2}},
+            options_type=GeometricOptions,
         )
     },
 )

@@ -11,23 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.transforms.options import between, whole
-
 
 @dataclass(frozen=True)
 class Elastic:
-    """strength: standard deviation of the displacement of a grid node, as a fraction of the spacing between nodes.
+    """Random displacements of grid nodes, cut off at two standard deviations.
 
-    spacing: between nodes, in pixels. Displacements are cut off at two standard deviations, and strength may be 0.15
-    at most: beyond, the field can fold over and tear cells.
+    strength: standard deviation as a fraction of the spacing. Above 0.15 the field can fold over and tear cells.
+    spacing: between nodes, in pixels.
     """
 
-    strength: float = 0.1
-    spacing: int = 32
-
-    def __post_init__(self) -> None:
-        between("elastic_strength", self.strength, 0, 0.15)
-        whole("elastic_spacing", self.spacing, 2)
+    strength: float
+    spacing: int
 
     def __call__(self, size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
         import cv2

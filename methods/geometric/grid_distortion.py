@@ -7,22 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.transforms.options import between, whole
-
 
 @dataclass(frozen=True)
 class GridDistortion:
-    """strength: each row and column is scaled by a factor drawn from 1 - strength to 1 + strength; at most 0.5.
+    """Random scaling of rows and columns; factors are normalised so that the image's border stays where it is.
 
-    steps: rows and columns of the grid. The image's rim stays where it is: factors are scaled to fill the side.
+    strength: factors are uniform between 1 - strength and 1 + strength. steps: rows and columns of the grid.
     """
 
-    strength: float = 0.3
-    steps: int = 5
-
-    def __post_init__(self) -> None:
-        between("grid_strength", self.strength, 0, 0.5)
-        whole("grid_steps", self.steps, 1)
+    strength: float
+    steps: int
 
     def __call__(self, size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
         field = np.empty((*size, 2), np.float32)

@@ -7,17 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.transforms.options import between
-
 
 @dataclass(frozen=True)
 class Perspective:
-    """strength: how far each corner moves at most, along each side, as a fraction of that side; 0.2 at most."""
+    """strength: largest displacement of each corner along each side, as a fraction of that side."""
 
-    strength: float = 0.1
-
-    def __post_init__(self) -> None:
-        between("perspective_strength", self.strength, 0, 0.2)
+    strength: float
 
     def __call__(self, size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
         import cv2

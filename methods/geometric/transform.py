@@ -6,36 +6,17 @@ from harness.contract import Augment, Task
 from harness.transforms.flips import RandomFlip
 from harness.transforms.warp import OneWarp
 from harness.transforms.window import RandomWindow
+from methods.geometric import GeometricOptions
 from methods.geometric.elastic import Elastic
 from methods.geometric.grid_distortion import GridDistortion
 from methods.geometric.perspective import Perspective
 
 
-def build(
-    task: Task,
-    elastic: float = 0.25,
-    perspective: float = 0.25,
-    grid_distortion: float = 0.25,
-    elastic_strength: float = 0.1,
-    elastic_spacing: int = 32,
-    perspective_strength: float = 0.1,
-    grid_strength: float = 0.3,
-    grid_steps: int = 5,
-    hflip: float = 0.5,
-    vflip: float = 0.5,
-) -> tuple[Augment, ...]:
-    """Window, flips and one warp at most; elastic, perspective, grid_distortion are the chances of each.
-
-    Raises HarnessError on a bad option.
-    """
-    return (
-        RandomWindow(task.crop),
-        RandomFlip(hflip, vflip),
-        OneWarp(
-            (
-                (elastic, Elastic(elastic_strength, elastic_spacing)),
-                (perspective, Perspective(perspective_strength)),
-                (grid_distortion, GridDistortion(grid_strength, grid_steps)),
-            )
-        ),
+def build(task: Task, options: GeometricOptions) -> tuple[Augment, ...]:
+    """Window, flips, and at most one warp."""
+    warps = (
+        (options.elastic, Elastic(options.elastic_strength, options.elastic_spacing)),
+        (options.perspective, Perspective(options.perspective_strength)),
+        (options.grid_distortion, GridDistortion(options.grid_strength, options.grid_steps)),
     )
+    return RandomWindow(task.crop), RandomFlip(options.hflip, options.vflip), OneWarp(warps)

@@ -1,6 +1,30 @@
 """Implicit PointRend: the mask of a box as a function of a point, its weights written by a parameter head."""
 
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
 from harness.contract import Card, Method, Part
+from harness.options import Options, minor
+
+
+class ImplicitPointRendOptions(Options):
+    """Options of the mask head."""
+
+    hidden: int = Field(256, ge=1, description="channels of a point network's hidden layers")
+    frequencies: int = Field(128, ge=1, description="frequencies of the positional encoding")
+    code_width: int = Field(1024, ge=1, description="channels of the parameter head's layers")
+    start: Literal["zero", "he"] = Field(
+        "zero", description="point networks before training: near zero as in the paper, or as He et al. draw weights"
+    )
+    grid_side: int = Field(28, ge=1, description="points of the coarsest grid along each axis")
+    steps: int = Field(3, ge=0, description="subdivisions; masks have grid_side * 2 ** steps pixels along each axis")
+    crop: int = minor(14, ge=1, description="bins of an RoI crop along each axis")
+    train_points: int = minor(196, ge=1, description="points of a box in each step, with full masks")
+    regulariser: float = minor(1e-5, ge=0, description="weight of the penalty on the point networks' weights")
+
 
 METHOD = Method(
     name="implicit_pointrend",
@@ -30,7 +54,7 @@ METHOD = Method(
         "mask_head": Part(
             "Implicit PointRend",
             "methods.implicit_pointrend.mask_head:build",
-            {"hidden": 256, "frequencies": 128, "code_width": 1024, "start": "zero", "grid_side": 28, "steps": 3},
+            options_type=ImplicitPointRendOptions,
             sizes={
                 "small": {
                     "hidden": 64,

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.contract import Task
+from methods.implicit_pointrend import ImplicitPointRendOptions
 from methods.shared.mask_heads import MaskHead
 from methods.shared.supervision import MaskTargets
 
@@ -189,35 +190,19 @@ def features_at(feature: Tensor, stride: int, boxes: Sequence[Tensor], points: T
 
 
 def build(
-    task: Task,
-    *,
-    channels: int,
-    strides: tuple[int, ...],
-    hidden: int = 256,
-    frequencies: int = 128,
-    code_width: int = 1024,
-    start: Literal["zero", "he"] = "zero",
-    crop: int = 14,
-    grid_side: int = 28,
-    steps: int = 3,
-    train_points: int = 196,
-    regulariser: float = 1e-5,
+    task: Task, options: ImplicitPointRendOptions, *, channels: int, strides: tuple[int, ...]
 ) -> ImplicitMaskHead:
-    """hidden: of the point network. frequencies: of its position code. code_width: of the parameter head's layers.
-
-    start: what the point networks are before training: all zero but for noise (the paper), or one drawn as usual.
-    grid_side, steps: masks have grid_side * 2 ** steps cells a side. train_points: a box and step, from full masks.
-    """
-    network = PointNetwork(channels, len(task.classes), hidden, frequencies)
+    """The mask head on a pyramid of `channels` channels whose levels have these strides."""
+    network = PointNetwork(channels, len(task.classes), options.hidden, options.frequencies)
     return ImplicitMaskHead(
         channels,
         strides[0],
         network,
-        code_width,
-        start,
-        crop,
-        grid_side,
-        steps,
-        train_points,
-        regulariser,
+        options.code_width,
+        options.start,
+        options.crop,
+        options.grid_side,
+        options.steps,
+        options.train_points,
+        options.regulariser,
     )

@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from pydantic import Field
+
 from harness.contract import Card, Method, Part
+from harness.options import Options, minor
+from methods.frameworks.detectron2.settings import Detectron2Settings, ResNetOptions
 
 REQUIREMENTS = {"detectron2": "python -m methods.frameworks.detectron2.install"}
 """Packages that pip does not install with the project, and the line that does. One built from source serves too."""
 
-ENGINE = Part("detectron2", "methods.frameworks.detectron2.rcnn:build")
-MASK_HEAD = Part("fcn", "methods.mask_rcnn.mask_head:build", sizes={"small": {"width": 64}})
+
+class FCNOptions(Options):
+    """Options of the mask head."""
+
+    width: int | None = minor(None, ge=1, description="channels of the head; none: those of the pyramid")
+    convs: int = minor(4, ge=0, description="3x3 convolutions")
+    crop: int = minor(14, ge=1, description="bins of an RoI crop along each axis; masks have twice as many")
+    norm: Literal["BN", "GN"] | None = minor(None, description="norm after each convolution")
+    sampling_ratio: int = minor(0, ge=0, description="samples of a bin along each axis; 0: one for each pixel")
+
+
+class FlipOptions(Options):
+    """Options of the augmentation."""
+
+    hflip: float = Field(0.5, ge=0, le=1, description="probability of mirroring left to right")
+    vflip: float = Field(0.5, ge=0, le=1, description="probability of mirroring top to bottom")
+
+
+ENGINE = Part("detectron2", "methods.frameworks.detectron2.rcnn:build", settings=Detectron2Settings)
+MASK_HEAD = Part("fcn", "methods.mask_rcnn.mask_head:build", sizes={"small": {"width": 64}}, options_type=FCNOptions)
 SUPERVISION = Part("full_masks", "methods.shared.supervision:build")
-AUGMENT = Part("flips", "methods.mask_rcnn.augment:build", {"hflip": 0.5, "vflip": 0.5})
+AUGMENT = Part("flips", "methods.mask_rcnn.augment:build", options_type=FlipOptions)
 
 PAPER = {
     "paper": "Mask R-CNN (He, Gkioxari, Dollár, Girshick)",
@@ -28,7 +52,11 @@ SMALL = "Preset size small: {}a 128-channel pyramid and narrower heads, so that 
 def _variant(name: str, title: str, depth: int, groups: int, published: dict[str, str], default: bool) -> Method:
     small = {"depth": 18, "groups": 1} if default else {}
     backbone = Part(
-        "resnet", "methods.frameworks.detectron2.resnet:build", {"depth": depth, "groups": groups}, {"small": small}
+        "resnet",
+        "methods.frameworks.detectron2.resnet:build",
+        {"depth": depth, "groups": groups},
+        {"small": small},
+        options_type=ResNetOptions,
     )
     fills = {"engine": ENGINE, "backbone": backbone}
     if default:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from harness.contract import Augment, Task
 from harness.transforms.flips import RandomFlip
 from harness.transforms.window import RandomWindow
+from methods.mask_rcnn import FlipOptions
 
 
-def build(task: Task, hflip: float = 0.5, vflip: float = 0.5) -> tuple[Augment, ...]:
-    """A window of the task's crop size, then flips. Raises HarnessError on a probability outside [0, 1]."""
-    return RandomWindow(task.crop), RandomFlip(hflip, vflip)
+def build(task: Task, options: FlipOptions) -> tuple[Augment, ...]:
+    """A window of the task's crop size, then flips."""
+    return RandomWindow(task.crop), RandomFlip(options.hflip, options.vflip)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.contract import Task
+from methods.mask_rcnn import FCNOptions
 from methods.shared.deconv import Deconv2x2, depth_to_space
 from methods.shared.mask_heads import DenseField, MaskHead
 from methods.shared.norms import Norm, norm_of
@@ -56,16 +57,16 @@ class FCNMaskHead(MaskHead):
         return DenseField(depth_to_space(logits))
 
 
-def build(
-    task: Task,
-    *,
-    channels: int,
-    strides: tuple[int, ...],
-    width: int | None = None,
-    convs: int = 4,
-    crop: int = 14,
-    norm: Norm | None = None,
-    sampling_ratio: int = 0,
-) -> FCNMaskHead:
-    """width: channels of the head, None for as many as the pyramid has. crop: side of the RoI; masks have twice it."""
-    return FCNMaskHead(channels, strides, len(task.classes), width or channels, convs, crop, norm, sampling_ratio)
+def build(task: Task, options: FCNOptions, *, channels: int, strides: tuple[int, ...]) -> FCNMaskHead:
+    """The mask head on a pyramid of `channels` channels whose levels have these strides."""
+    width = options.width or channels
+    return FCNMaskHead(
+        channels,
+        strides,
+        len(task.classes),
+        width,
+        options.convs,
+        options.crop,
+        options.norm,
+        options.sampling_ratio,
+    )

@@ -1,6 +1,25 @@
 """PointSup: boxes and ten labelled points a cell in place of masks."""
 
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
 from harness.contract import Card, Method, Part
+from harness.options import Options
+
+
+class PointSupOptions(Options):
+    """Options of the supervision."""
+
+    points: int = Field(10, ge=1, description="points annotated in each box, once")
+    points_per_step: int = Field(5, ge=1, description="of these, drawn at random in each step")
+
+    @model_validator(mode="after")
+    def _check_points(self) -> PointSupOptions:
+        if self.points_per_step > self.points:
+            raise ValueError(f"points_per_step={self.points_per_step} must be at most points={self.points}")
+        return self
+
 
 METHOD = Method(
     name="pointsup",
@@ -26,6 +45,6 @@ METHOD = Method(
         },
     ),
     parts={
-        "supervision": Part("10 points", "methods.pointsup.supervision:build", {"points": 10, "points_per_step": 5}),
+        "supervision": Part("10 points", "methods.pointsup.supervision:build", options_type=PointSupOptions),
     },
 )

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.contract import Instances, Task
-from harness.errors import HarnessError
+from methods.pointsup import PointSupOptions
 from methods.shared.mask_heads import MaskField
 from methods.shared.supervision import MaskTargets, plus_penalty
 
@@ -28,8 +28,6 @@ class Points:
     needs_masks = False
 
     def __init__(self, points: int, points_per_step: int) -> None:
-        if not 0 < points_per_step <= points:
-            raise HarnessError(f"pointsup: points_per_step={points_per_step} must lie between 1 and points={points}")
         self.points, self.points_per_step = points, points_per_step
 
     def labels(self, instances: Instances, rng: np.random.Generator) -> Instances:
@@ -70,6 +68,5 @@ class Points:
         return plus_penalty(losses, field)
 
 
-def build(task: Task, points: int = 10, points_per_step: int = 5) -> Points:
-    """points: drawn once in each box. points_per_step: how many of them each step uses, without replacement."""
-    return Points(points, points_per_step)
+def build(task: Task, options: PointSupOptions) -> Points:
+    return Points(options.points, options.points_per_step)

@@ -1,6 +1,40 @@
 """SpineNet: a scale-permuted backbone whose outputs take the place of the feature pyramid."""
 
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
 from harness.contract import Card, Method, Part
+from harness.options import Options, minor
+
+
+class SpineNetOptions(Options):
+    """Options of the backbone."""
+
+    variant: Literal["49S", "49", "96", "143", "143L", "190"] = Field("49", description="published network")
+    levels: tuple[int, int] = Field(
+        (2, 6), description="finest and coarsest output, from 2 to 7; their strides are 2 ** level"
+    )
+    norm: Literal["BN", "GN"] = Field("BN", description="batch or group norm")
+    scale: float | None = minor(None, gt=0, description="of all widths; none: the variant's")
+    endpoints: Annotated[int, Field(ge=1)] | Literal["pyramid"] | None = minor(
+        None, description="channels of the outputs, or as the preset's pyramids have; none: the variant's"
+    )
+
+    @field_validator("variant", mode="before")
+    @classmethod
+    def _as_text(cls, variant: Any) -> Any:
+        """spinenet(variant=143) is typed as a number."""
+        return str(variant) if isinstance(variant, int) else variant
+
+    @model_validator(mode="after")
+    def _check_levels(self) -> SpineNetOptions:
+        if not 2 <= self.levels[0] <= self.levels[1] <= 7:
+            raise ValueError(f"levels={list(self.levels)} must be a finest and a coarsest from 2 to 7")
+        return self
+
 
 METHOD = Method(
     name="spinenet",
@@ -36,8 +70,8 @@ METHOD = Method(
         "backbone": Part(
             "SpineNet",
             "methods.spinenet.backbone:build",
-            {"variant": "49", "levels": [2, 6], "norm": "BN"},
             sizes={"small": {"scale": 0.5, "endpoints": "pyramid", "norm": "GN"}},
+            options_type=SpineNetOptions,
         )
     },
     expected_failures={

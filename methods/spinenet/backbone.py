@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.contract import Init, Task
-from harness.errors import HarnessError
 from methods.shared.norms import Norm
 from methods.shared.pretrained import start_backbone
+from methods.shared.rcnn_settings import RCNNSettings
 from methods.shared.residual import conv_norm_relu
+from methods.spinenet import SpineNetOptions
 
 
 @dataclass(frozen=True)
@@ -197,28 +197,13 @@ def _ancestors(outputs: Iterable[int]) -> list[int]:
     return sorted(needed)
 
 
-def build(
-    task: Task,
-    *,
-    init: Init,
-    variant: str | int = "49",
-    levels: Sequence[int] = (2, 6),
-    scale: float | None = None,
-    endpoints: int | Literal["pyramid"] | None = None,
-    norm: Norm = "BN",
-) -> SpineNet:
-    """variant: 49S, 49, 96, 143, 143L or 190. levels: finest and coarsest output; stride 2 ** level, from 2 to 7.
-
-    scale, endpoints: in place of the variant's own; "pyramid" takes the width that the preset gives every pyramid.
-    """
-    variant = str(variant)  # typed as spinenet(variant=143) it arrives as a number
-    if variant not in VARIANTS:
-        raise HarnessError(f"spinenet: no variant {variant!r}; there are {', '.join(VARIANTS)}")
-    if len(levels) != 2 or not 2 <= levels[0] <= levels[1] <= 7:
-        raise HarnessError(f"spinenet: levels={list(levels)} must be a finest and a coarsest between 2 and 7")
-    plain = VARIANTS[variant]
-    wide = int(task.settings.get("width", plain.endpoints)) if endpoints == "pyramid" else endpoints or plain.endpoints
-    chosen = Variant(wide, scale or plain.scale, plain.alpha, plain.repeats)
-    backbone = SpineNet(chosen, range(levels[0], levels[1] + 1), norm)
-    start_backbone(backbone, init, f"SpineNet-{variant}")
+def build(task: Task, options: SpineNetOptions, *, init: Init) -> SpineNet:
+    """The published variant, with what the options change of it."""
+    plain, endpoints = VARIANTS[options.variant], options.endpoints
+    if endpoints == "pyramid":
+        endpoints = RCNNSettings.read(task.settings).width
+    chosen = Variant(endpoints or plain.endpoints, options.scale or plain.scale, plain.alpha, plain.repeats)
+    finest, coarsest = options.levels
+    backbone = SpineNet(chosen, range(finest, coarsest + 1), options.norm)
+    start_backbone(backbone, init, f"SpineNet-{options.variant}")
     return backbone

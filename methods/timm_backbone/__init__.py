@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from harness.contract import Card, Method, Part
+from harness.options import Options
+
+
+class TimmOptions(Options):
+    """Options of the backbone."""
+
+    model: str = Field(description="timm's name of the network")
 
 
 def timm_method(model: str) -> Method:
@@ -23,7 +32,11 @@ def timm_method(model: str) -> Method:
                 "with --init imagenet, timm's weights are downloaded, or read from --init imagenet:FILE",
             ),
         ),
-        parts={"backbone": Part(f"timm {model}", "methods.timm_backbone.backbone:build", {"model": model})},
+        parts={
+            "backbone": Part(
+                f"timm {model}", "methods.timm_backbone.backbone:build", {"model": model}, options_type=TimmOptions
+            )
+        },
         default=False,
     )
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from harness.contract import Init, Task
 from harness.errors import HarnessError, nearest
 from methods.shared.weights import load_matching, read_weights
+from methods.timm_backbone import TimmOptions
 
 FINEST = 4
 """Maps finer than this stride are not used, as in every feature pyramid here."""
@@ -30,8 +31,9 @@ class TimmBackbone(nn.Module):
         return [m.permute(0, 3, 1, 2).contiguous() for m in maps] if self.channels_last else maps
 
 
-def build(task: Task, *, init: Init, model: str) -> TimmBackbone:
-    """model: timm's name. Raises HarnessError where timm has no such model or it cannot take the images of `task`."""
+def build(task: Task, options: TimmOptions, *, init: Init) -> TimmBackbone:
+    """Raises HarnessError if timm has no such network or it cannot take the images of `task`."""
+    model = options.model
     if not timm.is_model(model):
         hint = nearest(model, timm.list_models())
         raise HarnessError(f"timm {timm.__version__} has no model {model!r}{hint}")

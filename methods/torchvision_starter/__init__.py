@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Literal
 
 from harness.contract import Card, Method, Part
-
-HONOURS = ("init", "augment")
+from methods.frameworks.torchvision.settings import TorchvisionOptions, TorchvisionSettings
 
 
 def _version(number: Literal[1, 2], published: dict[str, str]) -> Method:
     engine = Part(
         "torchvision",
         "methods.frameworks.torchvision.rcnn:build",
-        {"version": number, "depth": 50},
+        {"version": number},
         {"small": {"depth": 18, "mask_width": 64}},
+        options_type=TorchvisionOptions,
+        settings=TorchvisionSettings,
     )
     card = Card(
         title=f"torchvision Mask R-CNN v{number}, as in the Kaggle starter",
@@ -35,7 +36,7 @@ def _version(number: Literal[1, 2], published: dict[str, str]) -> Method:
         published=published,
     )
     name = "torchvision_starter" if number == 1 else "torchvision_starter_v2"
-    return Method(name, card, {"engine": engine}, supported_slots=HONOURS)
+    return Method(name, card, {"engine": engine}, supported_slots=("init", "augment"))
 
 
 METHODS = (

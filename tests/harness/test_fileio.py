@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from playground import FaultyOs
 
-from harness import fileio as files
+from harness.errors import StorageError, storage_error
 from harness.fileio import (
-    StorageError,
     remove_temporaries,
     write_bytes_atomic,
     write_json_atomic,
@@ -41,7 +40,7 @@ def test_a_failed_write_leaves_the_old_file(
 ) -> None:
     path = tmp_path / "record.json"
     write_text_atomic(path, "old")
-    monkeypatch.setattr(files, "os", FaultyOs(operation, 1, what))
+    FaultyOs(operation, 1, what).install(monkeypatch)
     with pytest.raises(StorageError) as caught:
         write_text_atomic(path, "new")
     assert str(path) in str(caught.value)
@@ -63,7 +62,7 @@ def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
 
 
 def test_the_reason_of_a_full_disk() -> None:
-    error = files.storage_error(Path("a"), OSError(errno.ENOSPC, "?"))
+    error = storage_error(Path("a"), OSError(errno.ENOSPC, "?"))
     assert "no space left on the disk" in str(error)
 
 

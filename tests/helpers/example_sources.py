@@ -86,10 +86,18 @@ def label_folder(folder: Path) -> str:
     return f"folder:{folder / 'images'},{folder / 'labels'}"
 
 
+def nested(folder: Path) -> str:
+    for name, labels in write_images(folder / "one" / "images").items():
+        (folder / "one" / "masks").mkdir(exist_ok=True)
+        tifffile.imwrite(folder / "one" / "masks" / f"{name}.tif", labels)
+    return f"nested:{folder},{folder}"
+
+
 EXAMPLES: dict[str, Callable[[Path], str]] = {
     "synthetic": synthetic,
     "sartorius": sartorius,
     "coco": coco,
     "folder": label_folder,
+    "nested": nested,
 }
 """Name of a source to a function that writes a data set into an empty folder and gives what to type."""

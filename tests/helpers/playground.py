@@ -19,9 +19,9 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness import fileio as files
+from harness import fileio
 from harness.config.preset import Preset
 from harness.config.trial_spec import TrialSpec
 from harness.contract import Part, Recipe
@@ -32,11 +32,15 @@ from harness.orchestration import worker
 from harness.orchestration.plan import Contender, Manifest, make_plan
 from harness.orchestration.process.launchers import SubprocessLauncher
 from harness.orchestration.scheduler import RunOptions, run_plan
+from harness.platform import files as platform_files
 from harness.results.io import read_records
 from harness.results.schema import Cost, DataFacts, RunRecord
 from harness.results.status import Diverged, Interrupted
 from harness.stacks import Resolved
 from harness.training.checkpoint_files import newest_blob, save_blob
+
+if TYPE_CHECKING:
+    import pytest
 
 WORKER = (sys.executable, str(Path(__file__).resolve()))
 DATA = DataFacts(
@@ -267,12 +271,20 @@ def run(run_dir: Path, manifest: Manifest, reporter: Quiet | None = None, **opti
 # ------------------------------------------------------------------------------------------------------- faults
 
 
+MODULES_THAT_WRITE = (fileio, platform_files)
+
+
 class FaultyOs:
-    """The os module, as harness.fileio sees it, with one operation that goes wrong."""
+    """The os module, as the modules that write files see it, with one operation that goes wrong."""
 
     def __init__(self, operation: str, count: int, what: str) -> None:
         self._operation, self._left, self._what = operation, count, what
         self.counts = {"write": 0, "fsync": 0, "replace": 0}
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> FaultyOs:
+        for module in MODULES_THAT_WRITE:
+            monkeypatch.setattr(module, "os", self)
+        return self
 
     def __getattr__(self, name: str) -> Any:
         if name not in ("write", "fsync", "replace"):
@@ -299,7 +311,9 @@ class FaultyOs:
 def break_files(role: str) -> None:
     fault = os.environ.get("HARNESS_FAULT", "").split(":")
     if fault[0] == role:
-        files.os = FaultyOs(fault[1], int(fault[2]), fault[3])
+        faulty = FaultyOs(fault[1], int(fault[2]), fault[3])
+        for module in MODULES_THAT_WRITE:
+            module.os = faulty  # type: ignore[attr-defined]
 
 
 def main() -> int:

@@ -7,10 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from scenes import pool_of, sample_of, scene
 
 from harness.contract import Task
 from harness.masks.crops import CropMasks
 from methods.shared.torch_masks import MatchedLabels, TorchMasks
+
+__all__ = ["labels_of", "pool_of", "sample_of", "scene", "task_of"]
 
 TaskOf = Callable[..., Task]
 LabelsOf = Callable[..., MatchedLabels]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import pytest
 
 from harness.catalog import find
@@ -17,20 +15,20 @@ def _marks(name: str) -> tuple[pytest.MarkDecorator, ...]:
     return () if CATALOG.method(name).default else (pytest.mark.slow,)
 
 
-@cache
-def subject_of(name: str) -> Subject:
-    subject = Subject.of(CATALOG, name)
+@pytest.fixture(scope="module")
+def subject(request: pytest.FixtureRequest) -> Subject:
+    """One at a time: those of all methods, with the networks they have trained, are gigabytes."""
+    subject = Subject.of(CATALOG, request.param)
     reason = subject.method.skip() if subject.method.skip else None
     if reason:
         pytest.skip(reason)
     return subject
 
 
-# a name outside and a check inside, so that the checks of one method share what it has learnt
+# a method outside and a check inside, so that the checks of one method share what it has learnt
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", [pytest.param(name, marks=_marks(name)) for name in CATALOG.entries])
-def test_method(name: str, check: Check) -> None:
-    subject = subject_of(name)
+@pytest.mark.parametrize("subject", [pytest.param(name, marks=_marks(name)) for name in CATALOG.entries], indirect=True)
+def test_method(subject: Subject, check: Check) -> None:
     if check.__name__ in subject.method.expected_failures:
         pytest.skip(subject.method.expected_failures[check.__name__])
     check(subject)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from harness.contract import Instances, Sample
 from harness.data.files import inside, stamp_of_files
-from harness.data.images import MAX_PIXELS, read_image
+from harness.data.images import read_image
+from harness.data.pixels import MAX_PIXELS
 from harness.data.source import DataSource, Loaded, SourceIndex, SourceLocation
 from harness.errors import HarnessError, one_line
 from harness.masks.run_lengths import counts_of_text, masks_of_counts

@@ -14,13 +14,16 @@ import numpy as np
 
 from harness.contract import Instances, Sample
 from harness.data.files import inside, stamp_of_files
-from harness.data.images import MAX_PIXELS, images_in, read_image
+from harness.data.images import images_in, read_image
+from harness.data.pixels import MAX_PIXELS
 from harness.data.source import DataSource, Loaded, SourceIndex, SourceLocation
 from harness.errors import HarnessError, one_line
 from harness.masks.run_lengths import masks_of_pairs
 
 CLASSES = ("shsy5y", "astro", "cort")
 COLUMNS = ("id", "annotation", "width", "height", "cell_type")
+
+CAUSE_OF_PIECES = "are the run lengths column by column, as in the table of DSB2018? This layout goes row by row"
 
 
 @dataclass
@@ -62,7 +65,8 @@ class Sartorius:
         unnamed = set(images_in(train)) - {f"{i.image_id}.png" for i in images} if train.is_dir() else set()
         notes = (f"no row in train.csv, left out: {len(unnamed)} images of train/",) if unnamed else ()
         images.sort(key=lambda image: image.image_id)
-        return SourceIndex(classes, [partial(self._load, image, classes) for image in images], tuple(problems), notes)
+        entries = [partial(self._load, image, classes) for image in images]
+        return SourceIndex(classes, entries, tuple(problems), notes, {"pieces": CAUSE_OF_PIECES})
 
     def _rows(self) -> tuple[list[_Image], list[str]]:
         try:

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import mmap
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,6 +33,7 @@ class Facts:
     groups: tuple[str | None, ...]
     notes: tuple[str, ...] = ()
     skipped_bad: int = 0
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,18 @@ class Packer:
         self._columns.append((cells.boxes, cells.labels, crowd, np.diff(cells.masks.offsets)))
         self._digests += sample_digest
 
-    def finish(self, classes: tuple[str, ...], notes: tuple[str, ...] = (), skipped_bad: int = 0) -> Pack:
+    def regroup(self, change: Callable[[Mapping[str, str | None]], Mapping[str, str | None]]) -> None:
+        """Put images into other groups; `change` is given the group of each id, and gives the new ones."""
+        groups = change({image_id: group for image_id, _, group in self._samples})
+        self._samples = [(image_id, cell_type, groups[image_id]) for image_id, cell_type, _ in self._samples]
+
+    def finish(
+        self,
+        classes: tuple[str, ...],
+        notes: tuple[str, ...] = (),
+        skipped_bad: int = 0,
+        doubts: tuple[str, ...] = (),
+    ) -> Pack:
         ids, types, groups = zip(*self._samples, strict=True) if self._samples else ((), (), ())
         boxes, labels, crowd, sizes = (
             [np.concatenate(c) for c in zip(*self._columns, strict=True)]
@@ -202,7 +215,7 @@ class Packer:
         )
         pixels, crops = self._sink.finish()
         return Pack(
-            Facts(classes, ids, types, groups, notes, skipped_bad),
+            Facts(classes, ids, types, groups, notes, skipped_bad, doubts),
             np.asarray(self._images, np.int64).reshape(-1, 4),
             np.asarray(self._cells, np.int64),
             boxes.astype(np.int32),

@@ -22,7 +22,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from harness.platform.memory import peak_of
+from harness.platform.memory import peak_from_usage
 
 TOKEN = "HARNESS_TRIAL_TOKEN"
 """The variable by which everything a worker has started is found again."""
@@ -52,7 +52,7 @@ def main(descriptor: int, modules: Sequence[str] = ()) -> None:
             return
         if message == REAP:
             _, status, usage = os.wait4(pid, 0)
-            control.send(f"{os.waitstatus_to_exitcode(status)} {peak_of(usage)}".encode())
+            control.send(f"{os.waitstatus_to_exitcode(status)} {peak_from_usage(usage)}".encode())
             continue
         waiting, findable = os.pipe()
         server, pid = os.getpid(), os.fork()

@@ -8,6 +8,8 @@ import select
 import threading
 from pathlib import Path
 
+from harness.platform.files import create_or_empty
+
 LOG_LIMIT = 20 * 2**20
 """Bytes. Of a longer output the beginning and the end are kept."""
 _TAIL = 2**20
@@ -26,7 +28,7 @@ class LogPump:
         self._last = b""
         self._done = threading.Event()
         try:
-            self._file: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
+            self._file: int | None = create_or_empty(path)
         except OSError:
             # A log is worth less than the result: the trial goes on without one.
             self._file = None

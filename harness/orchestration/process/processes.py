@@ -19,6 +19,7 @@ from harness.errors import HarnessError
 from harness.fileio import write_text_atomic
 from harness.orchestration.process.fork_server import TOKEN
 from harness.orchestration.process.launchers import Launcher, ProcessExit
+from harness.platform.memory import memory_of
 
 if TYPE_CHECKING:
     import psutil
@@ -74,7 +75,7 @@ class TrialProcess:
         return self._launcher.reap(self._pid)
 
     def memory(self) -> int:
-        """Bytes resident in the worker and its descendants, shared pages counted once where the system tells."""
+        """Bytes resident in the worker and its descendants; pages that they share count once."""
         import psutil
 
         try:
@@ -82,21 +83,20 @@ class TrialProcess:
         except psutil.Error:
             return 0
         if time.monotonic() - self._children_looked_at > _SECONDS_BETWEEN_CHILDREN:
-            # Finding children reads through all processes of the machine: too dear for every look.
-            self._children_memory = self._memory_of_children()
+            # too slow for every call: finding children reads through all processes of the machine
+            self._children_memory = self._memory_of_children(own)
             self._children_looked_at = time.monotonic()
         return own + self._children_memory
 
-    def _memory_of_children(self) -> int:
+    def _memory_of_children(self, own: int) -> int:
+        """Bytes that the descendants hold beyond the `own` resident bytes of the worker."""
         import psutil
 
-        total = 0
         with contextlib.suppress(psutil.Error):
-            for child in self._leader.children(recursive=True):
-                with contextlib.suppress(psutil.Error):
-                    facts = child.memory_info()
-                    total += max(facts.rss - getattr(facts, "shared", 0), 0)
-        return total
+            children = self._leader.children(recursive=True)
+            if children:
+                return max(0, memory_of([self._leader, *children]) - own)
+        return 0
 
 
 def end_leftovers(folder: Path) -> None:

@@ -24,6 +24,7 @@ from methods.frameworks.detectron2.matching import match_all, match_per_image
 from methods.frameworks.detectron2.resnet import is_zoo_like, zoo_config
 from methods.frameworks.detectron2.roi_heads import RoIHeads, box_branch, names_of
 from methods.frameworks.detectron2.rpn import RPN, RPNOutputs
+from methods.frameworks.detectron2.settings import Detectron2Settings
 from methods.shared.compiled import Compiled
 from methods.shared.device_transfer import to_device
 from methods.shared.paste_masks import paste_crops
@@ -145,18 +146,12 @@ class Detectron2Model:
 
 
 def build(recipe: Recipe, task: Task) -> Detectron2Model:
-    """Build the network of a recipe on task.device.
-
-    task.settings read here: width (channels of the pyramid and heads, 256), box_head_width (1024), anchor_scale
-    (anchor side over stride; 8 is the zoo's), rois_per_image (512), anchors_per_image (256), proposals (1000),
-    scale (1.0), compile (False: compile backbone and proposal network for training).
-    """
+    """Build the network of a recipe on task.device. Of task.settings it reads Detectron2Settings."""
     init: Init = recipe.init.build(task)
-    settings = dict(task.settings)
-    width = int(settings.get("width", 256))
+    settings = Detectron2Settings.read(task.settings)
     body = recipe.backbone.build(task, init=init)
     zoo_like, zoo = is_zoo_like(init), getattr(body, "config", None)
-    config = _config(task, settings, zoo or zoo_config(50), zoo_like, width)
+    config = _config(task, settings, zoo or zoo_config(50), zoo_like)
     order: Literal["BGR", "RGB"] = "BGR" if zoo and zoo_like else "RGB"
     if not zoo_like:
         mean, std = task.pixel_mean, task.pixel_std
@@ -170,32 +165,31 @@ def build(recipe: Recipe, task: Task) -> Detectron2Model:
     else:
         maps = BottomUp(body, "c")
         backbone = PaddedFPN(
-            maps, list(maps.output_shape()), width, norm=config.MODEL.FPN.NORM, top_block=LastLevelMaxPool()
+            maps, list(maps.output_shape()), settings.width, norm=config.MODEL.FPN.NORM, top_block=LastLevelMaxPool()
         )
     shapes: dict[str, ShapeSpec] = backbone.output_shape()
     names = sorted(shapes, key=lambda name: shapes[name].stride)
     config.MODEL.RPN.IN_FEATURES = names
     config.MODEL.ROI_HEADS.IN_FEATURES = names[:-1]
-    config.MODEL.ANCHOR_GENERATOR.SIZES = [[shapes[n].stride * float(settings.get("anchor_scale", 8))] for n in names]
+    config.MODEL.ANCHOR_GENERATOR.SIZES = [[shapes[n].stride * settings.anchor_scale] for n in names]
 
     head = recipe.mask_head.build(
         task, channels=shapes[names[0]].channels, strides=tuple(shapes[n].stride for n in names[:-1])
     )
-    scale = float(settings.get("scale", 1.0))
     module = RCNN(
         backbone=backbone,
         proposal_generator=RPN(config, shapes),
         roi_heads=RoIHeads(
             mask_head=head,
             supervision=recipe.supervision.build(task),
-            scale=scale,
+            scale=settings.scale,
             **box_branch(config, shapes),
         ),
         pixel_mean=mean,
         pixel_std=std,
         order=order,
-        scale=scale,
-        compiled=bool(settings.get("compile", False)),
+        scale=settings.scale,
+        compiled=settings.compile,
     ).to(task.device)
     if module.device.type == "cuda":
         module.to(memory_format=torch.channels_last)
@@ -203,23 +197,21 @@ def build(recipe: Recipe, task: Task) -> Detectron2Model:
     return Detectron2Model(module, task)
 
 
-def _config(task: Task, settings: Mapping[str, Any], config: Any, zoo_like: bool, width: int) -> Any:
+def _config(task: Task, settings: Detectron2Settings, config: Any, zoo_like: bool) -> Any:
     """The zoo's config with what the data, the preset and the starting weights decide."""
     model = config.MODEL
-    model.FPN.OUT_CHANNELS = width
+    model.FPN.OUT_CHANNELS = settings.width
     model.RPN.CONV_DIMS = [-1]
-    model.RPN.BATCH_SIZE_PER_IMAGE = int(settings.get("anchors_per_image", 256))
-    model.RPN.PRE_NMS_TOPK_TRAIN = 2 * int(settings.get("proposals", 1000))
-    model.RPN.POST_NMS_TOPK_TRAIN = int(settings.get("proposals", 1000))
+    model.RPN.BATCH_SIZE_PER_IMAGE = settings.anchors_per_image
+    model.RPN.PRE_NMS_TOPK_TRAIN = 2 * settings.proposals
+    model.RPN.POST_NMS_TOPK_TRAIN = settings.proposals
     # cells are many and the zoo's 100 detections and 1000 proposals an image would cap recall
     detections = max(100, int(1.5 * task.max_cells))
-    model.RPN.POST_NMS_TOPK_TEST = model.RPN.PRE_NMS_TOPK_TEST = max(
-        int(settings.get("proposals", 1000)), 2 * detections
-    )
+    model.RPN.POST_NMS_TOPK_TEST = model.RPN.PRE_NMS_TOPK_TEST = max(settings.proposals, 2 * detections)
     config.TEST.DETECTIONS_PER_IMAGE = detections
     model.ROI_HEADS.NUM_CLASSES = len(task.classes)
-    model.ROI_HEADS.BATCH_SIZE_PER_IMAGE = int(settings.get("rois_per_image", 512))
-    model.ROI_BOX_HEAD.FC_DIM = int(settings.get("box_head_width", 1024))
+    model.ROI_HEADS.BATCH_SIZE_PER_IMAGE = settings.rois_per_image
+    model.ROI_BOX_HEAD.FC_DIM = settings.box_head_width
     if not zoo_like:
         model.FPN.NORM = "GN"
     return config

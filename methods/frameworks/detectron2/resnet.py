@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from harness.contract import Init, Task
+from methods.frameworks.detectron2.settings import ResNetOptions
 from methods.shared.weights import read_weights
 
 ZOO = {
@@ -59,7 +60,7 @@ class ResNet(nn.Module):
         return [maps[name] for name in self.names]
 
 
-def build(task: Task, *, init: Init, depth: int = 50, groups: int = 1) -> ResNet:
+def build(task: Task, options: ResNetOptions, *, init: Init) -> ResNet:
     """From scratch: GroupNorm, stride in the 3x3, nothing frozen. Pretrained: the zoo's FrozenBN, stem and res2 frozen.
 
     Small batches are why: batch statistics of two images are noise ("Rethinking ImageNet Pre-training", and the
@@ -68,7 +69,7 @@ def build(task: Task, *, init: Init, depth: int = 50, groups: int = 1) -> ResNet
     from detectron2.layers import ShapeSpec
     from detectron2.modeling.backbone.resnet import build_resnet_backbone
 
-    config = zoo_config(depth, groups)
+    config = zoo_config(options.depth, options.groups)
     config.MODEL.RESNETS.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
     if not is_zoo_like(init):
         config.MODEL.RESNETS.NORM = "GN"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from harness.contract import Init, Predictions, Recipe, Sample, Task
 from harness.errors import HarnessError
+from methods.frameworks.torchvision.settings import TorchvisionOptions, TorchvisionSettings
 from methods.shared.paste_masks import paste_crops
 from methods.shared.weights import fetch, load_matching, read_weights
 
@@ -92,39 +93,36 @@ class TorchvisionModel:
         }
 
 
-def build(
-    recipe: Recipe, task: Task, *, version: Literal[1, 2] = 1, depth: int = 50, mask_width: int | None = None
-) -> TorchvisionModel:
+def build(recipe: Recipe, task: Task, options: TorchvisionOptions) -> TorchvisionModel:
     """Build torchvision's Mask R-CNN, version 1 or 2, on task.device.
 
-    From scratch with ordinary batch normalisation, as torchvision does; from COCO with it frozen (version 1). Reads
-    the same settings as the detectron2 engine, and the "init" slot.
+    From scratch with ordinary batch normalisation, as torchvision does; from COCO with it frozen (version 1). It reads
+    the "init" slot, and TorchvisionSettings of task.settings.
     """
     init: Init = recipe.init.build(task)
-    settings = dict(task.settings)
-    width, scale = int(settings.get("width", 256)), float(settings.get("scale", 1.0))
-    frozen = version == 1 and init.kind == "coco"
+    settings = TorchvisionSettings.read(task.settings)
+    frozen = options.version == 1 and init.kind == "coco"
     module = network(
         classes=len(task.classes),
-        version=version,
-        depth=depth,
-        width=width,
-        mask_width=mask_width or width,
-        box_head_width=int(settings.get("box_head_width", 1024)),
-        anchor_scale=float(settings.get("anchor_scale", 8)),
+        version=options.version,
+        depth=options.depth,
+        width=settings.width,
+        mask_width=options.mask_width or settings.width,
+        box_head_width=settings.box_head_width,
+        anchor_scale=settings.anchor_scale,
         frozen_norm=frozen,
-        rpn_batch_size_per_image=int(settings.get("anchors_per_image", 256)),
-        box_batch_size_per_image=int(settings.get("rois_per_image", 512)),
-        rpn_pre_nms_top_n_train=2 * int(settings.get("proposals", 1000)),
-        rpn_post_nms_top_n_train=int(settings.get("proposals", 1000)),
+        rpn_batch_size_per_image=settings.anchors_per_image,
+        box_batch_size_per_image=settings.rois_per_image,
+        rpn_pre_nms_top_n_train=2 * settings.proposals,
+        rpn_post_nms_top_n_train=settings.proposals,
         **_test_caps(task, settings),
     )
     coco = init.kind == "coco"
     mean = IMAGENET_MEAN if coco else [v / 255 for v in task.pixel_mean]
     std = IMAGENET_STD if coco else [v / 255 for v in task.pixel_std]
-    module.transform = FixedScale(scale, mean, std)
-    _load(module, init, version, depth)
-    return TorchvisionModel(module.to(task.device), task, scale)
+    module.transform = FixedScale(settings.scale, mean, std)
+    _load(module, init, options.version, options.depth)
+    return TorchvisionModel(module.to(task.device), task, settings.scale)
 
 
 def network(
@@ -172,10 +170,10 @@ def network(
     )
 
 
-def _test_caps(task: Task, settings: Mapping[str, Any]) -> dict[str, int]:
+def _test_caps(task: Task, settings: TorchvisionSettings) -> dict[str, int]:
     """Cells are many: neither 100 detections nor 1000 proposals an image may cap recall."""
     detections = max(100, int(1.5 * task.max_cells))
-    proposals = max(int(settings.get("proposals", 1000)), 2 * detections)
+    proposals = max(settings.proposals, 2 * detections)
     return {
         "box_detections_per_img": detections,
         "rpn_pre_nms_top_n_test": proposals,

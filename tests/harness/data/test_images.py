@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageOps
 
 from harness.data.images import images_in, read_image, read_labels
 from harness.errors import HarnessError
@@ -37,13 +37,137 @@ def test_8_bit_images_come_back_as_they_were(tmp_path: Path, suffix: str, pixels
     assert notes == ()
 
 
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw", "packbits", "zstd", "lzma"])
+@pytest.mark.parametrize("pixels", [GREY, COLOUR, COLOUR.astype(np.uint16) * 16], ids=["grey", "RGB", "RGB of 12 bits"])
+def test_tiff_pixels_are_the_same_whatever_the_compression(
+    tmp_path: Path, compression: str | None, pixels: np.ndarray
+) -> None:
+    photometric = "rgb" if pixels.ndim == 3 else "minisblack"
+    plain = read_image(save(tmp_path / "plain.tif", pixels, photometric=photometric))
+    packed = read_image(save(tmp_path / "x.tif", pixels, photometric=photometric, compression=compression))
+    assert np.array_equal(packed[0], plain[0])
+    assert packed[1] == plain[1]
+    if pixels.dtype == np.uint8:
+        assert np.array_equal(packed[0], pixels)
+
+
 @pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
-def test_tiff_compressions(tmp_path: Path, compression: str | None) -> None:
-    path = tmp_path / "x.tif"
-    Image.fromarray(GREY).save(
-        path, compression={"zlib": "tiff_adobe_deflate", "lzw": "tiff_lzw"}.get(compression or "")
-    )
-    assert np.array_equal(read_image(path)[0], GREY)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_min_is_white_is_inverted_in_images_and_kept_in_labels(
+    tmp_path: Path, compression: str | None, dtype: type
+) -> None:
+    ramp = np.linspace(0, np.iinfo(dtype).max, 120).reshape(10, 12).astype(dtype)
+    path = save(tmp_path / "x.tif", ramp, photometric="miniswhite", compression=compression)
+    shown, notes = read_image(path)
+    assert np.array_equal(shown, read_image(save(tmp_path / "y.tif", np.iinfo(dtype).max - ramp))[0])
+    assert shown[0, 0] == 255
+    assert "min-is-white, inverted" in notes
+    assert np.array_equal(read_labels(path), ramp)
+
+
+TURNS = {
+    1: lambda a: a,
+    2: np.fliplr,
+    3: lambda a: np.rot90(a, 2),
+    4: np.flipud,
+    5: lambda a: np.swapaxes(a, 0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.swapaxes(np.rot90(a, 2), 0, 1),
+    8: lambda a: np.rot90(a),
+}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+def test_an_image_is_turned_as_its_orientation_says(tmp_path: Path, suffix: str, orientation: int) -> None:
+    path = tmp_path / f"x.{suffix}"
+    if suffix == "tif":
+        tifffile.imwrite(path, COLOUR, photometric="rgb", extratags=[(274, "H", 1, orientation, True)])
+    else:
+        exif = Image.Exif()
+        exif[0x112] = orientation
+        Image.fromarray(COLOUR).save(path, exif=exif, **({"quality": 100, "subsampling": 0} if suffix == "jpg" else {}))
+    read, _ = read_image(path, (12, 10) if orientation > 4 else (10, 12))
+    assert np.abs(read.astype(int) - TURNS[orientation](COLOUR)).max() < 9
+    assert np.array_equal(np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB")).shape, read.shape)
+    if suffix == "tif":
+        assert np.array_equal(
+            read_labels(save(path, GREY, extratags=[(274, "H", 1, orientation, True)])), TURNS[orientation](GREY)
+        )
+
+
+@pytest.mark.parametrize("kind", ["unassalpha", "assocalpha"])
+def test_alpha_of_a_tiff_is_dropped(tmp_path: Path, kind: str) -> None:
+    rgba = np.dstack([COLOUR, GREY])
+    read, notes = read_image(save(tmp_path / "x.tif", rgba, photometric="rgb", extrasamples=[kind]))
+    assert np.array_equal(read, COLOUR)
+    assert notes == ("alpha channel dropped",)
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_channels_that_are_no_alpha_are_refused(tmp_path: Path, planar: str, channels: int) -> None:
+    pixels = np.stack([GREY, 255 - GREY, GREY // 2, GREY // 3][:channels], axis=-1 if planar == "contig" else 0)
+    path = save(tmp_path / "x.tif", pixels, photometric="minisblack", planarconfig=planar)
+    with pytest.raises(HarnessError, match=f"{channels} channels that are neither RGB nor marked as alpha"):
+        read_image(path)
+
+
+def test_three_grey_channels_are_rgb_and_an_empty_fourth_is_dropped(tmp_path: Path) -> None:
+    read, notes = read_image(save(tmp_path / "x.tif", COLOUR, photometric="minisblack", planarconfig="contig"))
+    assert np.array_equal(read, COLOUR)
+    assert notes == ("three grey channels, taken as red, green and blue",)
+    padded = np.dstack([COLOUR, np.full_like(GREY, 255)])
+    read, notes = read_image(save(tmp_path / "y.tif", padded, photometric="rgb", extrasamples=["unspecified"]))
+    assert np.array_equal(read, COLOUR)
+    assert notes == ("empty extra channel dropped",)
+
+
+def test_a_palette_of_8_bit_entries_is_not_black(tmp_path: Path) -> None:
+    table = np.stack([np.arange(256), np.arange(256)[::-1], np.zeros(256)]).astype(np.uint16)
+    path = save(tmp_path / "x.tif", GREY, photometric="palette", colormap=table)
+    assert np.array_equal(read_image(path)[0], np.dstack([GREY, 255 - GREY, GREY * 0]))
+
+
+def test_stacks_are_refused_however_they_are_stored(tmp_path: Path) -> None:
+    stack = np.stack([GREY, 255 - GREY, GREY // 2])
+    tifffile.imwrite(tmp_path / "pages.tif", stack, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "imagej.tif", stack, imagej=True, metadata={"axes": "ZYX"})
+    tifffile.imwrite(tmp_path / "one.tif", stack, photometric="minisblack", truncate=True)
+    tifffile.imwrite(tmp_path / "ij1.tif", stack, imagej=True, truncate=True, metadata={"axes": "ZYX"})
+    tifffile.imwrite(tmp_path / "ome.ome.tif", stack, photometric="minisblack", metadata={"axes": "ZYX"})
+    with tifffile.TiffWriter(tmp_path / "behind.tif") as tiff:
+        tiff.write(GREY[::2, ::2].copy(), subfiletype=1)
+        tiff.write(GREY)
+        tiff.write(255 - GREY)
+    for name in ("pages.tif", "imagej.tif", "one.tif", "ij1.tif", "ome.ome.tif", "behind.tif"):
+        with pytest.raises(HarnessError, match="a stack of"):
+            read_image(tmp_path / name)
+
+
+def test_a_thumbnail_before_the_page_is_left_out(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "x.tif") as tiff:
+        tiff.write(GREY[::2, ::2].copy(), subfiletype=1)
+        tiff.write(GREY)
+    assert np.array_equal(read_image(tmp_path / "x.tif")[0], GREY)
+
+
+def test_colours_that_are_not_rgb_are_refused_by_name(tmp_path: Path) -> None:
+    pixels = np.dstack([COLOUR, GREY])
+    with pytest.raises(HarnessError, match="CMYK"):
+        read_image(save(tmp_path / "x.tif", pixels, photometric="separated"))
+
+
+def test_float_labels_that_are_whole_and_grey_labels_saved_as_rgb_are_read(tmp_path: Path) -> None:
+    labels = (GREY % 5).astype(np.float32)
+    assert np.array_equal(read_labels(save(tmp_path / "x.tif", labels)), GREY % 5)
+    assert np.array_equal(read_labels(save(tmp_path / "y.png", np.dstack([GREY % 5] * 3))), GREY % 5)
+
+
+def test_labels_compressed_with_loss_are_refused(tmp_path: Path) -> None:
+    for path in (save(tmp_path / "x.jpg", GREY), save(tmp_path / "x.tif", GREY, compression="jpeg")):
+        with pytest.raises(HarnessError, match="JPEG"):
+            read_labels(path)
 
 
 def test_jpeg_is_read_and_a_cut_one_is_refused(tmp_path: Path) -> None:
@@ -158,7 +282,11 @@ def test_a_palette_of_labels_is_not_applied(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("labels", "words"),
-    [(COLOUR, "one channel"), (np.ones((4, 4), np.float32), "whole numbers"), (-np.ones((4, 4), np.int32), "negative")],
+    [
+        (COLOUR, "one channel"),
+        (np.full((4, 4), 0.5, np.float32), "whole numbers"),
+        (-np.ones((4, 4), np.int32), "negative"),
+    ],
 )
 def test_label_images_that_are_none(tmp_path: Path, labels: np.ndarray, words: str) -> None:
     with pytest.raises(HarnessError, match=words):

@@ -81,7 +81,9 @@ def test_conversions_are_said_once_with_their_number(tmp_path: Path) -> None:
     wide = (np.arange(120).reshape(10, 12) * 100).astype(np.uint16)
     rows = [kaggle_row(i, "1 2") for i in "abc"]
     source = write_kaggle(
-        tmp_path, rows, {"a": wide, "c": wide, "b": np.dstack([wide.astype(np.uint8)] * 3 + [wide]).astype(np.uint8)}
+        tmp_path,
+        rows,
+        {"a": wide, "c": wide[::-1], "b": np.dstack([wide.astype(np.uint8)] * 3 + [wide]).astype(np.uint8)},
     )
     notes = load(source).notes
     assert notes == (

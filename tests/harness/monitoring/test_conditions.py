@@ -26,19 +26,19 @@ from harness.monitoring.conditions import (
     own_cpu_seconds,
 )
 from harness.monitoring.gpu import Gpu, gpu_by_uuid
-from harness.monitoring.sensor import Meter, Sensor
+from harness.monitoring.sensor import Sensor, SensorGroup
 from harness.monitoring.training import training_sensors
 
 BUSY = "other processes used more than {} % of the processor cores during training"
 
 
-def said(gauge: Sensor, change: Callable[[], object] = lambda: None) -> list[str]:
-    meter = Meter([gauge])
-    meter.start()
+def said(sensor: Sensor, change: Callable[[], object] = lambda: None) -> list[str]:
+    group = SensorGroup([sensor])
+    group.start()
     change()
-    meter.look()
-    meter.stop()
-    return notes(meter.sums)
+    group.before_stop()
+    group.stop()
+    return notes(group.sums)
 
 
 def others(busy: float, total: float, own: float) -> list[str]:
@@ -100,9 +100,9 @@ def heat(folder: Path, core: int, package: int) -> None:
 
 def test_heat_is_noted_where_a_count_grows(tmp_path: Path) -> None:
     heat(tmp_path, 5, 7)
-    gauge = ThermalThrottling(tmp_path)
-    assert said(gauge, lambda: heat(tmp_path, 5, 7)) == []
-    assert said(gauge, lambda: heat(tmp_path, 5, 8)) == ["the processor slowed itself down for heat during training"]
+    sensor = ThermalThrottling(tmp_path)
+    assert said(sensor, lambda: heat(tmp_path, 5, 7)) == []
+    assert said(sensor, lambda: heat(tmp_path, 5, 8)) == ["the processor slowed itself down for heat during training"]
     assert said(ThermalThrottling(tmp_path / "none")) == []
 
 
@@ -124,22 +124,22 @@ def test_a_quota_that_stops_training_is_noted(tmp_path: Path, membership: str, f
         path.write_text(f"usage_usec 12345\nnr_periods {slices}\nnr_throttled {stopped}\nthrottled_usec 99\n")
 
     at(100, 90)
-    gauge = CpuQuotaThrottling(tmp_path / "fs", tmp_path / "self")
-    assert said(gauge, lambda: at(200, 95)) == []
-    assert said(gauge, lambda: at(300, 155)) == [
+    sensor = CpuQuotaThrottling(tmp_path / "fs", tmp_path / "self")
+    assert said(sensor, lambda: at(200, 95)) == []
+    assert said(sensor, lambda: at(300, 155)) == [
         "the CPU quota of its container or job stopped training in more than 50 % of its time slices"
     ]
     path.write_text("usage_usec 12345\n")  # a group without a quota
-    assert said(gauge) == []
+    assert said(sensor) == []
 
 
 def test_other_controllers_are_no_quota(tmp_path: Path) -> None:
     (tmp_path / "self").write_text("3:cpuset:/job\n4:memory:/job\n")
     (tmp_path / "cpuset" / "job").mkdir(parents=True)
     (tmp_path / "cpuset" / "job" / "cpu.stat").write_text("nr_periods 0\nnr_throttled 0\n")
-    gauge = CpuQuotaThrottling(tmp_path, tmp_path / "self")
+    sensor = CpuQuotaThrottling(tmp_path, tmp_path / "self")
     grown = tmp_path / "cpuset" / "job" / "cpu.stat"
-    assert said(gauge, lambda: grown.write_text("nr_periods 9\nnr_throttled 9\n")) == []
+    assert said(sensor, lambda: grown.write_text("nr_periods 9\nnr_throttled 9\n")) == []
 
 
 def gpu(nvml: Nvml) -> Gpu:
@@ -169,14 +169,14 @@ def test_why_a_gpu_slowed_down(reasons: int | None, sentences: list[str]) -> Non
 
 def test_one_look_of_many_is_enough_and_one_between_trainings_is_none() -> None:
     nvml = Nvml()
-    meter = Meter([GpuSlowdown(gpu(nvml))])
+    group = SensorGroup([GpuSlowdown(gpu(nvml))])
     for reasons in (0, 0x20, 0):
-        meter.start()
+        group.start()
         nvml.reasons = reasons
-        meter.look()
+        group.before_stop()
         nvml.reasons = 0x4  # an evaluation
-        meter.stop()
-    assert notes(meter.sums) == ["the GPU slowed itself down for heat during training"]
+        group.stop()
+    assert notes(group.sums) == ["the GPU slowed itself down for heat during training"]
 
 
 SHARED = "other processes used more than 25 % of the GPU during training"
@@ -201,9 +201,9 @@ def test_a_gpu_used_by_others(samples: list[tuple[int, int]], sentences: list[st
 
 
 def test_everything_this_machine_has_is_read() -> None:
-    meter = training_sensors("cpu")
+    group = training_sensors("cpu")
     for _ in range(2):
-        meter.start()
-        meter.look()
-        meter.stop()
-    assert all(isinstance(value, float) for value in meter.sums.values())
+        group.start()
+        group.before_stop()
+        group.stop()
+    assert all(isinstance(value, float) for value in group.sums.values())

@@ -11,7 +11,7 @@ from sensors import RANGE, Nvml, Powercap
 
 from harness.monitoring.energy import GpuEnergy, PackageEnergy, energy_used, wrapped
 from harness.monitoring.gpu import gpu_by_uuid, gpu_of
-from harness.monitoring.sensor import Meter, Sensor
+from harness.monitoring.sensor import Sensor, SensorGroup
 from harness.training.clock import TrainingClock
 
 
@@ -20,13 +20,13 @@ def powercap(tmp_path: Path) -> Powercap:
     return Powercap(tmp_path / "powercap")
 
 
-def used(gauge: Sensor, change: object, seconds: float = 1.0) -> tuple[float | None, str | None]:
-    """What the gauge makes of a change between start and stop."""
-    meter = Meter([gauge])
-    gauge.start()
+def used(sensor: Sensor, change: object, seconds: float = 1.0) -> tuple[float | None, str | None]:
+    """What the sensor makes of a change between start and stop."""
+    group = SensorGroup([sensor])
+    sensor.start()
     change()  # type: ignore[operator]
-    meter.sums.update(gauge.stop(seconds))
-    return energy_used(meter.sums, seconds)
+    group.sums.update(sensor.stop(seconds))
+    return energy_used(group.sums, seconds)
 
 
 def test_all_packages_count_and_none_of_their_parts(powercap: Powercap) -> None:
@@ -63,10 +63,10 @@ def test_a_wrap_during_training_is_seen(powercap: Powercap) -> None:
 
 def test_a_stretch_in_which_it_may_have_wrapped_twice_is_not_known(powercap: Powercap) -> None:
     powercap.zone("intel-rapl:0", "package-0", 0)
-    gauge = PackageEnergy(powercap.folder)
+    sensor = PackageEnergy(powercap.folder)
     full_at_500_watts = RANGE / 1e6 / 500
-    assert used(gauge, lambda: powercap.set("intel-rapl:0", 1), full_at_500_watts * 0.99)[0] is not None
-    assert used(gauge, lambda: powercap.set("intel-rapl:0", 2), full_at_500_watts * 1.01) == (None, None)
+    assert used(sensor, lambda: powercap.set("intel-rapl:0", 1), full_at_500_watts * 0.99)[0] is not None
+    assert used(sensor, lambda: powercap.set("intel-rapl:0", 2), full_at_500_watts * 1.01) == (None, None)
 
 
 @pytest.mark.parametrize("broken", ["", "denied", "nonsense", "standing"])
@@ -118,8 +118,8 @@ def test_gpus_that_cannot_be_asked() -> None:
 def test_energy_covers_the_training_clock_and_nothing_else(powercap: Powercap) -> None:
     powercap.zone("intel-rapl:0", "package-0", 1_000_000)
     nvml = Nvml(millijoules=500)
-    meter = Meter([PackageEnergy(powercap.folder), gpu_energy(nvml)])
-    clock = TrainingClock(lambda: None, meter=meter)
+    group = SensorGroup([PackageEnergy(powercap.folder), gpu_energy(nvml)])
+    clock = TrainingClock(lambda: None, sensors=group)
 
     def both(millijoules: int) -> None:
         nvml.millijoules = (nvml.millijoules or 0) + millijoules
@@ -136,7 +136,7 @@ def test_energy_covers_the_training_clock_and_nothing_else(powercap: Powercap) -
     both(4_000)
     clock.stop()
     both(10_000)  # predicting, after training
-    assert energy_used(meter.sums, clock.seconds) == (pytest.approx(7 + 14), "GPU and CPU packages")
+    assert energy_used(group.sums, clock.seconds) == (pytest.approx(7 + 14), "GPU and CPU packages")
 
 
 def test_a_part_of_training_is_not_taken_for_all_of_it() -> None:

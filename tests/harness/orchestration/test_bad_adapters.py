@@ -26,7 +26,7 @@ LOSSES = {
     "loss_per_image": "the method's loss 'mean' is no scalar: its shape is (2,)",
     "loss_as_a_float": "the method's loss 'mean' is a float, not a tensor",
     "loss_as_an_array": "the method's loss 'mean' is an array of float32, not a tensor",
-    "loss_without_gradient": "the method's losses have no gradient: none of them hangs on a parameter that is trained",
+    "loss_without_gradient": "the method's losses have no gradient: none of them depends on a trained parameter",
     "no_losses": "the method's losses() gave no loss",
     "list_of_losses": "the method's losses() gave a list, not a mapping of names to tensors",
     "nameless_loss": "the method's losses() gave a loss named by a NoneType, not by a text",

@@ -13,7 +13,6 @@ import pytest
 from playground import WORKER, FaultyOs, doubled, plan, rows, run
 from storage_faults import chosen
 
-from harness import fileio as files
 from harness.errors import HarnessError
 from harness.orchestration.scheduler import ALL_OK, SOME_FAILED
 from harness.results.io import read_records
@@ -67,7 +66,7 @@ def test_faults_in_the_worker(tmp_path: Path, quiet: list[str], figures: Any, mo
 def test_faults_in_the_run(tmp_path: Path, quiet: list[str], figures: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     counting = FaultyOs("none", 0, "none")
     with monkeypatch.context() as patch:
-        patch.setattr(files, "os", counting)
+        counting.install(patch)
         assert run(tmp_path / "count", plan(["healthy"], budget=BUDGET)) == ALL_OK
     assert counting.counts["replace"] >= 5
     cases = chosen(counting.counts)
@@ -84,7 +83,7 @@ def test_faults_in_the_run(tmp_path: Path, quiet: list[str], figures: Any, monke
             assert process.returncode == -signal.SIGKILL
         else:
             with monkeypatch.context() as patch:
-                patch.setattr(files, "os", FaultyOs(operation, count, what))
+                FaultyOs(operation, count, what).install(patch)
                 with pytest.raises(HarnessError, match="cannot write"):
                     run(run_dir, plan(["healthy"], budget=BUDGET))
         missing, more = goes_on(run_dir, quiet)

@@ -1,11 +1,15 @@
+"""What the system tells of memory."""
+
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
+import psutil
 import pytest
 
-from harness.platform.memory import gpu_peaks, machine_memory, reset_gpu_peaks
+from harness.platform.memory import gpu_peaks, machine_memory, memory_of, reset_gpu_peaks
 
 CHILD = """
 from harness.platform.memory import peak_rss
@@ -52,3 +56,41 @@ def test_gpu_peaks() -> None:
     peaks = gpu_peaks("cuda")
     assert peaks is not None
     assert 64 << 20 <= peaks.allocated <= peaks.reserved <= peaks.device
+
+
+FORKS = """
+import os, sys
+block = bytearray(b"x") * (100 << 20)
+children = []
+for _ in range(4):
+    child = os.fork()
+    if not child:
+        sys.stdin.read()
+        os._exit(0)
+    children.append(child)
+print("ready", flush=True)
+sys.stdin.read()
+for child in children:
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/smaps_rollup"), reason="the system does not tell what is shared")
+def test_what_forks_share_is_counted_once() -> None:
+    """Four forks of a process with 100 MiB hold about 100 MiB together, not 500."""
+    with subprocess.Popen([sys.executable, "-c", FORKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        process.stdout.readline()
+        leader = psutil.Process(process.pid)
+        forks = leader.children()
+        held = memory_of([leader, *forks])
+        process.stdin.close()
+    assert len(forks) == 4
+    assert 100 << 20 < held < 150 << 20
+
+
+def test_a_process_that_has_ended_holds_nothing() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        ended = psutil.Process(process.pid)
+    assert memory_of([ended]) == 0

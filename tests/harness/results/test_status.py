@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import HarnessError
-from harness.fileio import storage_error
+from harness.errors import HarnessError, storage_error
 from harness.results.status import (
     REASON_LIMIT,
     Diverged,

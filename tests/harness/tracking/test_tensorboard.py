@@ -89,14 +89,14 @@ def test_every_step_is_written_once_though_an_attempt_was_broken_off(trials: Dat
 
     folder = tmp_path / "events"
     with pytest.raises(Interrupted):
-        trainer(trials, tmp_path / "trial", progress=StopAt(4), listen=EventFiles(folder, 2).steps).run()
+        trainer(trials, tmp_path / "trial", progress=StopAt(4), on_losses=EventFiles(folder, 2).steps).run()
     killed = Trace()
     for step in range(7):  # as an attempt that got to step 7 and was killed before it could keep a checkpoint
         killed.add(step + 1.0, 0.0, 0.5, {"guess": 99.0, "still": 99.0})
     time.sleep(1.1)  # TensorBoard reads files in the order of their names, which hold seconds
     EventFiles(folder, 2).steps(killed, 4)
     time.sleep(1.1)
-    trace = trainer(trials, tmp_path / "trial", listen=EventFiles(folder, 2).steps).run()
+    trace = trainer(trials, tmp_path / "trial", on_losses=EventFiles(folder, 2).steps).run()
 
     events = read(folder)
     assert set(events.Tags()["scalars"]) == {"loss/guess", "loss/still", "learning_rate", "images_per_second"}
@@ -116,7 +116,7 @@ def test_listening_changes_no_weight_and_is_off_the_clock(trials: Dataset, tmp_p
 
     quiet = trainer(trials, tmp_path / "quiet")
     quiet.run()
-    watched = trainer(trials, tmp_path / "watched", listen=slow)
+    watched = trainer(trials, tmp_path / "watched", on_losses=slow)
     trace = watched.run()
     assert heard == list(range(12))
     assert trace.used_seconds < 12 * 0.05 / 2

@@ -8,20 +8,30 @@ from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 
 from harness.contract import Sample, Task
 from harness.data.sources import load
 from harness.errors import HarnessError
 from harness.training import prefetch
-from harness.training.prefetch import Batches, Make, by_processes, by_threads, packed, prefetched, unpacked
+from harness.training.prefetch import (
+    Batches,
+    MakeBatch,
+    ProcessBatches,
+    ThreadBatches,
+    deserialise,
+    prefetched,
+    serialise,
+)
 from harness.training.stream import TrainingStream
+from methods.copy_paste import CopyPasteOptions
 from methods.copy_paste import transform as copy_paste
 from methods.shared import supervision
 
-WAYS: list[Callable[[Make, int], Batches]] = [
-    lambda make, start: by_threads(make, start, workers=3, ahead=5),
-    lambda make, start: by_processes(make, start, workers=2),
+WAYS: list[Callable[[MakeBatch, int], Batches]] = [
+    lambda make, start: ThreadBatches(make, start, workers=3, ahead=5),
+    lambda make, start: ProcessBatches(make, start, workers=2),
 ]
 both = pytest.mark.parametrize("way", WAYS, ids=["threads", "processes"])
 
@@ -31,14 +41,14 @@ def numbers(step: int) -> Any:
 
 
 @both
-def test_batches_come_in_order_and_stop(way: Callable[[Make, int], Batches]) -> None:
+def test_batches_come_in_order_and_stop(way: Callable[[MakeBatch, int], Batches]) -> None:
     batches = way(numbers, 3)
     assert [next(batches)[0] for _ in range(20)] == list(range(3, 23))
     batches.close()
 
 
 @both
-def test_opencv_has_no_threads_beside_those_that_train(way: Callable[[Make, int], Batches]) -> None:
+def test_opencv_has_no_threads_beside_those_that_train(way: Callable[[MakeBatch, int], Batches]) -> None:
     cv2.setNumThreads(2)
     batches = way(lambda step: [cv2.getNumThreads()], 0)  # type: ignore[list-item]
     assert next(batches) == [1]
@@ -46,7 +56,7 @@ def test_opencv_has_no_threads_beside_those_that_train(way: Callable[[Make, int]
 
 
 @both
-def test_an_error_in_a_batch_is_raised_where_it_is_asked_for(way: Callable[[Make, int], Batches]) -> None:
+def test_an_error_in_a_batch_is_raised_where_it_is_asked_for(way: Callable[[MakeBatch, int], Batches]) -> None:
     def make(step: int) -> list[Sample]:
         if step == 1:
             raise HarnessError("broken augmentation")
@@ -64,7 +74,7 @@ def test_where_a_process_failed_is_told() -> None:
         raise ValueError("broken augmentation")
 
     with pytest.raises(ValueError, match="broken") as raised:
-        next(by_processes(make, 0, workers=1))
+        next(ProcessBatches(make, 0, workers=1))
     assert "test_prefetch.py" in "".join(raised.value.__notes__)
 
 
@@ -78,7 +88,7 @@ def test_an_error_that_cannot_travel_is_told_in_words() -> None:
         raise Particular("odd", "here")
 
     with pytest.raises(RuntimeError, match="Particular: odd"):
-        next(by_processes(make, 0, workers=1))
+        next(ProcessBatches(make, 0, workers=1))
 
 
 def test_a_process_that_is_killed_ends_the_training() -> None:
@@ -86,14 +96,14 @@ def test_a_process_that_is_killed_ends_the_training() -> None:
         os._exit(9)
 
     with pytest.raises(RuntimeError, match="exited unexpectedly"):
-        next(by_processes(make, 0, workers=1))
+        next(ProcessBatches(make, 0, workers=1))
 
 
 def test_what_processes_make_is_what_is_made_here() -> None:
     data = load("synthetic:images=6,size=96", cache=False)
     task = Task(("a", "b", "c"), (120.0,) * 3, (30.0,) * 3, 64, 20, (96, 96))
-    stream = TrainingStream(data, range(6), copy_paste.build(task), supervision.build(task), 2, 0)  # type: ignore[arg-type]
-    batches = by_processes(stream.batch, 4, workers=2)
+    stream = TrainingStream(data, range(6), copy_paste.build(task, CopyPasteOptions()), supervision.build(task), 2, 0)  # type: ignore[arg-type]
+    batches = ProcessBatches(stream.batch, 4, workers=2)
     for step in range(4, 9):
         for one, other in zip(next(batches), stream.batch(step), strict=True):
             assert one.image_id == other.image_id
@@ -108,27 +118,36 @@ def test_what_processes_make_is_what_is_made_here() -> None:
 
 def test_arrays_travel_beside_the_pickle() -> None:
     arrays = [np.arange(5), np.zeros((0, 4), np.int32), np.arange(12.0).reshape(3, 4)[:, ::2], np.uint8(7)]
-    text, lengths, _ = parcel = packed(arrays)
+    text, lengths, _ = parcel = serialise(arrays)
     assert lengths == [40, 0]
     assert len(text) < 600
-    for sent, found in zip(arrays, unpacked(parcel), strict=True):  # type: ignore[arg-type]
+    for sent, found in zip(arrays, deserialise(parcel), strict=True):  # type: ignore[arg-type]
         np.testing.assert_array_equal(found, sent)  # type: ignore[arg-type]
 
 
 def test_a_thread_serves_a_cpu_and_processes_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen: list[str] = []
-    for name in ("by_threads", "by_processes"):
+    for name in ("ThreadBatches", "ProcessBatches"):
         monkeypatch.setattr(prefetch, name, lambda *_, name=name, **__: chosen.append(name))
-    monkeypatch.setattr(prefetch, "SHARED_BYTES", 0)
-    monkeypatch.setattr(prefetch.sys, "platform", "linux")
+    monkeypatch.setattr(prefetch, "SHARED_MEMORY_BYTES", 0)
+    monkeypatch.setattr(prefetch, "can_fork", lambda: True)
     prefetched(numbers, 0, "cpu")
     prefetched(numbers, 0, "cuda:0")
-    assert chosen == ["by_threads", "by_processes"]
+    assert chosen == ["ThreadBatches", "ProcessBatches"]
 
 
 def test_little_shared_memory_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(prefetch, "SHARED_BYTES", 2**60)
+    monkeypatch.setattr(prefetch, "SHARED_MEMORY_BYTES", 2**60)
     batches = prefetched(numbers, 0, "cuda")
     assert next(batches) == [0]
     batches.close()
     assert "--shm-size" in capsys.readouterr().err
+
+
+def test_processes_are_forked_before_the_first_batch_is_asked_for() -> None:
+    """So that they are forked before the training clock starts."""
+    before = len(psutil.Process().children())
+    batches = ProcessBatches(numbers, 0, workers=2)
+    assert len(psutil.Process().children()) == before + 2
+    batches.close()
+    assert len(psutil.Process().children()) == before

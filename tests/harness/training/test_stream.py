@@ -11,7 +11,9 @@ from harness.contract import Augment, Instances, Pool, Sample, Task
 from harness.data.dataset import Dataset
 from harness.data.sources import load
 from harness.training.stream import TrainingStream
+from methods.mask_rcnn import FlipOptions
 from methods.mask_rcnn import augment as baseline
+from methods.pointsup import PointSupOptions
 from methods.pointsup import supervision as points
 from methods.shared import supervision
 
@@ -39,7 +41,7 @@ class Paste:
 
 
 def stream(cells: Dataset, *more: Augment, labeller: object = None, seed: int = 0) -> TrainingStream:
-    augments = [*baseline.build(TASK), *more]
+    augments = [*baseline.build(TASK, FlipOptions()), *more]
     return TrainingStream(cells, [0, 1, 2, 3, 4], augments, labeller or supervision.build(TASK), 2, seed)  # type: ignore[arg-type]
 
 
@@ -104,7 +106,7 @@ class NoMasks:
 
 def test_point_supervision_trains_without_masks(cells: Dataset) -> None:
     """After the annotator has drawn the points, masks may raise on every touch."""
-    labelled = points.build(TASK)
+    labelled = points.build(TASK, PointSupOptions())
     drawn: dict[int, Instances] = {}
 
     class Annotated:
@@ -128,7 +130,7 @@ def test_point_supervision_trains_without_masks(cells: Dataset) -> None:
             self.read.add(index)
             return sample
 
-    made = TrainingStream(Raising(), [0, 1, 2], list(baseline.build(TASK)), Annotated(), 2, 0)
+    made = TrainingStream(Raising(), [0, 1, 2], list(baseline.build(TASK, FlipOptions())), Annotated(), 2, 0)
     for step in range(12):
         for sample in made.batch(step):
             assert sample.instances.masks is None
@@ -138,7 +140,7 @@ def test_point_supervision_trains_without_masks(cells: Dataset) -> None:
 
 
 def test_pasting_under_point_supervision_reads_masks_but_hands_none_on(cells: Dataset) -> None:
-    made = stream(cells, Paste(), labeller=points.build(TASK))
+    made = stream(cells, Paste(), labeller=points.build(TASK, PointSupOptions()))
     for sample in made.batch(0):
         assert sample.instances.masks is None
         assert sample.instances.points is not None

@@ -23,10 +23,12 @@ from harness.errors import HarnessError
 from harness.masks.crops import CropMasks
 from harness.monitoring.energy import energy_used
 from harness.monitoring.progress import Progress, ProgressPipe
-from harness.monitoring.sensor import Meter, Sensor
+from harness.monitoring.sensor import Sensor, SensorGroup
 from harness.results.status import Diverged, Interrupted
+from harness.training import prefetch
 from harness.training.checkpoint import WEIGHTS, load_weights, save_weights
 from harness.training.checkpoint_files import newest_blob
+from harness.training.clock import TrainingClock
 from harness.training.stream import TrainingStream
 from harness.training.trace import Trace
 from harness.training.trainer import Trainer
@@ -174,8 +176,8 @@ def test_energy_is_that_of_the_clock_also_when_resumed(cells: Dataset, tmp_path:
     looks: dict[str, Any] = {"evaluate": slow, "curve_fractions": (0.1, 0.4, 0.8)}
     for stop in (4, 11):
         with pytest.raises(Interrupted):
-            trainer(cells, tmp_path, progress=StopAfter(stop), meter=Meter([Watts()]), **looks).run()
-    trace = trainer(cells, tmp_path, meter=Meter([Watts()]), **looks).run()
+            trainer(cells, tmp_path, progress=StopAfter(stop), sensors=SensorGroup([Watts()]), **looks).run()
+    trace = trainer(cells, tmp_path, sensors=SensorGroup([Watts()]), **looks).run()
     assert len(trace.curve) == 3
     joules, of = energy_used(trace.measured, trace.used_seconds)
     assert of == "GPU"
@@ -186,7 +188,7 @@ def test_energy_is_that_of_the_clock_also_when_resumed(cells: Dataset, tmp_path:
 def test_energy_of_a_training_that_was_measured_in_part_is_blank(cells: Dataset, tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         trainer(cells, tmp_path, progress=StopAfter(15)).run()
-    trace = trainer(cells, tmp_path, meter=Meter([Watts()])).run()
+    trace = trainer(cells, tmp_path, sensors=SensorGroup([Watts()])).run()
     assert trace.measured["joules, GPU"] > 0
     assert energy_used(trace.measured, trace.used_seconds) == (None, None)
 
@@ -273,3 +275,33 @@ def test_trace_columns_stay_level_and_finals_are_means_of_the_end() -> None:
     assert rows[0] == "step,seconds,data_wait,learning_rate,always,late"
     assert len(rows) == 101
     assert Trace.from_plain(trace.to_plain()).losses["always"] == trace.losses["always"]
+
+
+def test_the_makers_of_batches_start_before_the_clock(
+    cells: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    start, made = TrainingClock.start, prefetch.prefetched
+    monkeypatch.setattr(TrainingClock, "start", lambda clock: (order.append("clock"), start(clock)))
+    monkeypatch.setattr("harness.training.trainer.prefetched", lambda *a: (order.append("batches"), made(*a))[1])
+    trainer(cells, tmp_path, budget="2it").run()
+    assert order[:2] == ["batches", "clock"]
+
+
+def test_a_look_that_is_interrupted_changes_nothing_of_the_resumed_training(cells: Dataset, tmp_path: Path) -> None:
+    def draw() -> float:
+        torch.rand(3), np.random.rand(3), random.random()
+        return 0.5
+
+    def interrupted() -> float:
+        draw()
+        raise Interrupted("stopped during an evaluation")
+
+    quiet, last = Brightness(), Brightness()
+    whole = trainer(cells, tmp_path / "quiet", quiet, evaluate=draw, curve_fractions=(0.5,)).run()
+    with pytest.raises(Interrupted, match="during an evaluation"):
+        trainer(cells, tmp_path / "broken", evaluate=interrupted, curve_fractions=(0.5,)).run()
+    rest = trainer(cells, tmp_path / "broken", last, evaluate=draw, curve_fractions=(0.5,)).run()
+    assert rest.losses == whole.losses
+    assert len(rest.curve) == 1
+    assert torch.equal(weights(last), weights(quiet))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.errors import HarnessError
 from harness.transforms.flips import RandomFlip
 
 
@@ -33,8 +32,3 @@ def test_each_way_half_the_time(scene, pool_of) -> None:
 def test_never_is_the_sample_itself(scene, pool_of) -> None:
     sample = scene(4)
     assert RandomFlip(0, 0)(sample, np.random.default_rng(0), pool_of(sample)) is sample
-
-
-def test_a_bad_probability_is_told() -> None:
-    with pytest.raises(HarnessError, match=r"hflip=1\.5"):
-        RandomFlip(1.5)

@@ -10,17 +10,19 @@ from scipy import ndimage
 
 from harness.contract import Instances, Task
 from harness.errors import HarnessError
+from harness.options import validate
 from harness.transforms.warp import OneWarp, shown_at, warp
+from methods.geometric import GeometricOptions
 from methods.geometric.elastic import Elastic
 from methods.geometric.grid_distortion import GridDistortion
 from methods.geometric.perspective import Perspective
 from methods.geometric.transform import build
 
-KINDS = [Elastic(0.15), Elastic(0.15, 9), Perspective(0.2), GridDistortion(0.5)]
+KINDS = [Elastic(0.15, 32), Elastic(0.15, 9), Perspective(0.2), GridDistortion(0.5, 5)]
 SIZES = [(90, 120), (64, 64), (33, 70)]
 
 
-@pytest.mark.parametrize("kind", [Elastic(0.0), Perspective(0.0), GridDistortion(0.0)])
+@pytest.mark.parametrize("kind", [Elastic(0.0, 32), Perspective(0.0), GridDistortion(0.0, 5)])
 @pytest.mark.parametrize("size", SIZES)
 def test_zero_strength_changes_nothing(scene, kind, size) -> None:
     sample = scene(1, size)
@@ -148,24 +150,23 @@ def test_each_kind_at_its_chance(scene, pool_of) -> None:
     np.testing.assert_allclose(shares, [0.3, 0.2, 0.5], atol=0.05)
 
 
-def test_chances_above_one_are_told() -> None:
-    with pytest.raises(HarnessError, match=r"1\.5"):
-        OneWarp(((0.75, Elastic()), (0.75, Perspective())))
-
-
 @pytest.mark.parametrize(
     "options", [{"elastic": 2}, {"elastic_strength": 0.9}, {"perspective_strength": -1}, {"grid_strength": 1},
                 {"grid_steps": 0}, {"elastic_spacing": 1.5}]
 )  # fmt: skip
 def test_bad_options_are_told(options) -> None:
-    task = Task(("a",), (0, 0, 0), (1, 1, 1), crop=64, max_cells=30, max_size=(90, 120))
     with pytest.raises(HarnessError, match=next(iter(options))):
-        build(task, **options)
+        validate(GeometricOptions, options)
+
+
+def test_probabilities_of_more_than_one_in_all_are_told() -> None:
+    with pytest.raises(HarnessError, match=r"add up to 1\.5"):
+        validate(GeometricOptions, {"elastic": 0.75, "perspective": 0.5})
 
 
 def test_whole_chain_is_the_same_for_the_same_seed(scene, pool_of) -> None:
     task = Task(("a",), (0, 0, 0), (1, 1, 1), crop=64, max_cells=30, max_size=(90, 120))
-    chain = build(task)
+    chain = build(task, GeometricOptions())
     assert [step.needs_masks for step in chain] == [False, False, True]
     results = []
     for seed in (1, 1, 2):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.errors import HarnessError
 from harness.transforms.window import RandomWindow
 
 
@@ -98,9 +97,3 @@ def test_an_image_without_cells(sample_of, pool_of) -> None:
     cut = RandomWindow(64, 0.5, 2.0)(sample, np.random.default_rng(0), pool_of(sample))
     assert len(cut.instances) == 0
     assert (cut.image == 7).all()
-
-
-@pytest.mark.parametrize("options", [{"min_scale": 2.0}, {"min_scale": 0.0}, {"max_scale": "wide"}, {"fit": "no"}])
-def test_bad_options_are_told(options) -> None:
-    with pytest.raises(HarnessError, match="option"):
-        RandomWindow(64, **options)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from harness.contract import Init
 from harness.errors import HarnessError
+from methods.container import ContainerOptions
 from methods.container.backbone import ContainerLight, ConvBlock, MixBlock, build
 
 
@@ -23,7 +24,7 @@ def _count(module: nn.Module) -> int:
 
 
 def test_counts_channels_strides_and_three_mixtures(task_of: Any) -> None:
-    net = build(task_of(), init=Init())
+    net = build(task_of(), ContainerOptions(), init=Init())
     assert _count(net) == 20_120_643
     assert _count(net) - _count(net.norm) == 20_119_619
     assert _count(net) + 512 * 1000 + 1000 == 20_633_643
@@ -108,13 +109,13 @@ def test_conv_blocks_see_three_pixels_far_and_mix_blocks_everything() -> None:
 
 def test_a_file_of_released_weights_loads_without_its_classifier(task_of: Any, tmp_path: Path) -> None:
     options: dict[str, Any] = {"widths": (8, 16, 16, 32), "depths": (1, 1, 1, 1)}
-    source = build(task_of(), init=Init(), **options)
+    source = build(task_of(), ContainerOptions(**options), init=Init())
     weights = {**source.state_dict(), "head.weight": torch.zeros(1000, 32)}
     torch.save({"model": weights}, tmp_path / "light.pth")
     init = Init("imagenet", str(tmp_path / "light.pth"))
-    loaded = build(task_of(), init=init, **options)
+    loaded = build(task_of(), ContainerOptions(**options), init=init)
     assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), source.parameters(), strict=True))
     with pytest.raises(HarnessError, match="does not fit"):
-        build(task_of(), init=init, widths=(8, 16, 16, 64), depths=(1, 1, 1, 1))
+        build(task_of(), ContainerOptions(widths=(8, 16, 16, 64), depths=(1, 1, 1, 1)), init=init)
     with pytest.raises(HarnessError, match="imagenet:FILE"):
-        build(task_of(), init=Init("imagenet"), **options)
+        build(task_of(), ContainerOptions(**options), init=Init("imagenet"))

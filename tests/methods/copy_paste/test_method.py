@@ -10,7 +10,7 @@ import pytest
 
 from harness.contract import Instances, Sample, Task
 from harness.masks.crops import CropMasks
-from methods.copy_paste import METHOD
+from methods.copy_paste import METHOD, CopyPasteOptions
 from methods.copy_paste.transform import Paste
 
 TASK = Task(("a",), (0, 0, 0), (1, 1, 1), crop=64, max_cells=30, max_size=(90, 120))
@@ -20,7 +20,10 @@ TASK = Task(("a",), (0, 0, 0), (1, 1, 1), crop=64, max_cells=30, max_size=(90, 1
 def test_parameters_of_the_paper_and_jitter_by_size(size, jitter) -> None:
     window, _, paste = METHOD.parts["augment"].sized(size).build(TASK)
     assert (window.min_scale, window.max_scale) == jitter
-    assert paste == Paste(p=1.0, pct_objects_paste=0.5, max_paste_objects=None, blend=True, sigma=1.0)
+    assert paste == Paste(CopyPasteOptions(min_scale=jitter[0], max_scale=jitter[1]))
+    options = paste.options
+    assert (options.p, options.pct_objects_paste, options.blend, options.sigma) == (1.0, 0.5, True, 1.0)
+    assert options.max_paste_objects is None
 
 
 def test_it_fills_the_augment_slot_alone_and_its_card_is_full() -> None:

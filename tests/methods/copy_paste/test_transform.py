@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from dataclasses import fields
-
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -12,8 +9,14 @@ from hypothesis import strategies as st
 
 from harness.contract import Instances, Task
 from harness.errors import HarnessError
+from harness.options import validate
+from methods.copy_paste import CopyPasteOptions
 from methods.copy_paste import transform as copy_paste
 from methods.copy_paste.transform import Paste
+
+
+def paste_with(**options):
+    return Paste(CopyPasteOptions(**options))
 
 
 def squares(boxes, size=(60, 60)) -> np.ndarray:
@@ -31,7 +34,7 @@ def test_check_1_everything_onto_an_empty_image(scene, sample_of, pool_of) -> No
     above = scene(1)
     above = above.with_(instances=above.instances.select(~above.instances.crowd))
     below = sample_of(np.zeros(above.size, np.uint8), np.zeros((0, *above.size)))
-    result = pasted(Paste(pct_objects_paste=1.0), below, above, pool_of).instances
+    result = pasted(paste_with(pct_objects_paste=1.0), below, above, pool_of).instances
     order = np.lexsort(result.boxes.T)
     expected = np.lexsort(above.instances.boxes.T)
     for part in ("boxes", "labels", "points", "point_labels"):
@@ -44,10 +47,10 @@ def test_check_1_everything_onto_an_empty_image(scene, sample_of, pool_of) -> No
 )
 def test_check_2_nothing_pasted_nothing_changed(scene, pool_of, options) -> None:
     below = scene(1)
-    assert pasted(Paste(**options), below, scene(2), pool_of) is below
+    assert pasted(paste_with(**options), below, scene(2), pool_of) is below
     empty = scene(2)
     empty = empty.with_(instances=empty.instances.select(np.zeros(0, int)))
-    assert pasted(Paste(pct_objects_paste=1.0), below, empty, pool_of) is below
+    assert pasted(paste_with(pct_objects_paste=1.0), below, empty, pool_of) is below
 
 
 @settings(max_examples=30, deadline=None)
@@ -57,7 +60,7 @@ def test_check_2_nothing_pasted_nothing_changed(scene, pool_of, options) -> None
 def test_check_3_nothing_old_under_what_is_new_and_10_never_more_than_both(scene, pool_of, seed) -> None:
     below, above = scene(seed), scene(seed + 1)
     able = int((~above.instances.crowd).sum())
-    result = pasted(Paste(min_visible=0.0), below, above, pool_of, seed).instances
+    result = pasted(paste_with(min_visible=0.0), below, above, pool_of, seed).instances
     number = able // 2
     planes = result.masks.planes(*below.size)
     old, new = planes[: len(result) - number], planes[len(result) - number :]
@@ -78,7 +81,7 @@ def test_check_3_nothing_old_under_what_is_new_and_10_never_more_than_both(scene
 def test_check_4_a_covered_cell_leaves_altogether(sample_of, pool_of) -> None:
     below = sample_of(np.zeros((60, 60), np.uint8), squares([(5, 5, 15, 15), (30, 30, 40, 40)]))
     above = sample_of(np.full((60, 60), 200, np.uint8), squares([(3, 3, 18, 18)]))
-    result = pasted(Paste(pct_objects_paste=1.0), below, above, pool_of).instances
+    result = pasted(paste_with(pct_objects_paste=1.0), below, above, pool_of).instances
     np.testing.assert_array_equal(result.boxes, [[30, 30, 40, 40], [3, 3, 18, 18]])
     np.testing.assert_array_equal(result.labels, [1, 0])
     assert len(result.masks) == 2
@@ -87,7 +90,7 @@ def test_check_4_a_covered_cell_leaves_altogether(sample_of, pool_of) -> None:
 def test_check_5_a_half_covered_cell_has_half_a_box(sample_of, pool_of) -> None:
     below = sample_of(np.zeros((60, 60), np.uint8), squares([(10, 10, 20, 20)]))
     above = sample_of(np.full((60, 60), 200, np.uint8), squares([(0, 15, 40, 30)]))
-    result = pasted(Paste(pct_objects_paste=1.0), below, above, pool_of).instances
+    result = pasted(paste_with(pct_objects_paste=1.0), below, above, pool_of).instances
     np.testing.assert_array_equal(result.boxes[0], [10, 10, 20, 15])
     assert result.masks.areas()[0] == 50
 
@@ -95,7 +98,7 @@ def test_check_5_a_half_covered_cell_has_half_a_box(sample_of, pool_of) -> None:
 @pytest.mark.parametrize("colour", [False, True])
 def test_check_6_without_blending_each_pixel_is_of_one_image(scene, pool_of, colour) -> None:
     below, above = scene(1, colour=colour), scene(2, colour=colour)
-    paste = Paste(blend=False, max_paste_objects=4)
+    paste = paste_with(blend=False, max_paste_objects=4)
     result = pasted(paste, below, above, pool_of)
     alpha = result.instances.masks.select(np.arange(-4, 0)).planes(*below.size).any(axis=0)
     assert alpha.any()
@@ -110,8 +113,8 @@ def test_check_7_blending_changes_the_image_and_no_annotation(scene, pool_of, co
 
     below, above = scene(1, colour=colour), scene(2, colour=colour)
     before = below.image.copy(), above.image.copy()
-    hard = pasted(Paste(blend=False), below, above, pool_of)
-    soft = pasted(Paste(sigma=sigma), below, above, pool_of)
+    hard = pasted(paste_with(blend=False), below, above, pool_of)
+    soft = pasted(paste_with(sigma=sigma), below, above, pool_of)
     assert not np.array_equal(hard.image, soft.image)
     np.testing.assert_array_equal(hard.instances.boxes, soft.instances.boxes)
     np.testing.assert_array_equal(hard.instances.masks.pixels, soft.instances.masks.pixels)
@@ -140,7 +143,7 @@ def test_check_8_how_many_are_pasted(scene, options, number) -> None:
     cells = scene(1, cells=60).instances
     cells = cells.select(np.flatnonzero(~cells.crowd)[:23])
     for seed in range(20):
-        chosen = Paste(**options).choose(cells, 10, np.random.default_rng(seed))
+        chosen = paste_with(**options).choose(cells, 10, np.random.default_rng(seed))
         assert len(set(chosen.tolist())) == len(chosen) == number
 
 
@@ -148,13 +151,13 @@ def test_uniform_count_is_the_released_code(scene) -> None:
     cells = scene(1, cells=60).instances
     cells = cells.select(np.flatnonzero(~cells.crowd)[:9])
     rng = np.random.default_rng(0)
-    counts = [len(Paste(pct_objects_paste=1.0, count="uniform").choose(cells, 0, rng)) for _ in range(2000)]
+    counts = [len(paste_with(pct_objects_paste=1.0, count="uniform").choose(cells, 0, rng)) for _ in range(2000)]
     assert (np.abs(np.bincount(counts, minlength=10) - 200) < 60).all()
 
 
 def test_crowd_regions_are_cut_but_never_pasted(scene) -> None:
     cells = scene(1).instances
-    chosen = Paste(pct_objects_paste=1.0).choose(cells, 0, np.random.default_rng(0))
+    chosen = paste_with(pct_objects_paste=1.0).choose(cells, 0, np.random.default_rng(0))
     assert sorted(chosen) == np.flatnonzero(~cells.crowd).tolist()
     assert cells.crowd.any()
 
@@ -164,13 +167,13 @@ def test_occlusion_rules(sample_of, pool_of) -> None:
     boxes = [(0, 0, 9, 12), (20, 0, 100, 50), (110, 0, 112, 3)]
     below = sample_of(np.zeros((60, 120), np.uint8), squares(boxes, (60, 120)))
     above = sample_of(np.zeros((60, 120), np.uint8), squares([(0, 0, 6, 12), (28, 0, 100, 50)], (60, 120)))
-    relative = pasted(Paste(pct_objects_paste=1.0), below, above, pool_of).instances
+    relative = pasted(paste_with(pct_objects_paste=1.0), below, above, pool_of).instances
     np.testing.assert_array_equal(relative.boxes[:-2], [[6, 0, 9, 12], [110, 0, 112, 3]])
-    absolute = pasted(Paste(pct_objects_paste=1.0, occlusion="absolute"), below, above, pool_of).instances
+    absolute = pasted(paste_with(pct_objects_paste=1.0, occlusion="absolute"), below, above, pool_of).instances
     # no side of the small cell moved by more than ten pixels; the large one shows 400 pixels
     np.testing.assert_array_equal(absolute.boxes[:-2], [[6, 0, 9, 12], [20, 0, 28, 50], [110, 0, 112, 3]])
     above = sample_of(np.zeros((60, 120), np.uint8), squares([(25, 0, 100, 50)], (60, 120)))
-    absolute = pasted(Paste(pct_objects_paste=1.0, occlusion="absolute"), below, above, pool_of).instances
+    absolute = pasted(paste_with(pct_objects_paste=1.0, occlusion="absolute"), below, above, pool_of).instances
     np.testing.assert_array_equal(absolute.boxes[:-1], [boxes[0], boxes[2]])
 
 
@@ -184,23 +187,23 @@ def test_points_under_what_is_pasted_are_outside_their_cell(sample_of, pool_of) 
 
     below = with_points(sample_of(np.zeros((60, 60), np.uint8), squares([(10, 10, 20, 20)])))
     above = with_points(sample_of(np.zeros((60, 60), np.uint8), squares([(16, 16, 30, 30)])))
-    result = pasted(Paste(pct_objects_paste=1.0), below, above, pool_of).instances
+    result = pasted(paste_with(pct_objects_paste=1.0), below, above, pool_of).instances
     np.testing.assert_array_equal(result.point_labels, [[1, 0, 0], [1, 1, 0]])
     np.testing.assert_array_equal(result.points, np.concatenate([points, points]))
 
 
 def test_partner_is_of_the_same_type_unless_told_otherwise(scene, pool_of) -> None:
     pool = pool_of(scene(2))
-    Paste()(scene(1), np.random.default_rng(0), pool)
-    Paste(within_type=False)(scene(1), np.random.default_rng(0), pool)
+    paste_with()(scene(1), np.random.default_rng(0), pool)
+    paste_with(within_type=False)(scene(1), np.random.default_rng(0), pool)
     assert pool.asked == ["cort", None]
 
 
 def test_grey_level_of_the_partner_can_be_matched(sample_of, pool_of) -> None:
     below = sample_of(np.full((60, 60), 90, np.uint8), squares([(50, 50, 60, 60)]))
     above = sample_of(np.full((60, 60), 140, np.uint8), squares([(10, 10, 20, 20)]))
-    plain = pasted(Paste(pct_objects_paste=1.0), below, above, pool_of)
-    matched = pasted(Paste(pct_objects_paste=1.0, match_grey=True), below, above, pool_of)
+    plain = pasted(paste_with(pct_objects_paste=1.0), below, above, pool_of)
+    matched = pasted(paste_with(pct_objects_paste=1.0, match_grey=True), below, above, pool_of)
     assert plain.image[15, 15] == 140
     assert (matched.image == 90).all()
 
@@ -212,7 +215,7 @@ def test_images_of_other_size_and_channels(
     scene, pool_of, below_size, above_size, below_colour, above_colour, blend
 ) -> None:
     below, above = scene(1, below_size, colour=below_colour), scene(2, above_size, colour=above_colour)
-    result = pasted(Paste(blend=blend), below, above, pool_of)
+    result = pasted(paste_with(blend=blend), below, above, pool_of)
     assert result.image.shape == below.image.shape
     assert not np.array_equal(result.image, below.image)
     boxes = result.instances.boxes
@@ -221,25 +224,20 @@ def test_images_of_other_size_and_channels(
 
 
 def test_same_seed_same_paste(scene, pool_of) -> None:
-    first, second, third = (pasted(Paste(), scene(1), scene(2), pool_of, seed) for seed in (1, 1, 2))
+    first, second, third = (pasted(paste_with(), scene(1), scene(2), pool_of, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.image, second.image)
     np.testing.assert_array_equal(first.instances.masks.pixels, second.instances.masks.pixels)
     assert not np.array_equal(first.image, third.image)
 
 
-def test_factory_takes_every_option_of_its_parts() -> None:
+def test_options_reach_the_crop_the_flips_and_the_paste() -> None:
     task = Task(("a",), (0, 0, 0), (1, 1, 1), crop=64, max_cells=30, max_size=(90, 120))
-    options = set(inspect.signature(copy_paste.build).parameters) - {"task"}
-    assert {field.name for field in fields(Paste)} < options
-    changed = copy_paste.build(
-        task, p=0.5, pct_objects_paste=0.1, max_paste_objects=3, max_cells=50, count="uniform", blend=False, sigma=2.0,
-        within_type=False, match_grey=True, occlusion="absolute", min_visible=0.1, min_scale=0.7, max_scale=0.9,
-        fit=True, hflip=0.1, vflip=0.2,
-    )  # fmt: skip
-    assert [step.needs_masks for step in changed] == [False, False, True]
-    assert changed[-1] == Paste(0.5, 0.1, 3, 50, "uniform", False, 2.0, False, True, "absolute", 0.1)
-    assert (changed[0].side, changed[0].min_scale, changed[0].max_scale, changed[0].fit) == (64, 0.7, 0.9, True)
-    assert (changed[1].horizontal, changed[1].vertical) == (0.1, 0.2)
+    options = CopyPasteOptions(p=0.5, min_scale=0.7, max_scale=0.9, fit=True, hflip=0.1, vflip=0.2)
+    window, flip, paste = copy_paste.build(task, options)
+    assert [step.needs_masks for step in (window, flip, paste)] == [False, False, True]
+    assert paste == Paste(options)
+    assert (window.side, window.min_scale, window.max_scale, window.fit) == (64, 0.7, 0.9, True)
+    assert (flip.horizontal, flip.vertical) == (0.1, 0.2)
 
 
 @pytest.mark.parametrize(
@@ -253,15 +251,17 @@ def test_factory_takes_every_option_of_its_parts() -> None:
         {"max_paste_objects": 2.5},
         {"blend": "no"},
         {"pct_objects_paste": "half"},
+        {"max_scale": "wide"},
+        {"min_scale": 3.0},
     ],
 )
 def test_bad_options_are_told(options) -> None:
     with pytest.raises(HarnessError, match=next(iter(options))):
-        Paste(**options)
+        validate(CopyPasteOptions, options)
 
 
 def test_masks_taken_away_are_missed(scene, pool_of) -> None:
     below = scene(1)
     bare = Instances(below.instances.boxes, below.instances.labels, None)
     with pytest.raises(ValueError, match="needs_masks"):
-        pasted(Paste(), below.with_(instances=bare), scene(2), pool_of)
+        pasted(paste_with(), below.with_(instances=bare), scene(2), pool_of)

@@ -11,6 +11,8 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 from harness.errors import HarnessError
+from harness.options import validate
+from methods.deepmac import CROP_MULTIPLES, DeepMACOptions, hourglass, resnet
 from methods.deepmac import mask_head as deepmac_head
 from methods.deepmac.mask_head import SoftTargetField, build
 from methods.shared.supervision import FullMasks
@@ -32,14 +34,14 @@ def _zeros(count: int) -> torch.Tensor:
 
 
 def test_whole_head_of_hourglass_52(task_of: Any) -> None:
-    head = build(task_of(), channels=256, strides=STRIDES)
+    head = build(task_of(), DeepMACOptions(), channels=256, strides=STRIDES)
     assert sum(p.numel() for p in head.parameters()) == 23_606_145
     assert head.trains_on == "ground_truth"
     assert head.jitter == 0
 
 
 def test_one_mask_of_64_whatever_the_class(task_of: Any) -> None:
-    head = build(task_of(3), channels=8, strides=STRIDES, depth=20, width=4).eval()
+    head = build(task_of(3), DeepMACOptions(depth=20, width=4), channels=8, strides=STRIDES).eval()
     field = head(_features(), [_boxes(2)])
     assert field.logits.shape == (2, 1, 64, 64)
     assert torch.equal(field.grid(torch.tensor([0, 1])), field.grid(torch.tensor([2, 0])))
@@ -48,7 +50,7 @@ def test_one_mask_of_64_whatever_the_class(task_of: Any) -> None:
 @pytest.mark.parametrize(("network", "depth"), [("hourglass", 10), ("hourglass", 52), ("resnet", 20)])
 @pytest.mark.parametrize("count", [1, 3])
 def test_every_parameter_learns_even_from_one_cell(task_of: Any, network: Any, depth: int, count: int) -> None:
-    head = build(task_of(), channels=8, strides=STRIDES, network=network, depth=depth, width=4)
+    head = build(task_of(), DeepMACOptions(network=network, depth=depth, width=4), channels=8, strides=STRIDES)
     features = _features()
     head(features, [_boxes(count)]).logits.square().mean().backward()
     assert all(p.grad is not None and bool(torch.isfinite(p.grad).all()) for p in head.parameters())
@@ -56,7 +58,7 @@ def test_every_parameter_learns_even_from_one_cell(task_of: Any, network: Any, d
 
 
 def test_no_cell_gives_an_empty_field_and_keeps_the_statistics(task_of: Any) -> None:
-    head = build(task_of(), channels=8, strides=STRIDES, depth=10, width=4)
+    head = build(task_of(), DeepMACOptions(depth=10, width=4), channels=8, strides=STRIDES)
     logits = head(_features(), [_boxes(0)]).logits
     assert logits.shape == (0, 1, 64, 64)
     assert logits.sum().item() == 0
@@ -85,17 +87,33 @@ def test_targets_are_not_rounded(labels_of: Any) -> None:
 def test_outside_training_boxes_pass_in_portions_that_change_nothing(
     task_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    head = build(task_of(), channels=8, strides=STRIDES, depth=10, width=4).eval()
+    head = build(task_of(), DeepMACOptions(depth=10, width=4), channels=8, strides=STRIDES).eval()
     features, boxes = _features(images=2), [_boxes(4), _boxes(3)]
     whole = head(features, boxes).logits
     monkeypatch.setattr(deepmac_head, "EVAL_BOXES", 2)
     torch.testing.assert_close(head(features, boxes).logits, whole)
 
 
-def test_users_mistakes_name_what_there_is(task_of: Any) -> None:
-    with pytest.raises(HarnessError, match="hourglass 10, 20, 32, 52, 100"):
-        build(task_of(), channels=8, strides=STRIDES, depth=50)
-    with pytest.raises(HarnessError, match="no unet"):
-        build(task_of(), channels=8, strides=STRIDES, network="unet")  # type: ignore[arg-type]
-    with pytest.raises(HarnessError, match="no multiple of 32"):
-        build(task_of(), channels=8, strides=STRIDES, depth=52, crop=28)
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"depth": 50}, "depth=50 must be one of 4, 8, 10, 12, 16, 20, 32, 52, 100"),
+        ({"depth": 16}, "depth=16 of hourglass must be one of 10, 20, 32, 52, 100"),
+        ({"network": "unet"}, "network='unet' must be one of hourglass, resnet"),
+        ({"crop": 28}, "crop=28 must be a multiple of 32 with depth=52"),
+    ],
+)
+def test_mistakes_in_options_name_what_there_is(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(HarnessError, match=said):
+        validate(DeepMACOptions, options)
+
+
+def test_the_options_know_the_depths_and_the_multiples_of_the_networks() -> None:
+    assert {name: set(depths) for name, depths in CROP_MULTIPLES.items()} == {
+        "hourglass": set(hourglass.LAYOUTS),
+        "resnet": set(resnet.LAYOUTS),
+    }
+    for name, network in (("hourglass", hourglass.Hourglass), ("resnet", resnet.ResNetTrunk)):
+        for depth, multiple in CROP_MULTIPLES[name].items():
+            with torch.device("meta"):
+                assert network(8, depth, 4, "BN").multiple == multiple

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from methods.implicit_pointrend import ImplicitPointRendOptions
 from methods.implicit_pointrend import mask_head as implicit_pointrend
 from methods.implicit_pointrend.mask_head import PointNetwork, build, features_at, grid_centres
 from methods.shared.supervision import FullMasks
@@ -17,7 +18,7 @@ SMALL: dict[str, Any] = {"hidden": 8, "frequencies": 4, "code_width": 16, "grid_
 
 
 def _small(task: Any, **more: Any) -> Any:
-    return build(task, channels=6, strides=(4, 8), **{**SMALL, **more})
+    return build(task, ImplicitPointRendOptions(**{**SMALL, **more}), channels=6, strides=(4, 8))
 
 
 def _features(images: int = 1) -> list[torch.Tensor]:
@@ -36,7 +37,7 @@ def test_check_9_parameters_of_a_point_network(classes: int, count: int) -> None
 @pytest.mark.parametrize(("classes", "count"), [(80, 304_716_880), (3, 284_433_155), (1, 283_906_305)])
 def test_parameters_of_the_head(task_of: Any, classes: int, count: int) -> None:
     with torch.device("meta"):
-        head = build(task_of(classes), channels=256, strides=(4, 8, 16, 32))
+        head = build(task_of(classes), ImplicitPointRendOptions(), channels=256, strides=(4, 8, 16, 32))
     assert sum(p.numel() for p in head.parameters()) == count
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from harness.contract import Task
+from methods.mask_rcnn import FlipOptions
 from methods.mask_rcnn.augment import build
 
 
 def test_windows_of_the_crop_size_without_need_of_masks(scene, pool_of) -> None:
     task = Task(("a", "b", "c"), (0, 0, 0), (1, 1, 1), crop=48, max_cells=30, max_size=(90, 120))
-    chain = build(task)
+    chain = build(task, FlipOptions())
     assert not any(step.needs_masks for step in chain)
     sample = scene(8)
     bare = sample.with_(

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from harness.contract import Instances
 from harness.errors import HarnessError
 from harness.masks.crops import CropMasks
+from harness.options import validate
+from methods.pointsup import PointSupOptions
 from methods.pointsup.supervision import Points, build
 from methods.shared.mask_heads import DenseField
 from methods.shared.torch_masks import MatchedLabels
@@ -131,7 +133,7 @@ def test_annotation_depends_on_the_image_alone() -> None:
 
 
 def test_check_10_no_mask_is_left_to_read(task_of: Any) -> None:
-    supervision = build(task_of())
+    supervision = build(task_of(), PointSupOptions())
     assert supervision.needs_masks is False
     assert supervision.labels(_cells(np.random.default_rng(0), 3), np.random.default_rng(0)).masks is None
     labels = _labels(TOY_X * 2, [1] * 10)  # holds no masks; MatchedLabels raises where one is asked for
@@ -140,6 +142,6 @@ def test_check_10_no_mask_is_left_to_read(task_of: Any) -> None:
     assert torch.isfinite(supervision.loss(_column_field(), labels, ZERO))
 
 
-def test_more_points_a_step_than_there_are_is_a_users_mistake(task_of: Any) -> None:
-    with pytest.raises(HarnessError, match="points_per_step=11"):
-        build(task_of(), points=10, points_per_step=11)
+def test_more_points_a_step_than_there_are_is_a_users_mistake() -> None:
+    with pytest.raises(HarnessError, match="points_per_step=11 must be at most points=10"):
+        validate(PointSupOptions, {"points": 10, "points_per_step": 11})

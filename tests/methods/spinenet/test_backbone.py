@@ -11,6 +11,8 @@ from torch import nn
 
 from harness.contract import Init
 from harness.errors import HarnessError
+from harness.options import validate
+from methods.spinenet import SpineNetOptions
 from methods.spinenet.backbone import NODES, VARIANTS, Block, Resample, SpineNet, Variant, build
 
 NARROW = Variant(endpoints=8, scale=0.1, alpha=0.5, repeats=1)
@@ -137,13 +139,13 @@ def test_eval_repeats_itself() -> None:
 
 
 def test_options(task_of: Any) -> None:
-    assert build(task_of(width=48), init=Init(), scale=0.1, endpoints="pyramid").channels == (48,) * 5
-    assert build(task_of(), init=Init(), variant="49S", levels=[3, 5]).channels == (128,) * 3
-    with pytest.raises(HarnessError, match="49S, 49, 96, 143, 143L, 190"):
-        build(task_of(), init=Init(), variant="50")
-    with pytest.raises(HarnessError, match="between 2 and 7"):
-        build(task_of(), init=Init(), levels=(1, 6))
+    assert build(task_of(width=48), SpineNetOptions(scale=0.1, endpoints="pyramid"), init=Init()).channels == (48,) * 5
+    assert build(task_of(), SpineNetOptions(variant="49S", levels=(3, 5)), init=Init()).channels == (128,) * 3
+    with pytest.raises(HarnessError, match="variant='50' must be one of 49S, 49, 96, 143, 143L, 190"):
+        validate(SpineNetOptions, {"variant": "50"})
+    with pytest.raises(HarnessError, match=r"levels=\[1, 6\] must be a finest and a coarsest from 2 to 7"):
+        validate(SpineNetOptions, {"levels": [1, 6]})
 
 
 def test_a_variant_may_be_typed_as_a_number(task_of: Any) -> None:
-    assert build(task_of(), init=Init(), variant=49, scale=0.1).strides == (4, 8, 16, 32, 64)
+    assert build(task_of(), SpineNetOptions(variant=49, scale=0.1), init=Init()).strides == (4, 8, 16, 32, 64)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from harness.data.readers.label_folder import image_stem
+from harness.data.pairing import image_stem
 from harness.data.sources import check, load
 from harness.errors import HarnessError
 
@@ -34,12 +34,16 @@ def write(folder: Path, images: dict[str, np.ndarray], labels: dict[str, np.ndar
         ("x.tif", "x_label.tiff"),
         ("x_img.tif", "x_masks.tif"),
         ("t007.tif", "man_seg007.tif"),
+        ("x.ome.tif", "x.ome.tif"),
+        ("x.ome.tif", "x_masks.tif"),
+        ("x.tif", "X_Masks.TIF"),
+        ("Zelle \u00e4.tif", "Zelle a\u0308_masks.tif"),
     ],
 )
 def test_pairs_of_the_usual_names_are_found(tmp_path: Path, image: str, label: str) -> None:
     dataset = load(write(tmp_path, {image: IMAGE}, {label: LABELS}))
     sample = dataset[0]
-    assert dataset.ids == (Path(image).stem,)
+    assert dataset.ids == (image.removesuffix(".tif").removesuffix(".ome"),)
     assert dataset.classes == ("cell",)
     assert sample.instances.boxes.tolist() == [[1, 1, 5, 4], [2, 6, 9, 9]]
     assert sample.instances.masks is not None
@@ -52,7 +56,36 @@ def test_images_and_labels_may_share_a_folder(tmp_path: Path) -> None:
     dataset = load(f"folder:{tmp_path},{tmp_path}")
     assert dataset.ids == ("x",)
     assert [p.name for p in dataset.unlabelled] == ["y.tif"]
-    assert dataset.notes == ("no label file, taken as unlabelled: 1 images",)
+    assert dataset.notes == ("no labels, taken as unlabelled: 1 images",)
+
+
+def test_copies_of_images_beside_labels_are_not_taken_for_labels(tmp_path: Path) -> None:
+    files = {"x.tif": IMAGE, "x_cp_masks.tif": LABELS}
+    dataset = load(write(tmp_path, {"x.tif": IMAGE}, files))
+    assert dataset.cells == 2
+    assert dataset.notes == ("beside a file with a label ending, taken for copies of images and left out: 1 files",)
+
+
+def test_names_that_differ_in_case_alone_stay_apart_where_both_are_there(tmp_path: Path) -> None:
+    dataset = load(write(tmp_path, {"a.tif": IMAGE, "A.tif": IMAGE}, {"a.tif": LABELS, "A.tif": LABELS * 0}))
+    assert (dataset.ids, dataset.cells_per_image) == (("A", "a"), (0, 2))
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("one/images/x.tif", "one/masks/x.tif"),
+        ("images/one/x.tif", "labels/one/x.tif"),
+        ("one/x.tif", "one/x_masks.tif"),
+    ],
+)
+def test_nested_folders(tmp_path: Path, image: str, label: str) -> None:
+    for name, pixels in ((image, IMAGE), (label, LABELS), ("two/x.tif", IMAGE)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(tmp_path / name, pixels)
+    dataset = load(f"nested:{tmp_path},{tmp_path}")
+    assert (dataset.ids, dataset.cells) == (("one/x",), 2)
+    assert [path.name for path in dataset.unlabelled] == ["x.tif"]
 
 
 def test_an_image_without_cells_is_one(tmp_path: Path) -> None:
@@ -66,10 +99,18 @@ def test_an_image_without_cells_is_one(tmp_path: Path) -> None:
     ("images", "labels", "words"),
     [
         ({"x.tif": IMAGE}, {"x.tif": LABELS, "z.tif": LABELS}, "z.tif: there is no image for these labels"),
-        ({"x.tif": IMAGE}, {"x.tif": LABELS, "x_masks.tif": LABELS}, "x_masks.tif: x.tif has labels already, x.tif"),
+        (
+            {"x.tif": IMAGE},
+            {"x_masks.tif": LABELS, "x_seg.tif": LABELS},
+            "x_seg.tif: x.tif has labels already, x_masks.tif",
+        ),
         ({"x.tif": IMAGE, "x.tiff": IMAGE}, {"x.tif": LABELS}, "x.tiff: another image, x.tif, has the same name"),
         ({"x.tif": IMAGE, "y.tif": IMAGE}, {"x.tif": LABELS, "y.tif": LABELS[:-1]}, "y.tif: the image is 9x12"),
-        ({"x.tif": IMAGE, "y.tif": IMAGE}, {"x.tif": LABELS, "y.tif": LABELS / 2}, "y.tif: a label image holds whole"),
+        (
+            {"x.tif": IMAGE, "y.tif": IMAGE},
+            {"x.tif": LABELS, "y.tif": LABELS / 7},
+            "y.tif: a label image holds whole",
+        ),
     ],
 )
 def test_each_fault_is_one_line_with_its_file(tmp_path: Path, images: dict, labels: dict, words: str) -> None:

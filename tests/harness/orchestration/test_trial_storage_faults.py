@@ -11,8 +11,8 @@ import pytest
 from playground import FaultyOs
 from storage_faults import chosen
 
-from harness import fileio as files
 from harness.config.trial_spec import TrialSpec
+from harness.errors import StorageError
 from harness.monitoring.progress import ProgressPipe
 from harness.orchestration.plan import Manifest
 from harness.orchestration.trial import perform
@@ -41,7 +41,7 @@ def test_faults_in_the_engines_writes(
     (trial,) = plan_of(["none"]).trials
     counting = FaultyOs("none", 0, "none")
     with monkeypatch.context() as patch:
-        patch.setattr(files, "os", counting)
+        counting.install(patch)
         quiet = left(tmp_path / "quiet", worked_through(trial.spec, tmp_path / "quiet"))
     assert counting.counts["replace"] >= 2 + len(KEPT)  # the specification and a state as well
     cases = [case for case in chosen(counting.counts) if case[2] != "kill"]
@@ -49,8 +49,8 @@ def test_faults_in_the_engines_writes(
     for operation, count, what in cases:
         folder = tmp_path / f"{operation}-{count}-{what}"
         with monkeypatch.context() as patch:
-            patch.setattr(files, "os", FaultyOs(operation, count, what))
-            with pytest.raises(files.StorageError) as caught:
+            FaultyOs(operation, count, what).install(patch)
+            with pytest.raises(StorageError) as caught:
                 worked_through(trial.spec, folder)
         assert status_from_exception(caught.value)[0] == "interrupted"
         again = left(folder, worked_through(trial.spec, folder))

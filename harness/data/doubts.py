@@ -1,0 +1,234 @@
+"""Signs that labels are not what they are taken for: each would train a network on nonsense without an error.
+
+A data set with doubts is read; a run on it stops unless it is told to trust the labels. Real sets of cells stay far
+from every limit: on Sartorius, LIVECell, DSB2018 and Usiigaci images at most 2 % of the cells of an image are in
+several pieces, and no cell covers more than 8 % of an image.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from harness.contract import Sample
+from harness.errors import one_line
+from harness.masks.crops import CropMasks
+
+EXAMINED = 48
+"""Cells of an image whose pieces are counted at most, evenly spread over it."""
+
+PIECE = 0.1
+"""A piece counts where it has this share of the mask's largest piece: a stray pixel is none."""
+
+IN_PIECES = 0.3
+"""Share of cells in several pieces from which on they are no cells."""
+
+EXTRA_PIECES = 3
+"""So many pieces more than cells are needed besides: a single cell may be hidden in part."""
+
+COVER, COVER_ALONE = 0.25, 0.5
+"""Share of the image that a mask reaching all four edges may cover: beside other cells, and alone."""
+
+SPECK = 3
+"""Pixels of a mask too small to be a cell. More than half of SPECKS or more cells of this size are noise."""
+
+SPECKS = 20
+
+TWINS = 0.3
+"""Share of cells with the mask of another cell from which on most are drawn twice."""
+
+BOXES = 0.5
+"""Share of boxes that lie elsewhere than their masks from which on one of them is wrong."""
+
+CAUSES = {
+    "boxes": "is the order of coordinates y, x, or are they in percent?",
+    "specks": "was the file compressed with loss, or is it an image in place of labels?",
+    "cover": "is the background a number other than 0?",
+    "twins": "was the same annotation merged twice?",
+}
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What was counted on one image; see the limits above.
+
+    Attributes:
+        cells: how many there are.
+        examined: how many of them were looked at for pieces.
+        in_pieces: those in several separate pieces.
+        extra_pieces: pieces beyond one for each examined cell.
+        cover: share of the image of the largest mask that reaches all four edges.
+        specks: masks of at most SPECK pixels.
+        twins: masks equal to an earlier one.
+        boxes: given boxes that were held against their masks.
+        contradicted: those that lie elsewhere.
+    """
+
+    cells: int
+    examined: int = 0
+    in_pieces: int = 0
+    extra_pieces: int = 0
+    cover: float = 0.0
+    specks: int = 0
+    twins: int = 0
+    boxes: int = 0
+    contradicted: int = 0
+
+    def doubts(self) -> dict[str, str]:
+        """Kind of doubt to what was found on the image, in words."""
+        found = {}
+        if self.in_pieces > IN_PIECES * self.examined and self.extra_pieces >= EXTRA_PIECES:
+            found["pieces"] = f"{self.in_pieces} of {self.examined} cells are in several separate pieces"
+        if self.cover > (COVER if self.cells > 1 else COVER_ALONE):
+            found["cover"] = f"one cell covers {self.cover:.0%} of the image and reaches all its edges"
+        if self.cells >= SPECKS and self.specks > self.cells / 2:
+            found["specks"] = f"{self.specks} of {self.cells} cells have {SPECK} pixels or fewer"
+        if self.twins > TWINS * self.cells and self.twins > 1:
+            found["twins"] = f"{self.twins} of {self.cells} cells have the same mask as another one, as if drawn twice"
+        if self.contradicted > BOXES * self.boxes and self.contradicted > 1:
+            found["boxes"] = f"{self.contradicted} of {self.boxes} boxes lie elsewhere than their masks"
+        return found
+
+
+def signs_of(sample: Sample, boxes: int = 0, contradicted: int = 0) -> Signs:
+    """Count what tells of wrong labels. boxes, contradicted: as in Signs, where the reader has boxes of its own."""
+    masks = sample.instances.masks
+    if masks is None or not len(masks):
+        return Signs(0)
+    crowd = sample.instances.crowd
+    if crowd is not None and crowd.any():
+        masks = masks.select(~crowd)
+    if not len(masks):
+        return Signs(0)
+    height, width = sample.size
+    areas = masks.areas()
+    whole = (masks.boxes == (0, 0, width, height)).all(axis=1)
+    examined = np.unique(np.linspace(0, len(masks) - 1, min(len(masks), EXAMINED)).astype(int))
+    pieces = [_pieces(masks, i) for i in examined.tolist()]
+    return Signs(
+        len(masks),
+        len(examined),
+        sum(n > 1 for n in pieces),
+        sum(pieces) - len(pieces),
+        float(areas[whole].max(initial=0)) / (height * width),
+        int((areas <= SPECK).sum()),
+        _twins(masks),
+        boxes,
+        contradicted,
+    )
+
+
+def _pieces(masks: CropMasks, i: int) -> int:
+    """Separate pieces of a mask (8-connected) that are large enough to count."""
+    import cv2
+
+    crop = masks.crop(i)
+    count, numbered = cv2.connectedComponents(crop, connectivity=8)
+    if count <= 2:
+        return 1
+    areas = np.bincount(numbered.ravel())[1:]
+    return int((areas >= PIECE * areas.max()).sum())
+
+
+def _twins(masks: CropMasks) -> int:
+    """Masks equal to one before them."""
+    _, first, same_box = np.unique(masks.boxes, axis=0, return_index=True, return_inverse=True)
+    if len(first) == len(masks):
+        return 0
+    by_box: dict[int, set[bytes]] = defaultdict(set)
+    twins = 0
+    for i, box in enumerate(same_box.ravel().tolist()):
+        pixels = masks.crop(i).tobytes()
+        twins += pixels in by_box[box]
+        by_box[box].add(pixels)
+    return twins
+
+
+@dataclass
+class Doubts:
+    """Gathers the signs of all images. causes: what the reader takes for the likely cause, by kind of doubt."""
+
+    causes: Mapping[str, str] = field(default_factory=dict)
+    signs: dict[str, Signs] = field(default_factory=dict)
+
+    def add(self, image_id: str, signs: Signs) -> None:
+        self.signs[image_id] = signs
+
+    def sentences(self) -> tuple[str, ...]:
+        """One line for each kind of doubt: the first image, how many more, the likely cause."""
+        by_kind: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for image_id, signs in self.signs.items():
+            for kind, what in signs.doubts().items():
+                by_kind[kind].append((image_id, what))
+        if "pieces" not in by_kind:
+            self._add_pieces_of_all(by_kind)
+        return tuple(self._sentence(kind, found) for kind, found in sorted(by_kind.items()))
+
+    def notes(self) -> tuple[str, ...]:
+        """What is worth knowing and no reason to stop."""
+        twins = sum(signs.twins for signs in self.signs.values() if "twins" not in signs.doubts())
+        images = sum(1 for signs in self.signs.values() if signs.twins and "twins" not in signs.doubts())
+        if not twins:
+            return ()
+        return (f"cells with the same mask as another cell of their image: {twins}, on {_images(images)}",)
+
+    def _add_pieces_of_all(self, by_kind: dict[str, list[tuple[str, str]]]) -> None:
+        """A few pieces on every image: none is striking alone, all together are."""
+        split = {image_id: signs for image_id, signs in self.signs.items() if signs.in_pieces}
+        examined = sum(signs.examined for signs in self.signs.values())
+        in_pieces = sum(signs.in_pieces for signs in split.values())
+        if in_pieces > IN_PIECES * examined and sum(s.extra_pieces for s in split.values()) >= EXTRA_PIECES:
+            words = "{0.in_pieces} of {0.examined} cells are in several separate pieces"
+            by_kind["pieces"] = [(image_id, words.format(signs)) for image_id, signs in split.items()]
+
+    def _sentence(self, kind: str, found: Sequence[tuple[str, str]]) -> str:
+        image_id, what = found[0]
+        more = f" (so too on {_images(len(found) - 1, 'more ')} of {len(self.signs)})" if len(found) > 1 else ""
+        cause = self.causes.get(kind) or CAUSES.get(kind) or _cause_of_pieces(self.signs[image_id].cells)
+        return f"{one_line(image_id, 60)}: {what}{more}; {cause}"
+
+
+def _cause_of_pieces(cells: int) -> str:
+    if cells == 1:
+        return "is it a mask of all cells in place of a number for each?"
+    if cells < 10:
+        return "are they numbers of classes in place of cells?"
+    return "are they grey levels: an image in place of labels, or the two folders swapped?"
+
+
+def _images(count: int, more: str = "") -> str:
+    return f"{count} {more}image{'s' if count > 1 else ''}"
+
+
+# -------------------------------------------------------------------------------------------- the same picture twice
+
+
+def same_pictures(ids: Sequence[str], pictures: Iterable[bytes]) -> list[list[str]]:
+    """Ids of images with the same pixels, where there are two or more. pictures: a hash of each, b"" for none."""
+    by_picture: dict[bytes, list[str]] = defaultdict(list)
+    for image_id, picture in zip(ids, pictures, strict=True):
+        if picture:
+            by_picture[picture].append(image_id)
+    return [same for same in by_picture.values() if len(same) > 1]
+
+
+def joined_groups(groups: Mapping[str, str | None], same: Sequence[Sequence[str]]) -> dict[str, str | None]:
+    """Groups by image id, those that share a picture made one, so that no split puts it on two sides."""
+    joined = dict(groups)
+    for ids in same:
+        taken = {joined[image_id] for image_id in ids} - {None}
+        name = min((group for group in taken if group is not None), default=f"same picture as {ids[0]}")
+        joined |= {image_id: name for image_id, group in joined.items() if group is not None and group in taken}
+        joined |= dict.fromkeys(ids, name)
+    return joined
+
+
+def note_of_same_pictures(same: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    if not same:
+        return ()
+    copies = sum(len(ids) - 1 for ids in same)
+    example = " and ".join(one_line(image_id, 60) for image_id in same[0][:2])
+    return (f"images with the same pixels as another one, kept on one side of a split: {copies} ({example} for one)",)

@@ -1,0 +1,52 @@
+"""From a label image to a sample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.contract import Instances, Sample
+from harness.data.images import read_image, read_labels
+from harness.data.source import Loaded
+from harness.errors import HarnessError, one_line
+from harness.masks.crops import CropMasks
+from harness.masks.run_lengths import MAX_COVER
+
+
+def load_pair(image_id: str, image_path: Path, label_path: Path, group: str | None = None) -> Loaded:
+    """An image file and the label image that belongs to it; all cells are of one class."""
+    try:
+        pixels, notes = read_image(image_path)
+    except HarnessError as error:
+        return Loaded(None, (f"{one_line(image_path.name)}: {error}",))
+    try:
+        cells = cells_of(read_labels(label_path, pixels.shape[:2]))
+    except HarnessError as error:
+        return Loaded(None, (f"{one_line(label_path.name)}: {error}",))
+    return Loaded(sample_of(image_id, pixels, cells, group), (), notes)
+
+
+def sample_of(image_id: str, pixels: NDArray[np.uint8], masks: CropMasks, group: str | None = None) -> Sample:
+    """A sample whose cells are all of the one class "cell"."""
+    cells = Instances.of_masks(masks, np.zeros(len(masks), np.int64))
+    return Sample(image_id, pixels, cells, "cell" if len(cells) else None, group)
+
+
+def cells_of(labels: NDArray[np.integer]) -> CropMasks:
+    """One mask for each number but 0.
+
+    Raises:
+        HarnessError: where the boxes together are out of proportion to the image, as of noise taken for labels.
+    """
+    if labels.max(initial=0) > MAX_COVER:  # fewer labels cannot be out of proportion
+        flat = labels.ravel()
+        values, first = np.unique(flat, return_index=True)
+        last = len(flat) - 1 - np.unique(flat[::-1], return_index=True)[1]
+        rows = last // labels.shape[1] - first // labels.shape[1] + 1
+        if int(rows[values != 0].sum()) > MAX_COVER * labels.shape[0]:
+            raise HarnessError(
+                f"its {len(values)} labels are scattered over the whole image: not a label image of cells"
+            )
+    return CropMasks.from_label_image(labels)[0]

@@ -1,0 +1,125 @@
+"""Which annotation file belongs to which image, by their names."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.errors import one_line
+
+LABEL_ENDINGS = ("_cp_masks", "_masks", "_mask", "_labels", "_label", "_seg")
+IMAGE_ENDINGS = ("_img", "_image")
+
+
+@dataclass
+class Pairs:
+    """What was found, by image id, sorted.
+
+    Attributes:
+        pairs: image and annotation file.
+        unlabelled: images without annotation.
+        problems: one line for each file that fits nowhere.
+        notes: what the user should be told once.
+    """
+
+    pairs: dict[str, tuple[Path, Path]] = field(default_factory=dict)
+    unlabelled: tuple[Path, ...] = ()
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def stem_of(path: Path) -> str:
+    """The name without its ending (.ome.tif is one ending), composed: some systems decompose accents in names."""
+    stem = path.stem
+    if stem.lower().endswith(".ome") and path.suffix.lower() in (".tif", ".tiff"):
+        stem = stem[:-4]
+    return unicodedata.normalize("NFC", stem)
+
+
+def image_stem(label_stem: str) -> str:
+    """What the image of a label file is called: x_masks belongs to x (cellpose), man_seg000 to t000 (CTC)."""
+    tracked = re.fullmatch(r"man_seg(\d+)", label_stem)
+    if tracked:
+        return f"t{tracked[1]}"
+    return _without(label_stem, LABEL_ENDINGS)
+
+
+def without_labels(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Images, and label files among them: those named as the labels of another file that is there."""
+    paths = list(paths)
+    stems = {stem_of(path) for path in paths} | {_without(stem_of(path), IMAGE_ENDINGS) for path in paths}
+    labels = [p for p in paths if image_stem(stem_of(p)) != stem_of(p) and image_stem(stem_of(p)) in stems]
+    return [path for path in paths if path not in labels], labels
+
+
+def pair_files(
+    images: Iterable[Path],
+    annotations: Iterable[Path],
+    key: Callable[[Path], str] = stem_of,
+    what: str = "labels",
+) -> Pairs:
+    """Pair annotation files with images of the same name.
+
+    Names are the same where they differ in one of the usual endings or in upper and lower case alone. Where one folder
+    holds both x.png and x_masks.png as labels of x, the one with the ending is taken: the other is a copy of the image.
+
+    Args:
+        images: image files.
+        annotations: annotation files.
+        key: what two files of a pair have in common; the id of the image.
+        what: the word for annotations in messages.
+    """
+    found, problems = Pairs(), []
+    by_id: dict[str, Path] = {}
+    for path in images:
+        image_id = key(path)
+        if not image_id.isprintable():
+            problems.append(f"{one_line(path.name)}: the name holds characters that cannot be printed")
+        elif image_id in by_id:
+            problems.append(f"{path.name}: another image, {by_id[image_id].name}, has the same name")
+        else:
+            by_id[image_id] = path
+    loose = _loose_names(by_id)
+    claims: dict[str, list[Path]] = {}
+    for path in annotations:
+        name = key(path)
+        names = (name, image_stem(name))
+        candidates = (*names, *(loose.get(name.casefold(), "") for name in names))
+        owner = next((candidate for candidate in candidates if candidate in by_id), None)
+        if owner is None:
+            problems.append(f"{one_line(path.name)}: there is no image for these {what}")
+        else:
+            claims.setdefault(owner, []).append(path)
+    copies = 0
+    for image_id, paths in sorted(claims.items()):
+        named = [path for path in paths if image_stem(key(path)) != key(path)]
+        chosen = named if len(paths) > 1 and named else paths
+        copies += len(paths) - len(chosen)
+        found.pairs[image_id] = (by_id[image_id], chosen[0])
+        problems += [f"{p.name}: {by_id[image_id].name} has {what} already, {chosen[0].name}" for p in chosen[1:]]
+    found.unlabelled = tuple(by_id[image_id] for image_id in sorted(set(by_id) - set(claims)))
+    found.problems = tuple(problems)
+    notes = []
+    if found.unlabelled:
+        notes.append(f"no {what}, taken as unlabelled: {len(found.unlabelled)} images")
+    if copies:
+        notes.append(f"beside a file with a label ending, taken for copies of images and left out: {copies} files")
+    found.notes = tuple(notes)
+    return found
+
+
+def _loose_names(ids: Iterable[str]) -> dict[str, str]:
+    """Ids by names that differ in case or in an ending of images; names that two ids share are left out."""
+    names: dict[str, set[str]] = {}
+    for image_id in ids:
+        for name in (image_id, _without(image_id, IMAGE_ENDINGS)):
+            names.setdefault(name.casefold(), set()).add(image_id)
+    return {name: next(iter(owners)) for name, owners in names.items() if len(owners) == 1}
+
+
+def _without(stem: str, endings: tuple[str, ...]) -> str:
+    """The stem less the first of the endings that it has, in upper or lower case."""
+    return next((stem[: -len(e)] for e in endings if stem.lower().endswith(e) and len(stem) > len(e)), stem)

@@ -1,0 +1,95 @@
+"""What all image formats share: the judgement of a size, orientation, the way to 8 bits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import HarnessError
+
+MAX_PIXELS = 2**27
+"""Most pixels that an image may have, or claim to have: 11,585 x 11,585. Larger ones must be cut into tiles."""
+
+PIXELS_PER_BYTE = 8192
+"""No compression in use packs a plain image more tightly: deflate makes 1032 bytes of one, 8 pixels each, at most."""
+
+ALPHA_DROPPED = "alpha channel dropped"
+
+
+class Decoded(NamedTuple):
+    """pixels: (H, W) or (H, W, C), channels in the order RGB. lossy: whether the compression changes values."""
+
+    pixels: NDArray
+    notes: Sequence[str] = ()
+    lossy: bool = False
+
+
+def judge_size(height: int, width: int, stored: int, wanted: tuple[int, int] | None, orientation: int = 1) -> None:
+    """Raise HarnessError where an image is not of the wanted size, too large, or larger than its bytes can hold.
+
+    Args:
+        height: as stored, in pixels; width too.
+        stored: bytes of the file.
+        wanted: height and width after the image is turned, or None.
+        orientation: EXIF's number, 1 to 8; those from 5 on exchange height and width.
+    """
+    shown = (width, height) if 5 <= orientation <= 8 else (height, width)
+    if wanted is not None and shown != wanted:
+        how = ", turned as its EXIF orientation says" if orientation in range(2, 9) else ""
+        raise HarnessError(
+            f"the image is {shown[0]}x{shown[1]} (height x width{how}), its annotation {wanted[0]}x{wanted[1]}"
+        )
+    pixels = height * width
+    if pixels > MAX_PIXELS:
+        raise HarnessError(f"the image is {height}x{width}, more than {MAX_PIXELS} pixels; cut it into tiles")
+    if pixels == 0 or pixels > 2**16 + PIXELS_PER_BYTE * stored:
+        raise HarnessError(f"the file claims {height}x{width} pixels, which its {stored} bytes cannot hold")
+
+
+def turned(pixels: NDArray, orientation: int) -> NDArray:
+    """The image as a viewer shows it, by the orientation tag of EXIF and TIFF (1 to 8; others change nothing)."""
+    match orientation:
+        case 2:
+            return pixels[:, ::-1]
+        case 3:
+            return pixels[::-1, ::-1]
+        case 4:
+            return pixels[::-1]
+        case 5:
+            return pixels.swapaxes(0, 1)
+        case 6:
+            return np.rot90(pixels, -1)
+        case 7:
+            return pixels[::-1, ::-1].swapaxes(0, 1)
+        case 8:
+            return np.rot90(pixels)
+    return pixels
+
+
+def same_channels(pixels: NDArray) -> NDArray:
+    """(H, W) where all channels are equal or there is only one; else as it is."""
+    if pixels.ndim == 3 and all(np.array_equal(pixels[..., 0], pixels[..., c]) for c in range(1, pixels.shape[2])):
+        return pixels[..., 0]
+    return pixels
+
+
+def to_8_bit(pixels: NDArray) -> tuple[NDArray[np.uint8], str]:
+    """Any numbers as uint8, stretched from the 0.1th to the 99.9th percentile, and a note that says so."""
+    if pixels.dtype == np.bool_:
+        return pixels.astype(np.uint8) * np.uint8(255), "one bit a pixel, taken as 0 and 255"
+    if pixels.dtype.kind not in "uif":
+        raise HarnessError(f"pixels of type {pixels.dtype} are not an image's")
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise HarnessError("the image holds NaN or infinite pixels")
+    kind = "float" if pixels.dtype.kind == "f" else f"{8 * pixels.dtype.itemsize}-bit"
+    low, high = np.percentile(pixels, (0.1, 99.9)).astype(np.float64)
+    if not high > low:
+        low, high = float(pixels.min()), float(pixels.max())
+    if not np.isfinite(high - low):
+        raise HarnessError("the image holds numbers too large to be scaled")
+    scale = 255.0 / (high - low) if high > low else 0.0
+    stretched = np.clip((pixels.astype(np.float64) - low) * scale + 0.5, 0, 255)
+    return stretched.astype(np.uint8), f"{kind}, stretched to 8-bit from the 0.1th to the 99.9th percentile"

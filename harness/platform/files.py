@@ -1,0 +1,59 @@
+"""Opening, replacing and flushing files where operating systems differ."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from pathlib import Path
+
+_BINARY = getattr(os, "O_BINARY", 0)
+_REPLACE_SECONDS = 2.0
+"""Windows replaces no file that another process has open; readers of this project close theirs at once."""
+
+
+def open_to_read(path: Path) -> int:
+    """A descriptor of a file that may be a stranger's: no link is followed, and no pipe waited for. Raises OSError."""
+    no_follow = getattr(os, "O_NOFOLLOW", 0)
+    if not no_follow and path.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | no_follow | _BINARY)
+
+
+def create_new(path: Path) -> int:
+    """A descriptor to write to a file that must not exist yet. Raises OSError."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+
+
+def create_or_empty(path: Path) -> int:
+    """A descriptor to write to a file, emptied if it exists; a link is not followed. Raises OSError."""
+    no_follow = getattr(os, "O_NOFOLLOW", 0)
+    if not no_follow and path.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | no_follow | _BINARY, 0o666)
+
+
+def replace(source: Path, target: Path) -> None:
+    """Give `source` the name `target`, in one step also where a file has it. Raises OSError."""
+    end = time.monotonic() + _REPLACE_SECONDS
+    while True:
+        try:
+            os.replace(source, target)
+        except PermissionError:
+            if sys.platform != "win32" or time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a new name in the folder survive a power cut. Windows has no such call, and needs none. Raises OSError."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,22 @@
+"""What may be set of the torchvision engine. Imports no framework."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from harness.options import Options, minor
+from methods.shared.rcnn_settings import RCNNSettings
+
+
+class TorchvisionSettings(RCNNSettings):
+    """What the engine reads of a preset's [model] table."""
+
+
+class TorchvisionOptions(Options):
+    """Options of the engine."""
+
+    version: Literal[1, 2] = Field(1, description="of torchvision's Mask R-CNN")
+    depth: Literal[18, 34, 50, 101, 152] = Field(50, description="layers of the ResNet")
+    mask_width: int | None = minor(None, ge=1, description="channels of the mask head; none: those of the pyramid")
