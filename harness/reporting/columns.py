@@ -142,7 +142,11 @@ def _versus_baseline(board: Leaderboard, row: Row) -> str:
 
 
 def _versus_best(row: Row) -> str:
-    return "highest" if row.position == 1 else versus(row.quality.vs_best)
+    if row.position == 1 or row.quality.vs_best is None:
+        return "highest" if row.position == 1 else ""
+    # what is worse than the baseline is not the best
+    told = row.quality.vs_best.told_apart or not row.told_worse
+    return versus(row.quality.vs_best if told else row.quality.vs_baseline)
 
 
 def _clear_winner(board: Leaderboard) -> Row | None:

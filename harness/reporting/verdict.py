@@ -35,7 +35,7 @@ def verdict(board: Leaderboard) -> list[str]:
     spread = f"95 % over images: {interval(best.quality.interval, 3)}"
     sentences = [f"{best.method} has the highest IoU, {number(best.quality.iou, 3)} ({spread})."]
     if len(ranked) > 1:
-        sentences += [*_against_baseline(board), *_best_tier(board), *_open_question(board)]
+        sentences += [*_best_tier(board), *_against_baseline(board), *_open_question(board)]
     return [*sentences, *_learning(ranked)]
 
 
@@ -64,22 +64,20 @@ def _against_baseline(board: Leaderboard) -> list[str]:
 def _best_tier(board: Leaderboard) -> list[str]:
     """Which methods cannot be told from the best, and which of them cost least."""
     best, *others = board.ranked
-    tier = [best, *(row for row in others if row.quality.vs_best and not row.quality.vs_best.told_apart)]
+    tier = [best, *(row for row in others if not row.told_worse)]
     if len(tier) == 1:
         alone = all(row.quality.vs_best and row.quality.vs_best.different for row in others)
-        what = "every other method" if alone else "every other trained network"
-        return [f"It is told apart from {what}."]
+        return [f"{best.method} is told apart from every other {'method' if alone else 'trained network'}."]
     same = listed([row.method for row in tier[1:]])
-    cheapest = [f"{name} {what} ({cost})" for name, what, cost in _cheapest(tier)]
-    costs = f" Of these, {listed(cheapest, len(cheapest))}." if cheapest else ""
-    return [f"It cannot be told from {same}.{costs}"]
+    costs = "; ".join(_cheapest(tier))
+    return [f"{best.method} cannot be told from {same}.{f' Of these, cheapest {costs}.' if costs else ''}"]
 
 
-def _cheapest(tier: Sequence[Row]) -> list[tuple[str, str, str]]:
-    """Method, what it is cheapest in, and its cost in words."""
+def _cheapest(tier: Sequence[Row]) -> list[str]:
+    """What each cost is lowest of, in words."""
     here = [row for row in tier if row.cost.same_machine]
     wanted: list[tuple[str, Callable[[Row], float | None], Callable[[float], str]]] = [
-        ("is cheapest to train", lambda row: row.cost.seconds_per_iteration, lambda v: f"{v:.3f} s/it"),
+        ("to train", lambda row: row.cost.seconds_per_iteration, lambda v: f"{v:.3f} s/it"),
         ("to hold in memory", lambda row: row.cost.memory, lambda v: f"{v / 2**30:.2f} GiB"),
         ("to predict", lambda row: row.cost.inference_ms, lambda v: f"{v:.0f} ms/image"),
     ]
@@ -88,7 +86,7 @@ def _cheapest(tier: Sequence[Row]) -> list[tuple[str, str, str]]:
         known = [(cost, row.method) for row in here if (cost := cost_of(row)) is not None]
         if len(known) > 1:
             cost, method = min(known)
-            found.append((method, what, worded(cost)))
+            found.append(f"{what}: {method} ({worded(cost)})")
     return found
 
 
