@@ -111,7 +111,7 @@ def pasting_cells(sample: Sample) -> Work:
 def making_targets(sample: Sample) -> Work:
     assert sample.instances.masks is not None
     masks, boxes = sample.instances.masks, torch.from_numpy(sample.instances.boxes.astype(np.float32))
-    return lambda: TorchMasks.of_images([masks], [sample.size], "cpu").on_grid(boxes, 28)
+    return lambda: TorchMasks.from_images([masks], [sample.size], "cpu").roi_align(boxes, 28)
 
 
 def scoring(sample: Sample) -> Work:

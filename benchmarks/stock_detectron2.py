@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from harness.contract import Predictions, Sample, Task
 from harness.masks.crops import CropMasks
 from harness.masks.rle import to_rle
-from methods.frameworks.detectron2.zoo_weights import RENAMED
+from methods.frameworks.detectron2.zoo_weights import ZOO_PREFIXES
 
 ZOO = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 NO_RESIZE = 0
@@ -134,7 +134,7 @@ def weights_of(ours: nn.Module) -> dict[str, Tensor]:
 
 
 def their_name(name: str) -> str:
-    for theirs, here in RENAMED:
+    for theirs, here in ZOO_PREFIXES:
         if name.startswith(here):
             return theirs + name.removeprefix(here)
     return name

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -38,10 +39,9 @@ class Settings(Options):
     for_checks: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod
-    def read(cls, table: Mapping[str, Any]) -> Self:
-        """From a whole [model] table; keys that only other engines know are left out. Raises HarnessError."""
-        known = {name: value for name, value in table.items() if name in cls.model_fields}
-        return validate(cls, known, "preset's [model] table: ")
+    def read(cls, table: Mapping[str, Any], where: str = "preset's [model] table: ") -> Self:
+        """From a whole [model] table; keys of other engines are left out. Raises HarnessError as `validate` does."""
+        return validate(cls, {name: value for name, value in table.items() if name in cls.model_fields}, where)
 
 
 def minor(default: Any, **limits: Any) -> Any:
@@ -82,6 +82,28 @@ def options_type_of(factory: Callable[..., Any]) -> type[Options] | None:
 
 
 # ------------------------------------------------------------------------------------------- in words
+
+
+@dataclass(frozen=True)
+class OptionHelp:
+    """What a person should know of one option. default: a JSON value; range: in words; empty where nothing is known."""
+
+    name: str
+    default: Any
+    range: str = ""
+    help: str = ""
+
+
+def describe(kind: type[Options], values: Mapping[str, Any]) -> list[OptionHelp]:
+    """Every option of a type. values: defaults that a part lays over those of the type."""
+    defaults = {
+        **{name: field.default for name, field in kind.model_fields.items() if not field.is_required()},
+        **values,
+    }
+    return [
+        OptionHelp(name, defaults.get(name), range_of(kind, name), field.description or "")
+        for name, field in kind.model_fields.items()
+    ]
 
 
 def first_problem(kind: type[BaseModel], error: ValidationError) -> str:
@@ -126,7 +148,7 @@ def range_of(kind: type[BaseModel], name: str) -> str:
 
 def _words(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema:
-        return " or ".join(map(_words, schema["anyOf"]))
+        return ", or ".join(map(_words, schema["anyOf"]))
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
     if "const" in schema:
@@ -151,12 +173,6 @@ def _limits(schema: Mapping[str, Any]) -> str:
     if low is not None and high is not None:
         text = f" from {low:g} to {high:g}"
     else:
-        said = (
-            (above, "above {:g}"),
-            (low, "{:g} or more"),
-            (below, "below {:g}"),
-            (high, "{:g} at most"),
-        )
-        parts = [form.format(value) for value, form in said if value is not None]
-        text = f", {', '.join(parts)}" if parts else ""
+        forms = ((above, " above {:g}"), (low, ", {:g} or more"), (below, " below {:g}"), (high, ", {:g} at most"))
+        text = "".join(form.format(limit) for limit, form in forms if limit is not None)
     return text + (f", a multiple of {schema['multipleOf']:g}" if "multipleOf" in schema else "")

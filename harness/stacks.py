@@ -27,7 +27,8 @@ class Resolved:
 
     name: the stack in one spelling, however it was typed. slots_changed: against the baseline; "engine" where the
     engine is another. labels: what an annotator must have drawn. baseline: the name of the catalogue's baseline.
-    methods: those of the stack, engine first.
+    methods: those of the stack, engine first. known_settings: the keys of a preset's [model] table that any engine of
+    the catalogue reads.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Resolved:
     labels: str
     baseline: str
     methods: tuple[Method, ...]
+    known_settings: frozenset[str] = frozenset()
 
     def skip_reason(self) -> str | None:
         """Why it cannot run on this machine, by the first of its methods that says so; None where it can."""
@@ -99,7 +101,13 @@ def resolve(catalog: Catalog, text: str, size: str, init: Init) -> Resolved:
         labels="; ".join(dict.fromkeys(own_labels)) or base.card.labels,
         baseline=baseline.name,
         methods=methods,
+        known_settings=_known_settings(catalog),
     )
+
+
+def _known_settings(catalog: Catalog) -> frozenset[str]:
+    engines = [method.parts["engine"].settings for method in catalog if "engine" in method.parts]
+    return frozenset(name for settings in engines if settings is not None for name in settings.model_fields)
 
 
 def _one_method_a_slot(text: str, base: Method, changes: list[tuple[_Term, Method]]) -> dict[str, tuple[_Term, Method]]:

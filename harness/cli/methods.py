@@ -1,24 +1,30 @@
-"""`python -m harness methods`: what there is to compare, without loading any framework."""
+"""`python -m harness methods`: the list of methods and the card of one, without loading any framework."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import click
 
 from harness.catalog import Catalog, find
 from harness.cli.options import adapters, as_json, complete_methods, print_json
-from harness.contract import Init, Method
+from harness.contract import Init, Method, Part
+from harness.options import OptionHelp, describe
 from harness.reporting.screen import print_table
 from harness.stacks import resolve
 
 MEASURED_SIDE = 256
-"""Pixels; what a prediction costs follows the image, and in R-CNNs the boxes found on it."""
+"""Side of the image that is predicted, in pixels."""
 
 
 @click.command()
 @click.argument("name", required=False, shell_complete=complete_methods)
-@click.option("--measure", is_flag=True, help="Also build the model and count it (of one method; takes seconds).")
+@click.option(
+    "--measure",
+    is_flag=True,
+    help="Also build the model and count its parameters and operations (one method; takes seconds).",
+)
 @click.option("--preset", default="standard", show_default=True, help="With --measure: at this preset's sizes.")
 @adapters
 @as_json
@@ -40,7 +46,7 @@ def methods(name: str | None, measure: bool, preset: str, adapters: tuple[str, .
 
 
 def card_facts(catalog: Catalog, name: str) -> dict[str, Any]:
-    """All that is known of a method without building it."""
+    """Everything that is known of a method without building it."""
     method = catalog.method(name)
     card = method.card
     return {
@@ -57,9 +63,25 @@ def card_facts(catalog: Catalog, name: str) -> dict[str, Any]:
         "default": method.default,
         "departures": list(card.departures),
         "published": dict(card.published),
-        "options": {slot: dict(part.options) for slot, part in method.parts.items()},
+        "options": {slot: _options(part) for slot, part in method.parts.items()},
+        "settings": {slot: _settings(part) for slot, part in method.parts.items() if part.settings is not None},
         "origin": catalog.origin(name),
     }
+
+
+def _options(part: Part) -> list[dict[str, Any]]:
+    """Name, default, range and help of each option. sizes: other defaults by preset size."""
+    if part.options_type is None:
+        described = [OptionHelp(name, value) for name, value in part.options.items()]
+    else:
+        described = describe(part.options_type, part.options)
+    changed = {o.name: {size: of[o.name] for size, of in part.sizes.items() if o.name in of} for o in described}
+    return [{**asdict(option), "sizes": changed[option.name]} for option in described]
+
+
+def _settings(part: Part) -> list[dict[str, Any]]:
+    """The same of what an engine reads of a preset's [model] table."""
+    return [] if part.settings is None else [{**asdict(option), "sizes": {}} for option in describe(part.settings, {})]
 
 
 def slots_of(method: Method) -> list[str]:
@@ -116,17 +138,45 @@ def _print_card(facts: dict[str, Any]) -> None:
         f"engine      {facts['engine']}",
         f"found in    {facts['origin']}",
     ]
-    for slot, options in facts["options"].items():
-        lines.append(f"options     {slot}: {', '.join(f'{k}={v}' for k, v in options.items()) or 'none'}")
     lines += [f"departs     {text}" for text in facts["departures"]]
     lines += [f"published   {what}: {value}" for what, value in facts["published"].items()]
     lines += [f"measured    {what}: {value}" for what, value in facts.get("measured", {}).items()]
     click.echo("\n".join(line for line in lines if line.strip()))
+    for slot, options in facts["options"].items():
+        _print_options(f"options of {slot}, as in {facts['name']}(NAME=VALUE)", options)
+    for options in facts["settings"].values():
+        _print_options("settings of the engine, in the table [model] of a preset", options)
+
+
+def _print_options(title: str, options: list[dict[str, Any]]) -> None:
+    if not options:
+        return
+    sizes = sorted({size for option in options for size in option["sizes"]})
+    rows = [
+        (
+            option["name"],
+            _typed(option["default"]),
+            *(_typed(option["sizes"][size]) if size in option["sizes"] else "" for size in sizes),
+            option["range"],
+            option["help"],
+        )
+        for option in options
+    ]
+    print_table(("option", "default", *(f"size {size}" for size in sizes), "range", "what it is"), rows, title)
+
+
+def _typed(value: Any) -> str:
+    """A value as a user types it."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return str(list(value)) if isinstance(value, tuple) else str(value)
 
 
 def _measure(catalog: Catalog, name: str, preset_name: str) -> dict[str, str]:
-    """Parameters of the whole model and of its parts, and the operations of one prediction, at a preset's sizes and
-    from scratch."""
+    """Parameters of the whole model and of its parts, and the operations of one prediction.
+
+    The model is built from scratch at the sizes of a preset.
+    """
     import numpy as np
 
     from harness.config.preset import load

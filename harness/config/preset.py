@@ -7,12 +7,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from harness.catalog import Catalog
-from harness.contract import Part
 from harness.errors import HarnessError, nearest
-from harness.options import first_problem, validate
+from harness.options import first_problem
+from harness.stacks import Resolved
 
 _FOLDER = resources.files("harness.config") / "presets"
 """Where the presets lie that come with the harness."""
@@ -79,6 +78,19 @@ class Preset(_Table):
     model: dict[str, Any] = Field(default_factory=dict)
     rows: tuple[Row, ...] = ()
 
+    @model_validator(mode="after")
+    def _check_rows(self) -> Preset:
+        for row in self.rows:
+            self.training_of(row)
+        return self
+
+    def training_of(self, row: Row) -> Training:
+        """The training settings with those of a row laid over them. Raises ValueError if they are no settings."""
+        try:
+            return Training.model_validate({**self.training.model_dump(), **row.training})
+        except ValidationError as error:
+            raise ValueError(f"row {row.name!r}: {first_problem(Training, error)}") from error
+
 
 def names() -> list[str]:
     """The presets that come with the harness."""
@@ -105,20 +117,17 @@ def load(name: str) -> Preset:
         raise HarnessError(f"preset {name}: {first_problem(Preset, error)}") from error
 
 
-def check_settings(preset: Preset, catalog: Catalog, engine: Part) -> None:
-    """Check a preset's [model] table against the settings of the engines there are.
+def check_settings(preset: Preset, resolved: Resolved) -> None:
+    """Check a preset's [model] table against the engine that will read it.
 
-    A key that only another engine of the catalogue knows is fine, so that one preset serves all methods of a run.
+    Keys that only another engine of the catalogue reads are allowed, so that one preset serves all methods of a run.
 
     Raises:
-        HarnessError: no engine knows a key, or `engine` cannot take its value. One line, with the nearest name.
+        HarnessError: no engine reads a key, or a value is outside its range. One line, with the nearest name.
     """
-    where = f"preset {preset.name}, table [model]: "
-    engines = [method.parts["engine"] for method in catalog if "engine" in method.parts]
-    known = sorted({name for part in engines if part.settings for name in part.settings.model_fields})
+    where, known = f"preset {preset.name}, table [model]: ", sorted(resolved.known_settings)
     unknown = next((name for name in preset.model if name not in known), None)
     if unknown is not None:
         raise HarnessError(f"{where}no setting {unknown!r}{nearest(unknown, known)} (there are: {', '.join(known)})")
-    if engine.settings is not None:
-        own = {name: value for name, value in preset.model.items() if name in engine.settings.model_fields}
-        validate(engine.settings, own, where)
+    if resolved.recipe.engine.settings is not None:
+        resolved.recipe.engine.settings.read(preset.model, where)

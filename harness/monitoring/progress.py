@@ -12,7 +12,7 @@ import math
 import os
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 _SECONDS_BETWEEN = 0.2
@@ -39,10 +39,12 @@ class ProgressPipe:
         self._descriptor = descriptor
         self._stop = threading.Event()
         self._phase = ""
+        self._latest = Progress("starting")
         self._last = -math.inf
 
     def report(self, progress: Progress) -> None:
         """Send where the trial stands; at most five a second, but every change of phase."""
+        self._latest = progress
         now = time.monotonic()
         if self._descriptor is None or (progress.phase == self._phase and now - self._last < _SECONDS_BETWEEN):
             return
@@ -51,6 +53,10 @@ class ProgressPipe:
         if len(line) <= _LINE_LIMIT:
             with contextlib.suppress(OSError):
                 os.write(self._descriptor, line.encode())
+
+    def report_phase(self, phase: str) -> None:
+        """Report another phase of the work at the same step and fraction as before."""
+        self.report(replace(self._latest, phase=phase, seconds_left=None))
 
     def stop_requested(self) -> bool:
         """Whether the trial shall write a checkpoint and raise harness.results.status.Interrupted."""

@@ -40,5 +40,7 @@ def empty_table(title: str | None = None) -> Table:
     """A table without columns, in the style of all of ours."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
-    return Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    shown = None if title is None else Text(title)
+    return Table(box=box.SIMPLE_HEAD, title=shown, title_justify="left", pad_edge=False)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from harness.contract import Card, Method, Part, Task
 from methods.shared.mask_heads import DenseField, MaskHead
-from methods.shared.roi_pooling import RoIPool
+from methods.shared.roi_pooling import RoIPooler
 
 METHOD = Method(
     name="my_method",
@@ -39,7 +39,7 @@ class MyMaskHead(MaskHead):
 
     def __init__(self, channels: int, strides: Sequence[int], width: int) -> None:
         super().__init__()
-        self.pool = RoIPool(14, strides)
+        self.pool = RoIPooler(14, strides)
         self.convs = nn.Sequential(
             nn.Conv2d(channels, width, 3, padding=1),
             nn.ReLU(inplace=True),

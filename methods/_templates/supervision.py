@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harness.contract import Card, Instances, Method, Part, Task
 from methods.shared.mask_heads import MaskField
-from methods.shared.supervision import MaskTargets, plus_penalty
+from methods.shared.supervision import MaskTargets, add_penalty
 
 METHOD = Method(
     name="my_method",
@@ -56,7 +56,7 @@ class MySupervision:
         cross_entropy = F.binary_cross_entropy_with_logits(logits, masks)
         inside = logits.sigmoid()
         overlap = (2 * (inside * masks).sum((1, 2)) + 1) / (inside.sum((1, 2)) + masks.sum((1, 2)) + 1)
-        return plus_penalty(cross_entropy + self.dice * (1 - overlap).mean(), field)
+        return add_penalty(cross_entropy + self.dice * (1 - overlap).mean(), field)
 
 
 def build(task: Task, dice: float = 1.0) -> MySupervision:

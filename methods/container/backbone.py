@@ -1,7 +1,7 @@
-"""Container-Light: convolutional stages, and a last stage that mixes a static with a dynamic affinity.
+"""Container-Light: three convolutional stages and a last stage that mixes a static and a dynamic affinity.
 
-Gao et al. 2021, METHODS section 6. Modules carry the names of the released weights, so that such a file loads as it
-is; its classifier is left out.
+Source: Gao et al. 2021; `allenai/container`, `models.py`; docs/methods.md#container. Modules have the names
+of the released weights, so that such a file loads unchanged, except for its classifier.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from harness.contract import Init, Task
 from methods.container import ContainerOptions
 from methods.shared.norms import BatchNorm
-from methods.shared.pretrained import start_backbone
+from methods.shared.pretrained import load_imagenet_backbone
 
 HEAD_WIDTH = 32
 """Channels of an attention head in the last stage."""
 
 
 class PatchEmbed(nn.Module):
-    """Shrinks a map by a whole factor: a convolution without overlap, then layer norm over channels."""
+    """Downsampling by a whole factor: a convolution with kernel size = stride, then layer norm over channels."""
 
     def __init__(self, cin: int, cout: int, stride: int) -> None:
         super().__init__()
@@ -37,9 +37,9 @@ class PatchEmbed(nn.Module):
 
 
 class Block(nn.Module):
-    """Position, aggregation over space, MLP over channels, each added to its input.
+    """Positional encoding, spatial aggregation, and MLP over channels, each with a residual connection.
 
-    Position is a depthwise 3x3 convolution. Subclasses say how space is aggregated.
+    The positional encoding is a depthwise 3x3 convolution. Subclasses define the aggregation.
     """
 
     def __init__(self, width: int, mlp_ratio: int, drop_path: float) -> None:
@@ -52,6 +52,7 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def aggregate(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) aggregated over space."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,7 +63,7 @@ class Block(nn.Module):
 
 
 class ConvBlock(Block):
-    """Static affinity alone: a depthwise 5x5 convolution."""
+    """Static affinity only: a depthwise 5x5 convolution."""
 
     def __init__(self, width: int, mlp_ratio: int, drop_path: float) -> None:
         super().__init__(width, mlp_ratio, drop_path)
@@ -77,7 +78,8 @@ class ConvBlock(Block):
 class MixBlock(Block):
     """A learned mixture of attention over the whole map and a depthwise 5x5 convolution of the same values.
 
-    sa_weight: (1,) its sigmoid is the share of attention; one half at the start.
+    Attributes:
+        sa_weight: (1,). Its sigmoid is the share of attention, initially one half.
     """
 
     def __init__(self, width: int, mlp_ratio: int, drop_path: float) -> None:
@@ -102,8 +104,11 @@ class MixBlock(Block):
 class ContainerLight(nn.Module):
     """Four maps at strides 4, 8, 16 and 32 of (B, 3, H, W) images, H and W multiples of 32.
 
-    widths: channels of the stages, the last a multiple of 32. depths: blocks. mlp_ratios: width of the MLPs.
-    drop_path: stochastic depth of the last block, growing linearly from none.
+    Args:
+        widths: Channels of each stage; the last a multiple of 32.
+        depths: Blocks of each stage.
+        mlp_ratios: Width of the MLPs of each stage in units of its channels.
+        drop_path: Probability of stochastic depth in the last block; it grows linearly from 0 in the first.
     """
 
     pad_to = 32
@@ -135,5 +140,5 @@ class ContainerLight(nn.Module):
 def build(task: Task, options: ContainerOptions, *, init: Init) -> ContainerLight:
     """See ContainerLight; the defaults are the paper's."""
     backbone = ContainerLight(options.widths, options.depths, options.mlp_ratios, options.drop_path)
-    start_backbone(backbone, init, "Container-Light")
+    load_imagenet_backbone(backbone, init, "Container-Light")
     return backbone

@@ -1,4 +1,8 @@
-"""The deep, class-agnostic mask head of Deep Mask-RCNN, trained on annotated boxes (METHODS section 4b)."""
+"""The deep, class-agnostic mask head of Deep Mask-RCNN, trained on annotated boxes.
+
+Source: Birodkar et al. 2021; `tensorflow/models`,
+`official/projects/deepmac_maskrcnn/modeling/heads/instance_heads.py`; docs/methods.md#deepmac.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +17,26 @@ from methods.deepmac import DeepMACOptions, hourglass
 from methods.deepmac import resnet as resnet_mask_heads
 from methods.shared.deconv import Deconv2x2
 from methods.shared.mask_heads import DenseField, MaskHead
-from methods.shared.norms import Norm, norm_of
-from methods.shared.roi_pooling import RoIPool, with_image_index
+from methods.shared.norms import Norm, get_norm
+from methods.shared.roi_pooling import RoIPooler, boxes_to_rois
 from methods.shared.supervision import MaskTargets
 
 EVAL_BOXES = 128
-"""Boxes worked through at a time outside training, so that memory does not grow with the cells of an image."""
+"""Boxes in one chunk outside training, so that memory does not grow with the cells of an image."""
 
 
 class SoftTargetField(DenseField):
-    """A dense field whose full-mask targets keep their fractions, as the paper's loss has it."""
+    """A dense field whose full-mask targets are not rounded, as in the paper."""
 
     def full_mask_loss(self, targets: MaskTargets, classes: Tensor) -> Tensor:
-        """Cross-entropy summed over all pixels of all boxes, over their number + 0.01."""
+        """Binary cross-entropy summed over the pixels of all boxes, divided by their number + 0.01."""
         logits = self.grid(classes)
-        soft = targets.masks_on_grid(logits.shape[-1]).to(logits.dtype)
-        return F.binary_cross_entropy_with_logits(logits, soft, reduction="sum") / (logits.numel() + 0.01)
+        covered = targets.masks_on_grid(logits.shape[-1]).to(logits.dtype)
+        return F.binary_cross_entropy_with_logits(logits, covered, reduction="sum") / (logits.numel() + 0.01)
 
 
 class DeepMaskHead(MaskHead):
-    """RoIAlign, a deep trunk, 2x2 deconvolution, norm, ReLU, and one mask whatever the class, at twice the crop."""
+    """RoIAlign, a deep trunk, a 2x2 deconvolution with norm and ReLU, and one mask for all classes, twice the crop."""
 
     trains_on = "ground_truth"
 
@@ -48,10 +52,10 @@ class DeepMaskHead(MaskHead):
     ) -> None:
         super().__init__()
         self.max_train_boxes, self.jitter = max_train_boxes, jitter
-        self.pool = RoIPool(crop, strides)
+        self.pool = RoIPooler(crop, strides)
         self.trunk = trunk
         self.deconv = nn.Sequential(
-            Deconv2x2(trunk.out_channels, width), norm_of(norm, width, eps=1e-3), nn.ReLU(inplace=True)
+            Deconv2x2(trunk.out_channels, width), get_norm(norm, width, eps=1e-3), nn.ReLU(inplace=True)
         )
         self.predictor = nn.Conv2d(width, 1, 1)
         for module in self.modules():
@@ -61,9 +65,9 @@ class DeepMaskHead(MaskHead):
                     nn.init.zeros_(module.bias)
 
     def forward(self, features: Sequence[Tensor], boxes: Sequence[Tensor]) -> SoftTargetField:
-        rois = with_image_index(boxes)
-        parts = [rois] if self.training else rois.split(EVAL_BOXES)
-        logits = [self.predictor(self.deconv(self.trunk(self.pool.pool(features, part)))) for part in parts]
+        rois = boxes_to_rois(boxes)
+        chunks = [rois] if self.training else rois.split(EVAL_BOXES)
+        logits = [self.predictor(self.deconv(self.trunk(self.pool.pool_rois(features, chunk)))) for chunk in chunks]
         return SoftTargetField(torch.cat(logits))
 
 

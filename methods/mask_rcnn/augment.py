@@ -1,4 +1,4 @@
-"""What fills the augment slot of the baseline: a window of the image, mirrored at random."""
+"""The augmentation of the baseline: a random window and random flips."""
 
 from __future__ import annotations
 

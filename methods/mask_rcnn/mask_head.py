@@ -1,4 +1,4 @@
-"""The mask head of Mask R-CNN: four convolutions on a 14 x 14 crop, one mask per class at 28 x 28."""
+"""The mask head of Mask R-CNN: four convolutions on a 14x14 crop, one 28x28 mask for each class."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from harness.contract import Task
 from methods.mask_rcnn import FCNOptions
 from methods.shared.deconv import Deconv2x2, depth_to_space
 from methods.shared.mask_heads import DenseField, MaskHead
-from methods.shared.norms import Norm, norm_of
-from methods.shared.roi_pooling import RoIPool
+from methods.shared.norms import Norm, get_norm
+from methods.shared.roi_pooling import RoIPooler
 
 
 class FCNMaskHead(MaskHead):
-    """METHODS section 1: RoIAlign, 3x3 convolutions with ReLU, 2x2 deconvolution with ReLU, 1x1 to the classes."""
+    """RoIAlign, 3x3 convolutions with ReLU, 2x2 deconvolution with ReLU, 1x1 convolution to the classes.
+
+    Source: He et al. 2017, figure 4 (right); docs/methods.md#mask-r-cnn.
+    """
 
     def __init__(
         self,
@@ -31,15 +34,15 @@ class FCNMaskHead(MaskHead):
         sampling_ratio: int,
     ) -> None:
         super().__init__()
-        self.pool = RoIPool(crop, strides, sampling_ratio, channels_last=True)
+        self.pool = RoIPooler(crop, strides, sampling_ratio, channels_last=True)
         layers: list[nn.Module] = []
         for i in range(convs):
             layers.append(nn.Conv2d(width if i else channels, width, 3, padding=1, bias=norm is None))
             if norm is not None:
-                layers.append(norm_of(norm, width))
+                layers.append(get_norm(norm, width))
             layers.append(nn.ReLU(inplace=True))
         self.convs = nn.Sequential(*layers)
-        # one layer, under the name that it has in weights of earlier runs
+        # a sequence of one layer, because stored weights have this name
         self.deconv = nn.Sequential(Deconv2x2(width if convs else channels, width))
         self.predictor = nn.Conv2d(width, classes, 1)
         for module in self.modules():
@@ -50,10 +53,10 @@ class FCNMaskHead(MaskHead):
         nn.init.normal_(self.predictor.weight, std=0.001)
 
     def forward(self, features: Sequence[Tensor], boxes: Sequence[Tensor]) -> DenseField:
-        doubling: Any = self.deconv[0]
-        squares = F.relu(doubling.squares(self.convs(self.pool(features, boxes))))
-        # a 1 x 1 convolution, before the squares of all channels would be copied to lie side by side
-        logits = F.linear(squares, self.predictor.weight.flatten(1), self.predictor.bias)
+        deconv: Any = self.deconv[0]
+        blocks = F.relu(deconv.forward_blocks(self.convs(self.pool(features, boxes))))
+        # the 1x1 convolution comes before depth_to_space, which then moves fewer channels
+        logits = F.linear(blocks, self.predictor.weight.flatten(1), self.predictor.bias)
         return DenseField(depth_to_space(logits))
 
 

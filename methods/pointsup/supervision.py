@@ -1,4 +1,7 @@
-"""Point supervision: a box and ten points an object instead of a mask (Cheng et al. 2022, METHODS section 5)."""
+"""Point supervision: a box and ten labelled points of each object instead of its mask.
+
+Source: Cheng et al. 2022; detectron2 `projects/PointSup/`; docs/methods.md#pointsup.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,16 @@ from torch import Tensor
 from harness.contract import Instances, Task
 from methods.pointsup import PointSupOptions
 from methods.shared.mask_heads import MaskField
-from methods.shared.supervision import MaskTargets, plus_penalty
+from methods.shared.supervision import MaskTargets, add_penalty
 
 ANNOTATOR_SEED = 12345
 """The seed of the published point annotations."""
 
 
 class Points:
-    """Draws `points` points a box once, and trains on `points_per_step` of them in each step.
+    """Annotates `points` points in each box once, and trains on `points_per_step` of them in each step.
 
-    After `labels` the instances hold no masks, so nothing on the training path can read one.
+    `labels` removes the masks, so that nothing on the training path can read one.
     """
 
     needs_masks = False
@@ -31,41 +34,41 @@ class Points:
         self.points, self.points_per_step = points, points_per_step
 
     def labels(self, instances: Instances, rng: np.random.Generator) -> Instances:
-        """Uniform whole pixels of each box, labelled by the mask, as continuous coordinates (+ 0.5); no masks.
+        """Replace masks by uniformly random pixels of each box and their labels.
 
-        `rng` is left alone: the points are the data set's annotation. They hang on the image's own boxes and the
-        annotator's seed, so every method and every seed of a run sees the same ones.
+        Points are centres of pixels (+ 0.5). They depend on the boxes of the image and ANNOTATOR_SEED, not on `rng`, so
+        that every method and every seed of a run sees the same annotation.
         """
         masks = instances.masks
         if masks is None:
             raise ValueError("points are labelled by masks, and these instances have none")
-        # the crops of `masks` are addressed through their own boxes
+        # crops begin at the corner of their own boxes, which may differ from the annotated ones
         corner = masks.boxes[:, None, :2].astype(np.int64)
         extent = masks.boxes[:, None, 2:].astype(np.int64) - corner
         annotator = np.random.default_rng([ANNOTATOR_SEED, zlib.crc32(np.ascontiguousarray(masks.boxes).tobytes())])
         inside_box = annotator.integers(0, np.broadcast_to(extent, (len(masks), self.points, 2)))
-        where = masks.offsets[:-1, None] + inside_box[..., 1] * extent[..., 0] + inside_box[..., 0]
+        index = masks.offsets[:-1, None] + inside_box[..., 1] * extent[..., 0] + inside_box[..., 0]
         return replace(
             instances,
             masks=None,
             points=(corner + inside_box + 0.5).astype(np.float32),
-            point_labels=masks.pixels[where].astype(np.int8),
+            point_labels=masks.pixels[index].astype(np.int8),
         )
 
     def loss(self, field: MaskField, targets: MaskTargets, classes: Tensor) -> Tensor:
-        """Cross-entropy at a fresh choice of points; points outside the box weigh nothing but count in the mean."""
+        """Cross-entropy at a random subset of points. Points outside the box weigh nothing, but count in the mean."""
         points, labels = targets.annotated_points()
-        chosen = torch.rand(labels.shape, device=labels.device).argsort(dim=1)[:, : self.points_per_step]
-        points = points.gather(1, chosen[..., None].expand(-1, -1, 2))
-        labels = labels.gather(1, chosen)
+        sampled = torch.rand(labels.shape, device=labels.device).argsort(dim=1)[:, : self.points_per_step]
+        points = points.gather(1, sampled[..., None].expand(-1, -1, 2))
+        labels = labels.gather(1, sampled)
         corner, extent = targets.boxes[:, None, :2], (targets.boxes[:, 2:] - targets.boxes[:, :2])[:, None]
         relative = (points - corner) / extent
-        used = ((relative >= 0) & (relative <= 1)).all(dim=2) & (labels >= 0)
-        relative = torch.where(used[..., None], relative, 0.5)
+        valid = ((relative >= 0) & (relative <= 1)).all(dim=2) & (labels >= 0)
+        relative = torch.where(valid[..., None], relative, 0.5)
         logits = field.at(relative, classes)
-        used_weight = used.to(logits.dtype)
-        losses = F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), weight=used_weight)
-        return plus_penalty(losses, field)
+        weight = valid.to(logits.dtype)
+        loss = F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), weight=weight)
+        return add_penalty(loss, field)
 
 
 def build(task: Task, options: PointSupOptions) -> Points:

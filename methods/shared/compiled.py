@@ -1,4 +1,4 @@
-"""A function through torch's compiler, or as it is where that does not serve it."""
+"""torch.compile with a fallback to eager execution."""
 
 from __future__ import annotations
 
@@ -14,29 +14,34 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-class Compiled(Generic[Arguments, Result]):
-    """Calls what torch.compile makes of `function`; from the first time that it cannot, `otherwise`, and says so.
+class CompiledWithFallback(Generic[Arguments, Result]):
+    """Calls `torch.compile(function)`, and `fallback` from the first time that compilation fails.
 
-    module: whose parameters are trained through the function. Its backward pass, which the compiler would otherwise put
-    off until it is too late to do without, is then tried in the first call. options: of torch.compile.
-    Memory that runs out is no failure of the compiler and raises as ever.
+    A failure is reported on stderr, once. Running out of memory is not a failure of the compiler and is raised.
+
+    Args:
+        function: What to compile.
+        fallback: What to call instead; takes the same arguments.
+        module: Module whose parameters are trained through the function. The compiler postpones the backward pass until
+            it is too late to fall back, so the first call runs it once to try.
+        options: Arguments of torch.compile.
     """
 
     def __init__(
         self,
         function: Callable[Arguments, Result],
-        otherwise: Callable[Arguments, Result],
+        fallback: Callable[Arguments, Result],
         module: nn.Module | None = None,
         **options: Any,
     ) -> None:
-        self.function, self.otherwise, self.module, self.options = function, otherwise, module, options
+        self.function, self.fallback, self.module, self.options = function, fallback, module, options
         self.compiled: Callable[Arguments, Result] | None = None
         self.failed = False
 
     def __call__(self, *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
         if self.failed:
-            return self.otherwise(*arguments, **named)
-        # imported by the compiler anyway, which takes a second where nothing is compiled
+            return self.fallback(*arguments, **named)
+        # here, because the import takes a second that runs without compilation should not spend
         from torch._dynamo.exc import TorchDynamoException
 
         try:
@@ -50,7 +55,7 @@ class Compiled(Generic[Arguments, Result]):
             name = getattr(self.function, "__qualname__", "a function")
             reason = " ".join(str(error).split())[:200]
             print(f"{name} runs uncompiled, which is slower: {reason}", file=sys.stderr)
-            return self.otherwise(*arguments, **named)
+            return self.fallback(*arguments, **named)
 
 
 class _NoBackwardError(Exception):
@@ -66,5 +71,5 @@ def _try_backward(result: Any, module: nn.Module) -> None:
         torch.autograd.grad(torch.stack(sums).sum(), trained, allow_unused=True)
     except torch.OutOfMemoryError:
         raise
-    except Exception as error:  # here the compiler lets through whatever its parts raise
+    except Exception as error:  # the compiler does not wrap errors of its backends here
         raise _NoBackwardError(str(error)) from error

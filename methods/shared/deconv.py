@@ -1,4 +1,4 @@
-"""Maps at twice their size by a transposed convolution whose windows lie side by side."""
+"""A 2x2 transposed convolution of stride 2 as a matrix product."""
 
 from __future__ import annotations
 
@@ -7,29 +7,32 @@ from torch import Tensor, nn
 
 
 class Deconv2x2(nn.ConvTranspose2d):
-    """A transposed convolution of 2 x 2 with stride 2: the same weights, numbers and place in a state dict.
+    """`nn.ConvTranspose2d(channels_in, channels_out, 2, 2)`: same result, same parameters, same state dict.
 
-    No two windows meet, so that it is one matrix product over the channels of each place. Half as dear on a CPU, whose
-    gradient of the bias is otherwise summed up without its vector units (torch 2.14).
+    The windows do not overlap, so the layer is one matrix product over the channels of each pixel. On a CPU this takes
+    half the time, because torch 2.14 sums the gradient of the bias there without vector instructions.
     """
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__(channels_in, channels_out, 2, 2)
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """(N, C', 2 h, 2 w), laid out channels last, from (N, C, h, w)."""
-        return depth_to_space(self.squares(x))
+        """(N, C', 2 h, 2 w), channels last in memory, from (N, C, h, w)."""
+        return depth_to_space(self.forward_blocks(x))
 
-    def squares(self, x: Tensor) -> Tensor:
-        """(N, h, w, 2, 2, C'): the square that each place becomes. What looks at one place at a time can go on from
-        here, and put its own, smaller result side by side."""
+    def forward_blocks(self, x: Tensor) -> Tensor:
+        """(N, h, w, 2, 2, C'): the 2x2 block of output pixels of each input pixel.
+
+        A layer that works on single pixels, such as a 1x1 convolution, can be applied to the blocks. Its result is
+        smaller, so that `depth_to_space` then moves less memory.
+        """
         n, channels, height, width = x.shape
         weight = self.weight.permute(2, 3, 1, 0).reshape(-1, channels)
         bias = None if self.bias is None else self.bias.repeat(4)
         return F.linear(x.permute(0, 2, 3, 1), weight, bias).reshape(n, height, width, 2, 2, self.out_channels)
 
 
-def depth_to_space(squares: Tensor) -> Tensor:
-    """(N, C, 2 h, 2 w), laid out channels last, from (N, h, w, 2, 2, C)."""
-    n, height, width, _, _, channels = squares.shape
-    return squares.permute(0, 1, 3, 2, 4, 5).reshape(n, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
+def depth_to_space(blocks: Tensor) -> Tensor:
+    """(N, C, 2 h, 2 w), channels last in memory, from (N, h, w, 2, 2, C) blocks."""
+    n, height, width, _, _, channels = blocks.shape
+    return blocks.permute(0, 1, 3, 2, 4, 5).reshape(n, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""Between host and GPU without either waiting for the other; on a CPU nothing is to_device."""
+"""Copies between host and GPU that neither waits for. On a CPU nothing is copied."""
 
 from __future__ import annotations
 
@@ -9,28 +9,32 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from methods.shared.copy_stream import copy_to_gpu
+
 
 def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
-    """The array on the device, from memory that a GPU reads by itself while both go on."""
+    """The array as a tensor on `device`, copied from pinned memory without blocking."""
     return tensor_to_device(torch.from_numpy(np.ascontiguousarray(array)), device)
 
 
 def tensor_to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+    """The host tensor on `device`, copied from pinned memory without blocking."""
+    return copy_to_gpu(tensor, device) if device.type == "cuda" else tensor.to(device)
 
 
 class AsyncHostCopy:
-    """A small tensor on its way to the host: asked for early and read late, so that a GPU has work in between."""
+    """A copy of a small tensor to the host. Start it early and wait for it late, so that a GPU has work in between."""
 
     def __init__(self, value: Tensor) -> None:
         self._value = value.detach().to("cpu", non_blocking=True)
-        self._done = None
+        self._done: torch.cuda.Event | None = None
         if value.device.type == "cuda":
             self._done = torch.cuda.Event()
-            self._done.record()
+            # the copy runs on the stream of the tensor's device, which need not be the current device
+            self._done.record(torch.cuda.current_stream(value.device))
 
     def wait(self) -> Tensor:
-        """The tensor on the host; waits until it is there, not for what the GPU was given since."""
+        """The tensor on the host. Waits for the copy, not for work that the GPU was given after it."""
         if self._done is not None:
             self._done.synchronize()
         return self._value

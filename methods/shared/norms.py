@@ -1,4 +1,4 @@
-"""Normalisation layers by name, for networks that must train on two images as well as on two hundred."""
+"""Normalisation layers by name that also work with very small batches."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Norm = Literal["BN", "GN"]
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch norm that also trains where a channel has one value or none: one cell, one pixel.
+    """Batch norm that can also train on one value a channel, or none: one box, one pixel.
 
-    A variance of one value is zero and would wipe the value out (PyTorch raises), so such a batch is normalised by
-    the running statistics.
+    The variance of one value is zero, and PyTorch raises an error. Such a batch is normalised by the running
+    statistics.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -25,10 +25,13 @@ class BatchNorm(nn.BatchNorm2d):
         return super().forward(x)
 
 
-def norm_of(kind: Norm, channels: int, eps: float = 1e-5) -> nn.Module:
-    """The layer of that kind; both kinds hold two parameters a channel.
+def get_norm(kind: Norm, channels: int, eps: float = 1e-5) -> nn.Module:
+    """A batch norm or group norm over `channels`; both have two parameters a channel.
 
-    "GN" takes up to 32 groups of at least 8 channels, so that a map of a single pixel still has a variance.
+    "GN" has up to 32 groups of at least 8 channels, so that a map of a single pixel still has a variance.
+
+    Raises:
+        HarnessError: No such norm.
     """
     if kind == "BN":
         return BatchNorm(channels, eps=eps)

@@ -1,4 +1,4 @@
-"""Mask probabilities on boxes, put back into the image as cropped masks, without a plane per instance."""
+"""Turns mask probabilities on boxes into cropped masks of the image, without a plane for each instance."""
 
 from __future__ import annotations
 
@@ -15,11 +15,20 @@ CHUNK_PIXELS = 4_000_000
 def paste_crops(
     probabilities: Tensor, boxes: Tensor, size: tuple[int, int], threshold: float = 0.5
 ) -> tuple[CropMasks, np.ndarray]:
-    """Tight cropped masks from (R, S, S) probabilities on (R, 4) boxes, x0 y0 x1 y1 in pixels of an image of `size`.
+    """Paste masks into an image as detectron2 does (`layers/mask_ops.py`, `paste_masks_in_image`), cropped tightly.
 
-    A pixel is inside where the probability, bilinear between the grid's cell centres and zero beyond its edge, is at
-    least `threshold` at the pixel's centre (as detectron2 pastes). Also gives the (M,) indices of the masks that hold
-    a pixel. Boxes are worked through in chunks of like size, so memory is bounded and little of it is padding.
+    A pixel is inside where the probability at its centre is at least `threshold`. Probabilities are interpolated
+    bilinearly between the centres of the bins, with zeros outside. Boxes of similar size are pasted together in chunks,
+    so that memory is bounded and little of it is padding.
+
+    Args:
+        probabilities: (R, S, S) in [0, 1].
+        boxes: (R, 4), x0 y0 x1 y1 in pixels of the image.
+        size: Height and width of the image.
+        threshold: In [0, 1].
+
+    Returns:
+        The M <= R masks that have a pixel, and the (M,) int64 indices of their boxes.
     """
     height, width = size
     limits = boxes.new_tensor([width, height, width, height])
@@ -35,7 +44,7 @@ def paste_crops(
     begin = 0
     while begin < len(order):
         end = begin + 1
-        # sides ascend: the last of a chunk is its largest
+        # boxes are sorted by side, so the last one of a chunk is its largest
         largest = 2 * max(side[begin], 8)
         while end < len(order) and side[end] <= largest and (end - begin + 1) * int(side[end]) ** 2 <= CHUNK_PIXELS:
             end += 1

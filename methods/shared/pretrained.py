@@ -1,4 +1,4 @@
-"""Backbones that start from a local file of weights, where nothing can be downloaded for them."""
+"""ImageNet weights from a local file, for backbones whose weights cannot be downloaded."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from harness.errors import HarnessError
 from methods.shared.weights import load_matching, read_weights
 
 
-def start_backbone(backbone: nn.Module, init: Init, name: str) -> None:
-    """Fill the backbone as `init` says; tensors of the file that the backbone lacks (a classifier) are left out.
+def load_imagenet_backbone(backbone: nn.Module, init: Init, name: str) -> None:
+    """Load `init.path` into the backbone where `init` is of kind "imagenet"; do nothing otherwise.
 
-    Only kind "imagenet" concerns a backbone alone; "coco" and "checkpoint" are whole models, which engines load.
-    Raises HarnessError where no file is named, or where it does not fit.
+    "coco" and "checkpoint" are weights of whole models, which the engines load. Tensors of the file that the backbone
+    does not have, such as a classifier, are ignored.
+
+    Raises:
+        HarnessError: No file is given, or it does not fit.
     """
     if init.kind != "imagenet" or init.restored:
         return

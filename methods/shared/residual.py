@@ -1,4 +1,7 @@
-"""What residual networks here are made of, and the block of the deep mask heads (METHODS section 4a)."""
+"""Building blocks of residual networks.
+
+The residual block is that of the deep mask heads (docs/methods.md#deepmac).
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,17 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from methods.shared.norms import Norm, norm_of
+from methods.shared.norms import Norm, get_norm
 
 
 def conv_norm_relu(cin: int, cout: int, norm: Norm, stride: int = 1, relu: bool = True, kernel: int = 3) -> nn.Module:
-    """A bias-free convolution, its norm, and a ReLU where asked for."""
-    layers = [nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False), norm_of(norm, cout)]
+    """A convolution without bias, its norm and, unless `relu` is False, a ReLU."""
+    layers = [nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False), get_norm(norm, cout)]
     return nn.Sequential(*layers, nn.ReLU(inplace=True)) if relu else nn.Sequential(*layers)
 
 
-class Residual(nn.Module):
-    """Two 3x3 convolutions and a skip, added before the last ReLU; a 1x1 skip where shape or width changes."""
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions plus a skip connection, then a ReLU. The skip is a 1x1 convolution if the shape changes."""
 
     def __init__(self, cin: int, cout: int, norm: Norm, stride: int = 1) -> None:
         super().__init__()
@@ -33,7 +36,7 @@ class Residual(nn.Module):
         return out
 
 
-def residuals(widths: list[int], norm: Norm, stride: int = 1) -> nn.Sequential:
-    """Blocks from widths[0] over widths[1]... in sequence; the first has the stride."""
+def residual_blocks(widths: list[int], norm: Norm, stride: int = 1) -> nn.Sequential:
+    """Residual blocks in sequence, from widths[0] channels to widths[1] and so on; the first block has the stride."""
     pairs = pairwise(widths)
-    return nn.Sequential(*(Residual(a, b, norm, stride if i == 0 else 1) for i, (a, b) in enumerate(pairs)))
+    return nn.Sequential(*(ResidualBlock(a, b, norm, stride if i == 0 else 1) for i, (a, b) in enumerate(pairs)))

@@ -1,7 +1,7 @@
-"""Which labels the mask loss may see: the two halves of the supervision slot.
+"""The supervision slot: which labels the mask loss may see.
 
-`labels` is the annotator: it runs once per training image, on arrays, before anything else sees the image, and is
-where masks are taken away. `loss` is the teacher: it runs in every step, on tensors.
+`labels` plays the annotator. It runs once for each training image, on arrays, before anything else sees the image, and
+may remove the masks. `loss` is the mask loss. It runs in every step, on tensors.
 """
 
 from __future__ import annotations
@@ -16,40 +16,44 @@ from methods.shared.mask_heads import MaskField
 
 
 class MaskTargets(Protocol):
-    """The labels of R matched boxes, as the engine hands them to the loss. Boxes are in the same pixels as labels."""
+    """The labels of R matched boxes, as the engine passes them to the loss. Boxes are in pixels of the image."""
 
     boxes: Tensor
-    """(R, 4) float, x0 y0 x1 y1: the boxes whose logits the field holds."""
+    """(R, 4) float, x0 y0 x1 y1: the boxes of the mask field."""
 
     def masks_on_grid(self, size: int) -> Tensor:
-        """(R, size, size) float in [0, 1]: each matched mask averaged over the cells of a grid on its box."""
+        """(R, size, size) float in [0, 1]: each matched mask averaged over the bins of a grid on its box."""
         ...
 
     def masks_at(self, points: Tensor) -> Tensor:
-        """(R, P) float in [0, 1]: the matched masks, bilinear, at (R, P, 2) points in box coordinates."""
+        """(R, P) float in [0, 1]: the matched masks, interpolated, at (R, P, 2) points in box coordinates."""
         ...
 
     def annotated_points(self) -> tuple[Tensor, Tensor]:
-        """(R, P, 2) points in image pixels and (R, P) labels: 1 inside, 0 outside, -1 not to be used."""
+        """(R, P, 2) points in image pixels and (R, P) labels: 1 inside, 0 outside, -1 to ignore."""
         ...
 
 
 class Supervision(Protocol):
-    """What fills the supervision slot. needs_masks: False where training must not see masks at all."""
+    """What fills the supervision slot.
+
+    Attributes:
+        needs_masks: Whether training sees masks at all.
+    """
 
     needs_masks: bool
 
     def labels(self, instances: Instances, rng: np.random.Generator) -> Instances:
-        """What the annotator would have drawn; the only reader of full masks where needs_masks is False."""
+        """What the annotator would have drawn. Where needs_masks is False, only this method reads full masks."""
         ...
 
     def loss(self, field: MaskField, targets: MaskTargets, classes: Tensor) -> Tensor:
-        """Scalar mask loss of R >= 1 boxes; classes is (R,) int64. With R = 0 the engine gives zero itself."""
+        """Scalar mask loss of R >= 1 boxes; classes is (R,) int64. Without boxes, the engine does not call it."""
         ...
 
 
 class FullMasks:
-    """The usual supervision: every pixel of every mask, read as the mask head's own paper reads them."""
+    """The usual supervision: every pixel of every mask, by the loss of the mask head's own paper."""
 
     needs_masks = True
 
@@ -57,15 +61,15 @@ class FullMasks:
         return instances
 
     def loss(self, field: MaskField, targets: MaskTargets, classes: Tensor) -> Tensor:
-        return plus_penalty(field.full_mask_loss(targets, classes), field)
+        return add_penalty(field.full_mask_loss(targets, classes), field)
 
 
 def build(task: Task) -> FullMasks:
-    """Fills the supervision slot of the baseline."""
+    """The supervision of the baseline."""
     return FullMasks()
 
 
-def plus_penalty(loss: Tensor, field: MaskField) -> Tensor:
-    """The loss with the head's own penalty, where it has one."""
+def add_penalty(loss: Tensor, field: MaskField) -> Tensor:
+    """The loss plus the penalty of the head, if it has one."""
     penalty = field.penalty()
     return loss if penalty is None else loss + penalty

@@ -1,8 +1,8 @@
-"""Annotated cells as tensors: cropped masks that follow matched boxes around, and are sampled where a loss asks.
+"""Cropped masks as tensors, and the targets that a mask loss reads from them.
 
-The masks of an image stay one flat byte tensor however often its cells are matched; only indices are copied. What
-detectron2's BitMasks gives by RoIAlign over N x H x W planes is gathered here from the crops: the same numbers
-(tests hold the two together) without the planes.
+The masks of an image are one flat byte tensor, however many boxes are matched with them. Only indices are copied.
+detectron2's `BitMasks.crop_and_resize` works by RoIAlign on N x H x W planes. Here the same numbers are computed from
+the crops, without the planes; tests compare the two.
 """
 
 from __future__ import annotations
@@ -20,141 +20,167 @@ from methods.shared.device_transfer import tensor_to_device, to_device
 
 
 class TorchMasks:
-    """N cropped masks on a device; indexing shares the pixels.
+    """N cropped masks on a device. Indexing shares the pixels.
 
-    pixels: (P,) uint8. boxes: (N, 4) int64, x0 y0 x1 y1. offsets: (N,) int64, where each crop begins in pixels.
-    last: (N, 2) float32, the last column and row of each mask's image.
+    Attributes:
+        pixels: (P,) uint8, the crops row by row, one after the other.
+        boxes: (N, 4) int64, x0 y0 x1 y1 of the crops in pixels of the image.
+        offsets: (N,) int64, where each crop begins in `pixels`.
+        last_pixel: (N, 2) float32, last column and row of the image of each mask.
     """
 
-    def __init__(self, pixels: Tensor, boxes: Tensor, offsets: Tensor, last: Tensor) -> None:
-        self.pixels, self.boxes, self.offsets, self.last = pixels, boxes, offsets, last
+    def __init__(self, pixels: Tensor, boxes: Tensor, offsets: Tensor, last_pixel: Tensor) -> None:
+        self.pixels, self.boxes, self.offsets, self.last_pixel = pixels, boxes, offsets, last_pixel
 
     @staticmethod
-    def of_images(
+    def from_images(
         masks: Sequence[CropMasks], sizes: Sequence[tuple[int, int]], device: torch.device | str
     ) -> TorchMasks:
-        """The masks of several images, image after image; sizes: height and width of each."""
-        together, counts = CropMasks.concatenate(masks), [len(those) for those in masks]
-        last = np.repeat(np.array([(width - 1, height - 1) for height, width in sizes], np.float32), counts, axis=0)
-        arrays = (together.pixels, together.boxes.astype(np.int64), together.offsets[:-1], last)
+        """The masks of several images, image after image. sizes: height and width of each image."""
+        all_masks, counts = CropMasks.concatenate(masks), [len(of_image) for of_image in masks]
+        last_pixel = np.repeat(
+            np.array([(width - 1, height - 1) for height, width in sizes], np.float32), counts, axis=0
+        )
+        arrays = (all_masks.pixels, all_masks.boxes.astype(np.int64), all_masks.offsets[:-1], last_pixel)
         return TorchMasks(*(to_device(array, torch.device(device)) for array in arrays))
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     def __getitem__(self, index: Tensor) -> TorchMasks:
-        return TorchMasks(self.pixels, self.boxes[index], self.offsets[index], self.last[index])
+        return TorchMasks(self.pixels, self.boxes[index], self.offsets[index], self.last_pixel[index])
 
-    def bilinear(self, x: Tensor, y: Tensor) -> Tensor:
+    def sample_bilinear(self, x: Tensor, y: Tensor) -> Tensor:
         """(N, ...) float values of mask i at continuous pixel coordinates x[i], y[i]; zero outside the crop.
 
-        The centre of pixel 0 is at 0.5; coordinates beyond the outermost centres of the image are moved onto them,
-        as RoIAlign does.
+        The centre of pixel 0 is at 0.5. Coordinates beyond the outermost pixel centres of the image are moved onto
+        them, as RoIAlign does.
         """
         shape = (-1,) + (1,) * (x.dim() - 1)
         x0, y0, x1, y1 = (v.reshape(shape) for v in self.boxes.unbind(1))
-        last_x, last_y = (v.reshape(shape) for v in self.last.unbind(1))
+        last_x, last_y = (v.reshape(shape) for v in self.last_pixel.unbind(1))
         start, span = self.offsets.reshape(shape), x1 - x0
         x, y = torch.minimum((x - 0.5).clamp(min=0), last_x), torch.minimum((y - 0.5).clamp(min=0), last_y)
         left, top = x.floor(), y.floor()
         fx, fy = x - left, y - top
         column, row = left.long(), top.long()
 
-        def at(r: Tensor, c: Tensor) -> Tensor:
+        def pixel(r: Tensor, c: Tensor) -> Tensor:
             inside = (r >= y0) & (r < y1) & (c >= x0) & (c < x1)
-            where = start + (r - y0) * span + (c - x0)
-            return self.pixels[torch.where(inside, where, 0)] * inside
+            index = start + (r - y0) * span + (c - x0)
+            return self.pixels[torch.where(inside, index, 0)] * inside
 
-        upper = at(row, column) * (1 - fx) + at(row, column + 1) * fx
-        lower = at(row + 1, column) * (1 - fx) + at(row + 1, column + 1) * fx
+        upper = pixel(row, column) * (1 - fx) + pixel(row, column + 1) * fx
+        lower = pixel(row + 1, column) * (1 - fx) + pixel(row + 1, column + 1) * fx
         return upper * (1 - fy) + lower * fy
 
-    def on_grid(self, boxes: Tensor, size: int, on_host: Tensor | None = None) -> Tensor:
-        """(N, size, size): mask i averaged over the bins of a grid on boxes[i], as RoIAlign with adaptive sampling.
+    def roi_align(self, boxes: Tensor, size: int, host_boxes: Tensor | None = None) -> Tensor:
+        """Mask i averaged over the bins of a grid on boxes[i], by RoIAlign with adaptive sampling.
 
-        The samples of RoIAlign stand in rows and columns, so that the bins are a product of three matrices: what each
-        row of bins takes of the rows of pixels, the pixels that the box shows, what each column takes of the columns.
-        on_host: the same (N, 4) boxes there, so that a GPU need not be asked for them.
+        RoIAlign samples on a grid, so that its bins are a product of three matrices: the weights of pixel rows in each
+        row of bins, the pixels under the box, the weights of pixel columns in each column of bins.
+
+        Args:
+            boxes: (N, 4), x0 y0 x1 y1 in pixels of the images.
+            size: Bins along each axis.
+            host_boxes: The same boxes on the host. Without them a GPU is waited for.
+
+        Returns:
+            (N, size, size) in [0, 1].
         """
         if len(self) == 0:
             return boxes.new_zeros((0, size, size))
-        here = (boxes if on_host is None else on_host).cpu()
-        # rows and columns of pixels that a sample in the box may read
-        spans = (here[:, 2:].ceil() - here[:, :2].floor()).int() + 2
-        # boxes of about one size together, for a window is as large as the largest needs it; all up to 32 are small
-        kind = spans.amax(dim=1).float().log2().ceil().int().clamp(min=5)
-        pieces, where = [], []
-        for of_kind in (torch.nonzero(kind == k)[:, 0] for k in kind.unique().tolist()):
-            width, height = spans[of_kind].amax(dim=0).tolist()
-            for rows in of_kind.split(chunk_size(height * width, boxes.device)):
-                there = tensor_to_device(rows, boxes.device)
-                pieces.append(self[there]._grid(boxes[there], size, height, width))
-                where.append(rows)
+        host_boxes = (boxes if host_boxes is None else host_boxes).cpu()
+        # number of pixel columns and rows that the samples of a box may read
+        spans = (host_boxes[:, 2:].ceil() - host_boxes[:, :2].floor()).int() + 2
+        # boxes are grouped by size, because the window of a group is as large as its largest box; up to 32 is one group
+        size_class = spans.amax(dim=1).float().log2().ceil().int().clamp(min=5)
+        pieces, rows_of_pieces = [], []
+        for group in (torch.nonzero(size_class == k)[:, 0] for k in size_class.unique().tolist()):
+            width, height = spans[group].amax(dim=0).tolist()
+            for rows in group.split(chunk_size(height * width, boxes.device)):
+                index = tensor_to_device(rows, boxes.device)
+                pieces.append(self[index]._roi_align_windows(boxes[index], size, height, width))
+                rows_of_pieces.append(rows)
         if len(pieces) == 1:
             return pieces[0]
-        return torch.cat(pieces)[tensor_to_device(torch.cat(where).argsort(), boxes.device)]
+        return torch.cat(pieces)[tensor_to_device(torch.cat(rows_of_pieces).argsort(), boxes.device)]
 
-    def _grid(self, boxes: Tensor, size: int, height: int, width: int) -> Tensor:
-        """Where the samples of no box read more than so many rows and columns."""
-        across, column = _read(boxes[:, ::2], size, width, self.boxes[:, ::2], self.last[:, 0])
-        down, row = _read(boxes[:, 1::2], size, height, self.boxes[:, 1::2], self.last[:, 1])
+    def _roi_align_windows(self, boxes: Tensor, size: int, height: int, width: int) -> Tensor:
+        """`roi_align` of boxes whose samples read at most `height` rows and `width` columns of pixels."""
+        column_weights, column = _bin_weights(boxes[:, ::2], size, width, self.boxes[:, ::2], self.last_pixel[:, 0])
+        row_weights, row = _bin_weights(boxes[:, 1::2], size, height, self.boxes[:, 1::2], self.last_pixel[:, 1])
         start = self.offsets[:, None] + row * (self.boxes[:, 2] - self.boxes[:, 0])[:, None]
         window = self.pixels[start[:, :, None] + column[:, None]].to(boxes.dtype)
-        with torch.autocast(boxes.device.type, enabled=False):  # a half is to be told from a little less
-            return down @ window @ across.transpose(1, 2)
+        # in float32, because targets are compared with one half
+        with torch.autocast(boxes.device.type, enabled=False):
+            return row_weights @ window @ column_weights.transpose(1, 2)
 
 
-def _read(edges: Tensor, size: int, count: int, crop: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-    """Along one axis, the `count` pixels that the bins between (N, 2) edges read of crops between (N, 2) others.
+def _bin_weights(edges: Tensor, size: int, count: int, crop: Tensor, last_pixel: Tensor) -> tuple[Tensor, Tensor]:
+    """Along one axis, the `count` pixels that the bins of boxes read from crops, and their weights in each bin.
 
-    What each bin takes of each, (N, size, count), nothing outside the crop; and where in the crop they are, (N, count).
+    Args:
+        edges: (N, 2) float, low and high edge of the boxes.
+        size: Bins.
+        count: Pixels in the window of each box.
+        crop: (N, 2) int64, low and high edge of the crops.
+        last_pixel: (N,) last pixel of the image.
+
+    Returns:
+        (N, size, count) weights, zero for pixels outside the crop, and (N, count) int64 positions in the crop.
     """
     low, high = edges.unbind(1)
     first, end = crop[:, :1], crop[:, 1:]
-    places = low[:, None].floor().long() - 1 + torch.arange(count, device=edges.device)
-    shares = _shares(low, high, size, places, last) * ((places >= first) & (places < end))[:, None]
-    return shares, places.clamp(first, end - 1) - first
+    pixels = low[:, None].floor().long() - 1 + torch.arange(count, device=edges.device)
+    weights = _sample_weights(low, high, size, pixels, last_pixel) * ((pixels >= first) & (pixels < end))[:, None]
+    return weights, pixels.clamp(first, end - 1) - first
 
 
-def _shares(low: Tensor, high: Tensor, size: int, places: Tensor, last: Tensor) -> Tensor:
-    """(N, size, P): what each bin between low and high takes of the (N, P) pixels of an axis at `places`.
+def _sample_weights(low: Tensor, high: Tensor, size: int, pixels: Tensor, last_pixel: Tensor) -> Tensor:
+    """(N, size, P) weights of the (N, P) `pixels` of an axis in each bin between `low` and `high`.
 
-    A bin is the mean of as many bilinear samples as it spans pixels. last: where the last pixel of the image is.
+    A bin is the mean of as many bilinear samples as it spans pixels, as in RoIAlign with sampling ratio 0.
     """
     extent = high - low
     samples = (extent / size).ceil().clamp(min=1)
-    # the last place is the one behind what a bin at the end reads
-    most = max(1, -(-(places.shape[1] - 2) // size))
-    number = torch.arange(most, device=low.device, dtype=low.dtype)
+    # the window is two pixels wider than the box
+    max_samples = max(1, -(-(pixels.shape[1] - 2) // size))
+    number = torch.arange(max_samples, device=low.device, dtype=low.dtype)
     bins = torch.arange(size, device=low.device, dtype=low.dtype)[:, None]
-    at = bins + (number + 0.5) / samples[:, None, None]
-    at = low[:, None, None] + at * (extent / size)[:, None, None] - 0.5
-    at = torch.minimum(at.clamp(min=0), last[:, None, None])
-    shares = (1 - (at[..., None] - places[:, None, None]).abs()).clamp(min=0)
-    counted = (number < samples[:, None]) / samples[:, None]
-    return (shares * counted[:, None, :, None]).sum(dim=2)
+    positions = bins + (number + 0.5) / samples[:, None, None]
+    positions = low[:, None, None] + positions * (extent / size)[:, None, None] - 0.5
+    positions = torch.minimum(positions.clamp(min=0), last_pixel[:, None, None])
+    weights = (1 - (positions[..., None] - pixels[:, None, None]).abs()).clamp(min=0)
+    sample_weight = (number < samples[:, None]) / samples[:, None]
+    return (weights * sample_weight[:, None, :, None]).sum(dim=2)
 
 
 @dataclass
-class MatchedLabels:
-    """Implements methods.shared.supervision.MaskTargets for the R matched boxes of a batch.
+class MatchedTargets:
+    """The labels of the R matched boxes of a batch; implements methods.shared.supervision.MaskTargets.
 
-    on_host: the boxes there, where they live on a GPU.
+    Attributes:
+        boxes: (R, 4) float, x0 y0 x1 y1 in pixels of the images.
+        masks: Of the R boxes, or None where the supervision removed them.
+        points: (R, P, 2) annotated points in pixels of the images, or None.
+        point_labels: (R, P): 1 inside, 0 outside, -1 to ignore.
+        host_boxes: The boxes on the host, where `boxes` is on a GPU.
     """
 
     boxes: Tensor
     masks: TorchMasks | None
     points: Tensor | None = None
     point_labels: Tensor | None = None
-    on_host: Tensor | None = None
+    host_boxes: Tensor | None = None
 
     def masks_on_grid(self, size: int) -> Tensor:
-        return self._masks().on_grid(self.boxes, size, self.on_host)
+        return self._masks().roi_align(self.boxes, size, self.host_boxes)
 
     def masks_at(self, points: Tensor) -> Tensor:
         origin, extent = self.boxes[:, None, :2], (self.boxes[:, 2:] - self.boxes[:, :2])[:, None]
         x, y = (origin + points * extent).unbind(-1)
-        return self._masks().bilinear(x, y)
+        return self._masks().sample_bilinear(x, y)
 
     def annotated_points(self) -> tuple[Tensor, Tensor]:
         if self.points is None or self.point_labels is None:
@@ -163,5 +189,5 @@ class MatchedLabels:
 
     def _masks(self) -> TorchMasks:
         if self.masks is None:
-            raise RuntimeError("the masks were taken away by the supervision")
+            raise RuntimeError("the supervision removed the masks")
         return self.masks

@@ -1,4 +1,4 @@
-"""Weights from files, loaded without executing anything, and one clear line where they cannot be had."""
+"""Reads weights from files without executing code in them, and downloads them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from harness.errors import HarnessError
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a .pth, .pt, .safetensors or detectron2 .pkl file, by name.
 
-    Raises HarnessError on a missing or foreign file. A .pkl is read by an unpickler that admits arrays only.
+    A .pkl file is read by an unpickler that accepts arrays only.
+
+    Raises:
+        HarnessError: The file is missing or is no file of weights.
     """
     file = Path(path).expanduser()
     if not file.is_file():
@@ -26,11 +29,11 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
             return dict(load_file(str(file)))
         if file.suffix == ".pkl":
-            return _arrays_of_pickle(file)
+            return _read_pickle(file)
         content: Any = torch.load(file, map_location="cpu", weights_only=True)
     except HarnessError:
         raise
-    except Exception as error:  # every reader has errors of its own; to the user they are one: not such a file
+    except Exception as error:  # each reader raises errors of its own
         raise HarnessError(f"{path} cannot be read as weights: {str(error).splitlines()[0][:120]}") from error
     for key in ("model", "state_dict", "module"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -40,13 +43,13 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
 
 
-def _arrays_of_pickle(file: Path) -> dict[str, Tensor]:
+def _read_pickle(file: Path) -> dict[str, Tensor]:
     import pickle
 
     import numpy as np
 
     class ArraysOnly(pickle.Unpickler):
-        """detectron2's zoo files are pickles of numpy arrays; nothing else may be named in one."""
+        """detectron2's zoo files are pickles of numpy arrays. A pickle that names anything else is refused."""
 
         def find_class(self, module: str, name: str) -> Any:
             allowed = {("numpy", "ndarray"), ("numpy", "dtype"), ("collections", "OrderedDict")}
@@ -63,16 +66,23 @@ def _arrays_of_pickle(file: Path) -> dict[str, Tensor]:
 
 
 def load_matching(module: nn.Module, weights: Mapping[str, Tensor], source: str, may_differ: tuple[str, ...]) -> None:
-    """Copy weights by name. Names in `may_differ` (substrings) may be missing or of another shape: new class heads.
+    """Copy weights into the module by name.
 
-    Anything else that is missing or of another shape raises HarnessError naming the first such parameter.
+    Args:
+        module: Filled in place. Weights that it does not have are ignored.
+        weights: By name.
+        source: The file, for the error message.
+        may_differ: Parts of the names of tensors that may be missing or have another shape: class heads.
+
+    Raises:
+        HarnessError: Any other tensor is missing or has another shape.
     """
     state = module.state_dict()
-    taken, wrong = {}, []
+    matching, wrong = {}, []
     for name, value in state.items():
         offered = weights.get(name)
         if offered is not None and offered.shape == value.shape:
-            taken[name] = offered.to(value.dtype)
+            matching[name] = offered.to(value.dtype)
         elif not any(part in name for part in may_differ) and not name.endswith("num_batches_tracked"):
             wrong.append(name)
     if wrong:
@@ -80,11 +90,19 @@ def load_matching(module: nn.Module, weights: Mapping[str, Tensor], source: str,
             f"{source} does not fit this network: {len(wrong)} of {len(state)} tensors are missing or of another "
             f"shape, the first {wrong[0]!r}; give the weights of the same architecture, or --init scratch"
         )
-    module.load_state_dict(taken, strict=False)
+    module.load_state_dict(matching, strict=False)
 
 
-def fetch(url: str, what: str) -> Path:
-    """Download weights into torch's cache, once. Raises HarnessError where there is no network."""
+def download_weights(url: str, what: str) -> Path:
+    """Download weights into torch's cache, once, and return the path of the file.
+
+    Args:
+        url: Where they are.
+        what: What they are, for the error message.
+
+    Raises:
+        HarnessError: The download failed.
+    """
     from torch.hub import download_url_to_file, get_dir
 
     target = Path(get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
@@ -92,7 +110,7 @@ def fetch(url: str, what: str) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             download_url_to_file(url, str(target), progress=False)
-        except Exception as error:  # urllib, socket, ssl and http errors alike mean: not to be had
+        except Exception as error:  # urllib, socket, ssl and http raise errors of their own
             raise HarnessError(
                 f"the {what} weights could not be downloaded ({type(error).__name__}); "
                 f"fetch {url} elsewhere and pass the file with --init KIND:FILE, or use --init scratch"

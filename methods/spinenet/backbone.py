@@ -1,6 +1,7 @@
-"""SpineNet: a backbone whose blocks come in a learned order of scales, with outputs at all of them.
+"""SpineNet: a backbone whose blocks change scale in a searched order. Its outputs are a feature pyramid.
 
-Du et al. 2020, METHODS section 7. Its outputs are a feature pyramid already.
+Source: Du et al. 2020; `tensorflow/tpu`, `models/official/detection/modeling/architecture/spinenet.py`;
+docs/methods.md#spinenet.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from harness.contract import Init, Task
 from methods.shared.norms import Norm
-from methods.shared.pretrained import start_backbone
+from methods.shared.pretrained import load_imagenet_backbone
 from methods.shared.rcnn_settings import RCNNSettings
 from methods.shared.residual import conv_norm_relu
 from methods.spinenet import SpineNetOptions
@@ -21,7 +22,14 @@ from methods.spinenet import SpineNetOptions
 
 @dataclass(frozen=True)
 class Node:
-    """A block group: its level (stride 2 ** level), its kind, the two nodes it reads, whether it is an output."""
+    """A group of blocks.
+
+    Attributes:
+        level: Its stride is 2 ** level.
+        bottleneck: Whether its blocks are bottlenecks; otherwise two 3x3 convolutions.
+        parents: The two nodes that it reads.
+        output: Whether it is an output of the network.
+    """
 
     level: int
     bottleneck: bool
@@ -47,17 +55,24 @@ NODES = {
     16: Node(6, True, (12, 14), output=True),
     17: Node(2, True, (2, 13), output=True),
 }
-"""The searched network; nodes 0 and 1 are the stem's. Node 17 came later, for outputs at stride 4."""
+"""The searched network. Nodes 0 and 1 follow the stem. Node 17 is of the later form, with outputs at stride 4."""
 
-LOOSE_END = (11, 14)
-"""Node 11 feeds no other node, so it is added to the output node of its level and width as it is."""
+EXTRA_EDGE = (11, 14)
+"""No node reads node 11, so it is added to the input of the output node with the same level and width."""
 
 WIDTHS = {2: 64, 3: 128, 4: 256, 5: 256, 6: 256, 7: 256}
 
 
 @dataclass(frozen=True)
 class Variant:
-    """endpoints: channels of the outputs. scale: of all widths. alpha: width of the resampling. repeats: blocks."""
+    """A size of the network.
+
+    Attributes:
+        endpoints: Channels of the outputs.
+        scale: Factor of all widths.
+        alpha: Factor of the widths inside resampling.
+        repeats: Blocks in each node.
+    """
 
     endpoints: int
     scale: float
@@ -76,7 +91,7 @@ VARIANTS = {
 
 
 class Block(nn.Module):
-    """A residual block of two 3x3 convolutions (cout = width) or a bottleneck of 1x1, 3x3, 1x1 (cout = 4 width)."""
+    """A residual block of two 3x3 convolutions to `width` channels, or a bottleneck (1x1, 3x3, 1x1) to 4 * width."""
 
     def __init__(self, cin: int, width: int, bottleneck: bool, norm: Norm) -> None:
         super().__init__()
@@ -100,9 +115,15 @@ class Block(nn.Module):
 
 
 class Resample(nn.Module):
-    """Brings a parent to a child's size and width: narrow, change size, widen.
+    """Resamples the map of a parent node to the size and channels of its child.
 
-    Downwards: a 3x3 convolution of stride 2, then 3x3 max-pools of stride 2. Upwards: nearest. No ReLU at the end.
+    A 1x1 convolution to `middle` channels, the change of size, a 1x1 convolution to `cout` channels without ReLU.
+    Downsampling is a 3x3 convolution of stride 2 and then 3x3 max-pooling of stride 2; upsampling is nearest neighbour.
+
+    Args:
+        cin, middle, cout: Channels.
+        down: Levels to go down; negative to go up.
+        norm: Of the convolutions.
     """
 
     def __init__(self, cin: int, middle: int, cout: int, down: int, norm: Norm) -> None:
@@ -126,9 +147,9 @@ class Resample(nn.Module):
 
 
 class SpineNet(nn.Module):
-    """One map of `endpoints` channels per level of `levels`, at stride 2 ** level, of (B, 3, H, W) images.
+    """Maps at strides 2 ** level, for each of `levels`, of (B, 3, H, W) images; H and W multiples of `pad_to`.
 
-    H and W are multiples of `pad_to`. Nodes that no asked-for output hangs on are not built.
+    Nodes that no output of these levels depends on are not built.
     """
 
     is_pyramid = True
@@ -175,8 +196,8 @@ class SpineNet(nn.Module):
         for index in self.needed:
             first, second = NODES[index].parents
             x = self.resamples[f"{index}_0"](nodes[first]) + self.resamples[f"{index}_1"](nodes[second])
-            if index == LOOSE_END[1]:
-                x = x + nodes[LOOSE_END[0]]
+            if index == EXTRA_EDGE[1]:
+                x = x + nodes[EXTRA_EDGE[0]]
             nodes[index] = self.blocks[str(index)](F.relu(x))
         return [self.endpoints[str(level)](nodes[self.outputs[level]]) for level in sorted(self.outputs)]
 
@@ -187,13 +208,13 @@ def _group(cin: int, width: int, bottleneck: bool, repeats: int, norm: Norm) -> 
 
 
 def _ancestors(outputs: Iterable[int]) -> list[int]:
-    """The nodes from 2 on that these hang on, themselves among them, in order."""
+    """The nodes from 2 on that `outputs` depend on, including themselves, in order."""
     needed, waiting = set[int](), list(outputs)
     while waiting:
         index = waiting.pop()
         if index > 1 and index not in needed:
             needed.add(index)
-            waiting += [*NODES[index].parents, *([LOOSE_END[0]] if index == LOOSE_END[1] else [])]
+            waiting += [*NODES[index].parents, *([EXTRA_EDGE[0]] if index == EXTRA_EDGE[1] else [])]
     return sorted(needed)
 
 
@@ -205,5 +226,5 @@ def build(task: Task, options: SpineNetOptions, *, init: Init) -> SpineNet:
     chosen = Variant(endpoints or plain.endpoints, options.scale or plain.scale, plain.alpha, plain.repeats)
     finest, coarsest = options.levels
     backbone = SpineNet(chosen, range(finest, coarsest + 1), options.norm)
-    start_backbone(backbone, init, f"SpineNet-{options.variant}")
+    load_imagenet_backbone(backbone, init, f"SpineNet-{options.variant}")
     return backbone

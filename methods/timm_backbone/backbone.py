@@ -1,4 +1,4 @@
-"""Any timm network that gives feature maps at doubling strides, as a backbone."""
+"""Any timm network with feature maps at strides that double, as a backbone."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from methods.shared.weights import load_matching, read_weights
 from methods.timm_backbone import TimmOptions
 
 FINEST = 4
-"""Maps finer than this stride are not used, as in every feature pyramid here."""
+"""Maps of a smaller stride are not used."""
 
 
 class TimmBackbone(nn.Module):
-    """The maps of a timm feature network at stride 4 and coarser, as (B, C, h, w)."""
+    """The (B, C, h, w) maps of a timm network at stride 4 and coarser."""
 
     def __init__(self, network: nn.Module, channels: tuple[int, ...], strides: tuple[int, ...]) -> None:
         super().__init__()
@@ -37,17 +37,17 @@ def build(task: Task, options: TimmOptions, *, init: Init) -> TimmBackbone:
     if not timm.is_model(model):
         hint = nearest(model, timm.list_models())
         raise HarnessError(f"timm {timm.__version__} has no model {model!r}{hint}")
-    levels, channels, strides = _levels_of(model)
+    levels, channels, strides = _feature_levels(model)
     network = _create(model, init, _accepted_options(model, levels, channels, strides, task), levels)
     return TimmBackbone(network, channels, strides)
 
 
-def _levels_of(model: str) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Which outputs are used, their channels and strides."""
+def _feature_levels(model: str) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Indices, channels and strides of the outputs that are used."""
     try:
         info = timm.create_model(model, features_only=True).feature_info
-    except Exception as error:  # timm raises as it likes for networks without stages
-        raise HarnessError(f"timm:{model} gives no feature maps: {_line(error)}") from error
+    except Exception as error:  # timm raises various errors for networks without stages
+        raise HarnessError(f"timm:{model} gives no feature maps: {_first_line(error)}") from error
     used = [(i, c, s) for i, (c, s) in enumerate(zip(info.channels(), info.reduction(), strict=True)) if s >= FINEST]
     strides = tuple(s for _, _, s in used)
     if len(used) < 2 or strides != tuple(strides[0] * 2**i for i in range(len(strides))):
@@ -58,7 +58,7 @@ def _levels_of(model: str) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int,
 def _accepted_options(
     model: str, levels: tuple[int, ...], channels: tuple[int, ...], strides: tuple[int, ...], task: Task
 ) -> dict[str, Any]:
-    """The options under which the network takes a training crop and an oblong image, found by trying on few pixels."""
+    """Options with which the network takes a training crop and an oblong image, found by trying on small images."""
     sides = [task.crop + -task.crop % strides[-1], 2 * strides[-1]]
     failure: Exception | None = None
     for options in ({}, {"strict_img_size": False}):
@@ -73,9 +73,9 @@ def _accepted_options(
                 ]:
                     raise ValueError(f"maps of shape {[tuple(m.shape[1:]) for m in maps]} from {height}x{width}")
             return options
-        except Exception as error:  # a network of one fixed size says so in many ways
+        except Exception as error:  # networks of one fixed size raise various errors
             failure = failure or error
-    raise HarnessError(f"timm:{model} does not take images of any size: {_line(failure)}") from failure
+    raise HarnessError(f"timm:{model} does not take images of any size: {_first_line(failure)}") from failure
 
 
 def _create(model: str, init: Init, options: dict[str, Any], levels: tuple[int, ...]) -> nn.Module:
@@ -83,7 +83,7 @@ def _create(model: str, init: Init, options: dict[str, Any], levels: tuple[int, 
     if init.kind != "imagenet" or init.restored:
         return timm.create_model(model, **wanted)
     if init.path is not None:
-        # checked against the whole network, since timm itself passes over what does not fit a feature network
+        # checked against the whole network, because timm ignores tensors that do not fit a feature network
         whole = timm.create_model(model, num_classes=0)
         load_matching(whole, read_weights(init.path), init.path, may_differ=())
         return timm.create_model(
@@ -93,10 +93,10 @@ def _create(model: str, init: Init, options: dict[str, Any], levels: tuple[int, 
         return timm.create_model(model, pretrained=True, **wanted)
     except (OSError, RuntimeError, ValueError) as error:
         raise HarnessError(
-            f"the weights of timm:{model} could not be had ({_line(error)}); "
+            f"the weights of timm:{model} could not be had ({_first_line(error)}); "
             "pass a file of them with --init imagenet:FILE, or use --init scratch"
         ) from error
 
 
-def _line(error: Exception | None) -> str:
+def _first_line(error: Exception | None) -> str:
     return (str(error).splitlines() or [""])[0][:120] or type(error).__name__

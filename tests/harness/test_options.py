@@ -45,12 +45,12 @@ PART = Part("net", f"{__name__}:build", {"depth": 20}, {"small": {"depth": 10, "
         ({"rate": 1.5}, "net: rate=1.5 must be a number from 0 to 1"),
         ({"rate": True}, "net: rate=True must be a number from 0 to 1"),
         ({"rate": "half"}, "net: rate='half' must be a number from 0 to 1"),
-        ({"most": 0}, "net: most=0 must be a whole number, 1 or more or none"),
+        ({"most": 0}, "net: most=0 must be a whole number, 1 or more, or none"),
         ({"widths": [1, 2.5]}, "net: widths must be a list, each a whole number"),
         ({"levels": [1]}, "net: levels must be a list of 2, each a whole number"),
         ({"flip": 1}, "net: flip=1 must be true or false"),
-        ({"norm": "LN"}, "net: norm='LN' must be one of BN, GN or none"),
-        ({"scale": 0}, "net: scale=0 must be a number, above 0"),
+        ({"norm": "LN"}, "net: norm='LN' must be one of BN, GN, or none"),
+        ({"scale": 0}, "net: scale=0 must be a number above 0"),
         ({"width": 12}, "net: width=12 must be a whole number, 8 or more, a multiple of 8"),
         ({"depth": 20, "rate": 0.6}, "net: depth=20 needs a rate of 0.5 at most"),
     ],
@@ -119,7 +119,7 @@ class Outer(BaseModel, extra="forbid"):
     [
         ({"one": {"rat": 1}}, "no option 'one.rat'; did you mean 'rate'? (there are: rate)"),
         ({"one": {}}, "one.rate is missing"),
-        ({"rows": [{"rate": 1}, {"rate": 0}]}, "rows.rate=0 must be a number, above 0"),
+        ({"rows": [{"rate": 1}, {"rate": 0}]}, "rows.rate=0 must be a number above 0"),
     ],
 )
 def test_problems_in_nested_tables_name_the_way_to_them(values: dict[str, Any], said: str) -> None:

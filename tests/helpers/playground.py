@@ -115,6 +115,7 @@ def segfaults(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecor
 
 def hangs(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    (folder / "hangs").touch()
     while True:
         time.sleep(60)
 
@@ -322,7 +323,7 @@ def main() -> int:
         manifest = plan(sys.argv[3].split(","), int(sys.argv[4]), os.environ.get("HARNESS_PLAY_BUDGET", "60it"))
         return run(Path(sys.argv[2]), manifest, grace=10.0)
     break_files("worker")
-    return worker.main(perform=lambda spec, folder, progress: globals()[spec.method](spec, folder, progress))
+    return worker.main(run_trial=lambda spec, folder, progress: globals()[spec.method](spec, folder, progress))
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ from scenes import pool_of, sample_of, scene
 
 from harness.contract import Task
 from harness.masks.crops import CropMasks
-from methods.shared.torch_masks import MatchedLabels, TorchMasks
+from methods.shared.torch_masks import MatchedTargets, TorchMasks
 
 __all__ = ["labels_of", "pool_of", "sample_of", "scene", "task_of"]
 
 TaskOf = Callable[..., Task]
-LabelsOf = Callable[..., MatchedLabels]
+LabelsOf = Callable[..., MatchedTargets]
 
 
 @pytest.fixture(autouse=True)
@@ -39,10 +39,10 @@ def task_of() -> TaskOf:
 def labels_of() -> LabelsOf:
     """Masks of one image, (N, H, W), as the labels of their own boxes or of given ones."""
 
-    def make(planes: np.ndarray, boxes: torch.Tensor | None = None) -> MatchedLabels:
+    def make(planes: np.ndarray, boxes: torch.Tensor | None = None) -> MatchedTargets:
         masks = CropMasks.from_planes(planes)
         size = (planes.shape[1], planes.shape[2])
         own = torch.from_numpy(masks.boxes.astype(np.float32))
-        return MatchedLabels(own if boxes is None else boxes, TorchMasks.of_images([masks], [size], "cpu"))
+        return MatchedTargets(own if boxes is None else boxes, TorchMasks.from_images([masks], [size], "cpu"))
 
     return make

@@ -82,6 +82,6 @@ def test_small_sizes_hold_what_their_cards_say(name: str, millions: float) -> No
 
 
 def test_point_supervision_changes_no_network() -> None:
-    """METHODS section 5, check 6: the parameters are those of Mask R-CNN."""
+    """docs/methods.md#pointsup, check 6: the parameters are those of Mask R-CNN."""
     assert set(METHODS["pointsup"].parts) == {"supervision"}
     assert not isinstance(_built("pointsup", "full", 1, 256)[1], torch.nn.Module)

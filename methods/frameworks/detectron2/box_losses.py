@@ -1,4 +1,4 @@
-"""What a box's network should have answered, and what it loses where it did not."""
+"""Box regression targets and loss."""
 
 from __future__ import annotations
 
@@ -9,19 +9,34 @@ from torch import Tensor
 
 
 def encode_boxes(boxes: Tensor, targets: Tensor, weights: Sequence[float]) -> Tensor:
-    """(..., 4) float32: how far the centre of each target lies from its box's, in the box's sides, and the logarithms
-    of how much larger its sides are, each times its weight (Girshick et al. 2014, appendix C)."""
+    """Deltas that turn boxes into targets (Girshick et al. 2014, appendix C; detectron2 `Box2BoxTransform.get_deltas`).
+
+    Args:
+        boxes: (..., 4) x0 y0 x1 y1.
+        targets: (..., 4) x0 y0 x1 y1.
+        weights: Of dx, dy, dw and dh.
+
+    Returns:
+        (..., 4) dx dy dw dh: shift of the centre over the side of the box, and logarithm of the ratio of the sides.
+    """
     side, target_side = boxes[..., 2:] - boxes[..., :2], targets[..., 2:] - targets[..., :2]
     shift = (targets[..., :2] + targets[..., 2:] - boxes[..., :2] - boxes[..., 2:]) / 2 / side
-    offsets = torch.cat([shift, (target_side / side).log()], dim=-1)
-    # one by one: a tensor of the weights would be a copy that a GPU is waited for
-    return torch.stack([column * weight for column, weight in zip(offsets.unbind(-1), weights, strict=True)], dim=-1)
+    deltas = torch.cat([shift, (target_side / side).log()], dim=-1)
+    # one column at a time, because a tensor of weights would be a copy to the GPU
+    return torch.stack([column * weight for column, weight in zip(deltas.unbind(-1), weights, strict=True)], dim=-1)
 
 
 def box_regression_loss(
-    given: Tensor, boxes: Tensor, targets: Tensor, counted: Tensor, weights: Sequence[float]
+    deltas: Tensor, boxes: Tensor, targets: Tensor, positive: Tensor, weights: Sequence[float]
 ) -> Tensor:
-    """Sum of the absolute errors of (..., 4) given offsets over the boxes that are counted."""
-    # where nothing is counted the target may be no box at all
-    wanted = torch.where(counted[..., None], encode_boxes(boxes, targets, weights), 0.0)
-    return ((given.float() - wanted).abs() * counted[..., None]).sum()
+    """Sum of absolute errors of predicted deltas over positive boxes (Girshick 2015, section 2.3, with L1).
+
+    Args:
+        deltas: (..., 4) predicted.
+        boxes: (..., 4) x0 y0 x1 y1.
+        targets: (..., 4) x0 y0 x1 y1; need not be boxes where `positive` is False.
+        positive: (...) bool.
+        weights: Of dx, dy, dw and dh.
+    """
+    target_deltas = torch.where(positive[..., None], encode_boxes(boxes, targets, weights), 0.0)
+    return ((deltas.float() - target_deltas).abs() * positive[..., None]).sum()

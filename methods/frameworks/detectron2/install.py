@@ -1,7 +1,7 @@
-"""`python -m methods.frameworks.detectron2.install`: put detectron2 beside the rest, unless one is there already.
+"""`python -m methods.frameworks.detectron2.install`: install detectron2, unless it is installed already.
 
-No release of it is on the package index. A build of its 2024 main branch is, as one wheel tagged for Python 3.10; its
-Python part runs on later ones too, and its compiled part is not needed, since torchvision has NMS and RoIAlign.
+The package index has no release of it, but a build of its main branch of 2024, as a wheel tagged for Python 3.10. Its
+Python part runs on later versions too. Its compiled part is not needed, because torchvision has NMS and RoIAlign.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ REQUIREMENTS = Path(__file__).parents[3] / "requirements" / "detectron2.txt"
 
 
 def command() -> list[str]:
-    """The line that installs the pinned build into this environment."""
+    """The command that installs the pinned build into this environment."""
     return [
         *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"),
         *("--only-binary=:all:", "--python-version", "3.10", "--require-hashes"),

@@ -1,4 +1,4 @@
-"""The annotated cells of a batch of images as tensors of one shape, so that a step never has to ask how many."""
+"""The annotated instances of a batch as padded tensors, so that a training step never asks a GPU for their number."""
 
 from __future__ import annotations
 
@@ -17,64 +17,75 @@ from methods.shared.torch_masks import TorchMasks
 
 @dataclass(frozen=True)
 class InstanceBatch:
-    """The N cells of B images. What is matched with boxes has M places for each image, the first of them taken.
+    """The N annotated instances of B images. Tensors that boxes are matched with are padded to M instances an image.
 
-    boxes: (B, M, 4) float32, x0 y0 x1 y1 in pixels of the network's input; zeros in a place that is not taken.
-    classes: (B, M) int64. taken: (B, M) bool. counts: cells of each image.
-    boxes_on_host, labels_on_host: (N, 4) and (N,), the boxes and classes again.
-    masks, points (N, P, 2), point_labels (N, P): in pixels of the labels, as far as the supervision left them.
+    Attributes:
+        boxes: (B, M, 4) float32, x0 y0 x1 y1 in pixels of the network's input; zeros in the padding.
+        classes: (B, M) int64.
+        valid: (B, M) bool, False in the padding.
+        counts: Instances of each image; they sum to N.
+        host_boxes, host_classes: (N, 4) and (N,), boxes and classes on the host, image after image.
+        masks: N masks in pixels of the images, or None where the supervision removed them.
+        points, point_labels: (N, P, 2) in pixels of the images, and (N, P); None where there are none.
     """
 
     boxes: Tensor
     classes: Tensor
-    taken: Tensor
+    valid: Tensor
     counts: list[int]
-    boxes_on_host: Tensor
-    labels_on_host: Tensor
+    host_boxes: Tensor
+    host_classes: Tensor
     masks: TorchMasks | None
     points: Tensor | None
     point_labels: Tensor | None
 
     @staticmethod
-    def of(samples: Sequence[Sample], scale: float, device: torch.device) -> InstanceBatch:
-        """scale: pixels of the network's input for one of the image. Regions of crowds are left out."""
-        cells = [_without_crowd(sample.instances) for sample in samples]
-        counts = [len(one) for one in cells]
-        boxes = np.concatenate([one.boxes for one in cells]).astype(np.float32) * np.float32(scale)
-        labels = np.concatenate([one.labels for one in cells])
-        taken = np.arange(max(1, *counts)) < np.array(counts)[:, None]
-        places = np.zeros((*taken.shape, 4), np.float32), np.zeros(taken.shape, np.int64)
-        places[0][taken], places[1][taken] = boxes, labels
+    def from_samples(samples: Sequence[Sample], scale: float, device: torch.device) -> InstanceBatch:
+        """The instances of `samples` without crowd regions.
 
-        masks = [one.masks for one in cells if one.masks is not None]
-        # an image without cells may lack the arrays of points that all others have
-        points = [one.points for one in cells if one.points is not None]
-        point_labels = [one.point_labels for one in cells if one.point_labels is not None]
+        scale: pixels of the network's input for one pixel of the image.
+        """
+        images = [_without_crowd(sample.instances) for sample in samples]
+        counts = [len(instances) for instances in images]
+        host_boxes = np.concatenate([x.boxes for x in images]).astype(np.float32) * np.float32(scale)
+        host_classes = np.concatenate([x.labels for x in images])
+        valid = np.arange(max(1, *counts)) < np.array(counts)[:, None]
+        boxes, classes = np.zeros((*valid.shape, 4), np.float32), np.zeros(valid.shape, np.int64)
+        boxes[valid], classes[valid] = host_boxes, host_classes
+
+        masks = [x.masks for x in images if x.masks is not None]
+        # an image without instances may lack the arrays of points that the others have
+        points = [x.points for x in images if x.points is not None]
+        point_labels = [x.point_labels for x in images if x.point_labels is not None]
+        sizes = [sample.size for sample in samples]
         return InstanceBatch(
-            boxes=to_device(places[0], device),
-            classes=to_device(places[1], device),
-            taken=to_device(taken, device),
+            boxes=to_device(boxes, device),
+            classes=to_device(classes, device),
+            valid=to_device(valid, device),
             counts=counts,
-            boxes_on_host=torch.from_numpy(boxes),
-            labels_on_host=torch.from_numpy(labels),
-            masks=TorchMasks.of_images(masks, [s.size for s in samples], device) if len(masks) == len(cells) else None,
+            host_boxes=torch.from_numpy(host_boxes),
+            host_classes=torch.from_numpy(host_classes),
+            masks=TorchMasks.from_images(masks, sizes, device) if len(masks) == len(images) else None,
             points=to_device(np.concatenate(points), device) if points else None,
             point_labels=to_device(np.concatenate(point_labels), device) if point_labels else None,
         )
 
     @property
-    def first(self) -> list[int]:
-        """The number of each image's first cell among all N."""
+    def first_indices(self) -> list[int]:
+        """The index of each image's first instance among all N."""
         return [0, *itertools.accumulate(self.counts[:-1])]
 
-    def drawn(self, most: int | None) -> list[Tensor]:
-        """Numbers among all N, on the host, of up to `most` cells of each image, drawn at random; None for all."""
-        chosen = []
-        for count, first in zip(self.counts, self.first, strict=True):
-            numbers = torch.arange(count) if most is None or count <= most else torch.randperm(count)[:most]
-            chosen.append(first + numbers)
-        return chosen
+    def sample_indices(self, max_per_image: int | None) -> list[Tensor]:
+        """For each image, indices among all N of up to `max_per_image` random instances, on the host; None for all."""
+        sampled = []
+        for count, first in zip(self.counts, self.first_indices, strict=True):
+            everything = max_per_image is None or count <= max_per_image
+            indices = torch.arange(count) if everything else torch.randperm(count)[:max_per_image]
+            sampled.append(first + indices)
+        return sampled
 
 
-def _without_crowd(cells: Instances) -> Instances:
-    return cells if cells.crowd is None or not cells.crowd.any() else cells.select(~cells.crowd)
+def _without_crowd(instances: Instances) -> Instances:
+    if instances.crowd is None or not instances.crowd.any():
+        return instances
+    return instances.select(~instances.crowd)

@@ -1,4 +1,7 @@
-"""Which cell a box is matched with, and which boxes a loss looks at: nothing here asks a GPU how many there are."""
+"""Matching of boxes with annotated instances, and sampling of boxes for a loss, without waiting for a GPU.
+
+The rules are those of detectron2 (`modeling/matcher.py`, `modeling/sampling.py`); tests compare the two.
+"""
 
 from __future__ import annotations
 
@@ -11,97 +14,131 @@ from torch import Tensor
 from methods.shared.chunking import chunk_size
 
 
-class Thresholds(NamedTuple):
-    """An IoU of at least `high` makes a box positive, one below `low` negative; between them it is left out.
+class IoUThresholds(NamedTuple):
+    """Which boxes are positive and negative by their best IoU with an instance.
 
-    allow_low_quality_matches: whether the boxes that a cell overlaps most are positive in any case (Ren et al. 2015,
-    section 3.1.2).
+    Attributes:
+        low: Boxes with an IoU below it are negative.
+        high: Boxes with an IoU of at least this are positive. Those between low and high are ignored.
+        allow_low_quality_matches: Whether the boxes that overlap an instance most are positive at any IoU (Ren et al.
+            2015, section 3.1.2).
     """
 
     low: float
     high: float
     allow_low_quality_matches: bool
 
-    def labels(self, best: Tensor, favoured: Tensor | None) -> Tensor:
-        """(...) int8 of 1, 0 and -1 (left out) from the best IoU of each box."""
-        labels = (best >= self.high).to(torch.int8) - ((best >= self.low) & (best < self.high)).to(torch.int8)
-        return labels if favoured is None else torch.where(favoured, 1, labels)
+    def labels(self, best_iou: Tensor, low_quality: Tensor | None) -> Tensor:
+        """(...) int8 labels: 1 positive, 0 negative, -1 ignored.
+
+        Args:
+            best_iou: (...) of each box.
+            low_quality: (...) bool, the boxes that overlap an instance most; None where that does not matter.
+        """
+        positive, ignored = best_iou >= self.high, (best_iou >= self.low) & (best_iou < self.high)
+        labels = positive.to(torch.int8) - ignored.to(torch.int8)
+        return labels if low_quality is None else torch.where(low_quality, 1, labels)
 
 
-class SampledBoxes(NamedTuple):
-    """Boxes drawn for a loss: (B, S) places, which of them are positive, and which are used at all.
+class SampledIndices(NamedTuple):
+    """Boxes sampled for a loss, S for each of B images: positive ones first, then negative ones, then padding.
 
-    Positive ones come first; those that are not used, where too few were found, last.
+    Attributes:
+        indices: (B, S) int64.
+        positive: (B, S) bool.
+        valid: (B, S) bool, False in the padding.
     """
 
-    places: Tensor
+    indices: Tensor
     positive: Tensor
-    used: Tensor
+    valid: Tensor
 
 
-def match_chunked(cells: Tensor, anchors: Tensor, thresholds: Thresholds) -> tuple[Tensor, Tensor]:
-    """(A,) int64 places of the best among the (M, 4) cells of one image, and int8 labels, of A anchors on a CPU.
+def match_chunked(targets: Tensor, anchors: Tensor, thresholds: IoUThresholds) -> tuple[Tensor, Tensor]:
+    """Match anchors with the instances of one image on a CPU, without a tensor of all pairs.
 
-    It never holds all pairs of a cell and an anchor.
+    Args:
+        targets: (M, 4) boxes of the instances.
+        anchors: (A, 4) boxes.
+        thresholds: How anchors are labelled.
+
+    Returns:
+        (A,) int64 index of the best instance of each anchor, and (A,) int8 labels.
     """
-    best, matches = anchors.new_zeros(len(anchors)), torch.zeros(len(anchors), dtype=torch.int64)
-    favoured = torch.zeros(len(anchors), dtype=torch.bool) if thresholds.allow_low_quality_matches else None
+    best_iou, matches = anchors.new_zeros(len(anchors)), torch.zeros(len(anchors), dtype=torch.int64)
+    low_quality = torch.zeros(len(anchors), dtype=torch.bool) if thresholds.allow_low_quality_matches else None
     edges = [edge.contiguous() for edge in anchors.unbind(1)]
-    for some in torch.arange(len(cells)).split(chunk_size(len(anchors), anchors.device)):
-        iou = overlap(cells[some].T[:, :, None], edges)
-        if favoured is not None:
-            favoured[torch.nonzero(iou == iou.amax(dim=1, keepdim=True))[:, 1]] = True
-        for cell, row in zip(some.tolist(), iou, strict=True):
-            matches.masked_fill_(row > best, cell)
-            torch.maximum(best, row, out=best)
-    return matches, thresholds.labels(best, favoured)
+    for chunk in torch.arange(len(targets)).split(chunk_size(len(anchors), anchors.device)):
+        iou = pairwise_iou(targets[chunk].T[:, :, None], edges)
+        if low_quality is not None:
+            low_quality[torch.nonzero(iou == iou.amax(dim=1, keepdim=True))[:, 1]] = True
+        for index, row in zip(chunk.tolist(), iou, strict=True):
+            matches.masked_fill_(row > best_iou, index)
+            torch.maximum(best_iou, row, out=best_iou)
+    return matches, thresholds.labels(best_iou, low_quality)
 
 
-def match_all(boxes: Tensor, taken: Tensor, anchors: Tensor, thresholds: Thresholds) -> tuple[Tensor, Tensor]:
-    """(B, A) places and labels for the (B, M, 4) cells of all images, of which `taken` are there.
+def match_all(boxes: Tensor, valid: Tensor, anchors: Tensor, thresholds: IoUThresholds) -> tuple[Tensor, Tensor]:
+    """Match anchors with the instances of all images.
 
-    Compiled, it holds no pair of a cell and an anchor in memory. Of cells that overlap an anchor equally, any is taken.
+    Of instances that overlap an anchor equally, any is taken.
+
+    Args:
+        boxes: (B, M, 4) of the instances.
+        valid: (B, M) bool, False in the padding.
+        anchors: (A, 4) boxes.
+        thresholds: How anchors are labelled.
+
+    Returns:
+        (B, A) int64 index of the best instance of each anchor, and (B, A) int8 labels.
     """
-    cells = boxes.permute(2, 0, 1)[..., None]
-    iou = torch.where(taken[..., None], overlap(cells, anchors.unbind(1)), -1.0)
-    best, matches = iou.max(dim=1)
-    favoured = None
+    iou = torch.where(valid[..., None], pairwise_iou(boxes.permute(2, 0, 1)[..., None], anchors.unbind(1)), -1.0)
+    best_iou, matches = iou.max(dim=1)
+    low_quality = None
     if thresholds.allow_low_quality_matches:
-        favoured = ((iou == iou.amax(dim=2, keepdim=True)) & taken[..., None]).any(dim=1)
-    return matches, thresholds.labels(best, favoured)
+        low_quality = ((iou == iou.amax(dim=2, keepdim=True)) & valid[..., None]).any(dim=1)
+    return matches, thresholds.labels(best_iou, low_quality)
 
 
-def match_per_image(boxes: Tensor, taken: Tensor, anchors: Tensor, thresholds: Thresholds) -> tuple[Tensor, Tensor]:
-    """The same, with the pairs of one image in memory."""
-    images = [match_all(b, t, anchors, thresholds) for b, t in zip(boxes.split(1), taken.split(1), strict=True)]
+def match_per_image(boxes: Tensor, valid: Tensor, anchors: Tensor, thresholds: IoUThresholds) -> tuple[Tensor, Tensor]:
+    """The same, with all pairs of one image in memory at a time."""
+    images = [match_all(b, v, anchors, thresholds) for b, v in zip(boxes.split(1), valid.split(1), strict=True)]
     return torch.cat([matches for matches, _ in images]), torch.cat([labels for _, labels in images])
 
 
-def overlap(cells: Sequence[Tensor] | Tensor, boxes: Sequence[Tensor] | Tensor) -> Tensor:
-    """IoU of boxes given as their left, top, right and bottom edges, which broadcast; 0 where they do not meet."""
-    left, top, right, bottom = cells
-    x0, y0, x1, y1 = boxes
-    common = (torch.minimum(x1, right) - torch.maximum(x0, left)).clamp_(min=0)
-    common *= (torch.minimum(y1, bottom) - torch.maximum(y0, top)).clamp_(min=0)
-    union = ((right - left) * (bottom - top) + (x1 - x0) * (y1 - y0)).sub_(common)
-    return torch.where(common > 0, common.div_(union), 0.0)
+def pairwise_iou(boxes: Sequence[Tensor] | Tensor, others: Sequence[Tensor] | Tensor) -> Tensor:
+    """IoU of boxes given as left, top, right and bottom edges, whose shapes broadcast; 0 where boxes do not meet."""
+    left, top, right, bottom = boxes
+    x0, y0, x1, y1 = others
+    intersection = (torch.minimum(x1, right) - torch.maximum(x0, left)).clamp_(min=0)
+    intersection *= (torch.minimum(y1, bottom) - torch.maximum(y0, top)).clamp_(min=0)
+    union = ((right - left) * (bottom - top) + (x1 - x0) * (y1 - y0)).sub_(intersection)
+    return torch.where(intersection > 0, intersection.div_(union), 0.0)
 
 
-def drawn(labels: Tensor, number: int, fraction: float) -> SampledBoxes:
-    """Up to `number` places of each row of (B, N) labels at random: up to int(number * fraction) of those labelled 1,
-    the rest of those labelled 0.
+def subsample_labels(labels: Tensor, num_samples: int, positive_fraction: float) -> SampledIndices:
+    """Sample boxes at random: up to `int(num_samples * positive_fraction)` positive ones, the rest negative.
 
-    What detectron2's subsample_labels draws, for all images at once and in one shape, min(number, N).
+    The numbers are those of detectron2's `subsample_labels`, for all images at once and with one shape.
+
+    Args:
+        labels: (B, N) int8: 1 positive, 0 negative, -1 ignored.
+        num_samples: Boxes of each image.
+        positive_fraction: In [0, 1].
+
+    Returns:
+        S = min(num_samples, N) boxes of each image.
     """
     total = labels.shape[1]
-    lots = torch.rand(labels.shape, device=labels.device)
-    first, ones = torch.where(labels == 1, lots, -1.0).topk(min(int(number * fraction), total), dim=1)
-    then, zeros = torch.where(labels == 0, lots, -1.0).topk(min(number, total), dim=1)
-    found = first >= 0
-    room = number - found.sum(dim=1, keepdim=True)
-    fill = (then >= 0) & (torch.arange(then.shape[1], device=labels.device) < room)
-    used = torch.cat([found, fill], dim=1)
-    order = used.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : min(number, total)]
-    positive = torch.cat([found, torch.zeros_like(fill)], dim=1)
-    places = torch.cat([ones, zeros], dim=1)
-    return SampledBoxes(places.gather(1, order), positive.gather(1, order), used.gather(1, order))
+    max_positive, size = min(int(num_samples * positive_fraction), total), min(num_samples, total)
+    priority = torch.rand(labels.shape, device=labels.device)
+    positive_priority, positives = torch.where(labels == 1, priority, -1.0).topk(max_positive, dim=1)
+    negative_priority, negatives = torch.where(labels == 0, priority, -1.0).topk(size, dim=1)
+    positive_valid = positive_priority >= 0
+    num_negative = num_samples - positive_valid.sum(dim=1, keepdim=True)
+    negative_valid = (negative_priority >= 0) & (torch.arange(size, device=labels.device) < num_negative)
+    valid = torch.cat([positive_valid, negative_valid], dim=1)
+    order = valid.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :size]
+    positive = torch.cat([positive_valid, torch.zeros_like(negative_valid)], dim=1)
+    indices = torch.cat([positives, negatives], dim=1)
+    return SampledIndices(indices.gather(1, order), positive.gather(1, order), valid.gather(1, order))

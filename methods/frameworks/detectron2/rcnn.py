@@ -1,4 +1,4 @@
-"""The engine of the baseline: detectron2's generalised R-CNN put together from a recipe's parts."""
+"""The engine of the baseline: detectron2's generalized R-CNN, assembled from the parts of a recipe."""
 
 from __future__ import annotations
 
@@ -22,24 +22,25 @@ from methods.frameworks.detectron2 import zoo_weights
 from methods.frameworks.detectron2.instance_batch import InstanceBatch
 from methods.frameworks.detectron2.matching import match_all, match_per_image
 from methods.frameworks.detectron2.resnet import is_zoo_like, zoo_config
-from methods.frameworks.detectron2.roi_heads import RoIHeads, box_branch, names_of
+from methods.frameworks.detectron2.roi_heads import RoIHeads, box_branch_arguments, feature_names
 from methods.frameworks.detectron2.rpn import RPN, RPNOutputs
 from methods.frameworks.detectron2.settings import Detectron2Settings
-from methods.shared.compiled import Compiled
+from methods.shared.compiled import CompiledWithFallback
 from methods.shared.device_transfer import to_device
 from methods.shared.paste_masks import paste_crops
+from methods.shared.tuned_convolutions import tune_backward, tuned_convolutions
 
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-"""RGB, 0..255: what timm's and torchvision's backbones were trained with."""
+"""RGB, 0 to 255: the statistics that backbones of timm and torchvision were trained with."""
 
 
 class BottomUp(Backbone):
-    """A backbone part as detectron2 wants it."""
+    """The backbone part of a recipe behind detectron2's interface. letter: of its feature names, "p" or "c"."""
 
     def __init__(self, body: Any, letter: str) -> None:
         super().__init__()
         self.body = body
-        self._out_features = names_of(body.strides, letter)
+        self._out_features = feature_names(body.strides, letter)
         self._out_feature_strides = dict(zip(self._out_features, body.strides, strict=True))
         self._out_feature_channels = dict(zip(self._out_features, body.channels, strict=True))
 
@@ -52,7 +53,7 @@ class BottomUp(Backbone):
 
 
 class PaddedFPN(FPN):
-    """detectron2's FPN that also keeps to the multiple its bottom-up needs."""
+    """detectron2's FPN that also pads images to the multiple that its bottom-up needs."""
 
     @property
     def size_divisibility(self) -> int:
@@ -60,89 +61,97 @@ class PaddedFPN(FPN):
 
 
 class RCNN(GeneralizedRCNN):
-    """detectron2's, fed with arrays, and with a training step that works through all images at once.
+    """detectron2's, with arrays as input and a training step for all images at once.
 
-    order: of the colour channels, as the backbone's pretrained weights have them. scale: the network sees images
-    enlarged by this factor. compiled: whether what always has the same shapes in training is compiled.
+    Args:
+        channel_order: Of the colour channels, as in the pretrained weights of the backbone.
+        scale: Factor by which images are enlarged for the network.
+        compiled: Whether the part of a training step whose shapes never change is compiled.
+        parts: Arguments of GeneralizedRCNN.
     """
 
-    def __init__(self, *, order: Literal["BGR", "RGB"], scale: float, compiled: bool, **parts: Any) -> None:
-        super().__init__(input_format=order, **parts)
-        self.order, self.scale = order, scale
-        self.training_maps = self.maps
+    def __init__(self, *, channel_order: Literal["BGR", "RGB"], scale: float, compiled: bool, **parts: Any) -> None:
+        super().__init__(input_format=channel_order, **parts)
+        self.channel_order, self.scale = channel_order, scale
+        self.training_forward = self.dense_forward
         if compiled:
-            self.training_maps = Compiled(self.maps, self.maps, self, dynamic=False)
-            self.proposal_generator.match = Compiled(match_all, match_per_image, dynamic=True)
+            self.training_forward = CompiledWithFallback(self.dense_forward, self.dense_forward, self, dynamic=False)
+            self.proposal_generator.match = CompiledWithFallback(match_all, match_per_image, dynamic=True)
 
-    def images(self, arrays: Sequence[NDArray[np.uint8]]) -> ImageList:
-        """(B, 3, H, W) normalised and enlarged images, padded at the right and bottom to the largest of them."""
+    def preprocess(self, arrays: Sequence[NDArray[np.uint8]]) -> ImageList:
+        """(B, 3, H, W) normalized and enlarged images, padded at the right and bottom to one size."""
         if len({array.shape for array in arrays}) == 1:
-            batches = [self._normalised(np.stack(arrays))]
+            batches = [self._normalize(np.stack(arrays))]
         else:
-            batches = [self._normalised(array[None]) for array in arrays]
+            batches = [self._normalize(array[None]) for array in arrays]
         sizes = [tuple(batch.shape[-2:]) for batch in batches for _ in batch]
         multiple = max(1, self.backbone.size_divisibility)
         height, width = (-(-max(sides) // multiple) * multiple for sides in zip(*sizes, strict=True))
-        whole = [F.pad(x, (0, width - x.shape[3], 0, height - x.shape[2])) for x in batches]
-        padded = ImageList(whole[0] if len(whole) == 1 else torch.cat(whole), sizes)
-        if not self.training or padded.device.type == "cuda":
-            # on a CPU convolutions predict faster so, and train slower
-            padded.tensor = padded.tensor.contiguous(memory_format=torch.channels_last)
-        return padded
+        padded = [F.pad(x, (0, width - x.shape[3], 0, height - x.shape[2])) for x in batches]
+        images = ImageList(padded[0] if len(padded) == 1 else torch.cat(padded), sizes)
+        if not self.training or images.device.type == "cuda":
+            # on a CPU this layout makes prediction faster and training slower
+            images.tensor = images.tensor.contiguous(memory_format=torch.channels_last)
+        return images
 
-    def _normalised(self, arrays: NDArray[np.uint8]) -> Tensor:
+    def _normalize(self, arrays: NDArray[np.uint8]) -> Tensor:
         """(B, 3, H, W) float32 of (B, H, W) or (B, H, W, 3) images of one size."""
         pixels = to_device(arrays, self.device)
         planes = pixels.permute(0, 3, 1, 2) if pixels.dim() == 4 else pixels[:, None]
-        if self.order == "BGR" and pixels.dim() == 4:
+        if self.channel_order == "BGR" and pixels.dim() == 4:
             planes = planes.flip(1)
         planes = planes.float()
         if self.scale != 1:
             planes = F.interpolate(planes, scale_factor=self.scale, mode="bilinear", align_corners=False)
         return (planes - self.pixel_mean) / self.pixel_std
 
-    def losses_of(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
-        images, cells = self.images([s.image for s in samples]), InstanceBatch.of(samples, self.scale, self.device)
+    def compute_losses(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
+        """The losses of the proposal network, the box branch and the mask branch, by name."""
+        images = self.preprocess([sample.image for sample in samples])
+        instances = InstanceBatch.from_samples(samples, self.scale, self.device)
         rpn: RPN = self.proposal_generator
-        features, answers = self.training_maps(images.tensor)
+        with tuned_convolutions():
+            features, outputs = self.training_forward(images.tensor)
+        tune_backward((features, outputs))
         anchors = rpn.anchors([features[name] for name in rpn.in_features])
-        losses = rpn.losses_of(answers, anchors, cells)
-        proposals = rpn.propose(answers, anchors, images.image_sizes)
-        return {**losses, **self.roi_heads.losses_of(features, proposals, cells)}
+        losses = rpn.compute_losses(outputs, anchors, instances)
+        proposals = rpn.select_proposals(outputs, anchors, images.image_sizes)
+        return {**losses, **self.roi_heads.compute_losses(features, proposals, instances)}
 
-    def maps(self, images: Tensor) -> tuple[dict[str, Tensor], RPNOutputs]:
-        """The feature pyramid, and what the proposal network says of it."""
+    def dense_forward(self, images: Tensor) -> tuple[dict[str, Tensor], RPNOutputs]:
+        """The feature pyramid, and the outputs of the proposal network on it."""
         features = self.backbone(images)
-        return features, self.proposal_generator.answers([features[n] for n in self.proposal_generator.in_features])
+        return features, self.proposal_generator.outputs([features[n] for n in self.proposal_generator.in_features])
 
     def detect(self, arrays: Sequence[NDArray[np.uint8]]) -> list[D2Instances]:
-        """What is found in each image, in pixels of the network's input."""
-        images = self.images(arrays)
+        """Detections of each image, in pixels of the network's input."""
+        images = self.preprocess(arrays)
         features = self.backbone(images.tensor)
         proposals, _ = self.proposal_generator(images, features)
-        found: list[D2Instances] = self.roi_heads(images, features, proposals)[0]
-        return found
+        detections: list[D2Instances] = self.roi_heads(images, features, proposals)[0]
+        return detections
 
 
 class Detectron2Model:
-    """An RCNN behind the harness's Model contract; predictions come back in the image's own pixels."""
+    """An RCNN behind the Model contract of the harness. Predictions are in pixels of the images."""
 
     def __init__(self, module: RCNN, task: Task) -> None:
         self.module = module
         self.task = task
 
     def losses(self, batch: Sequence[Sample]) -> Mapping[str, Tensor]:
-        return self.module.losses_of(batch)
+        return self.module.compute_losses(batch)
 
     @torch.no_grad()
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Predictions]:
-        found = self.module.detect(images)
-        return [self._predictions(x, image.shape[:2]) for x, image in zip(found, images, strict=True)]
+        detections = self.module.detect(images)
+        return [self._to_predictions(x, image.shape[:2]) for x, image in zip(detections, images, strict=True)]
 
-    def _predictions(self, found: D2Instances, size: tuple[int, int]) -> Predictions:
-        masks, kept = paste_crops(found.pred_masks, found.pred_boxes.tensor.float() / self.module.scale, size)
-        scores = found.scores.float().cpu().numpy()[kept].clip(0, 1)
-        return Predictions(size, masks, scores.astype(np.float32), found.pred_classes.cpu().numpy()[kept])
+    def _to_predictions(self, detections: D2Instances, size: tuple[int, int]) -> Predictions:
+        boxes = detections.pred_boxes.tensor.float() / self.module.scale
+        masks, kept = paste_crops(detections.pred_masks, boxes, size)
+        scores = detections.scores.float().cpu().numpy()[kept].clip(0, 1)
+        return Predictions(size, masks, scores.astype(np.float32), detections.pred_classes.cpu().numpy()[kept])
 
 
 def build(recipe: Recipe, task: Task) -> Detectron2Model:
@@ -183,11 +192,11 @@ def build(recipe: Recipe, task: Task) -> Detectron2Model:
             mask_head=head,
             supervision=recipe.supervision.build(task),
             scale=settings.scale,
-            **box_branch(config, shapes),
+            **box_branch_arguments(config, shapes),
         ),
         pixel_mean=mean,
         pixel_std=std,
-        order=order,
+        channel_order=order,
         scale=settings.scale,
         compiled=settings.compile,
     ).to(task.device)
@@ -198,14 +207,14 @@ def build(recipe: Recipe, task: Task) -> Detectron2Model:
 
 
 def _config(task: Task, settings: Detectron2Settings, config: Any, zoo_like: bool) -> Any:
-    """The zoo's config with what the data, the preset and the starting weights decide."""
+    """The zoo's config with what the data, the preset and the initial weights change in it."""
     model = config.MODEL
     model.FPN.OUT_CHANNELS = settings.width
     model.RPN.CONV_DIMS = [-1]
     model.RPN.BATCH_SIZE_PER_IMAGE = settings.anchors_per_image
     model.RPN.PRE_NMS_TOPK_TRAIN = 2 * settings.proposals
     model.RPN.POST_NMS_TOPK_TRAIN = settings.proposals
-    # cells are many and the zoo's 100 detections and 1000 proposals an image would cap recall
+    # images hold more cells than the 100 detections and 1000 proposals of the zoo
     detections = max(100, int(1.5 * task.max_cells))
     model.RPN.POST_NMS_TOPK_TEST = model.RPN.PRE_NMS_TOPK_TEST = max(settings.proposals, 2 * detections)
     config.TEST.DETECTIONS_PER_IMAGE = detections

@@ -1,4 +1,4 @@
-"""ResNet and ResNeXt bottom-ups as detectron2 builds them, as a backbone part."""
+"""detectron2's ResNet and ResNeXt as backbone parts."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ZOO = {
     (101, 1): "COCO-InstanceSegmentation/mask_rcnn_R_101_FPN_3x.yaml",
     (101, 32): "COCO-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_3x.yaml",
 }
-"""The zoo's own config by depth and number of groups: its strides, widths and pixel statistics are used as they are."""
+"""The zoo's config by depth and number of groups. Its strides, widths and pixel statistics are used unchanged."""
 
 
 def zoo_config(depth: int, groups: int = 1) -> Any:
-    """detectron2's config of that ResNet; depths that are not in the zoo (18, 34) start from R50's."""
+    """detectron2's config of that ResNet. Depths that are not in the zoo (18, 34) begin with that of R50."""
     from detectron2 import model_zoo
 
     config = model_zoo.get_config(ZOO.get((depth, groups), ZOO[50, 1]))
@@ -30,9 +30,9 @@ def zoo_config(depth: int, groups: int = 1) -> Any:
 
 
 def is_zoo_like(init: Init) -> bool:
-    """Whether the network is built as the zoo builds it (frozen batch norm, no norm in the pyramid) or as for scratch.
+    """Whether the network has the zoo's layout (frozen batch norm, no norm in the pyramid) or that for scratch.
 
-    A checkpoint decides by what it holds: an earlier run may have begun either way.
+    For a checkpoint it depends on the layout of the network that was saved.
     """
     if init.kind != "checkpoint":
         return init.pretrained
@@ -41,7 +41,7 @@ def is_zoo_like(init: Init) -> bool:
 
 
 class ResNet(nn.Module):
-    """detectron2's ResNet behind the backbone interface: four maps at strides 4, 8, 16, 32."""
+    """detectron2's ResNet behind the interface of backbones: four maps at strides 4, 8, 16 and 32."""
 
     pad_to = 32
     is_pyramid = False
@@ -77,7 +77,7 @@ def build(task: Task, options: ResNetOptions, *, init: Init) -> ResNet:
         config.MODEL.BACKBONE.FREEZE_AT = 0
     bottom_up = build_resnet_backbone(config, ShapeSpec(channels=3))
     if init.kind == "imagenet" and not init.restored:
-        from methods.frameworks.detectron2.zoo_weights import imagenet_bottom_up
+        from methods.frameworks.detectron2.zoo_weights import load_imagenet_bottom_up
 
-        imagenet_bottom_up(bottom_up, config.MODEL.WEIGHTS, init.path)
+        load_imagenet_bottom_up(bottom_up, config.MODEL.WEIGHTS, init.path)
     return ResNet(bottom_up, config)

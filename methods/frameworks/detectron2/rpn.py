@@ -1,6 +1,7 @@
-"""detectron2's proposal network with a training step of its own: all images at once, and no question to the device.
+"""detectron2's region proposal network with a training step for all images at once that does not wait for a GPU.
 
-Network, anchors, matching rule, numbers drawn and losses are detectron2's; tests hold both together.
+Network, anchors, matching rule, sampling and losses are detectron2's (`modeling/proposal_generator/rpn.py`); tests
+compare the two.
 """
 
 from __future__ import annotations
@@ -18,158 +19,189 @@ from torchvision.ops import nms
 
 from methods.frameworks.detectron2.box_losses import box_regression_loss
 from methods.frameworks.detectron2.instance_batch import InstanceBatch
-from methods.frameworks.detectron2.matching import Thresholds, drawn, match_chunked, match_per_image
+from methods.frameworks.detectron2.matching import IoUThresholds, match_chunked, match_per_image, subsample_labels
 
 Size = tuple[int, int]
 
 
 class RPNOutputs(NamedTuple):
-    """Of the network at all anchors of B images, level after level: (B, A) logits and (B, A, 4) offsets.
+    """What the network predicts at the A anchors of B images, level after level.
 
-    lengths: anchors of each level.
+    Attributes:
+        logits: (B, A) objectness.
+        deltas: (B, A, 4) from anchors to boxes.
+        anchors_per_level: They sum to A.
     """
 
     logits: Tensor
-    offsets: Tensor
-    lengths: tuple[int, ...]
+    deltas: Tensor
+    anchors_per_level: tuple[int, ...]
 
 
 class Proposals(NamedTuple):
-    """(B, P, 4) boxes of B images, the best first, their (B, P) logits, and which of the P places hold one."""
+    """P proposals for each of B images, best first.
+
+    Attributes:
+        boxes: (B, P, 4) x0 y0 x1 y1 in pixels of the network's input.
+        logits: (B, P) objectness.
+        valid: (B, P) bool, False in the padding.
+    """
 
     boxes: Tensor
     logits: Tensor
-    there: Tensor
+    valid: Tensor
 
 
 class RPN(rpn.RPN):
-    """detectron2's, by its own configuration.
+    """detectron2's network, built from its config.
 
-    match: how a GPU matches cells with anchors.
+    Attributes:
+        match: How anchors are matched with instances on a GPU.
     """
 
-    match: Callable[[Tensor, Tensor, Tensor, Thresholds], tuple[Tensor, Tensor]] = staticmethod(match_per_image)
-    _anchors: tuple[tuple[torch.Size, ...], Tensor] | None = None
+    match: Callable[[Tensor, Tensor, Tensor, IoUThresholds], tuple[Tensor, Tensor]] = staticmethod(match_per_image)
+    _cached_anchors: tuple[tuple[torch.Size, ...], Tensor] | None = None
 
     def forward(
         self, images: Any, features: dict[str, Tensor], gt_instances: None = None
     ) -> tuple[list[D2Instances], dict[str, Tensor]]:
-        """The proposals of images that are predicted."""
+        """Proposals of images in prediction; no losses."""
         maps = [features[name] for name in self.in_features]
-        found = self.propose(self.answers(maps), self.anchors(maps), images.image_sizes)
+        proposals = self.select_proposals(self.outputs(maps), self.anchors(maps), images.image_sizes)
         instances = []
-        for size, boxes, logits, there in zip(images.image_sizes, *found, strict=True):
-            instances.append(D2Instances(size, proposal_boxes=Boxes(boxes[there]), objectness_logits=logits[there]))
+        for size, boxes, logits, valid in zip(images.image_sizes, *proposals, strict=True):
+            instances.append(D2Instances(size, proposal_boxes=Boxes(boxes[valid]), objectness_logits=logits[valid]))
         return instances, {}
 
-    def answers(self, maps: list[Tensor]) -> RPNOutputs:
-        logits, offsets = self.rpn_head(maps)
-        flat = [x.permute(0, 2, 3, 1).flatten(1) for x in logits]
-        # a map has the four offsets of a place's first anchor, then of its second
-        flat_offsets = [x.permute(0, 2, 3, 1).reshape(len(x), -1, 4) for x in offsets]
-        return RPNOutputs(torch.cat(flat, dim=1), torch.cat(flat_offsets, dim=1), tuple(x.shape[1] for x in flat))
+    def outputs(self, maps: list[Tensor]) -> RPNOutputs:
+        """The network at all anchors of (B, C, h, w) maps, fine to coarse."""
+        logits, deltas = self.rpn_head(maps)
+        flat_logits = [x.permute(0, 2, 3, 1).flatten(1) for x in logits]
+        # the channels hold the four deltas of a pixel's first anchor, then those of its second
+        flat_deltas = [x.permute(0, 2, 3, 1).reshape(len(x), -1, 4) for x in deltas]
+        anchors_per_level = tuple(x.shape[1] for x in flat_logits)
+        return RPNOutputs(torch.cat(flat_logits, dim=1), torch.cat(flat_deltas, dim=1), anchors_per_level)
 
     def anchors(self, maps: list[Tensor]) -> Tensor:
-        """(A, 4) float32, level after level; made anew where the maps are of other sizes than the last ones."""
-        sizes = tuple(m.shape[-2:] for m in maps)
-        if self._anchors is None or self._anchors[0] != sizes or self._anchors[1].device != maps[0].device:
-            self._anchors = sizes, Boxes.cat(self.anchor_generator(maps)).tensor
-        return self._anchors[1]
+        """(A, 4) float32, level after level. They are cached for maps of the same sizes."""
+        sizes, cached = tuple(m.shape[-2:] for m in maps), self._cached_anchors
+        if cached is None or cached[0] != sizes or cached[1].device != maps[0].device:
+            self._cached_anchors = cached = sizes, Boxes.cat(self.anchor_generator(maps)).tensor
+        return cached[1]
 
-    def losses_of(self, answers: RPNOutputs, anchors: Tensor, cells: InstanceBatch) -> dict[str, Tensor]:
-        """detectron2's two losses, of anchors drawn from all."""
+    def compute_losses(self, outputs: RPNOutputs, anchors: Tensor, instances: InstanceBatch) -> dict[str, Tensor]:
+        """detectron2's `loss_rpn_cls` and `loss_rpn_loc` over sampled anchors."""
         with torch.no_grad():
             low, high = self.anchor_matcher.thresholds[1:-1]
-            rule = Thresholds(low, high, self.anchor_matcher.allow_low_quality_matches)
-            matches, labels = self._matched(cells, anchors, rule)
-            chosen = drawn(labels, self.batch_size_per_image, self.positive_fraction)
-            most = min(int(self.batch_size_per_image * self.positive_fraction), labels.shape[1])
-            near, positive = chosen.places[:, :most], chosen.positive[:, :most]
-            targets = of_rows(cells.boxes, matches.gather(1, near))
-        logits = answers.logits.gather(1, chosen.places).float()
-        classified = F.binary_cross_entropy_with_logits(logits, chosen.positive.float(), reduction="none")
-        weights = self.box2box_transform.weights
-        located = box_regression_loss(of_rows(answers.offsets, near), anchors[near], targets, positive, weights)
-        count = self.batch_size_per_image * len(logits)
-        losses = {"loss_rpn_cls": (classified * chosen.used).sum() / count, "loss_rpn_loc": located / count}
+            thresholds = IoUThresholds(low, high, self.anchor_matcher.allow_low_quality_matches)
+            matches, labels = self._match_anchors(instances, anchors, thresholds)
+            sampled = subsample_labels(labels, self.batch_size_per_image, self.positive_fraction)
+            max_positive = min(int(self.batch_size_per_image * self.positive_fraction), labels.shape[1])
+            near, positive = sampled.indices[:, :max_positive], sampled.positive[:, :max_positive]
+            targets = batched_index_select(instances.boxes, matches.gather(1, near))
+        logits = outputs.logits.gather(1, sampled.indices).float()
+        classification = F.binary_cross_entropy_with_logits(logits, sampled.positive.float(), reduction="none")
+        weights, deltas = self.box2box_transform.weights, batched_index_select(outputs.deltas, near)
+        localization = box_regression_loss(deltas, anchors[near], targets, positive, weights)
+        normalizer = self.batch_size_per_image * len(logits)
+        losses = {
+            "loss_rpn_cls": (classification * sampled.valid).sum() / normalizer,
+            "loss_rpn_loc": localization / normalizer,
+        }
         return {name: value * self.loss_weight.get(name, 1.0) for name, value in losses.items()}
 
-    def _matched(self, cells: InstanceBatch, anchors: Tensor, rule: Thresholds) -> tuple[Tensor, Tensor]:
-        """(B, A) places of the cells that anchors are matched with, and the anchors' labels."""
+    def _match_anchors(
+        self, instances: InstanceBatch, anchors: Tensor, thresholds: IoUThresholds
+    ) -> tuple[Tensor, Tensor]:
+        """(B, A) indices of the instances that anchors are matched with, and (B, A) labels of the anchors."""
         if anchors.device.type != "cpu":
-            return self.match(cells.boxes, cells.taken, anchors, rule)
-        images = zip(cells.boxes, cells.counts, strict=True)
-        each = [match_chunked(boxes[:count], anchors, rule) for boxes, count in images]
+            return self.match(instances.boxes, instances.valid, anchors, thresholds)
+        images = zip(instances.boxes, instances.counts, strict=True)
+        each = [match_chunked(boxes[:count], anchors, thresholds) for boxes, count in images]
         return torch.stack([matches for matches, _ in each]), torch.stack([labels for _, labels in each])
 
     @torch.no_grad()
-    def propose(self, answers: RPNOutputs, anchors: Tensor, sizes: Sequence[Size]) -> Proposals:
-        """The best boxes of each level, those that another of the level covers left out, and of the rest the best.
+    def select_proposals(self, outputs: RPNOutputs, anchors: Tensor, sizes: Sequence[Size]) -> Proposals:
+        """The best boxes of each level, after non-maximum suppression in each level.
 
-        A box that is not finite or has no area is none.
+        Boxes that are not finite or have no area are left out.
+
+        Args:
+            outputs: Of the network.
+            anchors: (A, 4).
+            sizes: Height and width of each image in pixels of the network's input.
         """
-        scores, places = self._best_of_levels(answers)
-        logits = torch.cat(scores, dim=1).float()
-        index = torch.cat(places, dim=1)
-        moved = self.box2box_transform.apply_deltas(
-            of_rows(answers.offsets, index).reshape(-1, 4), anchors[index].reshape(-1, 4)
-        )
-        boxes = moved.reshape(len(logits), -1, 4)
+        scores, indices = self._topk_per_level(outputs)
+        logits, index = torch.cat(scores, dim=1).float(), torch.cat(indices, dim=1)
+        deltas = batched_index_select(outputs.deltas, index)
+        decoded = self.box2box_transform.apply_deltas(deltas.reshape(-1, 4), anchors[index].reshape(-1, 4))
+        boxes = decoded.reshape(len(logits), -1, 4)
         finite = torch.isfinite(boxes).all(dim=-1) & torch.isfinite(logits)
-        boxes = within(torch.where(finite[..., None], boxes, 0.0), sizes)
+        boxes = clip_boxes(torch.where(finite[..., None], boxes, 0.0), sizes)
         logits = logits.masked_fill(~(finite & (boxes[..., 2:] > boxes[..., :2]).all(dim=-1)), -torch.inf)
 
-        most, lengths = self.post_nms_topk[self.training], [x.shape[1] for x in scores]
-        found = []
+        max_proposals, lengths = self.post_nms_topk[self.training], [x.shape[1] for x in scores]
+        proposals = []
         for image, size in enumerate(sizes):
             if boxes.device.type == "cpu":
-                kept = nms_per_level(boxes[image], logits[image], lengths, self.nms_thresh)[:most]
+                kept = nms_per_level(boxes[image], logits[image], lengths, self.nms_thresh)[:max_proposals]
             else:
-                kept = batched_nms(boxes[image], logits[image], lengths, self.nms_thresh, size)[:most]
-            kept = F.pad(kept, (0, most - len(kept)), value=-1)
-            there = (kept >= 0) & (logits[image][kept] > -torch.inf)
-            found.append((boxes[image][kept], logits[image][kept], there))
-        return Proposals(*(torch.stack(those) for those in zip(*found, strict=True)))
+                kept = batched_nms(boxes[image], logits[image], lengths, self.nms_thresh, size)[:max_proposals]
+            kept = F.pad(kept, (0, max_proposals - len(kept)), value=-1)
+            valid = (kept >= 0) & (logits[image][kept] > -torch.inf)
+            proposals.append((boxes[image][kept], logits[image][kept], valid))
+        return Proposals(*(torch.stack(tensors) for tensors in zip(*proposals, strict=True)))
 
-    def _best_of_levels(self, answers: RPNOutputs) -> tuple[list[Tensor], list[Tensor]]:
-        """Of each level the (B, k) greatest logits, and the numbers of their anchors among all."""
-        scores, places, begin = [], [], 0
-        for level in answers.logits.split(list(answers.lengths), dim=1):
-            best, where = level.topk(min(level.shape[1], self.pre_nms_topk[self.training]), dim=1)
+    def _topk_per_level(self, outputs: RPNOutputs) -> tuple[list[Tensor], list[Tensor]]:
+        """For each level the (B, k) greatest logits, and the indices of their anchors among all."""
+        scores, indices, begin = [], [], 0
+        for level in outputs.logits.split(list(outputs.anchors_per_level), dim=1):
+            best, index = level.topk(min(level.shape[1], self.pre_nms_topk[self.training]), dim=1)
             scores.append(best)
-            places.append(where + begin)
+            indices.append(index + begin)
             begin += level.shape[1]
-        return scores, places
+        return scores, indices
 
 
 def nms_per_level(boxes: Tensor, scores: Tensor, lengths: Sequence[int], threshold: float) -> Tensor:
-    """Numbers of (K, 4) boxes of one image, best first, that no better one of their level overlaps by more than
-    `threshold`. lengths: boxes of each level."""
-    begin, those = 0, []
-    for some, some_scores in zip(boxes.split(list(lengths)), scores.split(list(lengths)), strict=True):
-        those.append(nms(some, some_scores, threshold) + begin)
-        begin += len(some)
-    together = torch.cat(those)
-    return together[scores[together].argsort(descending=True, stable=True)]
+    """Non-maximum suppression in each level of the boxes of one image.
+
+    Args:
+        boxes: (K, 4), level after level.
+        scores: (K,).
+        lengths: Boxes of each level; they sum to K.
+        threshold: IoU above which the box with the lower score is removed.
+
+    Returns:
+        Indices of the boxes that remain, best first.
+    """
+    begin, kept = 0, []
+    for of_level, level_scores in zip(boxes.split(list(lengths)), scores.split(list(lengths)), strict=True):
+        kept.append(nms(of_level, level_scores, threshold) + begin)
+        begin += len(of_level)
+    indices = torch.cat(kept)
+    return indices[scores[indices].argsort(descending=True, stable=True)]
 
 
 def batched_nms(boxes: Tensor, scores: Tensor, lengths: Sequence[int], threshold: float, size: Size) -> Tensor:
-    """The same in one call, for a GPU, which each call waits for: the levels are moved apart. size: of the image."""
+    """The same in one call, because every call waits for a GPU.
+
+    Levels are shifted apart by more than `size`, the height and width of the image, so that they do not overlap.
+    """
     level = torch.cat([boxes.new_full((n, 1), float(i)) for i, n in enumerate(lengths)])
     kept: Tensor = nms(boxes + level * (max(size) + 1), scores, threshold)
     return kept
 
 
-def of_rows(values: Tensor, index: Tensor) -> Tensor:
-    """(B, S, C) from (B, N, C) and (B, S) numbers along N."""
+def batched_index_select(values: Tensor, index: Tensor) -> Tensor:
+    """(B, S, C) rows of (B, N, C) values by (B, S) indices along N."""
     return values.gather(1, index[..., None].expand(-1, -1, values.shape[2]))
 
 
-def within(boxes: Tensor, sizes: Sequence[Size]) -> Tensor:
-    """(B, K, 4) boxes cut off at the edges of their images, given as height and width."""
+def clip_boxes(boxes: Tensor, sizes: Sequence[Size]) -> Tensor:
+    """(B, K, 4) boxes clipped to their images, given as height and width."""
     if len(set(sizes)) == 1:
         height, width = sizes[0]
         x, y = boxes[..., 0::2].clamp(0, width), boxes[..., 1::2].clamp(0, height)
         return torch.stack([x, y], dim=-1).flatten(2)
-    cut = [within(some, [size]) for some, size in zip(boxes.split(1), sizes, strict=True)]
-    return torch.cat(cut)
+    return torch.cat([clip_boxes(of_image, [size]) for of_image, size in zip(boxes.split(1), sizes, strict=True)])

@@ -1,4 +1,4 @@
-"""Where the weights of the detectron2 engine start: COCO models of the zoo, and checkpoints of earlier runs."""
+"""Initial weights of the detectron2 engine: models of the zoo, and checkpoints of earlier runs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from harness.contract import Init, Part
 from harness.errors import HarnessError
 from methods.frameworks.detectron2.resnet import ZOO
-from methods.shared.weights import fetch, load_matching, read_weights
+from methods.shared.weights import download_weights, load_matching, read_weights
 
 CLASS_HEADS = ("box_predictor.", "mask_head.predictor.", "mask_head.write.")
-"""Layers as wide as the number of classes: they start anew where the classes differ."""
+"""Layers as wide as the number of classes. They keep their random weights where the classes differ."""
 
-RENAMED = (
+ZOO_PREFIXES = (
     ("backbone.bottom_up.", "backbone.bottom_up.body.bottom_up."),
     ("roi_heads.mask_head.mask_fcn1.", "roi_heads.mask_head.convs.0."),
     ("roi_heads.mask_head.mask_fcn2.", "roi_heads.mask_head.convs.2."),
@@ -22,27 +22,30 @@ RENAMED = (
     ("roi_heads.mask_head.mask_fcn4.", "roi_heads.mask_head.convs.6."),
     ("roi_heads.mask_head.deconv.", "roi_heads.mask_head.deconv.0."),
 )
-"""The zoo's prefixes and what the same layers are called here."""
+"""Prefixes of names in the zoo's files, and those of the same layers here."""
 
 
 def load(module: Any, init: Init, backbone: Part) -> None:
-    """Fill `module` as `init` says; "scratch" and "imagenet" leave it alone (a backbone fetches its own).
+    """Load the weights of `init` into `module`, for the kinds "coco" and "checkpoint".
 
-    Raises HarnessError where the weights cannot be had or do not fit. Never falls back to random weights.
+    Backbones load "imagenet" themselves.
+
+    Raises:
+        HarnessError: The weights cannot be had or do not fit. There is no fallback to random weights.
     """
     if init.restored:
         return
     if init.kind == "checkpoint":
         load_matching(module, read_weights(str(init.path)), str(init.path), CLASS_HEADS)
     elif init.kind == "coco":
-        path = init.path or fetch(coco_url(backbone), f"COCO Mask R-CNN ({backbone.name})")
+        path = init.path or download_weights(coco_url(backbone), f"COCO Mask R-CNN ({backbone.name})")
         new_head = () if hasattr(module.roi_heads.mask_head, "convs") else ("roi_heads.mask_head.",)
-        weights = {_renamed(name): value for name, value in read_weights(path).items()}
+        weights = {_our_name(name): value for name, value in read_weights(path).items()}
         load_matching(module, weights, str(path), CLASS_HEADS + new_head)
 
 
 def coco_url(backbone: Part) -> str:
-    """Where the zoo keeps the COCO model with this backbone. Raises HarnessError where it has none."""
+    """URL of the zoo's COCO model with this backbone. Raises HarnessError if there is none."""
     from detectron2 import model_zoo
 
     config = ZOO.get((backbone.options.get("depth", 50), backbone.options.get("groups", 1)))
@@ -54,22 +57,22 @@ def coco_url(backbone: Part) -> str:
     return str(model_zoo.get_checkpoint_url(config))
 
 
-def _renamed(name: str) -> str:
-    for theirs, ours in RENAMED:
-        if name.startswith(theirs):
-            return ours + name.removeprefix(theirs)
+def _our_name(name: str) -> str:
+    for zoo_prefix, prefix in ZOO_PREFIXES:
+        if name.startswith(zoo_prefix):
+            return prefix + name.removeprefix(zoo_prefix)
     return name
 
 
-def imagenet_bottom_up(bottom_up: nn.Module, config_weights: str, path: str | None) -> None:
-    """Fill a detectron2 ResNet from its ImageNet file, given or fetched, in detectron2's or Caffe2's naming."""
+def load_imagenet_bottom_up(bottom_up: nn.Module, config_weights: str, path: str | None) -> None:
+    """Load ImageNet weights into a detectron2 ResNet from `path`, or from the download that `config_weights` names."""
     from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
     from detectron2.utils.file_io import PathManager
 
     if path is None:
         try:
             path = PathManager.get_local_path(config_weights)
-        except Exception as error:  # iopath wraps every network error differently
+        except Exception as error:  # iopath raises a different error for every kind of failure
             raise HarnessError(
                 f"the ImageNet weights {config_weights} could not be downloaded ({type(error).__name__}); fetch the "
                 "file elsewhere and pass it with --init imagenet:FILE, or use --init scratch"

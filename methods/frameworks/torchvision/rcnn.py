@@ -1,4 +1,4 @@
-"""An engine of its own: torchvision's Mask R-CNN, as the public Kaggle starter uses it."""
+"""torchvision's Mask R-CNN as an engine, as in the public Kaggle starter (docs/methods.md#torchvision-starter)."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from harness.contract import Init, Predictions, Recipe, Sample, Task
 from harness.errors import HarnessError
 from methods.frameworks.torchvision.settings import TorchvisionOptions, TorchvisionSettings
 from methods.shared.paste_masks import paste_crops
-from methods.shared.weights import fetch, load_matching, read_weights
+from methods.shared.weights import download_weights, load_matching, read_weights
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLASS_HEADS = ("box_predictor.", "mask_predictor.mask_fcn_logits.")
 
 
-class FixedScale(GeneralizedRCNNTransform):
-    """Enlarges every image by one factor, crop or whole, instead of to a given short side."""
+class FixedScaleTransform(GeneralizedRCNNTransform):
+    """Enlarges every image by the same factor, a crop or a whole image, instead of to a given short side."""
 
     def __init__(self, scale: float, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__(min_size=1, max_size=1, image_mean=list(mean), image_std=list(std))
@@ -48,7 +48,7 @@ class FixedScale(GeneralizedRCNNTransform):
 
 
 class TorchvisionModel:
-    """torchvision's MaskRCNN behind the harness's Model contract. Label 0 is its background."""
+    """torchvision's MaskRCNN behind the Model contract of the harness. Label 0 is its background."""
 
     def __init__(self, module: MaskRCNN, task: Task, scale: float) -> None:
         self.module = module
@@ -56,18 +56,18 @@ class TorchvisionModel:
         self.scale = scale
 
     def losses(self, batch: Sequence[Sample]) -> Mapping[str, Tensor]:
-        return self.module([self._image(s.image) for s in batch], [self._target(s) for s in batch])
+        return self.module([self._to_tensor(s.image) for s in batch], [self._to_target(s) for s in batch])
 
     @torch.no_grad()
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Predictions]:
-        """Part by part, because torchvision's own way ends in a float plane of the image's size for every cell."""
+        """Run the parts one by one: torchvision's own forward ends in a float plane of the image for every box."""
         module = self.module
-        batch, _ = module.transform([self._image(image) for image in images])
+        batch, _ = module.transform([self._to_tensor(image) for image in images])
         features = module.backbone(batch.tensors)
         proposals, _ = module.rpn(batch, features)
-        found, _ = module.roi_heads(features, proposals, batch.image_sizes)
+        detections, _ = module.roi_heads(features, proposals, batch.image_sizes)
         predictions = []
-        for detection, image in zip(found, images, strict=True):
+        for detection, image in zip(detections, images, strict=True):
             size = (image.shape[0], image.shape[1])
             masks, kept = paste_crops(detection["masks"][:, 0].float(), detection["boxes"].float() / self.scale, size)
             scores = detection["scores"].float().cpu().numpy()[kept].clip(0, 1)
@@ -75,21 +75,21 @@ class TorchvisionModel:
             predictions.append(Predictions(size, masks, scores.astype(np.float32), labels))
         return predictions
 
-    def _image(self, image: NDArray[np.uint8]) -> Tensor:
+    def _to_tensor(self, image: NDArray[np.uint8]) -> Tensor:
         rgb = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
         pixels = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
         return pixels.to(self.task.device, non_blocking=True).float() / 255
 
-    def _target(self, sample: Sample) -> dict[str, Tensor]:
-        cells = sample.instances
-        if cells.crowd is not None and cells.crowd.any():
-            cells = cells.select(~cells.crowd)
-        assert cells.masks is not None, "this engine has no supervision slot: it trains on full masks"
+    def _to_target(self, sample: Sample) -> dict[str, Tensor]:
+        instances = sample.instances
+        if instances.crowd is not None and instances.crowd.any():
+            instances = instances.select(~instances.crowd)
+        assert instances.masks is not None, "this engine has no supervision slot: it trains on full masks"
         device = self.task.device
         return {
-            "boxes": torch.from_numpy(cells.boxes.astype(np.float32)).to(device),
-            "labels": torch.from_numpy(cells.labels).to(device) + 1,
-            "masks": torch.from_numpy(cells.masks.planes(*sample.size)).to(device),
+            "boxes": torch.from_numpy(instances.boxes.astype(np.float32)).to(device),
+            "labels": torch.from_numpy(instances.labels).to(device) + 1,
+            "masks": torch.from_numpy(instances.masks.planes(*sample.size)).to(device),
         }
 
 
@@ -115,12 +115,12 @@ def build(recipe: Recipe, task: Task, options: TorchvisionOptions) -> Torchvisio
         box_batch_size_per_image=settings.rois_per_image,
         rpn_pre_nms_top_n_train=2 * settings.proposals,
         rpn_post_nms_top_n_train=settings.proposals,
-        **_test_caps(task, settings),
+        **_inference_caps(task, settings),
     )
     coco = init.kind == "coco"
     mean = IMAGENET_MEAN if coco else [v / 255 for v in task.pixel_mean]
     std = IMAGENET_STD if coco else [v / 255 for v in task.pixel_std]
-    module.transform = FixedScale(settings.scale, mean, std)
+    module.transform = FixedScaleTransform(settings.scale, mean, std)
     _load(module, init, options.version, options.depth)
     return TorchvisionModel(module.to(task.device), task, settings.scale)
 
@@ -137,7 +137,7 @@ def network(
     frozen_norm: bool,
     **caps: Any,
 ) -> MaskRCNN:
-    """The network for `classes` kinds of cells and background; width 256 and heads of 1024 are torchvision's own."""
+    """Mask R-CNN for `classes` classes and background. torchvision's own has width 256 and a box head of 1024."""
     norm = FrozenBatchNorm2d if frozen_norm else nn.BatchNorm2d
     body = getattr(resnet, f"resnet{depth}")(weights=None, norm_layer=norm)
     pyramid_norm = nn.BatchNorm2d if version == 2 else None
@@ -170,8 +170,8 @@ def network(
     )
 
 
-def _test_caps(task: Task, settings: TorchvisionSettings) -> dict[str, int]:
-    """Cells are many: neither 100 detections nor 1000 proposals an image may cap recall."""
+def _inference_caps(task: Task, settings: TorchvisionSettings) -> dict[str, int]:
+    """Limits for images that hold more cells than torchvision's 100 detections and 1000 proposals."""
     detections = max(100, int(1.5 * task.max_cells))
     proposals = max(settings.proposals, 2 * detections)
     return {
@@ -193,9 +193,9 @@ def _load(module: MaskRCNN, init: Init, version: int, depth: int) -> None:
     if depth != 50 and init.path is None:
         raise HarnessError(f"torchvision has no weights for ResNet-{depth}: give a file, or take --preset standard")
     if init.kind == "imagenet":
-        path = init.path or fetch(ResNet50_Weights.IMAGENET1K_V1.url, "ImageNet ResNet-50")
+        path = init.path or download_weights(ResNet50_Weights.IMAGENET1K_V1.url, "ImageNet ResNet-50")
         load_matching(module.backbone.body, read_weights(path), str(path), ())
         return
     chosen = MaskRCNN_ResNet50_FPN_V2_Weights if version == 2 else MaskRCNN_ResNet50_FPN_Weights
-    path = init.path or fetch(chosen.COCO_V1.url, "COCO Mask R-CNN")
+    path = init.path or download_weights(chosen.COCO_V1.url, "COCO Mask R-CNN")
     load_matching(module, read_weights(path), str(path), CLASS_HEADS)

@@ -32,9 +32,38 @@ def test_the_list_has_what_one_chooses_by() -> None:
 
 def test_a_card_tells_paper_departures_and_published_numbers() -> None:
     text = call("methods", "mask_rcnn").output
-    for said in ("He, Gkioxari", "ICCV 2017", "published", "departs", "options     augment: hflip=0.5"):
+    for said in (
+        "He, Gkioxari",
+        "ICCV 2017",
+        "published",
+        "departs",
+        "options of augment, as in mask_rcnn(",
+    ):
         assert said in text
     assert json.loads(call("methods", "mask_rcnn", "--json").output)["year"] == 2017
+
+
+def test_a_card_has_a_table_of_options_with_default_range_and_help() -> None:
+    text = call("methods", "deepmac").output
+    (title,) = [line for line in text.splitlines() if line.startswith("options of mask_head")]
+    assert title.rstrip() == "options of mask_head, as in deepmac(NAME=VALUE)"
+    (depth,) = [line for line in text.splitlines() if line.strip().startswith("depth ")]
+    assert depth.split()[:3] == ["depth", "52", "10"]
+    assert "one of 4, 8, 10, 12, 16, 20, 32, 52, 100" in depth
+    assert "hourglass 10, 20, 32, 52 or 100" in depth
+    plain = json.loads(call("methods", "deepmac", "--json").output)["options"]["mask_head"]
+    assert {option["name"] for option in plain} >= {"depth", "jitter"}
+    assert all(option["help"] and option["range"] for option in plain)
+
+
+@pytest.mark.parametrize(("method", "only"), [("mask_rcnn", "compile"), ("torchvision_starter", None)])
+def test_an_engine_has_a_table_of_its_settings(method: str, only: str | None) -> None:
+    text = call("methods", method).output
+    assert "settings of the engine, in the table [model] of a preset" in text
+    settings = json.loads(call("methods", method, "--json").output)["settings"]["engine"]
+    names = {setting["name"] for setting in settings}
+    assert names >= {"width", "anchor_scale", "proposals"}
+    assert only is None or only in names
 
 
 def test_measured_parameters_stand_beside_published_ones() -> None:

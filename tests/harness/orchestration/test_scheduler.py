@@ -241,8 +241,7 @@ def test_a_request_to_stop_ends_with_a_checkpoint(
 
 def test_a_second_request_ends_at_once(tmp_path: Path) -> None:
     process = start(tmp_path, "hangs")
-    wait_for(tmp_path / "trials" / "hangs--seed0" / "worker.token")
-    time.sleep(1)
+    wait_for(tmp_path / "trials" / "hangs--seed0" / "hangs")
     process.send_signal(signal.SIGINT)
     time.sleep(1)
     assert process.poll() is None

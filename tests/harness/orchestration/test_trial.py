@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from harness.catalog import find
-from harness.cli.run import _plan
 from harness.config.preset import load
 from harness.conformance.images import drawn
 from harness.contract import Init
 from harness.monitoring.progress import ProgressPipe
 from harness.orchestration.plan import Contender
-from harness.orchestration.trial import perform
+from harness.orchestration.request import plan_trials
+from harness.orchestration.trial import Trial
 from harness.results.schema import RunRecord
 from harness.stacks import resolve
 
@@ -43,8 +43,8 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
         labels = sum(plane * np.uint8(i + 1) for i, plane in enumerate(sample.instances.masks.planes(*sample.size)))
         cv2.imwrite(str(folder / "images" / f"{seed}.png"), sample.image)
         cv2.imwrite(str(folder / "labels" / f"{seed}.png"), np.asarray(labels))
-    (trial,) = _plan([entrant], [0], [f"folder:{folder}/images,{folder}/labels"], skip_bad=False).trials
-    return perform(trial.spec, folder, ProgressPipe())
+    (trial,) = plan_trials([entrant], [0], [f"folder:{folder}/images,{folder}/labels"]).trials
+    return Trial(trial.spec, folder, ProgressPipe()).run()
 
 
 def test_all_points_of_a_learning_curve_are_of_the_same_few_images(record: RunRecord) -> None:
@@ -62,7 +62,7 @@ def test_the_cost_says_what_was_measured_over_the_training_clock(record: RunReco
     assert cost.energy_joules is None or cost.energy_joules > 0
     assert cost.data_wait_seconds is not None
     assert 0 <= cost.data_wait_seconds <= cost.train_seconds
-    assert all("during training" in note or "time slices" in note for note in cost.notes)
+    assert all("during training" in note or "of its periods" in note for note in cost.notes)
 
 
 def test_the_cost_says_how_long_was_predicted_and_scored(record: RunRecord) -> None:

@@ -35,7 +35,7 @@ def test_result_is_a_cut_of_the_image(scene, pool_of, size, colour) -> None:
 
 
 def test_large_scale_jitter_as_published(sample_of, pool_of) -> None:
-    """METHODS section 3, check 9: s = 0.5 on 520x704 to 1024: 378x512, padded at the bottom and right."""
+    """docs/methods.md#copy-paste, check 9: s = 0.5 on 520x704 to 1024: 378x512, padded at the bottom and right."""
     image = np.arange(520 * 704, dtype=np.uint32).astype(np.uint8).reshape(520, 704)
     planes = np.zeros((1, 520, 704), bool)
     planes[0, 260:, 352:] = True

@@ -1,4 +1,4 @@
-"""Container-Light: the checks of METHODS section 6."""
+"""Container-Light: docs/methods.md#container."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Simple Copy-Paste against METHODS section 3; the checks have the numbers they have there."""
+"""Simple Copy-Paste: the numbered checks of docs/methods.md#copy-paste."""
 
 from __future__ import annotations
 

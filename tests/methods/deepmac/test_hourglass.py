@@ -1,4 +1,4 @@
-"""Hourglasses (METHODS section 4a): counts, depth, shapes."""
+"""Hourglasses (docs/methods.md#deepmac): counts, depth, shapes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from methods.deepmac.hourglass import LAYOUTS, Hourglass, Stage
+from methods.deepmac.hourglass import LAYOUTS, Hourglass, HourglassStage
 
 
 def _block(cin: int, cout: int, stride: int = 1) -> int:
@@ -57,7 +57,7 @@ def test_counts_by_hand(depth: int) -> None:
 
 def _layers(module: nn.Module) -> int:
     """3x3 convolutions on the longest way through."""
-    if isinstance(module, Stage):
+    if isinstance(module, HourglassStage):
         return _layers(module.down) + _layers(module.inner) + _layers(module.up)
     return sum(isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3) for m in module.modules())
 
@@ -71,7 +71,7 @@ def test_the_depth_is_the_name(depth: int) -> None:
 def test_shapes_and_a_bottom_of_one_pixel() -> None:
     net = Hourglass(256, 52, 4, "BN").eval()
     stage, sizes = net.stages, []
-    while isinstance(stage, Stage):
+    while isinstance(stage, HourglassStage):
         stage.down.register_forward_hook(lambda _m, _i, out: sizes.append(out.shape[-1]))
         stage = stage.inner  # type: ignore[assignment]
     assert net(torch.randn(1, 256, 32, 32)).shape == (1, 8, 32, 32)

@@ -1,4 +1,4 @@
-"""The deep mask head in Mask R-CNN (METHODS section 4b)."""
+"""The deep mask head in Mask R-CNN (docs/methods.md#deepmac)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Residual trunks (METHODS section 4a), counted by hand."""
+"""Residual trunks (docs/methods.md#deepmac), counted by hand."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def built(device: str, **settings: Any) -> Any:
 
 
 def losses(module: Any) -> dict[str, float]:
-    return {name: float(value.detach()) for name, value in module.losses_of(SAMPLES).items()}
+    return {name: float(value.detach()) for name, value in module.compute_losses(SAMPLES).items()}
 
 
 def test_losses_are_those_of_the_cpu() -> None:
@@ -46,7 +46,7 @@ def test_a_step_waits_for_overlapping_proposals_alone() -> None:
     try:
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            total = sum(module.losses_of(SAMPLES).values())
+            total = sum(module.compute_losses(SAMPLES).values())
             total.backward()  # type: ignore[union-attr]
     finally:
         torch.cuda.set_sync_debug_mode("default")
@@ -58,7 +58,7 @@ def test_a_compiled_network_has_the_same_losses() -> None:
     plain, compiled = built("cuda", **EVERYTHING), built("cuda", **EVERYTHING, compile=True)
     compiled.load_state_dict(plain.state_dict())
     assert losses(compiled) == pytest.approx(losses(plain), rel=0.02)
-    assert not compiled.training_maps.failed
+    assert not compiled.training_forward.failed
     assert not compiled.proposal_generator.match.failed
 
 

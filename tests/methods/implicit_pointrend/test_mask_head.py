@@ -1,4 +1,4 @@
-"""Implicit PointRend (METHODS section 5): counts, agreement with detectron2's, subdivision."""
+"""Implicit PointRend (docs/methods.md#implicit-pointrend): counts, agreement with detectron2's, subdivision."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from methods.implicit_pointrend import ImplicitPointRendOptions
 from methods.implicit_pointrend import mask_head as implicit_pointrend
-from methods.implicit_pointrend.mask_head import PointNetwork, build, features_at, grid_centres
+from methods.implicit_pointrend.mask_head import PointNetwork, build, grid_centres, sample_point_features
 from methods.shared.supervision import FullMasks
 
 SMALL: dict[str, Any] = {"hidden": 8, "frequencies": 4, "code_width": 16, "grid_side": 7, "steps": 1}
@@ -59,7 +59,7 @@ def test_point_network_equals_detectron2s() -> None:
 def test_features_are_read_where_the_point_lies() -> None:
     ramp = torch.stack(torch.meshgrid(torch.arange(16.0), torch.arange(20.0), indexing="ij")).flip(0)[None]
     box = torch.tensor([[10.0, 20, 30, 60]])
-    got = features_at(ramp, 4, [box], torch.tensor([[[0.5, 0.5], [0.0, 1.0]]]))
+    got = sample_point_features(ramp, 4, [box], torch.tensor([[[0.5, 0.5], [0.0, 1.0]]]))
     # the centre of feature cell i lies at pixel 4 i + 2
     torch.testing.assert_close(got[0].T, torch.tensor([[4.5, 9.5], [2.0, 14.5]]))
 

@@ -1,4 +1,4 @@
-"""The default mask head (METHODS section 1)."""
+"""The default mask head (docs/methods.md#mask-r-cnn)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Point supervision: the numbered checks of METHODS section 5."""
+"""Point supervision: the numbered checks of docs/methods.md#pointsup."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.options import validate
 from methods.pointsup import PointSupOptions
 from methods.pointsup.supervision import Points, build
 from methods.shared.mask_heads import DenseField
-from methods.shared.torch_masks import MatchedLabels
+from methods.shared.torch_masks import MatchedTargets
 
 ZERO = torch.zeros(1, dtype=torch.long)
 TOY_X = (0.5, 0.0, 1.0, 0.25, 1 / 56)
@@ -27,11 +27,11 @@ def _column_field() -> DenseField:
     return DenseField(torch.arange(28.0).expand(1, 1, 28, 28).clone().requires_grad_())
 
 
-def _labels(x: tuple[float, ...], labels: list[int], box: tuple[float, ...] = (0, 0, 28, 28)) -> MatchedLabels:
+def _labels(x: tuple[float, ...], labels: list[int], box: tuple[float, ...] = (0, 0, 28, 28)) -> MatchedTargets:
     """One box with points at box-relative x, in the middle of its height. It holds no masks."""
     corner, side = torch.tensor(box[:2]), box[2] - box[0]
     points = torch.tensor([[[v, 0.5] for v in x]]) * side + corner
-    return MatchedLabels(torch.tensor([box], dtype=torch.float32), None, points, torch.tensor([labels]))
+    return MatchedTargets(torch.tensor([box], dtype=torch.float32), None, points, torch.tensor([labels]))
 
 
 def _cells(rng: np.random.Generator, count: int) -> Instances:
@@ -136,8 +136,8 @@ def test_check_10_no_mask_is_left_to_read(task_of: Any) -> None:
     supervision = build(task_of(), PointSupOptions())
     assert supervision.needs_masks is False
     assert supervision.labels(_cells(np.random.default_rng(0), 3), np.random.default_rng(0)).masks is None
-    labels = _labels(TOY_X * 2, [1] * 10)  # holds no masks; MatchedLabels raises where one is asked for
-    with pytest.raises(RuntimeError, match="taken away"):
+    labels = _labels(TOY_X * 2, [1] * 10)  # holds no masks; MatchedTargets raises where one is asked for
+    with pytest.raises(RuntimeError, match="removed the masks"):
         labels.masks_on_grid(28)
     assert torch.isfinite(supervision.loss(_column_field(), labels, ZERO))
 

@@ -9,7 +9,7 @@ import torch
 from builders import SMALL, discs, recipe, task
 from torch import Tensor, nn
 
-from methods.shared.compiled import Compiled
+from methods.shared.compiled import CompiledWithFallback
 
 
 def double(x: Tensor) -> Tensor:
@@ -25,11 +25,11 @@ def unable(graph: Any, inputs: Any) -> Any:
 
 
 def test_what_is_compiled_is_used() -> None:
-    assert Compiled(double, triple, backend="eager")(torch.ones(1)).item() == 2
+    assert CompiledWithFallback(double, triple, backend="eager")(torch.ones(1)).item() == 2
 
 
 def test_what_cannot_be_compiled_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
-    function = Compiled(double, triple, backend=unable)
+    function = CompiledWithFallback(double, triple, backend=unable)
     assert [function(torch.ones(1)).item() for _ in range(3)] == [3, 3, 3]
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("double runs uncompiled")
@@ -41,7 +41,7 @@ def test_a_backward_pass_that_cannot_be_compiled_is_seen_in_the_first_call() -> 
 
     layer = nn.Linear(2, 2)
     backend = aot_autograd(fw_compiler=lambda graph, inputs: graph.forward, bw_compiler=unable)
-    result = Compiled(layer.forward, layer.forward, layer, backend=backend)(torch.ones(1, 2))
+    result = CompiledWithFallback(layer.forward, layer.forward, layer, backend=backend)(torch.ones(1, 2))
     result.sum().backward()
     assert layer.weight.grad is not None
 
@@ -51,7 +51,7 @@ def test_memory_that_runs_out_is_not_taken_for_a_failure() -> None:
         raise torch.OutOfMemoryError("no memory")
 
     with pytest.raises(torch.OutOfMemoryError):
-        Compiled(torch.compiler.disable(hungry), triple, backend="eager")(torch.ones(1))
+        CompiledWithFallback(torch.compiler.disable(hungry), triple, backend="eager")(torch.ones(1))
 
 
 def test_a_compiled_network_learns_from_the_same_losses() -> None:
@@ -62,10 +62,10 @@ def test_a_compiled_network_learns_from_the_same_losses() -> None:
         torch.manual_seed(0)
         module = base.engine.build(base, task(**SMALL, compile=compiled)).module.train()
         if compiled:
-            for part in (module.training_maps, module.proposal_generator.match):
+            for part in (module.training_forward, module.proposal_generator.match):
                 part.options["backend"] = "aot_eager"
         torch.manual_seed(1)
-        losses[compiled] = {name: float(value.detach()) for name, value in module.losses_of(samples).items()}
+        losses[compiled] = {name: float(value.detach()) for name, value in module.compute_losses(samples).items()}
         if compiled:
-            assert not module.training_maps.failed
+            assert not module.training_forward.failed
     assert losses[True] == pytest.approx(losses[False], rel=1e-5)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from harness.errors import HarnessError
-from methods.shared.norms import BatchNorm, norm_of
+from methods.shared.norms import BatchNorm, get_norm
 
 
 def test_batch_norm_is_torchs_where_there_is_a_variance() -> None:
@@ -25,11 +25,11 @@ def test_one_value_or_none_leaves_the_running_statistics(shape: tuple[int, ...])
 
 @pytest.mark.parametrize("channels", [5, 16, 41, 164, 256])
 def test_group_norm_keeps_a_single_pixel_apart_from_zero(channels: int) -> None:
-    out = norm_of("GN", channels)(torch.randn(2, channels, 1, 1))
+    out = get_norm("GN", channels)(torch.randn(2, channels, 1, 1))
     assert out.abs().max() > 0.1
-    assert sum(p.numel() for p in norm_of("GN", channels).parameters()) == 2 * channels
+    assert sum(p.numel() for p in get_norm("GN", channels).parameters()) == 2 * channels
 
 
 def test_unknown_norm_is_a_users_mistake() -> None:
     with pytest.raises(HarnessError, match="BN and GN"):
-        norm_of("XX", 4)  # type: ignore[arg-type]
+        get_norm("XX", 4)  # type: ignore[arg-type]

@@ -1,11 +1,11 @@
-"""RoIPool against detectron2's ROIPooler, and what it refuses."""
+"""RoIPooler against detectron2's ROIPooler, and what it refuses."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from methods.shared.roi_pooling import RoIPool, with_image_index
+from methods.shared.roi_pooling import RoIPooler, boxes_to_rois
 
 STRIDES = (4, 8, 16, 32)
 
@@ -30,18 +30,18 @@ def test_equals_detectron2(sampling_ratio: int, grad: bool) -> None:
     features, boxes = _features(grad=grad), _boxes()
     theirs = poolers.ROIPooler(7, [1 / s for s in STRIDES], sampling_ratio, "ROIAlignV2")
     expected = theirs(features, [structures.Boxes(b) for b in boxes])
-    got = RoIPool(7, STRIDES, sampling_ratio)(features, boxes)
+    got = RoIPooler(7, STRIDES, sampling_ratio)(features, boxes)
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_without_asking_which_box_is_of_which_level() -> None:
     """As on a GPU: the same numbers and the same gradients."""
-    pool, rois = RoIPool(7, STRIDES), with_image_index(_boxes())
+    pool, rois = RoIPooler(7, STRIDES), boxes_to_rois(_boxes())
     torch.manual_seed(1)
     asked, unasked = _features(grad=True), _features(grad=True)
     for one, other in zip(asked, unasked, strict=True):
         other.data.copy_(one.data)
-    expected, got = pool.pool(asked, rois), pool._pool_unasked(unasked, rois, pool.levels_of(rois[:, 1:]))
+    expected, got = pool.pool_rois(asked, rois), pool._pool_without_sync(unasked, rois, pool.assign_levels(rois[:, 1:]))
     torch.testing.assert_close(got, expected)
     weights = torch.rand_like(got)
     (expected * weights).sum().backward()
@@ -52,13 +52,13 @@ def test_without_asking_which_box_is_of_which_level() -> None:
 
 def test_small_boxes_come_from_the_finest_level_and_huge_ones_from_the_coarsest() -> None:
     boxes = torch.tensor([[0.0, 0, 5, 5], [0, 0, 111, 111], [0, 0, 113, 113], [0, 0, 225, 225], [0, 0, 9999, 9999]])
-    assert RoIPool(7, STRIDES).levels_of(boxes).tolist() == [0, 0, 1, 2, 3]
-    assert RoIPool(7, STRIDES[1:]).levels_of(boxes).tolist() == [0, 0, 0, 1, 2]
+    assert RoIPooler(7, STRIDES).assign_levels(boxes).tolist() == [0, 0, 1, 2, 3]
+    assert RoIPooler(7, STRIDES[1:]).assign_levels(boxes).tolist() == [0, 0, 0, 1, 2]
 
 
 def test_no_box_gives_an_empty_crop() -> None:
     none = [torch.zeros(0, 4)] * 2
-    assert RoIPool(7, STRIDES)(_features(grad=False), none).shape == (0, 5, 7, 7)
+    assert RoIPooler(7, STRIDES)(_features(grad=False), none).shape == (0, 5, 7, 7)
 
 
 @pytest.mark.parametrize("sides", [(20.0,), (20.0, 300.0)])
@@ -66,9 +66,9 @@ def test_what_is_trained_on_is_laid_out_plainly(sides: tuple[float, ...]) -> Non
     """From one level and from several: DeepMAC's head corrupts memory on any other layout."""
     features = [torch.randn(1, 8, 128 // 2**i, 128 // 2**i, requires_grad=True) for i in range(3)]
     boxes = torch.tensor([[0.0, 0.0, side, side] for side in sides])
-    assert RoIPool(7, (4, 8, 16))(features, [boxes]).is_contiguous()
+    assert RoIPooler(7, (4, 8, 16))(features, [boxes]).is_contiguous()
 
 
 def test_strides_must_double() -> None:
     with pytest.raises(ValueError, match="each double"):
-        RoIPool(7, (4, 16))
+        RoIPooler(7, (4, 16))

@@ -1,4 +1,4 @@
-"""Full masks through a dense field (METHODS section 1)."""
+"""Full masks through a dense field (docs/methods.md#mask-r-cnn)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SpineNet: the checks of METHODS section 7."""
+"""SpineNet: docs/methods.md#spinenet."""
 
 from __future__ import annotations
 

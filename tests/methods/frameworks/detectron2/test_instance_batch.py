@@ -17,41 +17,41 @@ CPU = torch.device("cpu")
 
 def test_places_and_numbers() -> None:
     samples = [discs(3, seed=1), discs(0, seed=2), discs(5, seed=3, side=64)]
-    cells = InstanceBatch.of(samples, 2.0, CPU)
+    cells = InstanceBatch.from_samples(samples, 2.0, CPU)
     assert cells.boxes.shape == (3, 5, 4)
     assert cells.counts == [3, 0, 5]
-    assert cells.first == [0, 3, 3]
-    assert cells.taken.sum(dim=1).tolist() == cells.counts
+    assert cells.first_indices == [0, 3, 3]
+    assert cells.valid.sum(dim=1).tolist() == cells.counts
     for image, sample in enumerate(samples):
-        here = cells.taken[image]
+        here = cells.valid[image]
         np.testing.assert_array_equal(cells.boxes[image][here].numpy(), sample.instances.boxes * 2)
         np.testing.assert_array_equal(cells.classes[image][here].numpy(), sample.instances.labels)
         assert (cells.boxes[image][~here] == 0).all()
     np.testing.assert_array_equal(
-        cells.boxes_on_host.numpy(), 2 * np.concatenate([sample.instances.boxes for sample in samples])
+        cells.host_boxes.numpy(), 2 * np.concatenate([sample.instances.boxes for sample in samples])
     )
     assert cells.masks is not None
-    assert cells.masks.last[0].tolist() == [95, 95]
-    assert cells.masks.last[7].tolist() == [63, 63]
+    assert cells.masks.last_pixel[0].tolist() == [95, 95]
+    assert cells.masks.last_pixel[7].tolist() == [63, 63]
 
 
 def test_masks_of_a_batch_are_those_of_each_image() -> None:
     samples = [discs(3, seed=1), discs(4, seed=3, side=64)]
-    together = InstanceBatch.of(samples, 1.0, CPU)
+    together = InstanceBatch.from_samples(samples, 1.0, CPU)
     grids = []
     for sample in samples:
-        alone = InstanceBatch.of([sample], 1.0, CPU)
+        alone = InstanceBatch.from_samples([sample], 1.0, CPU)
         assert alone.masks is not None
-        grids.append(alone.masks.on_grid(alone.boxes_on_host + 0.25, 9))
+        grids.append(alone.masks.roi_align(alone.host_boxes + 0.25, 9))
     assert together.masks is not None
-    torch.testing.assert_close(together.masks.on_grid(together.boxes_on_host + 0.25, 9), torch.cat(grids))
+    torch.testing.assert_close(together.masks.roi_align(together.host_boxes + 0.25, 9), torch.cat(grids))
 
 
 def test_no_cell_at_all() -> None:
-    cells = InstanceBatch.of([discs(0), discs(0)], 1.0, CPU)
+    cells = InstanceBatch.from_samples([discs(0), discs(0)], 1.0, CPU)
     assert cells.boxes.shape == (2, 1, 4)
-    assert not cells.taken.any()
-    assert [len(numbers) for numbers in cells.drawn(None)] == [0, 0]
+    assert not cells.valid.any()
+    assert [len(numbers) for numbers in cells.sample_indices(None)] == [0, 0]
 
 
 def test_points_where_an_image_has_none() -> None:
@@ -59,7 +59,7 @@ def test_points_where_an_image_has_none() -> None:
     labelled = [s.with_(instances=annotator.labels(s.instances, rng)) for s in (discs(2), discs(3, seed=1))]
     bare = discs(0)
     without = bare.with_(instances=dataclasses.replace(bare.instances, masks=None))
-    cells = InstanceBatch.of([labelled[0], without, labelled[1]], 1.0, CPU)
+    cells = InstanceBatch.from_samples([labelled[0], without, labelled[1]], 1.0, CPU)
     assert cells.masks is None
     assert cells.points is not None
     assert cells.points.shape == (5, 10, 2)
@@ -68,7 +68,7 @@ def test_points_where_an_image_has_none() -> None:
 
 def test_cells_are_drawn_without_repeats_within_their_image() -> None:
     samples: list[Sample] = [discs(30, seed=1), discs(4, seed=2)]
-    many, few = InstanceBatch.of(samples, 1.0, CPU).drawn(10)
+    many, few = InstanceBatch.from_samples(samples, 1.0, CPU).sample_indices(10)
     assert len(set(many.tolist())) == 10
     assert many.max() < 30
     assert few.tolist() == [30, 31, 32, 33]

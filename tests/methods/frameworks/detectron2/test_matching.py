@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 from builders import boxes
+from detectron2.modeling import sampling
 from detectron2.modeling.matcher import Matcher
-from detectron2.modeling.sampling import subsample_labels
 from detectron2.structures import Boxes, pairwise_iou
 from hypothesis import given
 from hypothesis import strategies as st
 
 from methods.frameworks.detectron2.matching import (
-    Thresholds,
-    drawn,
+    IoUThresholds,
     match_all,
     match_chunked,
     match_per_image,
+    subsample_labels,
 )
 
 
@@ -24,7 +24,7 @@ from methods.frameworks.detectron2.matching import (
 @pytest.mark.parametrize("cells", [0, 1, 7, 60])
 @pytest.mark.parametrize("pairs_at_once", [1, 2**16])
 def test_matches_and_labels(cells: int, low_quality: bool, pairs_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("methods.shared.chunking.ELEMENTS", pairs_at_once)
+    monkeypatch.setattr("methods.shared.chunking.MAX_CHUNK_ELEMENTS", pairs_at_once)
     generator = torch.Generator().manual_seed(cells)
     # rows of equal anchors, so that there are ties
     anchors = boxes(500, 16, generator).round().repeat(2, 1)
@@ -34,7 +34,7 @@ def test_matches_and_labels(cells: int, low_quality: bool, pairs_at_once: int, m
         targets[1] = targets[2 % cells]
     matcher = Matcher([0.3, 0.7], [0, -1, 1], allow_low_quality_matches=low_quality)
     theirs = matcher(pairwise_iou(Boxes(targets), Boxes(anchors)))
-    rule = Thresholds(0.3, 0.7, low_quality)
+    rule = IoUThresholds(0.3, 0.7, low_quality)
     ours = match_chunked(targets, anchors, rule)
     assert torch.equal(ours[0], theirs[0])
     assert torch.equal(ours[1], theirs[1])
@@ -42,9 +42,9 @@ def test_matches_and_labels(cells: int, low_quality: bool, pairs_at_once: int, m
     # as on a GPU: two images at once, the other without a cell
     places = torch.zeros(2, max(cells, 1) + 3, 4)
     places[1, :cells] = targets
-    taken = torch.arange(places.shape[1]) < torch.tensor([[0], [cells]])
-    matches, labels = match_per_image(places, taken, anchors, rule)
-    assert torch.equal(labels, match_all(places, taken, anchors, rule)[1])
+    valid = torch.arange(places.shape[1]) < torch.tensor([[0], [cells]])
+    matches, labels = match_per_image(places, valid, anchors, rule)
+    assert torch.equal(labels, match_all(places, valid, anchors, rule)[1])
     assert torch.equal(labels[1], theirs[1])
     assert torch.equal(matches[1][labels[1] == 1], theirs[0][labels[1] == 1])
     assert (labels[0] == 0).all()
@@ -57,10 +57,10 @@ def test_matches_and_labels(cells: int, low_quality: bool, pairs_at_once: int, m
 )
 def test_as_many_are_drawn_as_detectron2_draws(labels: list[list[int]], number: int, fraction: float) -> None:
     given = torch.tensor(labels, dtype=torch.int8)
-    chosen = drawn(given, number, fraction)
-    assert chosen.places.shape == (len(labels), min(number, 12))
+    chosen = subsample_labels(given, number, fraction)
+    assert chosen.indices.shape == (len(labels), min(number, 12))
     for row, places, positive, used in zip(given, *chosen, strict=True):
-        ones, zeros = subsample_labels(row, number, fraction, 0)
+        ones, zeros = sampling.subsample_labels(row, number, fraction, 0)
         assert int(positive.sum()) == len(ones)
         assert int(used.sum()) == len(ones) + len(zeros)
         assert len(set(places[used].tolist())) == int(used.sum())
@@ -73,6 +73,6 @@ def test_as_many_are_drawn_as_detectron2_draws(labels: list[list[int]], number: 
 def test_every_box_is_drawn_as_often_as_any_other() -> None:
     torch.manual_seed(0)
     labels = torch.tensor([1, 1, 1, 1, 0, 0, 0, 0, 0, -1], dtype=torch.int8).repeat(4000, 1)
-    chosen = drawn(labels, 4, 0.5)
-    often = torch.bincount(chosen.places[chosen.used], minlength=10) / 4000
+    chosen = subsample_labels(labels, 4, 0.5)
+    often = torch.bincount(chosen.indices[chosen.valid], minlength=10) / 4000
     torch.testing.assert_close(often, torch.tensor([0.5] * 4 + [0.4] * 5 + [0.0]), atol=0.03, rtol=0)

@@ -1,4 +1,4 @@
-"""The detectron2 engine against METHODS section 1, and the contract's corners."""
+"""The detectron2 engine: docs/methods.md#mask-r-cnn, and corner cases of the contract."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def zoo_model(monkeypatch: pytest.MonkeyPatch, classes: int, **backbone: int) ->
         (1, 43_918_038, 43_695_638, 2_622_977, 6_150),
     ],
 )
-def test_section_1_counts_of_r50(
+def test_parameter_counts_of_r50(
     monkeypatch: pytest.MonkeyPatch, classes: int, total: int, trainable: int, mask_head: int, predictor: int
 ) -> None:
-    """Checks 1, 5, 8 and 9."""
+    """Check 1."""
     module = zoo_model(monkeypatch, classes)
     assert parameters(module) == (total, trainable)
     assert total - trainable == 222_400
@@ -58,12 +58,12 @@ def test_section_1_counts_of_r50(
 @pytest.mark.parametrize(
     ("groups", "total", "trainable"), [(1, 63_283_120, 63_060_720), (32, 107_427_760, 107_002_608)]
 )
-def test_section_1_counts_of_101(monkeypatch: pytest.MonkeyPatch, groups: int, total: int, trainable: int) -> None:
+def test_parameter_counts_of_101(monkeypatch: pytest.MonkeyPatch, groups: int, total: int, trainable: int) -> None:
     module = zoo_model(monkeypatch, 80, depth=101, groups=groups)
     assert parameters(module) == (total, trainable)
 
 
-def test_section_1_pyramid_and_anchors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pyramid_and_anchors(monkeypatch: pytest.MonkeyPatch) -> None:
     """Checks 2 and 3: strides 4 to 64 with 256 channels, 90,024 anchors on 512 x 704, the zoo's sizes."""
     module = zoo_model(monkeypatch, 1).eval()
     shapes = module.backbone.output_shape()
@@ -75,8 +75,8 @@ def test_section_1_pyramid_and_anchors(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [round(float(a.area().sqrt().mean())) for a in anchors] == [32, 64, 128, 256, 512]
 
 
-def test_section_1_detections_are_not_capped_at_100() -> None:
-    """Check 7: the cap follows the data."""
+def test_detections_are_not_capped_at_100() -> None:
+    """Check 6: the cap follows the data."""
     base = recipe()
     few = base.engine.build(base, task(1, max_cells=10, **SMALL)).module
     many = base.engine.build(base, task(1, max_cells=790, **SMALL)).module
@@ -96,7 +96,7 @@ def test_scratch_has_group_norm_and_nothing_frozen() -> None:
 
 
 def test_empty_image_gives_no_mask_loss_and_finite_gradients() -> None:
-    """Check 6."""
+    """Check 5."""
     base = recipe()
     model = base.engine.build(base, task(**SMALL))
     model.module.train()
@@ -109,7 +109,7 @@ def test_empty_image_gives_no_mask_loss_and_finite_gradients() -> None:
 def test_crowd_regions_are_not_trained_on() -> None:
     sample = discs(4)
     crowd = dataclasses.replace(sample.instances, crowd=np.array([True, False, True, False]))
-    cells = InstanceBatch.of([sample.with_(instances=crowd)], 1.0, torch.device("cpu"))
+    cells = InstanceBatch.from_samples([sample.with_(instances=crowd)], 1.0, torch.device("cpu"))
     assert cells.boxes[0].tolist() == sample.instances.boxes[[1, 3]].tolist()
 
 
@@ -117,9 +117,9 @@ def test_scale_enlarges_the_input_and_answers_in_image_pixels() -> None:
     base = recipe()
     torch.manual_seed(0)
     model = base.engine.build(base, task(**SMALL, scale=2.0))
-    assert model.module.images([discs(3).image]).tensor.shape == (1, 3, 192, 192)
+    assert model.module.preprocess([discs(3).image]).tensor.shape == (1, 3, 192, 192)
     assert (
-        InstanceBatch.of([discs(3)], 2.0, torch.device("cpu")).boxes[0].tolist()
+        InstanceBatch.from_samples([discs(3)], 2.0, torch.device("cpu")).boxes[0].tolist()
         == (discs(3).instances.boxes * 2).tolist()
     )
     model.module.train()
@@ -134,7 +134,7 @@ def test_zoo_checkpoint_loads_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path:
     """A file in the zoo's naming fills every layer but the class heads."""
     theirs = {}
     for name, value in zoo_model(monkeypatch, 80).state_dict().items():
-        for zoo_name, ours in zoo_weights.RENAMED:
+        for zoo_name, ours in zoo_weights.ZOO_PREFIXES:
             if name.startswith(ours):
                 name = zoo_name + name.removeprefix(ours)
                 break
@@ -187,10 +187,10 @@ def test_colour_order_and_statistics_follow_the_weights(monkeypatch: pytest.Monk
     image = np.zeros((32, 32, 3), np.uint8)
     image[..., 0] = 255
     scratch, zoo = recipe(), recipe("full", init="coco")
-    red = scratch.engine.build(scratch, task(**SMALL)).module.images([image]).tensor[0]
+    red = scratch.engine.build(scratch, task(**SMALL)).module.preprocess([image]).tensor[0]
     assert red[0].min() == (255 - 120) / 30
     model = zoo.engine.build(zoo, task(**SMALL))
-    assert model.module.images([image]).tensor[0, 2].min() == pytest.approx(
+    assert model.module.preprocess([image]).tensor[0, 2].min() == pytest.approx(
         (255 - 123.675) / float(model.module.pixel_std[2, 0, 0])
     )
     assert model.module.pixel_mean.flatten().tolist() == pytest.approx([103.53, 116.28, 123.675])

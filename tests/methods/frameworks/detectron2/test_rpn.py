@@ -6,13 +6,13 @@ import torch
 from builders import boxes
 from detectron2 import layers
 
-from methods.frameworks.detectron2.rpn import batched_nms, nms_per_level, within
+from methods.frameworks.detectron2.rpn import batched_nms, clip_boxes, nms_per_level
 
 
 def test_what_covers_another_of_its_level_is_left_out() -> None:
     generator = torch.Generator().manual_seed(0)
     lengths = (300, 200, 3)
-    proposals = within(boxes(503, 30, generator)[None], [(120, 110)])[0]
+    proposals = clip_boxes(boxes(503, 30, generator)[None], [(120, 110)])[0]
     scores = torch.rand(503, generator=generator)
     levels = torch.arange(3).repeat_interleave(torch.tensor(lengths))
     theirs = layers.batched_nms(proposals, scores, levels, 0.7)
@@ -23,4 +23,4 @@ def test_what_covers_another_of_its_level_is_left_out() -> None:
 
 def test_boxes_end_at_the_edges_of_their_own_image() -> None:
     beyond = torch.tensor([[[-5.0, -6.0, 500.0, 600.0]]]).repeat(2, 1, 1)
-    assert within(beyond, [(20, 30), (40, 50)]).tolist() == [[[0, 0, 30, 20]], [[0, 0, 50, 40]]]
+    assert clip_boxes(beyond, [(20, 30), (40, 50)]).tolist() == [[[0, 0, 30, 20]], [[0, 0, 50, 40]]]

@@ -1,4 +1,4 @@
-"""The torchvision engine against METHODS section 2."""
+"""The torchvision engine (docs/methods.md#torchvision-starter)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FULL = {"depth": 50, "width": 256, "mask_width": 256, "box_head_width": 1024, "a
         (2, 3, False, 45_891_175),
     ],
 )
-def test_section_2_counts(version: int, classes: int, frozen: bool, expected: int) -> None:
+def test_parameter_counts(version: int, classes: int, frozen: bool, expected: int) -> None:
     module = network(classes=classes, version=version, frozen_norm=frozen, **FULL)
     assert sum(p.numel() for p in module.parameters()) == expected
 
