@@ -70,7 +70,7 @@ def test_the_cost_says_what_was_measured_over_the_training_clock(record: RunReco
     assert cost.energy_joules is None or cost.energy_joules > 0
     assert cost.data_wait_seconds is not None
     assert 0 <= cost.data_wait_seconds <= cost.train_seconds
-    assert all("during training" in note or "time slices" in note for note in cost.notes)
+    assert all("during training" in note or "of its periods" in note for note in cost.notes)
 
 
 def test_the_cost_says_how_long_was_predicted_and_scored(record: RunRecord) -> None:
