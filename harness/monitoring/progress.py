@@ -22,7 +22,7 @@ _LINE_LIMIT = 2000
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a trial is. fraction: of its budget, in [0, 1]; seconds_left: until the budget is used up."""
+    """How far a trial is. fraction: of its budget, or of a later phase, in [0, 1]. seconds_left: of a later phase."""
 
     phase: str
     step: int = 0
