@@ -23,14 +23,17 @@ class Overlays:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.written: set[str] = set()
         make_folder(folder)
 
     def add(self, predicted: PredictedImage) -> None:
+        name = f"{predicted.image_id}.png"
+        self.written.add(name)
         import cv2
 
         picture = outlined(predicted.image, predicted.predictions)
         _, png = cv2.imencode(".png", picture[..., ::-1])
-        write_bytes_atomic(self._folder / f"{predicted.image_id}.png", png.tobytes())
+        write_bytes_atomic(self._folder / name, png.tobytes())
 
     def finish(self) -> Path:
         return self._folder

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import Predictions
-from harness.errors import HarnessError, nearest
+from harness.errors import HarnessError, nearest, one_line
 
 FORMATS = ("labels", "coco", "overlay")
 """A label image each, one COCO file, an overlay each."""
@@ -35,6 +35,18 @@ class Writer(Protocol):
     def finish(self) -> Path:
         """Write what is written at the end; the file or folder that holds all of it."""
         ...
+
+
+def left_from_before(writer: Writer) -> list[str]:
+    """A line where the writer's folder holds files that it did not write: an earlier prediction of other images."""
+    written: set[str] = getattr(writer, "written", set())
+    folder = writer.finish() if written else None
+    if folder is None or not folder.is_dir():
+        return []
+    others = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name not in written)
+    if not others:
+        return []
+    return [f"{folder}: {len(others)} files of an earlier prediction are there too ({one_line(others[0], 60)} for one)"]
 
 
 def open_writers(formats: Sequence[str], out: Path, classes: Sequence[str]) -> list[Writer]:

@@ -118,6 +118,26 @@ def test_weights_and_task_of_the_run_are_used(run_dir: Path, images: Path, expec
         assert [path.name for path in target.iterdir()] == ["labels"]
 
 
+def test_what_lies_in_the_folders_besides_images_is_told(run_dir: Path, tmp_path: Path) -> None:
+    """Label files among the images, an image too small for the model, and an earlier prediction."""
+    (tmp_path / "images").mkdir()
+    names = ("a.png", "b.png", "a_cp_masks.png")
+    for name in names:
+        cv2.imwrite(str(tmp_path / "images" / name), np.full((20, 30), 90, np.uint8))
+    words = ["predict", "--run", run_dir, "--method", "brightness", "--adapter", ADAPTER, "--images"]
+    words += [tmp_path / "images", "--out", tmp_path / "out"]
+    first = typed(*words)
+    assert first.exit_code == 0
+    assert "note: files named as labels of another image, not predicted: 1 (a_cp_masks.png for one)" in first.output
+    assert sorted(path.name for path in (tmp_path / "out" / "labels").iterdir()) == ["a.tif", "b.tif"]
+    assert "earlier prediction" not in first.output
+    cv2.imwrite(str(tmp_path / "images" / "b.png"), np.zeros((1, 1), np.uint8))
+    second = typed(*words)
+    assert second.exit_code == 1
+    assert "left out: b.png: the model cannot predict an image of 1x1: too small" in second.output
+    assert "labels: 1 files of an earlier prediction are there too (b.tif for one)" in second.output
+
+
 def test_coco_file_loads_as_annotations_as_results_and_as_a_source(
     out: Path, images: Path, expected: dict[str, Predictions], cells: Dataset
 ) -> None:
