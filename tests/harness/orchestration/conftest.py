@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from harness.catalog import find
-from harness.cli.run import _plan
 from harness.config.preset import load
 from harness.contract import Init
 from harness.orchestration.plan import Contender, Manifest
+from harness.orchestration.request import plan_trials
 from harness.stacks import resolve
 
 
@@ -36,6 +36,6 @@ def plan_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Ma
 
     def make(names: list[str], seeds: int = 1) -> Manifest:
         entrants = [Contender(resolve(catalog, name, "small", Init("scratch")), load("smoke"), "3it") for name in names]
-        return _plan(entrants, range(seeds), ["synthetic:images=12,size=64"], skip_bad=False)
+        return plan_trials(entrants, range(seeds), ["synthetic:images=12,size=64"])
 
     return make

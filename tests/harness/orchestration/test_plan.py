@@ -8,10 +8,9 @@ import pytest
 from playground import DATA, PRESET, plan, resolved
 
 from harness.errors import HarnessError
-from harness.orchestration.estimate import estimates
-from harness.orchestration.plan import Contender, Manifest, make_plan, read_manifest, write_manifest
+from harness.orchestration.plan import Contender, make_plan, read_manifest, write_manifest
 from harness.orchestration.wall_limit import ALLOWANCE, wall_limit
-from harness.results.schema import Cost, DataFacts, RunRecord
+from harness.results.schema import DataFacts
 
 
 def key(name: str = "healthy", seed: int = 0, data: DataFacts = DATA, budget: str = "60it", **how: Any) -> str:
@@ -35,6 +34,8 @@ def test_the_key_follows_what_makes_the_work() -> None:
         key(device="cuda"),
         key(deterministic=True),
         key(threshold=0.5),
+        key(precision="float32"),
+        key(precision="bfloat16"),
     ]
     assert len({key(), *others}) == len(others) + 1
 
@@ -98,15 +99,3 @@ def test_the_wall_limit_follows_the_budget() -> None:
     assert wall_limit(spec_with("100s"), DATA) == ALLOWANCE + 200 + 20
     assert wall_limit(spec_with("10it"), DATA) > ALLOWANCE + 10
     assert wall_limit(spec_with("10ep"), DATA) > ALLOWANCE + 10
-
-
-def test_estimates_come_from_the_budget_and_from_good_records() -> None:
-    manifest: Manifest = plan(["a", "b"], budget="100it")
-    cost = Cost(train_seconds=50, seconds_per_iteration=0.5, peak_host_rss=1000)
-    record = RunRecord.from_spec(manifest.trials[0].spec, "ok", cost=cost, wall_seconds=80.0)
-    failed = record.model_copy(update={"status": "oom", "method": "b"})
-    known, unknown = estimates(manifest.trials, [record, failed])
-    assert (known.training_seconds, known.whole_seconds, known.host_bytes, known.gpu_bytes) == (50, 80, 1000, None)
-    assert (unknown.training_seconds, unknown.whole_seconds, unknown.host_bytes) == (None, None, None)
-    (timed,) = estimates(plan(["c"], budget="2m").trials, [])
-    assert timed.training_seconds == 120
