@@ -1,4 +1,4 @@
-"""`python -m harness predict`: a trained method on images of one's own, as files that other programs read."""
+"""`python -m harness predict`: predicts images with a trained method, and writes files that other programs read."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def predict(
     from harness.inference.trained_model import load_trained
 
     if not sys.warnoptions:
-        # what frameworks warn their own users of; in a run it goes to the log
+        # Frameworks warn about their own deprecations. In a run these go to the log.
         warnings.simplefilter("ignore")
     model, task = load_trained(trial, catalog, device)
     writers = open_writers([name.strip() for name in formats.split(",") if name.strip()], out, task.classes)

@@ -1,4 +1,4 @@
-"""Label images: one TIFF an image, in which every cell's pixels have a number of their own."""
+"""Label images: one TIFF per image, in which the pixels of every cell have their own number."""
 
 from __future__ import annotations
 
