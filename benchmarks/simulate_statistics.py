@@ -118,8 +118,9 @@ def page(rows: Sequence[tuple[Question, float, float]], families: int) -> str:
     lines = [
         "# The statistics on methods whose true differences are known",
         "",
-        f"{families:,} simulated families of {METHODS} methods a row, made by `python benchmarks/simulate_statistics.py` "
-        f"on {utc_now()[:10]}, commit {git_commit()[:12] or 'unknown'}. A family is *split* where any method is told "
+        f"{families:,} simulated families of {METHODS} methods a row, made by "
+        f"`python benchmarks/simulate_statistics.py` on {utc_now()[:10]}, commit {git_commit()[:12] or 'unknown'}. "
+        "A family is *split* where any method is told "
         "apart from the baseline or from the best. What is compared with what, and how, is in "
         "[docs/statistics.md](../docs/statistics.md).",
         "",
