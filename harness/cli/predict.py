@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import adapters, as_json, complete_methods, device_of, print_json
+from harness.cli.options import adapters, as_json, choose_device, complete_methods, print_json
 from harness.inference.formats.writer import FORMATS
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def predict(
     trial = find_trained_trial(run_dir, method, seed)
     files = images_by_id(images)
     catalog = find(adapters)
-    device = device_of(device)
+    device, note = choose_device(device)
 
     from harness.inference.formats.check_submission import check_submission
     from harness.inference.formats.submission import Submission
@@ -75,6 +75,8 @@ def predict(
     writers = open_writers([name.strip() for name in formats.split(",") if name.strip()], out, task.classes)
     if submission is not None:
         writers.append(Submission(submission))
+    if note:
+        click.echo(f"note: {note}", err=True)
     outcome = predict_files(model, task, trial, _with_bar(list(files.values())), writers)
     written = [writer.finish() for writer in writers]
     broken_rules = [] if submission is None else check_submission(submission, outcome.sizes)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.estimates import print_estimates
-from harness.cli.options import adapters, as_json, complete_methods, complete_presets, device_of
+from harness.cli.options import adapters, as_json, choose_device, complete_methods, complete_presets
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def run(context: click.Context, **typed: Any) -> None:
         raise HarnessError(_methods_line(context.args))
     from harness.orchestration.request import RunRequest
 
-    typed["device"] = device_of(typed["device"])
+    typed["device"], note = choose_device(typed["device"])
     if typed["mlflow"] is not None:
         from harness.tracking.mlflow import checked_uri
 
@@ -108,7 +108,7 @@ def run(context: click.Context, **typed: Any) -> None:
 
         check_installed()
     command = shlex.join(["python", "-m", "harness", *sys.argv[1:]])
-    raise click.exceptions.Exit(execute(RunRequest(**typed, command=command)))
+    raise click.exceptions.Exit(execute(RunRequest(**typed, command=command, device_note=note)))
 
 
 def execute(request: RunRequest) -> int:
@@ -123,7 +123,9 @@ def execute(request: RunRequest) -> int:
     # The fork server imports torch and the engines while the data are read here.
     starting = nullcontext(SubprocessLauncher()) if request.dry_run else fastest_launcher(engine_modules(contenders))
     with starting as launcher:
-        manifest = request.plan(contenders, preset, lambda note: click.echo(f"note: {note}", err=True))
+        manifest = request.plan(contenders, preset, _print_note)
+        if request.device_note:
+            _print_note(request.device_note)
         if request.dry_run:
             print_estimates(manifest, run_dir, request.as_json)
             return 0
@@ -133,6 +135,10 @@ def execute(request: RunRequest) -> int:
     show([run_dir], "json" if request.as_json else "screen")
     click.echo(f"{run_dir / 'leaderboard.md'}", err=request.as_json)
     return status
+
+
+def _print_note(note: str) -> None:
+    click.echo(f"note: {note}", err=True)
 
 
 def _run_trials(manifest: Manifest, run_dir: Path, request: RunRequest, launcher: Launcher) -> int:

@@ -75,6 +75,7 @@ class RunRequest(BaseModel):
     seed: int = 0
     init: Annotated[Init | None, _parsed(_init)] = None
     device: str = "cpu"
+    device_note: str = ""
     precision: Precision = "auto"
     out: Path | None = None
     skip_bad: bool = False

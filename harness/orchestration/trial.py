@@ -114,7 +114,7 @@ class Trial:
             precision=spec.precision,
             checkpoint_seconds=spec.checkpoint_seconds,
             curve_fractions=spec.preset.evaluation.curve_fractions,
-            evaluate=lambda: self.evaluate_subset(len(trainer.trace)),
+            evaluate=lambda: self.evaluate_subset(trainer),
             on_losses=None if self.events is None else self.events.steps,
             sensors=training_sensors(spec.device),
         )
@@ -123,16 +123,24 @@ class Trial:
         save_task(self.folder, self.task)
         return trace
 
-    def evaluate_subset(self, step: int) -> float:
-        """IoU of the model after `step` steps on a few validation images: a point of the learning curve."""
+    def evaluate_subset(self, trainer: Trainer) -> float:
+        """IoU of the model as it is on a few validation images: a point of the learning curve.
+
+        Raises EvaluationTooSlow where that takes more time than the trainer allows, Interrupted on request.
+        """
+
+        def check(done: int, milliseconds: float) -> None:
+            self._check_stop(done, milliseconds)
+            trainer.check_evaluation_time()
+
         self.progress.report_phase("validating")
         predictions: dict[str, dict[str, Predictions]] = {}
         with self.evaluation_time.running():
             for split in EVALUATED_SPLITS:
-                predictions[split], _ = self._predict(self.model, self._subset(split), self._check_stop)
+                predictions[split], _ = self._predict(self.model, self._subset(split), check)
             rule, iou = self.score_subset(predictions)
         if self.events is not None:
-            self.events.pictures(step, self.data.dataset, predictions["validation"], rule)
+            self.events.pictures(trainer.step, self.data.dataset, predictions["validation"], rule)
         return iou
 
     def predict(self) -> dict[str, dict[str, Predictions]]:

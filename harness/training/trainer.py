@@ -209,7 +209,6 @@ class Trainer:
 
     def _report(self, used: float) -> None:
         per_step = self.trace.recent_step_seconds(len(self.trace))
-        spent = self.trace.used_seconds
         self.progress.report(
             Progress(
                 phase="training",
@@ -217,7 +216,6 @@ class Trainer:
                 fraction=min(used, 1.0),
                 loss=sum(values[-1] for values in self.trace.losses.values()),
                 images_per_second=self.stream.batch_size / per_step if per_step > 0 else None,
-                seconds_left=spent / used * (1 - used) if used > 0 else None,
             )
         )
 

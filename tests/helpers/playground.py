@@ -127,6 +127,15 @@ def stops_late(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunReco
     raise Interrupted("stopped")
 
 
+def compiles(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+    """Warms up for longer than its limit."""
+    progress.report(Progress("warming up"))
+    end = time.monotonic() + 6
+    while time.monotonic() < end and not progress.stop_requested():
+        time.sleep(0.05)
+    return healthy(spec, folder, progress)
+
+
 def eats_memory(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     """Stops to be looked at after each bite: what a command had at most is known from looks alone."""
     eaten = []

@@ -95,7 +95,8 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     out = tmp_path / "file" / "run"
     result = CliRunner().invoke(
-        harness, ["run", "--methods", "mask_rcnn", "--data", DATA, "--preset", "smoke", "--out", str(out)]
+        harness,
+        ["run", "--methods", "mask_rcnn", "--data", DATA, "--preset", "smoke", "--device", "cpu", "--out", str(out)],
     )
     assert (result.exit_code, result.output.count("\n")) == (2, 1), result.output
     assert f"cannot write {out}" in result.output
