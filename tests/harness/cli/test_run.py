@@ -128,8 +128,8 @@ def test_a_worker_finds_data_in_a_folder_given_by_its_whole_path(tmp_path: Path)
         Image.fromarray(sample.image).save(tmp_path / "images" / f"{seed}.png")
         Image.fromarray(labels.astype(np.uint8)).save(tmp_path / "labels" / f"{seed}.png")
     resolved = resolve(find(), "mask_rcnn", "small", Init("scratch"))
-    entrants = [Contender(resolved, load("smoke"), "1it")]
-    manifest = plan_trials(entrants, [0], [f"folder:{tmp_path}/images,{tmp_path}/labels"])
+    contenders = [Contender(resolved, load("smoke"), "1it")]
+    manifest = plan_trials(contenders, [0], [f"folder:{tmp_path}/images,{tmp_path}/labels"])
     (trial,) = manifest.trials
     assert len(prepare_planned_data(trial.spec).dataset) == 4
     assert str(tmp_path) not in manifest.data[trial.spec.data_fingerprint].source
