@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
-from speed_rows import row, told
+from speed_rows import format_rows, row
 
 from harness.fileio import make_folder
 from harness.results.io import RECORD, TRIALS, read_records, write_record
@@ -39,7 +39,7 @@ def measure(benchmark: BenchmarkFixture, work: str, arguments: Sequence[str], ta
     )
     rows = [row(work, benchmark.stats.stats.median, "s", target)]
     benchmark.extra_info["rows"] = rows
-    print(told(rows))
+    print(format_rows(rows))
     return str(printed)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from peers_dense_copy_paste import Dense, dense_copy_paste, segpaste_objects, segpaste_target
 from pytest_benchmark.fixture import BenchmarkFixture
-from speed_rows import row, told
+from speed_rows import format_rows, row
 
 from harness.contract import Sample
 from harness.data.sources import load
@@ -64,7 +64,7 @@ def beside_ours(benchmark: BenchmarkFixture, samples: list[Sample], name: str) -
     work = f"copy_paste on whole images, against {name}"
     rows = [row(work, RATES["ours"], "images/s", TARGET, RATES[name], more_is_better=True, note=told_of)]
     benchmark.extra_info["rows"] = rows
-    print(told(rows))
+    print(format_rows(rows))
 
 
 def test_ours(benchmark: BenchmarkFixture, samples: list[Sample]) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 import our_side
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
-from speed_rows import row, told
+from speed_rows import format_rows, row
 
 from harness.catalog import find
 from harness.config.preset import Training, load
@@ -101,7 +101,7 @@ class Side:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_step(benchmark: BenchmarkFixture, tmp_path: Path, case: Case) -> None:
-    keep_freed_memory()  # as the process of a run's cell does
+    keep_freed_memory()  # as the process of a trial does
     dataset, preset = our_side.images(), load("quick")
     task = our_side.task_of(dataset, preset.model, case.crop)
     settings = {**preset.training.model_dump(), "crop": case.crop, "batch": case.batch}
@@ -132,7 +132,7 @@ def test_step(benchmark: BenchmarkFixture, tmp_path: Path, case: Case) -> None:
         side.batches.close()
     rows = [line for method in (WITH, JITTER) for line in rows_of(live, held, method, case)]
     benchmark.extra_info["rows"] = rows
-    print(told(rows))
+    print(format_rows(rows))
 
 
 def added(sides: dict[str, Side], method: str) -> float:

@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
-from speed_rows import row, told
+from speed_rows import format_rows, row
 
 from harness.contract import Instances, Predictions, Sample, Task
 from harness.data.dataset import Dataset
@@ -175,7 +175,7 @@ def exponent(curve: Mapping[int, float], start: int) -> float:
 @pytest.mark.parametrize("name", list(WORKS))
 def test_growth(benchmark: BenchmarkFixture, name: str) -> None:
     torch.set_num_threads(1)
-    keep_freed_memory()  # as the process of a run's cell does
+    keep_freed_memory()  # as the process of a trial does
 
     def measure() -> dict[str, Curve]:
         return {
@@ -196,7 +196,7 @@ def test_growth(benchmark: BenchmarkFixture, name: str) -> None:
     ]
     benchmark.extra_info["rows"] = rows
     benchmark.extra_info["seconds"] = curves
-    print(told(rows))
+    print(format_rows(rows))
     draw()
 
 
@@ -247,7 +247,7 @@ def test_memory(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     ]
     benchmark.extra_info["rows"] = rows
     benchmark.extra_info["bytes"] = MEMORY
-    print(told(rows))
+    print(format_rows(rows))
     draw()
 
 

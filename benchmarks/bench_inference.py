@@ -24,7 +24,7 @@ import numpy as np
 import our_side
 import pytest
 import torch
-from speed_rows import row, told
+from speed_rows import format_rows, row
 
 from harness.config.preset import Preset, load
 from harness.contract import Model, Recipe, Sample, Task
@@ -131,4 +131,4 @@ def test_inference(benchmark: Any, tmp_path: Path) -> None:
     if "ours, float32" in seconds:
         rows.append(row(f"the same in float32, {cells:.0f} cells", seconds["ours, float32"], "s", peer=seconds["peer"]))
     benchmark.extra_info["rows"] = rows
-    print(told(rows))
+    print(format_rows(rows))

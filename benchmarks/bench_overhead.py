@@ -5,7 +5,7 @@
 A real `python -m harness run` of METHODS with the quick preset and its budget, as a process; what its records say of
 training and evaluation (Cost.train_seconds and evaluation_seconds) is taken off its wall time. Predicting ends where
 the predictions are stored, as in bench_inference.py. BENCH_BUDGET: another budget; BENCH_ROUNDS: runs, of which the
-median counts. The rest is also told by part: seconds in the workers, and those around them (the command's start,
+median counts. The rest is also given by part: seconds in the workers, and those around them (the command's start,
 reading the data, the plan, starting and ending processes, the table).
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 import our_side
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
-from speed_rows import row, told
+from speed_rows import format_rows, row
 
 from harness.config.preset import load
 from harness.results.io import read_records
@@ -88,4 +88,4 @@ def test_overhead(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     ]
     benchmark.extra_info["rows"] = rows
     benchmark.extra_info["runs"] = [round(run.beside, 2) for run in runs]
-    print(told(rows))
+    print(format_rows(rows))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from speed_rows import row, told
+from speed_rows import format_rows, row
 
 from harness.contract import Task
 from harness.data.sources import load
@@ -142,4 +142,4 @@ def test_detectron2(benchmark: Any, source: str, tmp_path: Path, start: str, mas
     work = f"reader, {start} start, against DatasetMapper ({mask_format})"
     rows = [row(work, RATES[start], "samples/s", TARGET, RATES[name], more_is_better=True)]
     benchmark.extra_info["rows"] = rows
-    print(told(rows))
+    print(format_rows(rows))

@@ -27,7 +27,7 @@ import numpy as np
 import our_side
 import pytest
 import torch
-from speed_rows import row, told
+from speed_rows import format_rows, row
 
 from harness.config.preset import Preset, load
 from harness.evaluation.calibration import choose_rule
@@ -180,7 +180,7 @@ def test_time_to_iou(benchmark: Any, name: str, tmp_path: Path) -> None:
     note = f"{setting.facts.images} images. Ours: {tried}. Peer, the best is taken: {rates}"
     rows = [row(f"time to IoU {best.iou:.3f}, {name}", reached, "s", TARGET, best.seconds, note=note)]
     benchmark.extra_info["rows"] = rows
-    print(told(rows))
+    print(format_rows(rows))
 
 
 def best_of(peers: dict[float, Reached]) -> Reached:

@@ -29,7 +29,7 @@ import our_side
 import psutil
 import pytest
 import torch
-from speed_rows import row, told
+from speed_rows import format_rows, row
 
 from harness.config.preset import Training, load
 from harness.contract import Sample, Task
@@ -238,7 +238,7 @@ def test_step(benchmark: Any, name: str, tmp_path: Path) -> None:
         peaks = {side: peak_of(side, name) for side in ("ours", "peer")}
         rows.append(row(f"peak memory, {what}", peaks["ours"], "MiB", MEMORY_TARGET, peaks["peer"], note=MEMORY_NOTE))
     benchmark.extra_info["rows"] = rows
-    print(told(rows))
+    print(format_rows(rows))
 
 
 @pytest.mark.timeout(3600)
@@ -248,7 +248,7 @@ def test_the_largest_network_fits(benchmark: Any) -> None:
     work = f"peak memory, ResNeXt-101-32x8d, {LARGE.batch} crops of {LARGE.crop} enlarged {LARGE.scale:g}x"
     rows = [row(work, peak / 1024, "GiB", LARGE_GIB, note=MEMORY_NOTE)]
     benchmark.extra_info["rows"] = rows
-    print(told(rows))
+    print(format_rows(rows))
 
 
 @pytest.mark.timeout(3600)
@@ -267,7 +267,7 @@ def test_throughput(benchmark: Any, tmp_path: Path) -> None:
     note = f"{arithmetic(our_side.DEVICE)}; {1000 / each:.0f} images/s"
     rows = [row(work, each, "ms", 1000 / THROUGHPUT_TARGET, note=note)]
     benchmark.extra_info["rows"] = rows
-    print(told(rows))
+    print(format_rows(rows))
 
 
 def kind_of(side: str, kind: str) -> str:

@@ -1,4 +1,4 @@
-"""What the benchmarks of networks share: the images, the task made of them, and our side of the baseline."""
+"""What the benchmarks of networks share: the images, the task for them, and this project's model and trainer."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def images() -> Dataset:
 
 
 def task_of(dataset: Dataset, settings: Mapping[str, Any], crop: int, train: Sequence[str] | None = None) -> Task:
-    """What a run's parts would be told where these are the training images; all of them by default."""
+    """The task that a run would build its parts for, with these images for training; all of them by default."""
     ids = dataset.ids if train is None else tuple(train)
     mean, std = pixel_statistics(dataset, ids)
     return Task(
@@ -82,7 +82,7 @@ def trainer_of(
     folder: Path,
     budget: str,
 ) -> Trainer:
-    """The trainer that a run would make; its optimiser is there already, for single steps."""
+    """The trainer that a run would make. It has its optimiser already, so that single steps can be done."""
     augments: Augment | Sequence[Augment] = recipe.augment.build(task)
     stream = TrainingStream(
         dataset,

@@ -1,8 +1,7 @@
-"""What a benchmark tells of a piece of work, in the form that speed.py makes its table of.
+"""The figures of a benchmark, in the form that speed.py makes its table of.
 
-A benchmark puts `benchmark.extra_info["rows"] = [row(...), ...]`. One that is held to a peer gives the peer's figure
-and a ratio, above 1 where ours is better; one that is held to a limit gives neither, and its target is the greatest
-figure allowed.
+A benchmark sets `benchmark.extra_info["rows"] = [row(...), ...]`. A row that is compared with a peer has the peer's
+figure and a ratio, above 1 where ours is better. A row without a peer may have a target, the greatest figure allowed.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ def met(row: dict[str, Any]) -> bool | None:
     return bool(row["ours"] <= row["target"] if row["ratio"] is None else row["ratio"] >= row["target"])
 
 
-def told(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows for a person at the screen, a line each."""
+def format_rows(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as text for the screen, a line each."""
     lines = [""]
     for one in rows:
         peer = "" if one["peer"] is None else f", peer {number(one['peer'])}: ratio {number(one['ratio'])}"

@@ -92,7 +92,8 @@ class Catalog:
                 raise HarnessError(f"method {name!r} cannot be read: {broken.origin}: {broken.error}")
         known = [*self.entries, *(f"{prefix}:" for prefix in self.families)]
         raise HarnessError(
-            f"no method {name!r}{nearest(name, known)}" + (" (`python -m harness methods` lists them)" if known else "")
+            f"no method {name!r}{nearest(name, known)}; `python -m harness methods` lists what there is, "
+            f"`python -m harness new-method NAME` adds one"
         )
 
     def origin(self, name: str) -> str:

@@ -40,7 +40,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """What to add to "no method 'x'": "; did you mean 'y'?", or nothing where nothing is near."""
     from difflib import get_close_matches
 
-    close = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    close = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

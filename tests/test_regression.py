@@ -12,7 +12,7 @@ from harness.config.trial_spec import TrialSpec, recipe_to_json
 from harness.contract import Init
 from harness.monitoring.progress import ProgressPipe
 from harness.orchestration.prepared_data import prepare_data
-from harness.orchestration.trial import perform
+from harness.orchestration.trial import Trial
 from harness.stacks import resolve
 
 SOURCE = "synthetic:images=24,size=128,types=cort"
@@ -41,7 +41,7 @@ def test_baseline_reaches_its_score(tmp_path: Path) -> None:
         recipe=recipe_to_json(resolved.recipe),
         slots_changed=[],
     )
-    record = perform(spec, tmp_path, ProgressPipe())
+    record = Trial(spec, tmp_path, ProgressPipe()).run()
     assert record.scores is not None
     assert record.scores.iou_map == pytest.approx(EXPECTED, abs=TOLERANCE)
     assert record.total_loss is not None

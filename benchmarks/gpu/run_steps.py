@@ -23,6 +23,8 @@ from plan import SECONDS, Planner, Step
 ROOT = Path(__file__).parents[2]
 LEAST_SECONDS = 15.0
 """A step is left out where fewer are left."""
+REHEARSAL_SECONDS = 1800.0
+"""Limit of a step in a rehearsal."""
 TAIL_LINES, TAIL_COLUMNS = 12, 300
 LEFT_BEHIND = shutil.ignore_patterns("*.safetensors", "*.ckpt", "predictions.json.gz", "events.*", ".lock", "*.token")
 """Files of a run that are large or of no use elsewhere."""
@@ -81,7 +83,7 @@ def run_part(steps: Sequence[Step], out: Path, seconds: float | None, outcomes: 
     """Run the steps one after the other in so many seconds; None for no limit but their own."""
     end = time.monotonic() + (seconds or float("inf"))
     for step in steps:
-        outcome = run_step(step, out, min(step.seconds if seconds else 600.0, end - time.monotonic()))
+        outcome = run_step(step, out, min(step.seconds if seconds else REHEARSAL_SECONDS, end - time.monotonic()))
         outcomes[:] = [*(o for o in outcomes if o.name != step.name), outcome]
         print(f"=== {step.name}: {outcome.status}, {outcome.seconds:.0f} s of {outcome.limit:.0f} s", flush=True)
         print(*(f"    {line}" for line in outcome.last_lines), sep="\n", flush=True)

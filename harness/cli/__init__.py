@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -27,7 +29,7 @@ VERBS = {
 """Verb to its line in the help; the verb's code is in harness.cli.<verb>, a command of the verb's name."""
 
 EPILOG = """\b
-Exit status: 0 all well; 1 it ran, but a method failed or a check did not
+Exit status: 0 success; 1 it ran, but a method failed or a check did not
 pass; 2 something typed or given is wrong (one line says what); 130 stopped
 from the keyboard.
 
@@ -35,6 +37,10 @@ from the keyboard.
 Completion of verbs and names, in bash (bash_source may be zsh_ or fish_source):
   eval "$(_HARNESS_COMPLETE=bash_source harness)"
 """
+
+
+_TYPED = "harness.typed"
+"""Where the click context keeps the words of the command line."""
 
 
 class Verbs(click.Group):
@@ -65,14 +71,31 @@ class Verbs(click.Group):
         verbs = [CompletionItem(name, help=text) for name, text in VERBS.items() if name.startswith(incomplete)]
         return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_TYPED] = list(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except HarnessError as error:
-            _say_and_exit(error)
+            _print_and_exit(error)
+        except click.NoSuchOption as error:
+            _print_and_exit(_unknown_option(error, ctx.meta[_TYPED]))
 
 
-def _say_and_exit(error: HarnessError) -> NoReturn:
+def _unknown_option(error: click.NoSuchOption, typed: list[str]) -> HarnessError:
+    """The line for an option that is not there: what to type in place of what was typed."""
+    verb = next((word for word in typed if word in VERBS), "")
+    name = error.option_name
+    near = get_close_matches(name, error.possibilities or (), n=1)
+    if not near:
+        return HarnessError(f"no option {name}; type: python -m harness {verb} --help")
+    words = [near[0] + word[len(name) :] if word.partition("=")[0] == name else word for word in typed]
+    return HarnessError(f"no option {name}; type: {shlex.join(['python', '-m', 'harness', *words])}")
+
+
+def _print_and_exit(error: HarnessError) -> NoReturn:
     click.echo(f"error: {error}", err=True)
     raise click.exceptions.Exit(2)
 

@@ -93,7 +93,7 @@ def comparison(a: list[RunRecord], b: list[RunRecord]) -> dict[str, Any]:
     Raises HarnessError where data, split, scoring version or seeds do not allow it; other differences are noted.
     """
     from harness.results.comparability import score_differences
-    from harness.results.statistics import paired_difference
+    from harness.results.comparisons import paired_difference
 
     unlike = sorted({name for found in score_differences([*a, *b]) for name in found})
     for name in ("data", "split", "scoring version"):
@@ -101,8 +101,8 @@ def comparison(a: list[RunRecord], b: list[RunRecord]) -> dict[str, Any]:
             remedy = "`score` brings records up to date" if name == "scoring version" else "run both on the same images"
             raise HarnessError(f"the records differ in their {name} and cannot be compared; {remedy}")
     first, second = by_seed(a), by_seed(b)
-    whole = paired_difference(first, second)
     types = {image: name for record in (*a, *b) if record.scores for image, name in record.scores.cell_types.items()}
+    whole = paired_difference(first, second, types)
     by_type = {}
     for name in sorted(set(types.values())):
         inside = {image for image in whole.by_image if types.get(image) == name}
@@ -139,8 +139,8 @@ def _plain(difference: Difference) -> dict[str, Any]:
     return {
         "difference": difference.mean,
         "interval_95": [difference.interval.low, difference.interval.high],
-        "p": difference.p,
-        "p_permutation_images": permutation_p(difference),
+        "p_methods": difference.p if difference.scope == "methods" else None,
+        "p_networks": permutation_p(difference),
         "different": difference.different,
         "seeds": list(difference.seeds),
         "images": difference.images,
@@ -149,17 +149,17 @@ def _plain(difference: Difference) -> dict[str, Any]:
 
 def _print(a: str, b: str, facts: dict[str, Any]) -> None:
     rows = [("all", facts), *facts["by_type"].items()]
-    columns = ["cell type", "images", "IoU difference", "95% interval", "p", "p (images only)"]
+    columns = ["cell type", "images", "IoU difference", "95 % interval", "p, methods", "p, these networks"]
     print_table(columns, [_row(name, values) for name, values in rows], title=f"{a} minus {b}")
     seeds = facts["seeds"]
-    if sum(seeds) > 2:
-        click.echo(f"Told apart: {'yes' if facts['different'] else 'no'} ({seeds[0]} and {seeds[1]} seeds).")
-        click.echo("Interval and p cover other images and other training runs; p (images only) these runs alone.")
+    if facts["p_methods"] is None:
+        click.echo("p, methods: unknown, since one seed says nothing of other training runs; run both with --seeds 3.")
+        click.echo("The interval covers other images only.")
     else:
-        click.echo(
-            "Told apart: no: one seed each says nothing of other training runs; run both with --seeds 3 or more."
-        )
-        click.echo("Interval and p cover other images only.")
+        told = "can be told apart" if facts["different"] else "cannot be told apart"
+        click.echo(f"The methods {told} ({seeds[0]} and {seeds[1]} seeds).")
+        click.echo("The interval and p, methods, cover other images and other training runs.")
+    click.echo("p, these networks: chance of this difference between the trained networks as they are (sign flips).")
     for note in facts["notes"]:
         click.echo(f"Note: {note}.")
     for name, better in (("first_better_on", a), ("first_worse_on", b)):
@@ -175,6 +175,6 @@ def _row(name: str, values: dict[str, Any]) -> list[str]:
         str(values["images"]),
         f"{values['difference']:+.4f}",
         f"{low:+.4f} to {high:+.4f}",
-        f"{values['p']:.4f}",
-        f"{values['p_permutation_images']:.4f}",
+        "unknown" if values["p_methods"] is None else f"{values['p_methods']:.4f}",
+        f"{values['p_networks']:.4f}",
     ]

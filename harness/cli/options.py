@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from pathlib import Path
 from typing import Any
 
 import click
@@ -21,6 +22,9 @@ def _with_sources(ctx: click.Context, param: click.Parameter, files: tuple[str, 
         add_adapters(files)
     return files
 
+
+NVIDIA_DEVICES = (Path("/dev/nvidia0"), Path("/dev/dxg"))
+"""A GPU of Linux, and that of Windows inside its Linux subsystem."""
 
 adapters = click.option(
     "--adapter",
@@ -57,19 +61,37 @@ def complete_presets(ctx: click.Context, param: click.Parameter, incomplete: str
     return [CompletionItem(name) for name in names() if name.startswith(incomplete)]
 
 
-def device_of(text: str) -> str:
-    """What --device names: "cpu" or "cuda[:N]". Raises HarnessError where it is mistyped or not there.
+def choose_device(text: str) -> tuple[str, str]:
+    """The device that --device names, and a line that says what `auto` has chosen; empty where it was named.
 
-    `auto` asks torch, which takes seconds to load, only where the machine has an NVIDIA driver.
+    torch, which takes seconds to load, is asked only where the machine has an NVIDIA GPU.
+
+    Returns:
+        "cpu" or "cuda[:N]", and the line.
+
+    Raises:
+        HarnessError: it is mistyped or not there.
     """
-    if text == "cpu" or (text == "auto" and shutil.which("nvidia-smi") is None):
-        return "cpu"
-    if text != "auto" and not re.fullmatch(r"cuda(:\d+)?", text):
-        raise HarnessError(f"--device {text!r}: type auto, cpu, cuda or cuda:1")
-    from harness.training.device import validate_device
+    if text == "cpu":
+        return "cpu", ""
+    if text != "auto":
+        if not re.fullmatch(r"cuda(:\d+)?", text):
+            raise HarnessError(f"--device {text!r}: type auto, cpu, cuda or cuda:1")
+        from harness.training.device import validate_device
 
-    if text == "auto":
-        import torch
+        return validate_device(text), ""
+    if not _has_nvidia_gpu():
+        return "cpu", "computing on the CPU: this machine has no NVIDIA GPU"
+    import torch
 
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return validate_device(text)
+    if torch.cuda.is_available():
+        return "cuda", "computing on the GPU (--device cpu takes the CPU)"
+    return "cpu", (
+        f"computing on the CPU: this machine has an NVIDIA GPU, but torch {torch.__version__} cannot use it; "
+        "`python -m harness doctor` says more"
+    )
+
+
+def _has_nvidia_gpu() -> bool:
+    """Whether there are signs of one. Containers often have the device without nvidia-smi."""
+    return shutil.which("nvidia-smi") is not None or any(path.exists() for path in NVIDIA_DEVICES)

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: bars on a screen, lines in a log."""
+"""What a user sees during a run: bars on a screen, lines in a log."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ import click
 from harness.monitoring.progress import Progress
 from harness.orchestration.plan import PlannedTrial
 from harness.orchestration.scheduler import Reporter
+from harness.orchestration.time_left import TimeLeft
 from harness.results.schema import RunRecord
 from harness.results.status import FAILED
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+_OWN_FRACTION = ("predicting",)
+"""Phases after training. The fraction they report is not that of the budget."""
 
-class Shown(Reporter, Protocol):
+
+class ScreenReporter(Reporter, Protocol):
     """A reporter that holds the screen while it is entered."""
 
     def __enter__(self) -> Self: ...
@@ -26,11 +30,11 @@ class Shown(Reporter, Protocol):
 
 
 Tracker = Callable[[Path, RunRecord], str]
-"""Told of each trial that has its record: the trial's folder and the record. It gives a line to say, or nothing."""
+"""Called with the folder and the record of each trial that has ended. Returns a warning to print, or nothing."""
 
 
-def reporter(run_dir: Path, quiet: bool, tracker: Tracker | None = None) -> Shown:
-    """Bars where standard error is a screen, lines where it is not or `quiet` asks for them."""
+def make_reporter(run_dir: Path, quiet: bool, tracker: Tracker | None = None) -> ScreenReporter:
+    """Bars where standard error is a terminal, else lines. quiet: lines anywhere."""
     import sys
 
     return (Lines if quiet or not sys.stderr.isatty() else Bars)(run_dir, tracker)
@@ -46,10 +50,11 @@ def outcome(trial: PlannedTrial, record: RunRecord, run_dir: Path) -> str:
 
 
 class Lines:
-    """A line when a trial starts, is a tenth further, and ends; on standard error."""
+    """A line when a trial starts, at every tenth of its training, and when it ends; on standard error."""
 
     def __init__(self, run_dir: Path, tracker: Tracker | None = None) -> None:
         self.run_dir, self._tracker = run_dir, tracker
+        self._time_left = TimeLeft()
         self._tenth = -1
 
     def __enter__(self) -> Self:
@@ -60,40 +65,45 @@ class Lines:
 
     def started(self, trial: PlannedTrial, index: int, total: int) -> None:
         self._tenth = -1
-        self._say(f"[{index}/{total}] {trial.spec.method} seed {trial.spec.seed}: {trial.spec.budget}")
+        self._time_left.started(trial.spec.budget, index, total)
+        self._print(f"[{index}/{total}] {trial.spec.method} seed {trial.spec.seed}: {trial.spec.budget}")
 
     def progress(self, trial: PlannedTrial, progress: Progress) -> None:
+        self._time_left.progress(progress)
         tenth = int(10 * progress.fraction)
         if progress.phase != "training" or tenth == self._tenth:
             return
         self._tenth = tenth
-        self._say(f"    {progress.fraction:4.0%}  {details(progress)}")
+        parts = [details(progress), time_left(self._time_left.seconds())]
+        self._print(f"    {progress.fraction:4.0%}  {', '.join(filter(None, parts))}")
 
     def ended(self, trial: PlannedTrial, record: RunRecord) -> None:
-        self._say(outcome(trial, record, self.run_dir))
+        self._time_left.ended(took_part=record.status != "skipped")
+        self._print(outcome(trial, record, self.run_dir))
         self._track(trial, record)
 
     def kept(self, trial: PlannedTrial, record: RunRecord) -> None:
-        self._say(f"kept from before: {outcome(trial, record, self.run_dir)}")
+        self._print(f"kept from before: {outcome(trial, record, self.run_dir)}")
         self._track(trial, record)
 
     def waiting(self, trial: PlannedTrial) -> None:
-        self._say(f"another run works on {trial.name}; waiting for it")
+        self._print(f"another run works on {trial.name}; waiting for it")
 
     def stopping(self, times: int) -> None:
-        self._say("stopping: the trial writes a checkpoint (once more to end it at once)" if times == 1 else "ending")
+        first = "stopping: the trial writes a checkpoint (once more to stop without it)"
+        self._print(first if times == 1 else "stopping without a checkpoint")
 
     def _track(self, trial: PlannedTrial, record: RunRecord) -> None:
-        said = "" if self._tracker is None else self._tracker(trial.folder(self.run_dir), record)
-        if said:
-            self._say(f"warning: {said}")
+        warning = "" if self._tracker is None else self._tracker(trial.folder(self.run_dir), record)
+        if warning:
+            self._print(f"warning: {warning}")
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         click.echo(line, err=True)
 
 
 class Bars(Lines):
-    """One bar for the run, one for the trial, under the lines of what has ended."""
+    """One bar for the run and one for the trial, below the lines of the trials that have ended."""
 
     def __init__(self, run_dir: Path, tracker: Tracker | None = None) -> None:
         super().__init__(run_dir, tracker)
@@ -108,51 +118,68 @@ class Bars(Lines):
             TimeElapsedColumn(),
             console=Console(stderr=True),
         )
-        self._whole: TaskID | None = None
-        self._trial: TaskID | None = None
+        self._run_bar: TaskID | None = None
+        self._trial_bar: TaskID | None = None
+        self._count = ""
 
     def __enter__(self) -> Self:
         self._progress.start()
-        self._whole = self._progress.add_task("run", total=None, details="")
+        self._run_bar = self._progress.add_task("run", total=None, details="")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
     def started(self, trial: PlannedTrial, index: int, total: int) -> None:
-        assert self._whole is not None
-        self._progress.update(self._whole, total=total, completed=index - 1, details=f"{index} of {total}")
-        self._drop_trial()
+        assert self._run_bar is not None
+        self._time_left.started(trial.spec.budget, index, total)
+        self._count = f"trial {index} of {total}"
+        self._progress.update(self._run_bar, total=total, completed=index - 1, details=self._count)
+        self._remove_trial_bar()
         name = f"{trial.spec.method} seed {trial.spec.seed}"
-        self._trial = self._progress.add_task(name, total=1.0, details="starting")
+        self._trial_bar = self._progress.add_task(name, total=1.0, details="starting")
 
     def progress(self, trial: PlannedTrial, progress: Progress) -> None:
-        if self._trial is not None:
-            self._progress.update(self._trial, completed=progress.fraction, details=details(progress))
+        self._time_left.progress(progress)
+        if self._trial_bar is None or self._run_bar is None:
+            return
+        fraction = 1.0 if progress.phase in _OWN_FRACTION else progress.fraction
+        self._progress.update(self._trial_bar, completed=fraction, details=details(progress))
+        parts = [self._count, time_left(self._time_left.seconds())]
+        self._progress.update(self._run_bar, details=", ".join(filter(None, parts)))
 
     def ended(self, trial: PlannedTrial, record: RunRecord) -> None:
-        self._drop_trial()
-        if self._whole is not None:
-            self._progress.advance(self._whole)
+        self._remove_trial_bar()
+        if self._run_bar is not None:
+            self._progress.advance(self._run_bar)
         super().ended(trial, record)
 
-    def _drop_trial(self) -> None:
-        if self._trial is not None:
-            self._progress.remove_task(self._trial)
-            self._trial = None
+    def _remove_trial_bar(self) -> None:
+        if self._trial_bar is not None:
+            self._progress.remove_task(self._trial_bar)
+            self._trial_bar = None
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         self._progress.console.print(line, markup=False, highlight=False)
 
 
 def details(progress: Progress) -> str:
-    """Phase, loss, images a second, time left: what is known of them."""
+    """Phase, loss and images a second, as far as they are known."""
     parts = [progress.phase]
+    if progress.phase in _OWN_FRACTION:
+        parts = [f"{progress.phase} {progress.fraction:.0%}"]
     if progress.loss is not None:
         parts.append(f"loss {progress.loss:.3f}")
     if progress.images_per_second is not None:
         parts.append(f"{progress.images_per_second:.1f} images/s")
-    if progress.seconds_left is not None:
-        minutes, seconds = divmod(round(progress.seconds_left), 60)
-        parts.append(f"{minutes}:{seconds:02d} left")
     return ", ".join(parts)
+
+
+def time_left(seconds: float | None) -> str:
+    """The time until the whole run has ended, in words; empty where it is not known."""
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f"{seconds:.0f} s left"
+    minutes = round(seconds / 60)
+    return f"{minutes} min left" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min left"

@@ -18,8 +18,9 @@ from harness.cli.options import as_json, complete_presets
     shell_complete=complete_presets,
     help="Set the rows of a preset, such as paper, beside what was published.",
 )
+@click.option("--wide", is_flag=True, help="On a screen, all columns, in several tables where one has no room.")
 @as_json
-def table(run_dirs: tuple[Path, ...], form: str | None, like: str | None, as_json: bool) -> None:
+def table(run_dirs: tuple[Path, ...], form: str | None, like: str | None, wide: bool, as_json: bool) -> None:
     """Print the leaderboard of one run or of several together; no training, no torch.
 
     Records that were made under another budget, data set, split or scoring keep their row, are marked, and are
@@ -33,4 +34,4 @@ def table(run_dirs: tuple[Path, ...], form: str | None, like: str | None, as_jso
 
         print_beside_published(run_dirs, like, chosen)
     else:
-        show(run_dirs, chosen)  # type: ignore[arg-type]
+        show(run_dirs, chosen, wide)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from harness.config.precision import Precision
 from harness.config.preset import Preset
 from harness.contract import Part, Recipe
 
@@ -18,6 +19,7 @@ class TrialSpec(BaseModel):
 
     recipe: see recipe_to_json. budget: "90s", "10m", "2h", "1000it" or "20ep". device: "cpu" or "cuda[:N]".
     split_fingerprint, data_fingerprint: checked against the data when the worker has loaded it.
+    precision: what is asked for; the record says what it came to.
     threshold: a fixed score threshold, or None to choose it on the calibration images.
     baseline: the name of the method that others are compared with.
     micro_batches: each step's batch is worked through in this many parts (out-of-memory remedy).
@@ -40,6 +42,7 @@ class TrialSpec(BaseModel):
     baseline: str = ""
     device: str = "cpu"
     deterministic: bool = False
+    precision: Precision = "auto"
     threshold: float | None = None
     micro_batches: int = Field(default=1, ge=1)
     command: str = ""
@@ -49,7 +52,7 @@ class TrialSpec(BaseModel):
     def settings(self) -> dict[str, Any]:
         """Everything but the recipe that decides how the trial is trained and scored."""
         preset = self.preset.model_dump(mode="json", include={"size", "init", "training", "evaluation", "model"})
-        own = {"device", "deterministic", "threshold", "micro_batches", "skip_bad"}
+        own = {"device", "deterministic", "precision", "threshold", "micro_batches", "skip_bad"}
         return {**preset, **self.model_dump(mode="json", include=own)}
 
     def cost_notes(self) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from urllib.parse import unquote
 
 from harness.errors import HarnessError, one_line
 
@@ -45,6 +47,48 @@ def files_below(folder: Path) -> list[Path]:
                 f"more than {MAX_FILES:,} files under {folder.name}: name the folder that holds the images"
             )
     return [Path(name) for name in sorted(found)]
+
+
+class FileFinder:
+    """Finds the files that an annotation file names, however the tool that wrote it saw the folders.
+
+    A name is taken as it is, with backslashes or %20 undone, without its leading folders, and last by its last part
+    where a file of that name is below the folder once.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._below: dict[str, list[Path]] | None = None
+
+    def find(self, name: str) -> Path:
+        """The file of that name; one that does not exist where none is found.
+
+        Raises:
+            HarnessError: where the name leads out of the folder, or several files have its last part.
+        """
+        named = inside(self._folder, name)
+        if named.is_file():
+            return named
+        parts = [unquote(part) for part in PureWindowsPath(name).parts]
+        for start in range(len(parts)):
+            path = inside(self._folder, "/".join(parts[start:]))
+            if path.is_file():
+                return path
+        if self._below is None:
+            self._below = {}
+            for path in files_below(self._folder):
+                self._below.setdefault(normalised(path.name), []).append(path)
+        found = self._below.get(normalised(parts[-1]), [])
+        if len(found) > 1:
+            raise HarnessError(
+                f"{one_line(name)} is not there, and {len(found)} files in subfolders have its last part"
+            )
+        return found[0] if found else named
+
+
+def normalised(name: str) -> str:
+    """For comparing names: accents composed, lower case."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def inside(folder: Path, name: str) -> Path:

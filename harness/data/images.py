@@ -30,7 +30,7 @@ def images_in(folder: Path) -> dict[str, Path]:
     return {path.name: path for path in sorted(folder.iterdir()) if is_image(path)}
 
 
-def read_image(path: Path, size: tuple[int, int] | None = None) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+def read_image(path: Path | bytes, size: tuple[int, int] | None = None) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """An image as a viewer shows it, and what was done to make it so.
 
     It is turned as its EXIF or TIFF orientation says; min-is-white pixels are inverted; a palette is applied; an alpha
@@ -38,7 +38,7 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> tuple[NDArray
     stretched linearly from their 0.1th to their 99.9th percentile.
 
     Args:
-        path: the file.
+        path: the file, or its content.
         size: the (H, W) that it must have, after it is turned.
 
     Returns:
@@ -58,7 +58,7 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> tuple[NDArray
     return np.ascontiguousarray(pixels), tuple(notes)
 
 
-def read_labels(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.integer]:
+def read_labels(path: Path | bytes, size: tuple[int, int] | None = None) -> NDArray[np.integer]:
     """A label image as stored: 0 is background, every other value one cell.
 
     No palette is applied and min-is-white pixels stay as they are. Float labels are taken where all are whole numbers.
@@ -96,9 +96,9 @@ def whole_labels(labels: NDArray) -> NDArray[np.integer]:
     return labels
 
 
-def _decode(path: Path, size: tuple[int, int] | None, as_labels: bool) -> Decoded:
+def _decode(path: Path | bytes, size: tuple[int, int] | None, as_labels: bool) -> Decoded:
     try:
-        data = path.read_bytes()
+        data = path if isinstance(path, bytes) else path.read_bytes()
     except FileNotFoundError as error:
         raise HarnessError("the file is missing") from error
     except (OSError, ValueError) as error:

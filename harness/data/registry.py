@@ -70,7 +70,11 @@ def open_source(text: str) -> Source:
         if kind and kind in names:
             raise HarnessError(f"data source {kind!r} cannot be read: {one.origin}: {one_line(one.error)}")
     known = ", ".join(source.usage for source in sources.values())
-    hint = "; `data check FOLDER` says what a folder is" if os.path.isdir(text) else f"; write one of: {known}"
+    hint = f"; write one of: {known}"
+    if os.path.isfile(os.path.join(text, "train.csv")):
+        hint = f"; it holds a train.csv: type sartorius:{one_line(text)}"
+    elif os.path.isdir(text):
+        hint = f"; type python -m harness data check {one_line(text)}, which says what the folder is"
     raise HarnessError(f"unknown data source {one_line(text)!r}{nearest(kind, sources)}{hint}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,10 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
-
 from harness.data.dataset import Dataset
-from harness.data.doubts import Doubts, Signs, joined_groups, note_of_same_pictures, same_pictures, signs_of
+from harness.data.doubts import Doubts, Signs, joined_groups, note_of_same_pictures, picture_of, same_pictures, signs_of
 from harness.data.registry import open_source
 from harness.data.source import Loaded, Source, SourceIndex
 from harness.data.store.cache import cached, discard
@@ -41,7 +38,7 @@ class _Read:
 
     Attributes:
         digest: of all of it.
-        picture: SHA-256 of its shape and pixels; empty where all pixels are equal, for blank images are no copies.
+        picture: see harness.data.doubts.picture_of.
     """
 
     loaded: Loaded
@@ -170,12 +167,8 @@ def _read(entry: Callable[[], Loaded]) -> _Read:
     sample = loaded.sample
     if sample is None:
         return _Read(loaded)
-    picture = b""
-    if (sample.image != sample.image.flat[0]).any():
-        whole = hashlib.sha256(repr(sample.image.shape).encode())
-        whole.update(np.ascontiguousarray(sample.image).data)
-        picture = whole.digest()
-    return _Read(loaded, digest(sample), picture, signs_of(sample, loaded.boxes, loaded.contradicted))
+    signs = signs_of(sample, loaded.boxes, loaded.contradicted)
+    return _Read(loaded, digest(sample), picture_of(sample.image), signs)
 
 
 def _judge(problems: tuple[str, ...], skip_bad: bool) -> None:

@@ -1,4 +1,4 @@
-"""Predictions of whole images, timed."""
+"""Predicts whole images, and measures the time that each takes."""
 
 from __future__ import annotations
 
@@ -24,11 +24,22 @@ def predict_all(
     each: Callable[[int, float], None] = lambda done, milliseconds: None,
     precision: Precision = "auto",
 ) -> tuple[dict[str, Predictions], list[float]]:
-    """Predictions by image id and the milliseconds each image took, from pixels in memory to cropped masks.
+    """Predict images one at a time, in eval mode and without gradients: what a single image costs a user.
 
-    One image at a time, in eval mode, without gradients: what a user's image costs. `each` hears how many are done.
-    Predictions below minimum_score are dropped. classes: how many there are. Raises HarnessError where a model gives
-    what is no prediction.
+    Args:
+        model: what predicts.
+        samples: the images; their annotations are not used.
+        classes: the number of classes, which bounds the labels.
+        device: "cpu" or "cuda[:N]".
+        minimum_score: predictions below it are dropped.
+        each: called after each image with the number of images done and the milliseconds of the last.
+        precision: of matrix products and convolutions.
+
+    Returns:
+        Predictions by image id, and the milliseconds of each image, from pixels in memory to cropped masks.
+
+    Raises:
+        HarnessError: the model returns something that is not a prediction.
     """
     model.module.eval()
     wait = synchroniser(device)
@@ -62,6 +73,6 @@ def _above(predictions: Predictions, minimum_score: float) -> Predictions:
 
 
 def typical(times: Sequence[float]) -> float | None:
-    """The median, the first image left out where there are others: it pays for what is made once."""
+    """The median time. The first image is left out where there are others: it includes one-time work."""
     rest = times[1:] if len(times) > 1 else times
     return float(np.median(rest)) if len(rest) else None

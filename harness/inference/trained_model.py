@@ -1,4 +1,4 @@
-"""A trained model, built again from what its trial has stored: recipe, task and weights."""
+"""Builds a trained model again from what its trial has stored: recipe, task and weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.training.checkpoint import WEIGHTS, load_weights
 from harness.training.device import select_device
 
 TASK = "task.json"
-"""What the model was told of its data, in the trial's folder."""
+"""File in the trial's folder: what the model was told of its data."""
 
 
 def save_task(folder: Path, task: Task) -> None:
@@ -38,10 +38,20 @@ def load_task(folder: Path, device: str) -> Task:
 
 
 def load_trained(trial: TrainedTrial, catalog: Catalog, device: str) -> tuple[Model, Task]:
-    """The trial's model with its trained weights, on `device`, and what it was built for.
+    """Build the model of a trial with its trained weights.
 
-    Only code of the harness and of the catalogue's modules is run, whatever the recipe in the folder names.
-    Raises HarnessError where a method is not there or the stored files do not fit it.
+    Only code of the harness and of the catalogue's modules is run, whatever modules the recipe in the folder names.
+
+    Args:
+        trial: a trial that has ended well.
+        catalog: the methods that there are.
+        device: "cpu" or "cuda[:N]".
+
+    Returns:
+        The model on `device`, and the task that it was built for.
+
+    Raises:
+        HarnessError: a method is missing, or the stored files do not fit it.
     """
     recipe = recipe_from_json(trial.spec.recipe)
     _check_known(recipe, catalog)

@@ -1,6 +1,6 @@
-"""Under which conditions times were taken: what else the machine did, and whether it held the training back.
+"""The conditions under which times were measured: what else used the machine, and what slowed it down.
 
-A share is said in steps ("more than 25 %"), so that records made side by side say the same.
+Shares are rounded down to a few levels ("more than 25 %"), so that runs under the same conditions have the same notes.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from harness.monitoring.gpu import Gpu
 from harness.monitoring.sensor import Sensor
 from harness.platform.processes import usable_core_numbers
 
-STEPS = (0.75, 0.5, 0.25, 0.1)
-"""Shares that are said. Below a tenth nothing is: it is less than most times differ by from run to run."""
+LEVELS = (0.75, 0.5, 0.25, 0.1)
+"""Shares that are reported. Less than a tenth is not: times differ by more from run to run."""
 
 CPUS = Path("/sys/devices/system/cpu")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -28,36 +28,43 @@ _SLOWED = {
 
 
 def notes(sums: Mapping[str, float]) -> list[str]:
-    """The sentences for a record, from the sums of the gauges below; none where nothing is to be said."""
+    """Sentences for a record, from the sums of the sensors below; empty where nothing disturbed the training."""
     shares = {
         "other processes used more than {} of the processor cores during training": ("cores, others", "cores"),
         "other processes used more than {} of the GPU during training": ("GPU, others", "GPU, seconds"),
-        "the CPU quota of its container or job stopped training in more than {} of its time slices": (
-            "quota, stopped",
-            "quota, slices",
+        "the CPU quota of its container or job stopped training in more than {} of its periods": (
+            "quota, throttled",
+            "quota, periods",
         ),
     }
-    said = [
-        sentence.format(f"{100 * step:.0f} %")
+    sentences = [
+        sentence.format(f"{100 * level:.0f} %")
         for sentence, (part, whole) in shares.items()
-        if (step := _step(sums.get(part, 0.0), sums.get(whole, 0.0))) is not None
+        if (level := _level(sums.get(part, 0.0), sums.get(whole, 0.0))) is not None
     ]
     if sums.get("heat events"):
-        said.append("the processor slowed itself down for heat during training")
-    return said + [sentence for reason, sentence in _SLOWED.items() if sums.get(f"slowed by {reason}")]
+        sentences.append("the processor slowed itself down for heat during training")
+    if sums.get("evaluation, left out"):
+        sentences.append(
+            "points of the learning curve were left out: they would have taken more than a tenth of training"
+        )
+    return sentences + [sentence for reason, sentence in _SLOWED.items() if sums.get(f"slowed by {reason}")]
 
 
-def _step(part: float, whole: float) -> float | None:
-    return next((step for step in STEPS if part > step * whole), None) if whole > 0 else None
+def _level(part: float, whole: float) -> float | None:
+    """The largest level that the share `part / whole` exceeds."""
+    return next((level for level in LEVELS if part > level * whole), None) if whole > 0 else None
 
 
 # --------------------------------------------------------------------------------------------------- processor
 
 
 class OtherProcesses(Sensor):
-    """Time of the cores this process may use that went to others: other programs, and other guests of the host.
+    """Time of the usable cores that went to other programs, and to other guests of the host.
 
-    machine: (busy, total) seconds of these cores so far; own: those of this process and all it has started.
+    Args:
+        machine: returns (busy, total) seconds of the cores this process may use, since the machine started.
+        own: returns the seconds that this process and all its descendants used.
     """
 
     def __init__(
@@ -75,7 +82,7 @@ class OtherProcesses(Sensor):
 
 
 def machine_cpu_seconds() -> tuple[float, float]:
-    """Busy and all seconds, since the machine started, of the cores this process may use."""
+    """(busy, total) seconds, since the machine started, of the cores this process may use."""
     import psutil
 
     cores = psutil.cpu_times(percpu=True)
@@ -83,7 +90,7 @@ def machine_cpu_seconds() -> tuple[float, float]:
     busy = total = 0.0
     for number, times in enumerate(cores):
         if number in usable:
-            # a guest's time is counted as its user's already
+            # the time of guests is part of user and nice
             used = {name: value for name, value in times._asdict().items() if not name.startswith("guest")}
             idle = used["idle"] + used.get("iowait", 0.0)
             busy += sum(used.values()) - idle
@@ -92,7 +99,7 @@ def machine_cpu_seconds() -> tuple[float, float]:
 
 
 def own_cpu_seconds() -> float:
-    """Processor seconds of this process and its descendants, ended ones too."""
+    """Processor seconds of this process and its descendants, including those that have ended."""
     import psutil
 
     this = psutil.Process()
@@ -100,14 +107,14 @@ def own_cpu_seconds() -> float:
     for process in (this, *this.children(recursive=True)):
         try:
             times = process.cpu_times()
-        except psutil.Error:  # it has just ended; its parent's sums have it
+        except psutil.Error:  # it has just ended, and its parent's sums include it
             continue
         seconds += times.user + times.system + times.children_user + times.children_system
     return seconds
 
 
 class ThermalThrottling(Sensor):
-    """How often the kernel has counted a core or package that slowed down for heat."""
+    """How often the kernel counted a core or a package that was slowed down because of heat."""
 
     def __init__(self, cpus: Path = CPUS) -> None:
         self._counters = sorted(cpus.glob("cpu[0-9]*/thermal_throttle/*_throttle_count"))
@@ -124,7 +131,7 @@ class ThermalThrottling(Sensor):
 
 
 class CpuQuotaThrottling(Sensor):
-    """How many time slices of a CPU quota were used up early, in this process's control group or one above it."""
+    """In how many periods the CPU quota of this process's control group, or of one above it, was used up early."""
 
     def __init__(self, cgroups: Path = CGROUPS, own_cgroup: Path = OWN_CGROUP) -> None:
         self._files = _statistics(cgroups, _text(own_cgroup))
@@ -135,11 +142,11 @@ class CpuQuotaThrottling(Sensor):
 
     def stop(self, seconds: float) -> Mapping[str, float]:
         grown = [(now[0] - then[0], now[1] - then[1]) for now, then in zip(self._read(), self._before, strict=True)]
-        stopped, slices = max(grown, default=(0, 0))
-        return {"quota, stopped": float(stopped), "quota, slices": float(slices)} if slices > 0 else {}
+        throttled, periods = max(grown, default=(0, 0))
+        return {"quota, throttled": float(throttled), "quota, periods": float(periods)} if periods > 0 else {}
 
     def _read(self) -> list[tuple[int, int]]:
-        """Of each file: slices stopped, and all slices."""
+        """(throttled, all) periods of each file."""
         found = []
         for file in self._files:
             facts = dict(line.split(" ", 1) for line in _text(file).splitlines() if " " in line)
@@ -148,14 +155,14 @@ class CpuQuotaThrottling(Sensor):
 
 
 def _statistics(cgroups: Path, membership: str) -> list[Path]:
-    """cpu.stat of the groups this process is in, in either version of control groups, and of those above."""
+    """cpu.stat of the control groups this process is in, version 1 or 2, and of the groups above them."""
     found: dict[Path, None] = {}
     for line in membership.splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
         for root in (cgroups / controllers, cgroups / "cpu") if controllers else (cgroups, cgroups / "unified"):
-            # a container may see the whole path of its group, and of the groups only its own, as the root
+            # in a container the path may be that of the host, while the root that is mounted is its own group
             group = root / path.lstrip("/")
             found |= dict.fromkeys(g / "cpu.stat" for g in (group, *group.parents) if g.is_relative_to(root))
     return [file for file in found if file.is_file()]
@@ -172,7 +179,7 @@ def _text(path: Path) -> str:
 
 
 class GpuSlowdown(Sensor):
-    """Why the GPU's clocks were lowered whenever it was looked at, which is at every stop of the training clock."""
+    """Why the GPU's clocks were lowered, read at every stop of the training clock."""
 
     def __init__(self, gpu: Gpu) -> None:
         self._gpu = gpu
@@ -186,8 +193,10 @@ class GpuSlowdown(Sensor):
 
 
 class GpuSharing(Sensor):
-    """How much of the GPU other processes used, in the last seconds before each stop of the clock: the driver keeps no
-    more."""
+    """The share of the GPU that other processes used in the last seconds before each stop of the clock.
+
+    The driver keeps no longer history.
+    """
 
     def __init__(self, gpu: Gpu, own: Callable[[], set[int]] | None = None) -> None:
         self._gpu, self._own = gpu, own or _own_processes
@@ -200,13 +209,14 @@ class GpuSharing(Sensor):
         shares = self._gpu.shares(self._since)
         if not shares:
             return {}
-        # a container may show the driver's numbers of processes, not ours: then the busiest is taken for ours
+        # in a container the driver's process numbers may be those of the host: then the busiest is taken for ours
         ours = self._own() & shares.keys() or {max(shares, key=lambda process: shares[process])}
         others = sum(share for process, share in shares.items() if process not in ours)
         return {"GPU, others": others * seconds, "GPU, seconds": seconds}
 
 
 def _own_processes() -> set[int]:
+    """Numbers of this process and its descendants."""
     import psutil
 
     this = psutil.Process()

@@ -1,7 +1,7 @@
-"""Energy used while the training clock runs: the whole GPU and the whole processor packages, all programs on them.
+"""Energy used while the training clock runs: of the whole GPU and of all processor packages.
 
-Neither counter can tell programs apart. The processor's is that of RAPL, which Linux lets only root read on most
-machines; memory, disks, fans and power supplies are in none of them.
+The counters include every program. The processor's counter is RAPL, which on most Linux machines only root may read.
+Memory, disks, fans and power supplies are not included.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from harness.monitoring.sensor import Sensor
 
 POWERCAP = Path("/sys/class/powercap")
 MOST_WATTS = 500.0
-"""No processor package draws more. A counter that this could have filled since it was read may have wrapped twice."""
-WHOLE = 0.99
-"""So much of training must have been measured; a part would be taken for all of it."""
+"""No processor package draws more. A counter may have wrapped more than once where this could have filled it."""
+LEAST_COVERAGE = 0.99
+"""Fraction of training that must have been measured; otherwise no energy is reported."""
 
 
 class GpuEnergy(Sensor):
@@ -35,16 +35,16 @@ class GpuEnergy(Sensor):
         now = self._gpu.joules()
         if now is None or self._before is None:
             return {}
-        return _answer(self.NAME, now - self._before, seconds)
+        return _sums(self.NAME, now - self._before, seconds)
 
 
 class PackageEnergy(Sensor):
-    """The energy counters (RAPL) of all processor packages; all of them answer, or none does."""
+    """The energy counters (RAPL) of all processor packages. Returns nothing unless all of them can be read."""
 
     NAME = "CPU packages"
 
     def __init__(self, powercap: Path = POWERCAP) -> None:
-        # Not intel-rapl-mmio:*, which are the same packages by another way, nor the parts inside a package.
+        # not intel-rapl-mmio:*, which are the same packages through another interface, nor the parts of a package
         zones = [zone for zone in sorted(powercap.glob("intel-rapl:*")) if _text(zone / "name").startswith("package-")]
         self._counters = [zone / "energy_uj" for zone in zones]
         self._ranges = [_number(zone / "max_energy_range_uj") for zone in zones]
@@ -55,32 +55,37 @@ class PackageEnergy(Sensor):
 
     def stop(self, seconds: float) -> Mapping[str, float]:
         used = [
-            wrapped(before, after, most) if before is not None and after is not None and most else 0
+            counter_increase(before, after, most) if before is not None and after is not None and most else 0
             for before, after, most in zip(self._before, self._read(), self._ranges, strict=True)
         ]
         if not all(used) or any(most is None or most < seconds * MOST_WATTS * 1e6 for most in self._ranges):
             return {}
-        return _answer(self.NAME, sum(used) / 1e6, seconds)
+        return _sums(self.NAME, sum(used) / 1e6, seconds)
 
     def _read(self) -> list[int | None]:
         return [_number(counter) for counter in self._counters]
 
 
-def wrapped(before: int, after: int, most: int) -> int:
-    """How far a counter that begins again after `most` has gone, in less than one turn."""
+def counter_increase(before: int, after: int, most: int) -> int:
+    """The increase of a counter that starts again at 0 after `most` and has wrapped at most once."""
     return after - before if after >= before else after - before + most
 
 
 def energy_used(sums: Mapping[str, float], seconds: float) -> tuple[float | None, str | None]:
-    """Joules used in `seconds` of training, and by what ("GPU and CPU packages"); None where nothing measured all."""
-    whole = [
-        name for name in (GpuEnergy.NAME, PackageEnergy.NAME) if 0 < WHOLE * seconds <= sums.get(_seconds(name), 0.0)
+    """Joules used in `seconds` of training, and by what: "GPU", "CPU packages" or "GPU and CPU packages".
+
+    (None, None) where no sensor covered all of the training.
+    """
+    complete = [
+        name
+        for name in (GpuEnergy.NAME, PackageEnergy.NAME)
+        if 0 < LEAST_COVERAGE * seconds <= sums.get(_seconds(name), 0.0)
     ]
-    return (sum(sums[_joules(name)] for name in whole), " and ".join(whole)) if whole else (None, None)
+    return (sum(sums[_joules(name)] for name in complete), " and ".join(complete)) if complete else (None, None)
 
 
-def _answer(name: str, joules: float, seconds: float) -> dict[str, float]:
-    # a counter that stands is one that a virtual machine shows without having it
+def _sums(name: str, joules: float, seconds: float) -> dict[str, float]:
+    # a virtual machine may show a counter that never changes
     return {_joules(name): joules, _seconds(name): seconds} if joules > 0 else {}
 
 

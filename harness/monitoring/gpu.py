@@ -1,4 +1,4 @@
-"""What NVIDIA's management library (NVML) says of one GPU, through the package nvidia-ml-py where it is installed."""
+"""Readings of one GPU through NVIDIA's management library (NVML), if the package nvidia-ml-py is installed."""
 
 from __future__ import annotations
 
@@ -12,42 +12,44 @@ _SLOWED_BY = {
     "power": ("nvmlClocksEventReasonSwPowerCap", "nvmlClocksEventReasonHwPowerBrakeSlowdown"),
 }
 _PROTECTED = "nvmlClocksEventReasonHwSlowdown"
-"""Set for heat and power brake as well; alone, it is something else in the hardware."""
+"""Also set for heat and for the power brake. Set alone, it means another protection of the hardware."""
 
 
 class Gpu:
-    """One GPU. Every answer is None or empty where the card, the driver or the rights do not allow it."""
+    """One GPU. A reading is None or empty where the card, the driver or missing rights do not allow it."""
 
     def __init__(self, nvml: Any, handle: Any) -> None:
         self._nvml, self._handle = nvml, handle
 
-    def sliced(self) -> bool:
-        mode = self._ask(self._nvml.nvmlDeviceGetMigMode)
+    def is_partitioned(self) -> bool:
+        """Whether the GPU is divided into instances (MIG), whose counters are those of the whole card."""
+        mode = self._query(self._nvml.nvmlDeviceGetMigMode)
         return bool(mode and mode[0])
 
     def joules(self) -> float | None:
-        """Energy since the driver was loaded: the whole card, all programs."""
-        millijoules = self._ask(self._nvml.nvmlDeviceGetTotalEnergyConsumption)
+        """Energy that the whole card has used since the driver was loaded, for all programs."""
+        millijoules = self._query(self._nvml.nvmlDeviceGetTotalEnergyConsumption)
         return None if millijoules is None else millijoules / 1000
 
     def slowed_by(self) -> set[str]:
-        """What lowers its clocks now: "heat", "power" (its limit, or the brake from outside), "hardware"."""
-        bits = self._ask(self._nvml.nvmlDeviceGetCurrentClocksEventReasons) or 0
+        """What lowers its clocks now: "heat", "power" (its limit, or the external power brake) or "hardware"."""
+        bits = self._query(self._nvml.nvmlDeviceGetCurrentClocksEventReasons) or 0
         found = {word for word, names in _SLOWED_BY.items() if any(bits & getattr(self._nvml, name) for name in names)}
         return found or ({"hardware"} if bits & getattr(self._nvml, _PROTECTED) else set())
 
     def shares(self, since: float) -> dict[int, float]:
-        """Process to the mean share (0 to 1) of the GPU it used, from samples since a time in seconds of the epoch.
+        """The mean share (0 to 1) of the GPU that each process used, by process number.
 
-        The driver keeps the last few seconds only.
+        Args:
+            since: seconds since the epoch. The driver keeps samples of the last few seconds only.
         """
-        samples = self._ask(self._nvml.nvmlDeviceGetProcessUtilization, int(since * 1e6)) or ()
+        samples = self._query(self._nvml.nvmlDeviceGetProcessUtilization, int(since * 1e6)) or ()
         by_process: dict[int, list[float]] = {}
         for sample in samples:
             by_process.setdefault(int(sample.pid), []).append(sample.smUtil / 100)
         return {process: sum(values) / len(values) for process, values in by_process.items()}
 
-    def _ask(self, question: Callable[..., Any], *more: Any) -> Any:
+    def _query(self, question: Callable[..., Any], *more: Any) -> Any:
         try:
             return question(self._handle, *more)
         except self._nvml.NVMLError:
@@ -55,9 +57,9 @@ class Gpu:
 
 
 def gpu_of(device: str, nvml: Any = None) -> Gpu | None:
-    """The GPU behind "cuda" or "cuda:N" of torch, which may count GPUs otherwise than the driver; None without one.
+    """The GPU that torch calls "cuda" or "cuda:N", which the driver may number differently; None without one.
 
-    nvml: the module pynvml, imported where None.
+    nvml: the module pynvml; None imports it.
     """
     torch = sys.modules.get("torch")
     if torch is None or not device.startswith("cuda") or not torch.cuda.is_available():
@@ -66,10 +68,7 @@ def gpu_of(device: str, nvml: Any = None) -> Gpu | None:
 
 
 def gpu_by_uuid(uuid: str, nvml: Any = None) -> Gpu | None:
-    """The GPU of that name ("GPU-..."); None where NVML or the GPU is not there.
-
-    Nor for a GPU that is shared out in slices (MIG): its counters are those of all slices.
-    """
+    """The GPU with that UUID ("GPU-..."); None where NVML or the GPU is missing, or where the GPU is partitioned."""
     if nvml is None:
         try:
             nvml = importlib.import_module("pynvml")
@@ -80,4 +79,4 @@ def gpu_by_uuid(uuid: str, nvml: Any = None) -> Gpu | None:
         gpu = Gpu(nvml, nvml.nvmlDeviceGetHandleByUUID(uuid))
     except nvml.NVMLError:
         return None
-    return None if gpu.sliced() else gpu
+    return None if gpu.is_partitioned() else gpu

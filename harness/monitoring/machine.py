@@ -1,4 +1,4 @@
-"""What a result was measured on and with. Nothing that names a person, a host or a folder."""
+"""The machine and the software that a result was measured with, without names of people, hosts or folders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COMMAND_SECONDS = 10.0
 
 @cache
 def machine_facts() -> dict[str, Any]:
-    """cpu, cores (physical, logical, usable), memory in bytes, gpus, system, python."""
+    """cpu, cores_physical, cores_logical, cores_usable, memory (bytes), gpus, system and python."""
     import psutil
 
     return {
@@ -37,7 +37,7 @@ def machine_facts() -> dict[str, Any]:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of what the harness requires and of every package this process has loaded, by name."""
+    """Versions, by name, of what the harness requires and of every package that this process has imported."""
     names = {DISTRIBUTION}
     try:
         required = metadata.requires(DISTRIBUTION) or []
@@ -47,7 +47,7 @@ def package_versions() -> dict[str, str]:
     loaded = {name.partition(".")[0] for name in sys.modules}
     for distribution in metadata.distributions():
         name = distribution.metadata["Name"]
-        # Not metadata.packages_distributions: it reads through every file name of every package.
+        # not metadata.packages_distributions, which reads every file name of every package
         modules = (distribution.read_text("top_level.txt") or "").split() or [name]
         if name and loaded.intersection(modules):
             names.add(name)
@@ -57,7 +57,7 @@ def package_versions() -> dict[str, str]:
 
 @cache
 def git_commit() -> str:
-    """Commit of the checkout the harness runs from, with "+changes" where files differ from it; else ""."""
+    """The commit of the checkout that the harness runs from, with "+changes" where files differ; "" without one."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return ""
@@ -95,7 +95,7 @@ def _version(name: str) -> str:
 
 
 def _output(*command: str) -> str:
-    """What a command prints, or "" where it is missing, fails or takes too long."""
+    """The output of a command; "" where it is missing, fails or takes too long."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):

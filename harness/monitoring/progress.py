@@ -1,7 +1,7 @@
-"""How a trial says how far it is, and hears that it shall stop.
+"""How a worker reports its progress, and is told to stop.
 
-The worker writes JSON lines into a pipe; the process above reads them. A reader that is slow or dead never holds the
-worker up: a line that does not fit is dropped.
+The worker writes JSON lines into a pipe that its parent process reads. It never waits for a reader that is slow or
+dead: a line that does not fit into the pipe is dropped.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import math
 import os
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 _SECONDS_BETWEEN = 0.2
 _LINE_LIMIT = 2000
-"""Characters. A pipe takes up to 4096 bytes whole or not at all."""
+"""Characters. Up to 4096 bytes are written to a pipe either completely or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a trial stands. fraction: of its budget, in [0, 1]; seconds_left: until the budget is used up."""
+    """How far a trial is. fraction: of its budget, or of a later phase, in [0, 1]. seconds_left: of a later phase."""
 
     phase: str
     step: int = 0
@@ -33,16 +33,18 @@ class Progress:
 
 
 class ProgressPipe:
-    """The worker's end. descriptor: of a pipe, set not to block; None keeps silent."""
+    """The worker's end of the pipe. descriptor: of a non-blocking pipe, or None to report nothing."""
 
     def __init__(self, descriptor: int | None = None) -> None:
         self._descriptor = descriptor
         self._stop = threading.Event()
         self._phase = ""
+        self._latest = Progress("starting")
         self._last = -math.inf
 
     def report(self, progress: Progress) -> None:
-        """Send where the trial stands; at most five a second, but every change of phase."""
+        """Send the progress. At most five reports a second are sent, but every change of phase is."""
+        self._latest = progress
         now = time.monotonic()
         if self._descriptor is None or (progress.phase == self._phase and now - self._last < _SECONDS_BETWEEN):
             return
@@ -52,8 +54,12 @@ class ProgressPipe:
             with contextlib.suppress(OSError):
                 os.write(self._descriptor, line.encode())
 
+    def report_phase(self, phase: str) -> None:
+        """Report another phase of the work at the same step and fraction as before."""
+        self.report(replace(self._latest, phase=phase, seconds_left=None))
+
     def stop_requested(self) -> bool:
-        """Whether the trial shall write a checkpoint and raise harness.results.status.Interrupted."""
+        """Whether the trial should write a checkpoint and raise harness.results.status.Interrupted."""
         return self._stop.is_set()
 
     def request_stop(self) -> None:
@@ -61,13 +67,13 @@ class ProgressPipe:
 
 
 class ProgressReader:
-    """The other end: bytes in, the newest Progress out; anything that is not one is passed over."""
+    """The parent's end of the pipe. Lines that are no progress are ignored."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> Progress | None:
-        """The last whole line among the bytes so far, if it is good."""
+        """Take more bytes; return the newest complete report among them, or None."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._rest = self._rest[-_LINE_LIMIT:]
         for line in reversed(lines):

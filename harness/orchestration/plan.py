@@ -1,4 +1,4 @@
-"""The plan of a run: every trial, method × seed × data, written to manifest.json before anything trains."""
+"""The plan of a run: every trial (method x seed x data set), written to manifest.json before anything trains."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Model(BaseModel):
 
 
 class PlannedTrial(_Model):
-    """One trial: its folder under trials/, what its worker is told, and why it is skipped, if it is."""
+    """One trial. name: of its folder under trials/. spec: what its worker is told. skip_reason: empty where it runs."""
 
     name: str
     spec: TrialSpec
@@ -44,7 +44,7 @@ class PlannedTrial(_Model):
 
 
 class Manifest(_Model):
-    """The plan. data: by fingerprint, the data of its trials."""
+    """The plan. data: what is known of each data set, by fingerprint."""
 
     schema_version: int = SCHEMA_VERSION
     created: str
@@ -56,7 +56,7 @@ class Manifest(_Model):
 
 @dataclass(frozen=True)
 class Contender:
-    """A method as it takes part: under which preset and budget. name: what its row is called."""
+    """A method that takes part, with its preset and budget. name: of its row; empty for the name of the method."""
 
     resolved: Resolved
     preset: Preset
@@ -69,7 +69,7 @@ class Contender:
 
 
 def make_plan(
-    entrants: Sequence[Contender],
+    contenders: Sequence[Contender],
     seeds: Iterable[int],
     data: Sequence[DataFacts],
     *,
@@ -77,21 +77,29 @@ def make_plan(
     command: str,
     **how: Any,
 ) -> Manifest:
-    """Every entrant with every seed on all data, all entrants of a seed before the next seed.
+    """Every contender with every seed on all data; all contenders of a seed come before the next seed.
 
-    how: further fields of TrialSpec, the same for all trials: device, deterministic, threshold, skip_bad, ...
-    Raises HarnessError where a budget cannot be read.
+    Args:
+        contenders: the methods, each with its preset and budget.
+        seeds: of training. The split is the same for all.
+        data: the data sets.
+        scoring_version: of the scoring rules.
+        command: what was typed.
+        how: further fields of TrialSpec, the same for all trials: device, deterministic, threshold, skip_bad, ...
+
+    Raises:
+        HarnessError: a budget cannot be read.
     """
     trials: dict[str, PlannedTrial] = {}
-    reasons = {entrant.resolved.name: entrant.resolved.skip_reason() or "" for entrant in entrants}
+    reasons = {contender.resolved.name: contender.resolved.skip_reason() or "" for contender in contenders}
     for seed in seeds:
         for facts in data:
-            for entrant in entrants:
-                spec = _spec(entrant, seed, facts, scoring_version, {**how, "command": command})
+            for contender in contenders:
+                spec = _spec(contender, seed, facts, scoring_version, {**how, "command": command})
                 name = _folder_name(spec, facts if len(data) > 1 else None)
                 if name in trials and trials[name].spec.key != spec.key:
                     name = f"{name}--{spec.key}"
-                trials[name] = PlannedTrial(name=name, spec=spec, skip_reason=reasons[entrant.resolved.name])
+                trials[name] = PlannedTrial(name=name, spec=spec, skip_reason=reasons[contender.resolved.name])
     return Manifest(
         created=utc_now(),
         command=command,
@@ -102,9 +110,10 @@ def make_plan(
 
 
 def write_manifest(run_dir: Path, manifest: Manifest) -> None:
-    """Write the plan into its folder, beside the trials planned there before.
+    """Write the plan into its folder, together with the trials that were planned there before.
 
-    Raises HarnessError where a trial of that name is other work (another budget, data, ...): its result would be lost.
+    Raises HarnessError where a trial of the same name is other work (another budget, other data, ...): running it
+    would overwrite that result.
     """
     make_folder(run_dir)
     with folder_lock(run_dir):
@@ -115,10 +124,10 @@ def write_manifest(run_dir: Path, manifest: Manifest) -> None:
             before = None
             path = run_dir / MANIFEST
             if path.is_file():
-                # Unreadable: left aside, since the records do not need it.
+                # A damaged plan is set aside: the records do not need it.
                 os.replace(path, path.with_name("manifest.damaged.json"))
-        joined = manifest if before is None else _joined(before, manifest, run_dir)
-        write_json_atomic(run_dir / MANIFEST, redact_home(joined.model_dump(mode="json")))
+        merged = manifest if before is None else _merge(before, manifest, run_dir)
+        write_json_atomic(run_dir / MANIFEST, redact_home(merged.model_dump(mode="json")))
 
 
 def read_manifest(run_dir: Path) -> Manifest:
@@ -136,20 +145,20 @@ def read_manifest(run_dir: Path) -> Manifest:
     return manifest
 
 
-def _spec(entrant: Contender, seed: int, facts: DataFacts, scoring_version: str, how: dict[str, Any]) -> TrialSpec:
+def _spec(contender: Contender, seed: int, facts: DataFacts, scoring_version: str, how: dict[str, Any]) -> TrialSpec:
     spec = TrialSpec(
         key="",
-        method=entrant.name or entrant.resolved.name,
+        method=contender.name or contender.resolved.name,
         seed=seed,
         source=facts.source,
         data_fingerprint=facts.fingerprint,
         split_fingerprint=facts.split_fingerprint,
-        budget=entrant.budget,
-        preset=entrant.preset,
-        recipe=recipe_to_json(entrant.resolved.recipe),
-        slots_changed=list(entrant.resolved.slots_changed),
-        labels=entrant.resolved.labels,
-        baseline=entrant.resolved.baseline,
+        budget=contender.budget,
+        preset=contender.preset,
+        recipe=recipe_to_json(contender.resolved.recipe),
+        slots_changed=list(contender.resolved.slots_changed),
+        labels=contender.resolved.labels,
+        baseline=contender.resolved.baseline,
         **how,
     )
     key = trial_key(
@@ -167,13 +176,13 @@ def _spec(entrant: Contender, seed: int, facts: DataFacts, scoring_version: str,
 
 
 def _settings_of_key(spec: TrialSpec) -> dict[str, Any]:
-    """The preset's, and what changes scores or costs; not how the work is cut to fit the memory."""
+    """Settings that change scores or costs; not how a batch is split to fit the memory, nor which GPU it is."""
     facts = spec.settings()
     del facts["micro_batches"]
     return {**facts, "device": spec.device.partition(":")[0]}
 
 
-def _joined(before: Manifest, new: Manifest, run_dir: Path) -> Manifest:
+def _merge(before: Manifest, new: Manifest, run_dir: Path) -> Manifest:
     known = {trial.name: trial for trial in before.trials}
     for trial in new.trials:
         old = known.get(trial.name)
@@ -189,7 +198,7 @@ def _difference(old: TrialSpec, new: TrialSpec) -> str:
     if old.budget != new.budget:
         return f"the budget {old.budget}, and now it is {new.budget}"
     if old.data_fingerprint != new.data_fingerprint or old.split_fingerprint != new.split_fingerprint:
-        return "other data or another split of them"
+        return "other data, or another split of the data"
     if old.recipe != new.recipe:
         slots = [slot for slot in new.recipe if old.recipe.get(slot) != new.recipe[slot]]
         return f"another recipe ({', '.join(slots)})"
@@ -205,5 +214,5 @@ def _folder_name(spec: TrialSpec, facts: DataFacts | None) -> str:
 
 
 def _safe(name: str) -> str:
-    """The name with everything replaced that could lead elsewhere or that a shell would read."""
+    """The name without characters that mean something in a path or to a shell."""
     return re.sub(r"[^A-Za-z0-9_.+-]", "-", name).lstrip(".") or "-"

@@ -1,4 +1,4 @@
-"""The data of a trial, checked against the plan and split, and the task that its recipe is built for."""
+"""The data of a trial: loaded, split, checked against the plan. And the task that its model is built for."""
 
 from __future__ import annotations
 
@@ -17,26 +17,33 @@ from harness.evaluation.ground_truth import GroundTruth
 from harness.results.schema import DataFacts
 
 SPLIT_SEED = 0
-"""One split for all seeds: what differs between seeds is training alone."""
+"""All seeds use one split, so that seeds differ in training alone."""
 
 
 @dataclass(frozen=True)
 class PreparedData:
-    """A data set with its splits, as a run has them. facts: what the records say of them."""
+    """A data set with its splits. facts: what records say about them."""
 
     dataset: Dataset
     splits: Splits
     facts: DataFacts
 
+    def ids(self, split: str) -> tuple[str, ...]:
+        """Image ids of "train", "calibration" or "validation"."""
+        ids: tuple[str, ...] = getattr(self.splits, split)
+        return ids
+
     def samples(self, ids: tuple[str, ...]) -> Iterator[Sample]:
+        """The samples of these images, each read when it is asked for."""
         return (self.dataset.sample(image_id) for image_id in ids)
 
     def truth(self, ids: tuple[str, ...]) -> Mapping[str, GroundTruth]:
+        """The annotations of these images, by id."""
         return LazyTruth(self.dataset, ids)
 
 
 class LazyTruth(Mapping[str, GroundTruth]):
-    """The truth of some images, each made when it is asked for."""
+    """Annotations of some images by id, each read when it is asked for."""
 
     def __init__(self, dataset: Dataset, ids: tuple[str, ...]) -> None:
         self._dataset, self._ids = dataset, dict.fromkeys(ids)
@@ -54,7 +61,7 @@ class LazyTruth(Mapping[str, GroundTruth]):
 
 
 def prepare_data(source: str, skip_bad: bool, preset: Preset) -> PreparedData:
-    """Load the data and split them as the preset says. Raises HarnessError where either cannot be done."""
+    """Load the data and split them as the preset says. Raises HarnessError where the data or the splits are bad."""
     dataset = load(source, skip_bad=skip_bad)
     evaluation = preset.evaluation
     splits = split(dataset, calibration=evaluation.calibration, validation=evaluation.validation, seed=SPLIT_SEED)
@@ -82,19 +89,19 @@ def refuse_doubts(dataset: Dataset, trust_labels: bool) -> None:
 
 
 def prepare_planned_data(spec: TrialSpec) -> PreparedData:
-    """The setting of a planned trial. Raises HarnessError where the data are no longer those of the plan."""
-    setting = prepare_data(spec.source, spec.skip_bad, spec.preset)
+    """The data of a planned trial. Raises HarnessError where they have changed since the plan was made."""
+    data = prepare_data(spec.source, spec.skip_bad, spec.preset)
     planned = (spec.data_fingerprint, spec.split_fingerprint)
-    if (setting.facts.fingerprint, setting.facts.split_fingerprint) != planned:
-        raise HarnessError(f"{setting.facts.source} has changed since the run was planned; start a new run for it")
-    return setting
+    if (data.facts.fingerprint, data.facts.split_fingerprint) != planned:
+        raise HarnessError(f"{data.facts.source} has changed since the run was planned; start a new run for it")
+    return data
 
 
-def task_of(setting: PreparedData, spec: TrialSpec) -> Task:
-    """What the method may know: statistics of the training images, and the largest size of all."""
-    dataset, train = setting.dataset, set(setting.splits.train)
+def task_of(data: PreparedData, spec: TrialSpec) -> Task:
+    """What the method may know of the data: statistics of the training images, and the largest size of all images."""
+    dataset, train = data.dataset, set(data.splits.train)
     counts = [n for image_id, n in zip(dataset.ids, dataset.cells_per_image, strict=True) if image_id in train]
-    mean, std = pixel_statistics(dataset, setting.splits.train)
+    mean, std = pixel_statistics(dataset, data.splits.train)
     return Task(
         classes=dataset.classes,
         pixel_mean=mean,

@@ -1,8 +1,7 @@
-"""Works through a plan, one trial after the other, and goes on from where an earlier run of it ended.
+"""Works through a plan, one trial after the other, and continues where an earlier run of the plan ended.
 
-Done are trials with a record of the same key: `ok` for good; `oom`, `timeout`, `crash` and `diverged` until
-`retry_failed` asks for them again. A trial that was interrupted or skipped, or has no good record, is missing: it is
-done, from its newest checkpoint.
+A trial is done when its folder holds a record of the same key with the status `ok`, or with `oom`, `timeout`, `crash`
+or `diverged` unless `retry_failed` is set. Every other trial runs, from its newest checkpoint if it has one.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from harness.monitoring.progress import Progress
 from harness.orchestration.plan import Manifest, PlannedTrial, write_manifest
 from harness.orchestration.process.launchers import Launcher, SubprocessLauncher
 from harness.orchestration.process.supervisor import Limits, StopRequest, default_memory_limit, run_trial
-from harness.orchestration.trial_folder import prepare, record_of
-from harness.orchestration.wall_limit import wall_limit
+from harness.orchestration.trial_folder import existing_record, prepare_folder
+from harness.orchestration.wall_limit import wall_limit, warm_up_allowance
 from harness.platform.locks import folder_lock, trial_lock
 from harness.results.io import RECORD, read_trial_spec, write_record
 from harness.results.schema import DataFacts, RunRecord
@@ -33,15 +32,22 @@ from harness.results.status import FAILED
 from harness.training.checkpoint_files import remove_blobs
 
 ALL_OK, SOME_FAILED, INTERRUPTED = 0, 1, 130
+"""Exit status of a run."""
+
+_LOCK_POLL = 0.5
+"""Seconds between two attempts to get a trial that another run works on."""
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a plan is worked through; none of it changes a score.
+    """How a plan is worked through. None of it changes a score.
 
-    wall_limit: seconds a trial may take, None to derive it from the budget. memory_limit: bytes a trial may hold, None
-    for 90 % of the machine. on_oom: "halve" starts a trial that ran out of memory again with micro-batches half as big.
-    grace: seconds for the last checkpoint of a trial that is told to stop. launcher: what starts a trial's process.
+    wall_limit: seconds that a trial may take; None derives it from the budget.
+    memory_limit: bytes that a trial may hold; None is 90 % of the machine's.
+    on_oom: "halve" repeats a trial that ran out of memory with micro-batches of half the size.
+    retry_failed: run trials again that failed in an earlier run.
+    grace: seconds for the last checkpoint of a trial that is asked to stop.
+    launcher: starts the process of a trial.
     """
 
     wall_limit: float | None = None
@@ -53,19 +59,19 @@ class RunOptions:
 
 
 class Reporter(Protocol):
-    """Told what happens, to show it."""
+    """Shows what happens."""
 
     def started(self, trial: PlannedTrial, index: int, total: int) -> None: ...
     def progress(self, trial: PlannedTrial, progress: Progress) -> None: ...
     def ended(self, trial: PlannedTrial, record: RunRecord) -> None: ...
     def kept(self, trial: PlannedTrial, record: RunRecord) -> None:
-        """The trial has a record of an earlier run, which stands."""
+        """The trial was done in an earlier run, and its record stays."""
 
     def waiting(self, trial: PlannedTrial) -> None:
-        """Another run works on the trial; it is waited for."""
+        """Another run works on the trial; this one waits for it."""
 
     def stopping(self, times: int) -> None:
-        """Asked to stop, for the first or a later time."""
+        """The user has asked to stop, for the first or a later time."""
 
 
 def run_plan(
@@ -75,94 +81,115 @@ def run_plan(
     reporter: Reporter,
     write_leaderboards: Callable[[Path], object],
 ) -> int:
-    """Bring every trial of the plan to a record. write_leaderboards: called with run_dir after each.
+    """Run every trial of the plan that is not done yet.
 
-    Returns ALL_OK where every trial is ok or skipped and one is ok, INTERRUPTED where asked to stop, else SOME_FAILED.
-    Raises HarnessError where run_dir holds other work or the disk takes no files.
+    Args:
+        manifest: the plan. It is added to the plan that run_dir may hold already.
+        run_dir: folder of the run.
+        options: limits, and what to do with failures.
+        reporter: told what happens.
+        write_leaderboards: called with run_dir after each trial.
+
+    Returns:
+        ALL_OK where every trial is ok or skipped and at least one is ok, INTERRUPTED where asked to stop, else
+        SOME_FAILED.
+
+    Raises:
+        HarnessError: run_dir holds other work under the same names, or the disk takes no files.
     """
     write_manifest(run_dir, manifest)
-    stop = StopRequest()
-    with _signals(stop, reporter):
-        records = _work_through(manifest, run_dir, options, reporter, write_leaderboards, stop)
-    with folder_lock(run_dir):
-        write_leaderboards(run_dir)
-    if stop.times:
+    scheduler = _Scheduler(manifest, run_dir, options, reporter, write_leaderboards)
+    with _signals(scheduler.stop, reporter):
+        scheduler.run_all()
+    scheduler.update_leaderboards()
+    if scheduler.stop.times:
         return INTERRUPTED
-    statuses = {record.status for record in records}
+    statuses = {record.status for record in scheduler.records}
     return ALL_OK if "ok" in statuses and statuses <= {"ok", "skipped"} else SOME_FAILED
 
 
-def _work_through(
-    manifest: Manifest,
-    run_dir: Path,
-    options: RunOptions,
-    reporter: Reporter,
-    write_leaderboards: Callable[[Path], object],
-    stop: StopRequest,
-) -> list[RunRecord]:
-    """The records of the plan's trials; fewer where asked to stop."""
-    records: list[RunRecord] = []
-    pending = list(manifest.trials)
-    waited_for: str | None = None
-    while pending and not stop.times:
-        busy: list[PlannedTrial] = []
-        for trial in pending:
-            if stop.times:
-                break
-            with trial_lock(trial.folder(run_dir)) as ours:
-                if not ours:
-                    busy.append(trial)
-                    continue
-                record = record_of(trial.folder(run_dir), trial.spec.key)
-                data = manifest.data[trial.spec.data_fingerprint]
-                if record is not None and _stands(record, options):
-                    records.append(_finish(record, trial.folder(run_dir), data))
-                    reporter.kept(trial, records[-1])
-                    continue
-                reporter.started(trial, manifest.trials.index(trial) + 1, len(manifest.trials))
-                record = _run(trial, manifest, run_dir, options, reporter, stop)
-                records.append(_finish(record, trial.folder(run_dir), data))
-            with folder_lock(run_dir):
-                write_leaderboards(run_dir)
-            reporter.ended(trial, records[-1])
-        if len(busy) == len(pending):
-            if waited_for != busy[0].name:
-                reporter.waiting(busy[0])
-                waited_for = busy[0].name
-            time.sleep(0.5)
-        pending = busy
-    return records
+@dataclass
+class _Scheduler:
+    """The state of a run. records: of the trials that are done; fewer than planned where asked to stop."""
+
+    manifest: Manifest
+    run_dir: Path
+    options: RunOptions
+    reporter: Reporter
+    write_leaderboards: Callable[[Path], object]
+    stop: StopRequest = field(default_factory=StopRequest)
+    records: list[RunRecord] = field(default_factory=list)
+
+    def run_all(self) -> None:
+        """Run or keep every trial. Trials that another run works on are tried again until they are free."""
+        pending = list(self.manifest.trials)
+        waiting_for: str | None = None
+        while pending and not self.stop.times:
+            locked = [trial for trial in pending if not self.stop.times and not self._try(trial)]
+            if len(locked) == len(pending):
+                if waiting_for != locked[0].name:
+                    self.reporter.waiting(locked[0])
+                    waiting_for = locked[0].name
+                time.sleep(_LOCK_POLL)
+            pending = locked
+
+    def update_leaderboards(self) -> None:
+        with folder_lock(self.run_dir):
+            self.write_leaderboards(self.run_dir)
+
+    def _try(self, trial: PlannedTrial) -> bool:
+        """Bring the trial to a record. False where another run works on it."""
+        folder, data = trial.folder(self.run_dir), self.manifest.data[trial.spec.data_fingerprint]
+        with trial_lock(folder) as ours:
+            if not ours:
+                return False
+            record = existing_record(folder, trial.spec.key)
+            if record is not None and _is_done(record, self.options):
+                self.records.append(_clean_up(record, folder, data))
+                self.reporter.kept(trial, self.records[-1])
+                return True
+            self.reporter.started(trial, self.manifest.trials.index(trial) + 1, len(self.manifest.trials))
+            self.records.append(_clean_up(self._run(trial, folder, data), folder, data))
+        self.update_leaderboards()
+        self.reporter.ended(trial, self.records[-1])
+        return True
+
+    def _run(self, trial: PlannedTrial, folder: Path, data: DataFacts) -> RunRecord:
+        """Run the trial, in smaller micro-batches after each want of memory if the options say so."""
+        options, spec = self.options, trial.spec
+        if trial.skip_reason:
+            prepare_folder(folder, spec)
+            return write_record(folder / RECORD, RunRecord.from_spec(spec, "skipped", trial.skip_reason))
+        limits = Limits(
+            wall_seconds=options.wall_limit or wall_limit(spec, data),
+            memory_bytes=options.memory_limit or default_memory_limit(),
+            grace_seconds=options.grace,
+            warm_up_seconds=warm_up_allowance(spec),
+        )
+        if options.on_oom == "halve":
+            spec = _with_earlier_micro_batches(spec, folder)
+        while True:
+            record = run_trial(
+                spec,
+                folder,
+                limits,
+                self.stop,
+                lambda progress: self.reporter.progress(trial, progress),
+                options.launcher,
+            )
+            parts = 2 * spec.micro_batches
+            too_small = parts > spec.preset.training.batch
+            if record.status != "oom" or options.on_oom == "record" or too_small or self.stop.times:
+                return record
+            spec = spec.model_copy(update={"micro_batches": parts})
 
 
-def _stands(record: RunRecord, options: RunOptions) -> bool:
+def _is_done(record: RunRecord, options: RunOptions) -> bool:
     return record.status == "ok" or (record.status in FAILED and not options.retry_failed)
 
 
-def _run(
-    trial: PlannedTrial, manifest: Manifest, run_dir: Path, options: RunOptions, reporter: Reporter, stop: StopRequest
-) -> RunRecord:
-    folder = trial.folder(run_dir)
-    if trial.skip_reason:
-        prepare(folder, trial.spec)
-        return write_record(folder / RECORD, RunRecord.from_spec(trial.spec, "skipped", trial.skip_reason))
-    limits = Limits(
-        wall_seconds=options.wall_limit or wall_limit(trial.spec, manifest.data[trial.spec.data_fingerprint]),
-        memory_bytes=options.memory_limit or default_memory_limit(),
-        grace_seconds=options.grace,
-    )
-    spec = trial.spec if options.on_oom == "record" else _as_last_tried(trial.spec, folder)
-    while True:
-        record = run_trial(
-            spec, folder, limits, stop, lambda progress: reporter.progress(trial, progress), options.launcher
-        )
-        parts = 2 * spec.micro_batches
-        if record.status != "oom" or options.on_oom == "record" or parts > spec.preset.training.batch or stop.times:
-            return record
-        spec = spec.model_copy(update={"micro_batches": parts})
-
-
-def _as_last_tried(spec: TrialSpec, folder: Path) -> TrialSpec:
-    """The trial in as many parts as an attempt before had come to, so that its checkpoints are gone on from."""
+def _with_earlier_micro_batches(spec: TrialSpec, folder: Path) -> TrialSpec:
+    """The trial with the micro-batches of its last attempt, whose checkpoints can then be used."""
     try:
         before = read_trial_spec(folder)
     except HarnessError:
@@ -170,11 +197,10 @@ def _as_last_tried(spec: TrialSpec, folder: Path) -> TrialSpec:
     return before if before.key == spec.key and before.micro_batches > spec.micro_batches else spec
 
 
-def _finish(record: RunRecord, folder: Path, data: DataFacts) -> RunRecord:
-    """Drop checkpoints nobody goes on from, and give the data to a record whose worker did not come to load it.
+def _clean_up(record: RunRecord, folder: Path, data: DataFacts) -> RunRecord:
+    """Remove checkpoints that nobody needs, and add the data to a record whose worker had not loaded them.
 
-    Also for a record that was there: the run that made it may have been killed before this, or while it wrote. Only
-    for the holder of the trial's lock.
+    Also for a record of an earlier run, which may have been killed before it did this. The caller holds the lock.
     """
     remove_temporaries(folder)
     if record.status in ("ok", "diverged"):
@@ -186,9 +212,9 @@ def _finish(record: RunRecord, folder: Path, data: DataFacts) -> RunRecord:
 
 @contextmanager
 def _signals(stop: StopRequest, reporter: Reporter) -> Iterator[None]:
-    """Count requests to stop instead of dying of them; a hang-up is ignored where it was (nohup)."""
+    """Count requests to stop, instead of dying of the signal. Signals that are ignored stay so (nohup)."""
 
-    def asked(number: int, frame: FrameType | None) -> None:
+    def on_signal(number: int, frame: FrameType | None) -> None:
         stop.times += 1
         reporter.stopping(stop.times)
 
@@ -196,7 +222,7 @@ def _signals(stop: StopRequest, reporter: Reporter) -> Iterator[None]:
         yield
         return
     numbers = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
-    before = {number: signal.signal(number, asked) for number in numbers}
+    before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield
     finally:

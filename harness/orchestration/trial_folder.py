@@ -1,4 +1,4 @@
-"""The folder of one trial: what is told to the worker, and what is cleared before it starts."""
+"""The folder of one trial: what the worker is told, and what is removed before it starts."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ LOG = "log.txt"
 PREVIOUS_LOG = "log.previous.txt"
 
 
-def record_of(folder: Path, key: str) -> RunRecord | None:
-    """The good record of that very work in a trial's folder, if there is one."""
+def existing_record(folder: Path, key: str) -> RunRecord | None:
+    """The record in a trial's folder, if it can be read and is of the work with this key."""
     try:
         record = read_record(folder / RECORD)
     except HarnessError:
@@ -25,11 +25,14 @@ def record_of(folder: Path, key: str) -> RunRecord | None:
     return record if record.key == key else None
 
 
-def prepare(folder: Path, spec: TrialSpec) -> None:
-    """Make the folder ready for an attempt. Only for the holder of its lock. Raises StorageError.
+def prepare_folder(folder: Path, spec: TrialSpec) -> None:
+    """Make the folder ready for an attempt. The caller holds its lock.
 
-    An earlier record goes, so that it can never be taken for the new one; checkpoints stay if they are of the same
-    work, done in the same way.
+    An earlier record is removed, so that it is never taken for the new one. Checkpoints stay where they are of the
+    same work, split into the same micro-batches.
+
+    Raises:
+        StorageError: the disk does not allow it.
     """
     make_folder(folder)
     remove_temporaries(folder)

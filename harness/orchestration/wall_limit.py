@@ -1,4 +1,4 @@
-"""How long a trial may take on the wall clock, where the user does not say."""
+"""The wall-clock limit of a trial where the user sets none."""
 
 from __future__ import annotations
 
@@ -7,20 +7,27 @@ from harness.config.trial_spec import TrialSpec
 from harness.results.schema import DataFacts
 
 ALLOWANCE = 900.0
-"""Seconds for what the budget's clock does not count: start, data, warm-up, checkpoints, evaluation."""
-SECONDS_AN_IMAGE = 2.0
-"""For each image that is predicted on, on the slowest machine we would wait for."""
-SECONDS_AN_ITERATION = 60.0
-"""Where the budget counts iterations or epochs: slower than this is a hang."""
+"""Seconds for what the budget does not count: start, data, warm-up, checkpoints, evaluation."""
+SECONDS_PER_IMAGE = 2.0
+"""For each image of the data, which is predicted a few times, on the slowest machine worth waiting for."""
+SECONDS_PER_ITERATION = 60.0
+"""Where the budget counts iterations or epochs: a slower trial hangs."""
+COMPILE_ALLOWANCE = 3600.0
+"""Seconds of warm-up that no limit counts, where the preset compiles the network."""
 
 
 def wall_limit(spec: TrialSpec, data: DataFacts) -> float:
-    """Seconds from the start of the process: far more than a healthy trial needs, finite for one that hangs."""
+    """Seconds from the start of the process: far more than a healthy trial takes, finite for one that hangs."""
     budget = Budget.parse(spec.budget)
     train = len(data.splits.get("train", ())) or data.images
-    seconds = {
+    training = {
         "seconds": 2 * budget.amount,
-        "iterations": SECONDS_AN_ITERATION * budget.amount,
-        "epochs": SECONDS_AN_ITERATION * budget.amount * max(train / spec.preset.training.batch, 1),
+        "iterations": SECONDS_PER_ITERATION * budget.amount,
+        "epochs": SECONDS_PER_ITERATION * budget.amount * max(train / spec.preset.training.batch, 1),
     }[budget.kind]
-    return ALLOWANCE + seconds + SECONDS_AN_IMAGE * data.images
+    return ALLOWANCE + training + SECONDS_PER_IMAGE * data.images
+
+
+def warm_up_allowance(spec: TrialSpec) -> float:
+    """Seconds of warm-up that the wall-clock limit leaves out, set by the user or not."""
+    return COMPILE_ALLOWANCE if dict(spec.preset.model).get("compile") else 0.0

@@ -1,6 +1,7 @@
-"""The process of one trial: `python -m harness.orchestration.worker TRIAL_DIR`. Reads trial.json, leaves record.json.
+"""The process of one trial: `python -m harness.orchestration.worker TRIAL_DIR`. Reads trial.json, writes record.json.
 
-Whatever the method does, the record says how it ended; what cannot be caught here is told by the process above.
+The record says how the trial ended, whatever the method does. Where the process ends without a record, the process
+that started it writes one.
 """
 
 from __future__ import annotations
@@ -29,17 +30,28 @@ from harness.results.schema import Cost, RunRecord
 from harness.results.status import NO_RECORD_EXIT, Diverged, status_from_exception
 
 RunTrial = Callable[[TrialSpec, Path, ProgressPipe], RunRecord]
+"""Does the work of a trial in its folder, and returns a record with status "ok"."""
 
+_PARENT_POLL = 0.5
+"""Seconds between two checks that the parent process still lives."""
 _ORPHAN_GRACE = 30.0
-"""Seconds for a last checkpoint once the process above is gone."""
+"""Seconds for a last checkpoint after the parent process has died."""
 
 
-def main(arguments: list[str] | None = None, perform: RunTrial | None = None) -> int:
-    """Work through one trial. Returns 0 where its status is ok, 1 otherwise, NO_RECORD_EXIT without a record."""
+def main(arguments: list[str] | None = None, run_trial: RunTrial | None = None) -> int:
+    """Run one trial and write its record.
+
+    Args:
+        arguments: of the command line; None for those of this process.
+        run_trial: does the work; None for harness.orchestration.trial.Trial.
+
+    Returns:
+        0 where the status is ok, 1 where it is another, NO_RECORD_EXIT where no record could be written.
+    """
     parser = argparse.ArgumentParser(prog="python -m harness.orchestration.worker", description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--progress", type=int, help="descriptor of the pipe for progress lines")
-    parser.add_argument("--parent", type=int, help="process to end after")
+    parser.add_argument("--progress", type=int, help="file descriptor of the pipe for progress lines")
+    parser.add_argument("--parent", type=int, help="process whose death ends this one")
     options = parser.parse_args(arguments)
 
     faulthandler.enable()
@@ -47,11 +59,11 @@ def main(arguments: list[str] | None = None, perform: RunTrial | None = None) ->
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: progress.request_stop())
     parent = os.getppid() if options.parent is None else options.parent
-    threading.Thread(target=_end_after, args=(parent, progress), daemon=True).start()
+    threading.Thread(target=_exit_after_parent, args=(parent, progress), daemon=True).start()
 
     try:
         spec = read_trial_spec(options.folder)
-        record = _work(spec, options.folder, progress, perform, parent)
+        record = _run_and_record(spec, options.folder, progress, run_trial or _run_trial, parent)
         write_record(options.folder / RECORD, record)
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
@@ -59,51 +71,61 @@ def main(arguments: list[str] | None = None, perform: RunTrial | None = None) ->
     return 0 if record.status == "ok" else 1
 
 
-def _work(spec: TrialSpec, folder: Path, progress: ProgressPipe, perform: RunTrial | None, parent: int) -> RunRecord:
-    started, clock = utc_now(), time.monotonic()
-    try:
-        if perform is None:
-            from harness.orchestration.trial import perform as work
-
-            perform = work
-        record = perform(spec, folder, progress)
-        if record.status == "ok" and (record.scores is None or not math.isfinite(record.scores.iou_map)):
-            raise Diverged("it ended without a finite score")
-    # Everything: a method may call sys.exit, and its row must still say so.
-    except BaseException as error:
-        status, reason = status_from_exception(error)
-        if os.getppid() != parent:
-            # Its output had nowhere to go, which may be all that was wrong.
-            status, reason = "interrupted", "the run it was part of was killed"
-        with contextlib.suppress(OSError):
-            traceback.print_exc()
-        record = RunRecord.from_spec(spec, status, reason, cost=Cost(peak_host_rss=peak_rss()))
-    cost = record.cost.model_copy(update={"notes": [*record.cost.notes, *spec.cost_notes()]})
-    ended = {"cost": cost, "started": started, "finished": utc_now(), "wall_seconds": time.monotonic() - clock}
-    return record.model_copy(update=ended)
-
-
-def _end_after(parent: int, progress: ProgressPipe) -> None:
-    """Where the process above is killed, write a checkpoint and end: nobody would end this one any more."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    progress.request_stop()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for output in (1, 2):
-        os.dup2(nowhere, output)
-    time.sleep(_ORPHAN_GRACE)
-    os.killpg(os.getpgrp(), signal.SIGKILL)
-
-
-def work_and_leave(arguments: list[str] | None = None) -> NoReturn:
-    """Work through one trial, as the whole life of this process."""
+def run_and_exit(arguments: list[str] | None = None) -> NoReturn:
+    """Run one trial, then end this process."""
     exit_status = main(arguments)
     with contextlib.suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
-    # Not sys.exit: a thread or an exit handler of the method's must not hold up what is done.
+    # Not sys.exit: threads and exit handlers of the method could keep the process alive.
     os._exit(exit_status)
 
 
+def _run_trial(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+    # Imported here, so that a missing package is a record.
+    from harness.orchestration.trial import Trial
+
+    return Trial(spec, folder, progress).run()
+
+
+def _run_and_record(
+    spec: TrialSpec, folder: Path, progress: ProgressPipe, run_trial: RunTrial, parent: int
+) -> RunRecord:
+    """The record of the trial, whatever its work raises."""
+    started, begin = utc_now(), time.monotonic()
+    try:
+        record = run_trial(spec, folder, progress)
+        if record.status == "ok" and (record.scores is None or not math.isfinite(record.scores.iou_map)):
+            raise Diverged("it ended without a finite score")
+    # BaseException: a method may call sys.exit, and its row must say so.
+    except BaseException as error:
+        status, reason = status_from_exception(error)
+        if os.getppid() != parent:
+            # The error may only be that the output had no reader any more.
+            status, reason = "interrupted", "the run that started this trial was killed"
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+        record = RunRecord.from_spec(spec, status, reason, cost=Cost(peak_host_rss=peak_rss()))
+    cost = record.cost.model_copy(update={"notes": [*record.cost.notes, *spec.cost_notes()]})
+    times = {"started": started, "finished": utc_now(), "wall_seconds": time.monotonic() - begin}
+    return record.model_copy(update={"cost": cost, **times})
+
+
+def _exit_after_parent(parent: int, progress: ProgressPipe) -> None:
+    """Where the parent process dies, ask for a last checkpoint, then kill this process group.
+
+    Nobody else would end this process: Ctrl-C reaches the parent alone.
+    """
+    while os.getppid() == parent:
+        time.sleep(_PARENT_POLL)
+    progress.request_stop()
+    # What reads the output has died too: without this, the next print would be an error.
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(devnull, descriptor)
+    time.sleep(_ORPHAN_GRACE)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
 if __name__ == "__main__":
-    work_and_leave()
+    run_and_exit()

@@ -1,78 +1,24 @@
-"""From records to rows: one row a method, seeds together, ranked where a ranking is fair."""
+"""From records to rows: one row a method, seeds together, in the order of IoU where an order is fair."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-from harness.reporting.aggregate import data_wait, energy_used, largest, mean, time_notes
 from harness.reporting.format import differs, machine_name
+from harness.reporting.pareto import worth_their_cost
+from harness.reporting.row import Provenance, Row, cell_types, cost_summary, quality
 from harness.results.comparability import score_differences, time_differences
+from harness.results.comparisons import Comparisons
 from harness.results.schema import RunRecord
-from harness.results.statistics import (
-    Difference,
-    Interval,
-    SeedScores,
-    differences_from,
-    image_interval,
-    seed_spread,
-    shared_ranks,
-)
+from harness.results.statistics import SeedScores
 
 NOT_PART_OF_THE_WORK = ("device", "deterministic", "micro_batches", "skip_bad")
 """Settings that make no other work of it: where and how it is done, or what the data's fingerprint tells."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A method in the table. Means are over seeds that ended well; None where nothing is known.
-
-    rank: shared by methods that cannot be told apart; None where the row is not ranked. iou: METHODS' iou_map.
-    difference: from the baseline, on the same images. Times in seconds (inference in milliseconds), memory in bytes:
-    on the GPU where there is one. seconds_per_iteration_iqr: of the steps of one run. data_wait: share of the training
-    time. energy: joules of training, of what energy_of names; None where its seeds do not all have it of the same.
-    same_machine: whether the times may be set against those of other rows. notes: what a reader must know before
-    comparing. time_notes: the same of its times alone. records: all of its records, failed ones too.
-    """
-
-    method: str
-    rank: int | None
-    slots: str
-    labels: str
-    iou: float | None
-    seed_std: float | None
-    interval: Interval | None
-    difference: Difference | None
-    by_type: dict[str, float]
-    ap: float | None
-    ap50: float | None
-    train_seconds: float | None
-    seconds_per_iteration: float | None
-    seconds_per_iteration_iqr: float | None
-    data_wait: float | None
-    images_per_second: float | None
-    inference_ms: float | None
-    memory: int | None
-    energy: float | None
-    energy_of: str
-    parameters: int | None
-    total_loss: float | None
-    status: str
-    reason: str
-    seeds: int
-    same_machine: bool
-    notes: tuple[str, ...]
-    time_notes: tuple[str, ...]
-    records: tuple[RunRecord, ...]
-
-    @property
-    def is_baseline(self) -> bool:
-        return self.method == self.records[0].baseline
 
 
 @dataclass(frozen=True)
@@ -80,22 +26,28 @@ class Leaderboard:
     """rows: ranked ones first, then those under other conditions, then those without a score.
 
     types: cell types that any row has a score for. baseline: the name of its row; empty where none is there.
-    problems: a line for each record that could not be read.
+    equal_spread_p: the chance of seeds that spread this unequally if training runs of all methods varied equally; 1
+    where it cannot be tested. problems: a line for each record that could not be read.
     """
 
     rows: tuple[Row, ...]
     types: tuple[str, ...]
     baseline: str
+    equal_spread_p: float = 1.0
     problems: tuple[str, ...] = ()
 
     @property
     def records(self) -> list[RunRecord]:
-        return [record for row in self.rows for record in row.records]
+        return [record for row in self.rows for record in row.provenance.records]
+
+    @property
+    def ranked(self) -> list[Row]:
+        return [row for row in self.rows if row.ranked]
 
     @property
     def footnotes(self) -> tuple[str, ...]:
         """The notes of all rows, each once, from the top of the table down."""
-        return tuple(dict.fromkeys(note for row in self.rows for note in (*row.notes, *row.time_notes)))
+        return tuple(dict.fromkeys(note for row in self.rows for note in (*row.provenance.notes, *row.cost.notes)))
 
     def marks(self, notes: Sequence[str]) -> list[int]:
         """The numbers, from 1, that notes of a row have among the footnotes."""
@@ -117,18 +69,28 @@ def leaderboard(records: Sequence[RunRecord], problems: Sequence[str] = ()) -> L
         for key, group in groups.items()
         if not key.unlike and (found := _scores(group)) and all(found.values())
     }
-    ranks = shared_ranks(scores)
     named = ((names[key], group[0].record.baseline) for key, group in groups.items() if names[key] in scores)
     baseline = next((name for name, its_baseline in named if name == its_baseline), "")
-    against = differences_from(baseline, scores) if baseline else {}
-    rows = []
-    for key, group in groups.items():
-        # a row under another condition may have the name of a ranked one
-        name, ranked = names[key], not key.unlike
-        rows.append(_row(name, group, ranks.get(name) if ranked else None, against.get(name) if ranked else None))
-    rows.sort(key=lambda row: (row.rank is None, row.iou is None, -(row.iou or 0.0), row.method))
-    types = sorted({cell_type for row in rows for cell_type in row.by_type})
-    return Leaderboard(tuple(rows), tuple(types), baseline, tuple(problems))
+    # a row under another condition may have the name of a ranked one
+    rows = [_row(names[key], group) for key, group in groups.items()]
+    fair = [not key.unlike and names[key] in scores for key in groups]
+    order = sorted(range(len(rows)), key=lambda i: (not fair[i], *_by_iou(rows[i])))
+    rows = [replace(rows[i], position=at if fair[i] else None) for at, i in enumerate(order, 1)]
+    types = sorted({cell_type for row in rows for cell_type in row.quality.by_type})
+    if not scores:
+        return Leaderboard(tuple(rows), tuple(types), "", problems=tuple(problems))
+    comparisons = Comparisons(scores, cell_types(records))
+    against = comparisons.from_baseline(baseline) if baseline else {}
+    best = comparisons.from_best()
+    compared = [
+        replace(row, quality=replace(row.quality, vs_baseline=against.get(row.method), vs_best=best.get(row.method)))
+        if row.ranked
+        else row
+        for row in rows
+    ]
+    worth = worth_their_cost(compared) if len(scores) > 1 else set()
+    marked = tuple(replace(row, worth_it=row.ranked and row.method in worth) for row in compared)
+    return Leaderboard(marked, tuple(types), baseline, comparisons.seed_variance.equal_p, tuple(problems))
 
 
 def leaderboard_of_runs(run_dirs: Sequence[Path]) -> Leaderboard:
@@ -225,56 +187,36 @@ def _facts(record: RunRecord) -> dict[str, str]:
 # ----------------------------------------------------------------------------------------------------- one row
 
 
+def _by_iou(row: Row) -> tuple[bool, float, str]:
+    """Sorts the highest IoU first and rows without one last."""
+    return row.quality.iou is None, -(row.quality.iou or 0.0), row.method
+
+
 def _scores(group: Sequence[_Entry]) -> SeedScores:
     """By training run, not by seed: a method may have met one seed on two devices."""
     return {i: e.record.scores.by_image for i, e in enumerate(group) if e.good and e.record.scores is not None}
 
 
-def _row(name: str, group: Sequence[_Entry], rank: int | None, difference: Difference | None) -> Row:
+def _row(name: str, group: Sequence[_Entry]) -> Row:
+    """The row without its position and its comparison with others."""
     good = [entry.record for entry in group if entry.good]
     failed = [entry.record for entry in group if not entry.good]
     here = [entry.record for entry in group if entry.good and not entry.elsewhere]
-    timed = here or good
     first = (good or failed)[0]
     scores = _scores(group)
-    per_image = bool(scores) and all(scores.values())
-    whole = [record.scores for record in good if record.scores is not None]
-    types = sorted({cell_type for s in whole for cell_type in s.by_type})
-    energy, energy_of = energy_used(timed)
     status = ", ".join(dict.fromkeys(record.status for record in failed)) or "ok"
-    if good and failed:
-        status = f"{len(good)} of {len(group)} ok; {status}"
-    return Row(
-        method=name,
-        rank=rank,
+    provenance = Provenance(
         slots=", ".join(first.slots_changed) or "none",
         labels=first.labels,
-        iou=mean(s.iou_map for s in whole),
-        seed_std=seed_spread(scores)[1] if per_image else None,
-        interval=image_interval(scores) if per_image else None,
-        difference=difference,
-        by_type={t: fmean(s.by_type[t] for s in whole if t in s.by_type) for t in types},
-        ap=mean(s.ap for s in whole),
-        ap50=mean(s.ap50 for s in whole),
-        train_seconds=mean(record.cost.train_seconds for record in timed),
-        seconds_per_iteration=mean(record.cost.seconds_per_iteration for record in timed),
-        seconds_per_iteration_iqr=mean(record.cost.seconds_per_iteration_iqr for record in timed),
-        data_wait=mean(data_wait(record) for record in timed),
-        images_per_second=mean(record.cost.images_per_second for record in timed),
-        inference_ms=mean(record.cost.inference_ms_per_image for record in timed),
-        memory=largest(timed, "peak_gpu_reserved") or largest(timed, "peak_host_rss"),
-        energy=energy,
-        energy_of=energy_of,
-        parameters=largest(good, "parameters"),
-        total_loss=mean(record.total_loss for record in good),
-        status=status,
-        reason=next((record.reason for record in failed if record.reason), ""),
+        arithmetic=", ".join(dict.fromkeys(str(r.machine["arithmetic"]) for r in good if "arithmetic" in r.machine)),
         seeds=len(good),
-        same_machine=len(here) == len(good),
+        status=f"{len(good)} of {len(group)} ok; {status}" if good and failed else status,
+        reason=next((record.reason for record in failed if record.reason), ""),
         notes=_notes(group),
-        time_notes=time_notes(timed),
         records=tuple(entry.record for entry in group),
     )
+    per_image = scores if all(scores.values()) else {}
+    return Row(name, None, quality(good, per_image), cost_summary(good, here), provenance)
 
 
 def _notes(group: Sequence[_Entry]) -> tuple[str, ...]:
@@ -285,5 +227,5 @@ def _notes(group: Sequence[_Entry]) -> tuple[str, ...]:
         notes.append(f"not ranked, since unlike most records in {said}")
     away = sorted({machine_name(entry.record) for entry in good if entry.elsewhere})
     if away:
-        notes.append(f"times are not compared, since made on another machine: {', '.join(away)}")
+        notes.append(f"times are not compared, since made on another machine or in other arithmetic: {', '.join(away)}")
     return tuple(notes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from harness.reporting.columns import SAME
 from harness.reporting.format import machine_name
 from harness.reporting.leaderboard import Leaderboard
 
@@ -16,35 +17,15 @@ def legend(board: Leaderboard) -> list[str]:
     good = [record for record in board.records if record.status == "ok"]
     lines = [
         "IoU: mean over validation images, and over seeds, of the mean precision TP/(TP+FP+FN) at the IoU thresholds "
-        "0.50 to 0.95 in steps of 0.05, each cell matched at most once; 1 is best. AP, AP50: COCO mask average "
-        "precision.",
-        "95 % over images: bootstrap over validation images. Std over seeds: between training runs. They are different "
-        "doubts, and neither includes the other.",
+        "0.50 to 0.95 in steps of 0.05, each cell matched at most once; 1 is best. F1: at an IoU above 0.5, over all "
+        "images. Count error: mean over images of |predicted - annotated| / annotated cells. AP, AP50: COCO mask "
+        "average precision.",
+        "95 % over images: bootstrap over validation images, within cell types. Std over seeds: between training runs. "
+        "They are different doubts, and neither includes the other.",
+        *_comparisons(board),
     ]
-    if board.baseline:
-        lines.append(
-            f"Δ baseline: difference from {board.baseline} on the same images, with a 95 % interval over images and "
-            "training runs. p: that difference arising by chance, corrected for the number of methods (Holm); blank "
-            "where one seed each leaves it unknown."
-        )
-    lines.append("Rank: methods that cannot be told apart share one; with one seed each, none can be told apart.")
     if good:
-        lines.append(
-            "Post-processing, the same for all: masks by score, pixels already taken removed, small rests dropped; "
-            "score threshold and smallest area for each cell type chosen on "
-            f"{_some(r.rule.chosen_on for r in good if r.rule)} images."
-        )
-        lines.append(
-            "Memory: peak on the GPU (reserved) where there is one, else of the method's own process. Times: s/it is "
-            "the median step and s/it IQR the spread of the middle half of the steps, the first ones left out; data "
-            "wait is the share of the training time spent waiting for images, the rest is computing; ms/image is one "
-            "whole image from pixels to masks."
-        )
-        if measured := dict.fromkeys(row.energy_of for row in board.rows if row.energy is not None):
-            lines.append(
-                f"Energy: used while the training clock ran by {' or '.join(measured)}, the whole of it, whatever else "
-                "ran there; what evaluation, checkpoints and the rest of the machine used is not in it."
-            )
+        lines += _how_measured(board)
     facts = {
         "Data": (f"{r.data.source}, {r.data.images} images, {r.data.cells} cells, fingerprint {r.data.fingerprint[:12]}"
                  for r in board.records if r.data),
@@ -55,6 +36,44 @@ def legend(board: Leaderboard) -> list[str]:
     lines += [f"{name}: {said}" for name, values in facts.items() if (said := _some(values))]
     finished = max((record.finished for record in board.records), default="")
     return [*lines, f"Finished: {finished}"] if finished else lines
+
+
+def _comparisons(board: Leaderboard) -> list[str]:
+    """How methods were compared, as far as this table compares any."""
+    if len(board.ranked) < 2:
+        return []
+    lines = []
+    if board.baseline:
+        lines.append(
+            f"vs baseline: {SAME} cannot be told from {board.baseline}; worse or better: of the method. network worse, "
+            "network better: of this trained network on other images like these; with one seed nothing is known of "
+            "other training runs. Δ baseline: the difference on the same images with its 95 % interval, p its "
+            "probability by chance alone; both corrected for the number of methods."
+        )
+    lines += [
+        "vs best: the same against the method with the highest IoU, corrected for all pairs.",
+        "worth it: cannot be told from the best, and none of the others that cannot costs less in s/it, memory and "
+        "ms/image together. Bold: best and told apart, costs by more than 2 %.",
+    ]
+    return lines
+
+
+def _how_measured(board: Leaderboard) -> list[str]:
+    chosen_on = _some(r.rule.chosen_on for r in board.records if r.status == "ok" and r.rule)
+    lines = [
+        "Post-processing, the same for all: masks by score, pixels already taken removed, small rests dropped; "
+        f"score threshold and smallest area for each cell type chosen on {chosen_on} images.",
+        "Steps: training steps done in the budget. Memory: peak on the GPU (reserved) where there is one, else of the "
+        "method's own process. Times: s/it is the median step and s/it IQR the spread of the middle half of the steps, "
+        "the first ones left out; data wait is the share of the training time spent waiting for images; ms/image is "
+        "one whole image from pixels to masks.",
+    ]
+    if measured := dict.fromkeys(row.cost.energy_of for row in board.rows if row.cost.energy is not None):
+        lines.append(
+            f"Energy: used while the training clock ran by {' or '.join(measured)}, the whole of it, whatever else "
+            "ran there; what evaluation, checkpoints and the rest of the machine used is not in it."
+        )
+    return lines
 
 
 def _some(values: Iterable[str]) -> str:

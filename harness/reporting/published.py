@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -13,18 +11,21 @@ import click
 
 from harness.config.preset import Preset, load
 from harness.errors import HarnessError
+from harness.reporting.columns import number, status_text
 from harness.reporting.escape import for_csv, for_latex, for_markdown
-from harness.reporting.leaderboard import Leaderboard, Row, leaderboard_of_runs
-from harness.reporting.table import number
+from harness.reporting.leaderboard import Leaderboard, leaderboard_of_runs
+from harness.reporting.row import Row
 
 MEASURED: dict[str, Callable[[Row], str]] = {
-    "IoU": lambda row: number(row.iou, 4),
-    "iterations": lambda row: ", ".join(sorted({str(r.cost.iterations) for r in row.records if r.status == "ok"})),
-    "total loss": lambda row: number(row.total_loss, 3),
-    "train time": lambda row: "" if row.train_seconds is None else str(timedelta(seconds=round(row.train_seconds))),
-    "memory": lambda row: "" if row.memory is None else f"{row.memory / 2**30:.1f} GiB",
-    "AP": lambda row: number(row.ap, 4),
-    "AP50": lambda row: number(row.ap50, 4),
+    "IoU": lambda row: number(row.quality.iou, 4),
+    "iterations": lambda row: ", ".join(sorted({str(r.cost.iterations) for r in row.good_records})),
+    "total loss": lambda row: number(row.quality.total_loss, 3),
+    "train time": lambda row: (
+        "" if row.cost.train_seconds is None else str(timedelta(seconds=round(row.cost.train_seconds)))
+    ),
+    "memory": lambda row: "" if row.cost.memory is None else f"{row.cost.memory / 2**30:.1f} GiB",
+    "AP": lambda row: number(row.quality.ap, 4),
+    "AP50": lambda row: number(row.quality.ap50, 4),
 }
 """What a preset's rows may publish that we measure too; anything else of theirs is printed as it stands."""
 
@@ -33,23 +34,22 @@ def print_beside_published(run_dirs: Sequence[Path], preset_name: str, form: str
     """Print the table. Raises HarnessError where the preset has no rows."""
     preset = load(preset_name)
     header, body = beside_published(leaderboard_of_runs(run_dirs), preset)
-    if form == "json":
-        click.echo(json.dumps([dict(zip(header, row, strict=True)) for row in body], indent=2, ensure_ascii=False))
-    elif form == "csv":
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([[for_csv(cell) for cell in row] for row in (header, *body)])
-        click.echo(text.getvalue(), nl=False)
-    elif form == "screen":
+    if form == "screen":
         from harness.reporting.screen import print_table
 
         print_table(header, body)
-    else:
-        from tabulate import tabulate
+        return
+    import pandas as pd
 
-        escape = for_latex if form == "latex" else for_markdown
-        style = "latex_raw" if form == "latex" else "pipe"
-        plain = [[escape(cell) for cell in row] for row in body]
-        click.echo(tabulate(plain, [escape(name) for name in header], tablefmt=style, disable_numparse=True))
+    table = pd.DataFrame(body, columns=header)
+    if form == "json":
+        click.echo(json.dumps(table.to_dict("records"), indent=2, ensure_ascii=False))
+    elif form == "csv":
+        click.echo(table.map(for_csv).rename(columns=for_csv).to_csv(index=False, lineterminator="\n"), nl=False)
+    else:
+        escape, style = (for_latex, "latex_raw") if form == "latex" else (for_markdown, "pipe")
+        escaped = table.map(escape).rename(columns=escape)
+        click.echo(escaped.to_markdown(index=False, tablefmt=style, disable_numparse=True))
 
 
 def beside_published(board: Leaderboard, preset: Preset) -> tuple[list[str], list[list[str]]]:
@@ -59,7 +59,9 @@ def beside_published(board: Leaderboard, preset: Preset) -> tuple[list[str], lis
     """
     if not preset.rows:
         raise HarnessError(f"preset {preset.name} has no rows to be set beside; presets with rows: paper")
-    ours = {row.method: row for row in board.rows for record in row.records[:1] if record.preset == preset.name}
+    ours = {
+        row.method: row for row in board.rows for record in row.provenance.records[:1] if record.preset == preset.name
+    }
     names = list(dict.fromkeys(name for row in preset.rows for name in row.published))
     header = ["row"]
     for name in names:
@@ -72,6 +74,6 @@ def beside_published(board: Leaderboard, preset: Preset) -> tuple[list[str], lis
             cells.append(wanted.published.get(name, ""))
             if name in MEASURED:
                 cells.append("" if row is None else MEASURED[name](row))
-        cells.append("no record" if row is None else f"{row.status}: {row.reason}" if row.reason else row.status)
+        cells.append("no record" if row is None else status_text(row))
         body.append(cells)
     return [*header, "status"], body

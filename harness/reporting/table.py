@@ -2,78 +2,49 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import operator
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import reduce
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from harness.reporting.columns import align, columns, marked
 from harness.reporting.escape import for_csv, for_latex, for_markdown
-from harness.reporting.leaderboard import Leaderboard, Row, leaderboard_of_runs
+from harness.reporting.leaderboard import Leaderboard, leaderboard_of_runs
 from harness.reporting.legend import legend
+from harness.reporting.row import Row
+from harness.reporting.verdict import verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Format = Literal["screen", "md", "csv", "latex", "json"]
-NOT_ON_SCREEN = ("labels", "parameters", "loss", "train s", "s/it IQR", "data wait", "images/s")
 FORMATS: tuple[Format, ...] = ("md", "csv", "latex", "json")
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column of the printed table. text: what a cell says. best: the number that is best when largest, or None.
+def show(run_dirs: Sequence[Path], form: Format, wide: bool = False) -> None:
+    """Print the leaderboard of runs.
 
-    notes: which footnotes its cells are marked with.
+    Args:
+        run_dirs: folders of runs.
+        form: how it is written.
+        wide: on a screen, all columns, in several tables where one would not fit.
+
+    Raises:
+        HarnessError: a folder is not there.
     """
+    import click
 
-    name: str
-    text: Callable[[Row], str]
-    best: Callable[[Row], float | None] = lambda row: None
-    notes: Callable[[Row], Sequence[str]] = lambda row: ()
+    board = leaderboard_of_runs(run_dirs)
+    if form == "screen":
+        from harness.reporting.terminal import print_leaderboard
 
-
-def columns(board: Leaderboard) -> list[Column]:
-    """The columns of the printed table; those that no row fills are left out, but for the score."""
-    several = any(row.seeds > 1 for row in board.rows)
-    mixed = len({row.energy_of for row in board.rows if row.energy is not None}) > 1
-    wanted = [
-        Column("rank", lambda row: "" if row.rank is None else str(row.rank)),
-        Column("method", lambda row: row.method, notes=lambda row: row.notes),
-        Column("changes", lambda row: row.slots),
-        Column("labels", lambda row: row.labels),
-        Column("IoU", lambda row: number(row.iou, 4), lambda row: -(row.rank or 0)),
-        Column("95 % over images", lambda row: interval(row.interval, 3)),
-        *([Column("std over seeds", lambda row: number(row.seed_std, 4))] if several else []),
-        *([Column("Δ baseline [95 %]", _difference), Column("p", _p)] if board.baseline else []),
-        Column("AP", lambda row: number(row.ap, 3), lambda row: row.ap),
-        Column("AP50", lambda row: number(row.ap50, 3), lambda row: row.ap50),
-        *(_type_column(cell_type) for cell_type in board.types),
-        Column("train s", lambda row: number(row.train_seconds, 0), notes=lambda row: row.time_notes),
-        Column(
-            "s/it",
-            lambda row: number(row.seconds_per_iteration, 3),
-            _low("seconds_per_iteration"),
-            lambda row: row.time_notes,
-        ),
-        Column("s/it IQR", lambda row: number(row.seconds_per_iteration_iqr, 3)),
-        Column("data wait", lambda row: "" if row.data_wait is None else f"{100 * row.data_wait:.0f} %"),
-        Column("images/s", lambda row: number(row.images_per_second, 1), _high("images_per_second")),
-        Column("ms/image", lambda row: number(row.inference_ms, 0), _low("inference_ms")),
-        Column("memory", lambda row: "" if row.memory is None else f"{row.memory / 2**30:.2f} GiB", _low("memory")),
-        Column("energy, kJ", lambda row: _energy(row, mixed), lambda row: None if mixed else _low("energy")(row)),
-        Column("parameters", lambda row: "" if row.parameters is None else f"{row.parameters:,}"),
-        Column("loss", lambda row: number(row.total_loss, 3)),
-        Column("status", lambda row: f"{row.status}: {row.reason}" if row.reason else row.status),
-    ]
-    filled = [c for c in wanted if c.name in ("rank", "method", "IoU") or any(c.text(row) for row in board.rows)]
-    all_fine = all(row.status == "ok" for row in board.rows)
-    return [column for column in filled if not (all_fine and column.name == "status")]
+        print_leaderboard(board, wide)
+    else:
+        click.echo({"md": as_markdown, "csv": as_csv, "latex": as_latex, "json": as_json}[form](board), nl=False)
 
 
 def as_markdown(board: Leaderboard) -> str:
-    """The table with a legend that says what its numbers are."""
+    """The verdict, the table, and a legend that says what its numbers are."""
     from tabulate import tabulate
 
     shown = columns(board)
@@ -82,11 +53,12 @@ def as_markdown(board: Leaderboard) -> str:
     footnotes = [f"({i}) {for_markdown(text)}" for i, text in enumerate(board.footnotes, 1)]
     problems = [for_markdown(text) for text in board.problems]
     lines = [*footnotes, *problems, *(for_markdown(line) for line in legend(board))]
-    return f"# Leaderboard\n\n{table}\n\n" + "".join(f"- {line}\n" for line in lines)
+    said = "\n".join(for_markdown(line) for line in verdict(board))
+    return f"# Leaderboard\n\n{said}\n\n{table}\n\n" + "".join(f"- {line}\n" for line in lines)
 
 
 def as_latex(board: Leaderboard) -> str:
-    """A booktabs table; the best of each column in bold."""
+    """A booktabs table."""
     from tabulate import tabulate
 
     shown = columns(board)
@@ -99,26 +71,21 @@ def as_latex(board: Leaderboard) -> str:
     ruled = (
         plain.replace(r"\hline", r"\toprule", 1).replace(r"\hline", r"\midrule", 1).replace(r"\hline", r"\bottomrule")
     )
-    notes = [*(f"({i}) {text}" for i, text in enumerate(board.footnotes, 1)), *legend(board)]
+    notes = [*verdict(board), *(f"({i}) {text}" for i, text in enumerate(board.footnotes, 1)), *legend(board)]
     return "% \\usepackage{booktabs}\n" + ruled + "\n" + "".join(f"% {for_latex(note)}\n" for note in notes)
 
 
 def as_csv(board: Leaderboard) -> str:
     """Every number of every row, unrounded; one line a row."""
-    rows = [_plain(board, row) for row in board.rows]
-    names = list(dict.fromkeys(name for row in rows for name in row)) or ["method"]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({for_csv(k): for_csv(v) if isinstance(v, str) else v for k, v in row.items()})
-    return text.getvalue()
+    table = as_frame(board).map(lambda value: for_csv(value) if isinstance(value, str) else value)
+    return str(table.rename(columns=for_csv).to_csv(index=False, lineterminator="\n"))
 
 
 def as_json(board: Leaderboard) -> str:
-    """What the CSV holds, with footnotes, problems and legend beside it."""
+    """What the CSV holds, with verdict, footnotes, problems and legend beside it."""
     plain = {
-        "rows": [_plain(board, row) for row in board.rows],
+        "rows": as_frame(board).to_dict("records"),
+        "verdict": verdict(board),
         "footnotes": list(board.footnotes),
         "problems": list(board.problems),
         "legend": legend(board),
@@ -126,94 +93,42 @@ def as_json(board: Leaderboard) -> str:
     return json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
 
 
-def show(run_dirs: Sequence[Path], form: Format) -> None:
-    """Print the leaderboard of runs. Raises HarnessError where a folder is not there."""
-    import click
+def as_frame(board: Leaderboard) -> pd.DataFrame:
+    """A row a method, every number unrounded; intervals and cell types in columns of their own."""
+    import pandas as pd
 
-    board = leaderboard_of_runs(run_dirs)
-    if form == "screen":
-        from harness.reporting.screen import print_table
-
-        shown = [column for column in columns(board) if column.name not in NOT_ON_SCREEN]
-        print_table([c.name for c in shown], ([marked(board, r, c, c.text(r), "{}", " ({})") for c in shown]
-                                              for r in board.rows))  # fmt: skip
-        for i, text in enumerate(board.footnotes, 1):
-            click.echo(f"({i}) {text}")
-        for problem in board.problems:
-            click.echo(problem, err=True)
-    else:
-        click.echo({"md": as_markdown, "csv": as_csv, "latex": as_latex, "json": as_json}[form](board), nl=False)
-
-
-# ------------------------------------------------------------------------------------------------------- cells
-
-
-def number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
-
-
-def interval(value: Any, digits: int, sign: str = "") -> str:
-    return "" if value is None else f"{value.low:{sign}.{digits}f} to {value.high:{sign}.{digits}f}"
-
-
-def _difference(row: Row) -> str:
-    d = row.difference
-    return "" if d is None else f"{d.mean:+.4f} [{interval(d.interval, 3, '+')}]"
-
-
-def _p(row: Row) -> str:
-    if row.difference is None or not row.difference.seeds_known:
-        return ""
-    return "< 0.001" if row.difference.p < 0.001 else f"{row.difference.p:.3f}"
-
-
-def _energy(row: Row, mixed: bool) -> str:
-    """With what used it, where that is not the same in all rows."""
-    return "" if row.energy is None else number(row.energy / 1000, 2) + (f" ({row.energy_of})" if mixed else "")
-
-
-def _type_column(cell_type: str) -> Column:
-    def value(row: Row) -> float | None:
-        return row.by_type.get(cell_type)
-
-    return Column(f"IoU {cell_type}", lambda row: number(value(row), 3), value)
-
-
-def _low(name: str) -> Callable[[Row], float | None]:
-    return lambda row: -value if row.same_machine and (value := getattr(row, name)) is not None else None
-
-
-def _high(name: str) -> Callable[[Row], float | None]:
-    return lambda row: getattr(row, name) if row.same_machine else None
-
-
-def marked(board: Leaderboard, row: Row, column: Column, text: str, bold: str, mark: str) -> str:
-    """A cell with its footnotes, and in bold where it is the best of the ranked rows."""
-    ranked = [value for r in board.rows if r.rank is not None and (value := column.best(r)) is not None]
-    best = row.rank is not None and len(ranked) > 1 and column.best(row) == max(ranked)
-    marks = board.marks(column.notes(row)) if text else []
-    # added one by one, so that text which knows that it is escaped stays so
-    return reduce(operator.add, (mark.format(i) for i in marks), bold.format(text) if best else text)
-
-
-def align(shown: Sequence[Column]) -> list[str]:
-    return ["left" if c.name in ("method", "changes", "labels", "status") else "right" for c in shown]
+    rows = [_plain(board, row) for row in board.rows]
+    return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["method"], dtype=object)
 
 
 def _plain(board: Leaderboard, row: Row) -> dict[str, Any]:
-    """A row as plain values: every field, intervals and types in columns of their own."""
-    d = row.difference
-    skipped = ("records", "interval", "difference", "by_type", "notes", "time_notes")
-    fields = {name: value for name, value in vars(row).items() if name not in skipped}
+    quality, cost, origin = row.quality, row.cost, row.provenance
+    vs, best = quality.vs_baseline, quality.vs_best
     return {
-        **fields,
-        "interval_low": row.interval and row.interval.low,
-        "interval_high": row.interval and row.interval.high,
-        "difference": d and d.mean,
-        "difference_low": d and d.interval.low,
-        "difference_high": d and d.interval.high,
-        "p_corrected": d.p if d and d.seeds_known else None,
-        "different": d and d.different,
-        **{f"iou_{cell_type}": row.by_type.get(cell_type) for cell_type in board.types},
-        "notes": "; ".join((*row.notes, *row.time_notes)),
+        "method": row.method,
+        "position": row.position,
+        "slots": origin.slots,
+        "labels": origin.labels,
+        "iou": quality.iou,
+        "interval_low": quality.interval and quality.interval.low,
+        "interval_high": quality.interval and quality.interval.high,
+        "seed_std": quality.seed_std,
+        "difference": vs and vs.mean,
+        "difference_low": vs and vs.interval.low,
+        "difference_high": vs and vs.interval.high,
+        "p_corrected": vs and vs.p,
+        "told_apart_from_baseline": vs and vs.told_apart,
+        "told_apart_from_best": best and best.told_apart,
+        "compared_as": vs and vs.scope,
+        "different": vs and vs.different,
+        "worth_it": row.worth_it,
+        **{name: getattr(quality, name) for name in ("f1_50", "count_error", "ap", "ap50")},
+        **{f"iou_{cell_type}": quality.by_type.get(cell_type) for cell_type in board.types},
+        "arithmetic": origin.arithmetic,
+        **{name: value for name, value in vars(cost).items() if name != "notes"},
+        "total_loss": quality.total_loss,
+        "seeds": origin.seeds,
+        "status": origin.status,
+        "reason": origin.reason,
+        "notes": "; ".join((*origin.notes, *cost.notes)),
     }

@@ -26,6 +26,7 @@ _SCORE_ASPECTS: Mapping[str, Callable[[RunRecord], Hashable]] = {
 _TIME_ASPECTS: Mapping[str, Callable[[RunRecord], Hashable]] = {
     "machine": lambda record: _text({k: record.machine.get(k) for k in ("cpu", "cores_usable", "gpus")}),
     "device": lambda record: _text(record.settings.get("device")),
+    "arithmetic": lambda record: record.machine.get("arithmetic"),
 }
 
 
@@ -39,7 +40,7 @@ def score_differences(records: Sequence[RunRecord]) -> list[list[str]]:
 
 
 def time_differences(records: Sequence[RunRecord]) -> list[list[str]]:
-    """For each record, whether its times were taken on another machine or device than most."""
+    """For each record, whether its times were taken on another machine, device or arithmetic than most."""
     return _unlike(records, _TIME_ASPECTS)
 
 

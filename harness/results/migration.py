@@ -19,8 +19,13 @@ def upgrade_record(plain: dict[str, Any]) -> dict[str, Any]:
     """A record of an earlier schema as one of the present. plain: the parsed file, its checksum already checked."""
     if plain.get("schema_version") != 1:
         return plain
+    settings = plain.get("settings", {})
+    if isinstance(settings, dict):
+        # the only precision there was
+        settings = {"precision": "auto", **settings}
     recipe = upgrade_recipe(plain.get("recipe", {}))
-    return {**plain, "schema_version": SCHEMA_VERSION, "recipe": recipe, "baseline": OLD_BASELINE}
+    now = {"settings": settings, "recipe": recipe, "baseline": OLD_BASELINE}
+    return {**plain, "schema_version": SCHEMA_VERSION, **now}
 
 
 def upgrade_trial_spec(plain: dict[str, Any]) -> dict[str, Any]:

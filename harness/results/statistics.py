@@ -1,22 +1,18 @@
-"""How sure a score is, and whether two methods differ: three sources of doubt, kept apart.
+"""How sure a score is: intervals over images, spread over seeds, and the paired difference of two methods.
 
-- Other images: the bootstrap interval of a mean over validation images, widened for few images as Student's t is
-  (the expanded percentile interval of Hesterberg, The American Statistician 69, 2015). One image says nothing.
-- Another training run: the standard deviation over seeds.
-- Both, for a difference: images are resampled in pairs (both methods on the same images, averaged over seeds), and to
-  each resampled difference a deviation of the seed means is added, drawn from Student's t with the seeds' pooled
-  variance and (seeds of a - 1) + (seeds of b - 1) degrees of freedom. Resampling three seeds themselves would make
-  the interval too short by a third or more; the t distribution is the price of having seen so few.
-
-With one seed on each side nothing is known of the spread over training runs. The interval then covers images alone,
-and the two methods are never called different: two runs of one method would be.
+Two things vary. Other validation images would give other scores, and so would another training run. Images are
+resampled within their cell types (a stratified bootstrap), since the type explains most of the spread between images.
+Training runs are too few to be resampled: their standard deviation is estimated and Student's t stands for what is not
+known of it. `harness.results.comparisons` compares many methods at once on the same draws.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +20,19 @@ from numpy.typing import NDArray
 from harness.errors import HarnessError
 
 SeedScores = Mapping[int, Mapping[str, float]]
-"""Seed to image id to score: the by_image of a method's records."""
+"""Seed to image id to score: `by_image` of the records of one method."""
+
+CellTypes = Mapping[str, str]
+"""Image id to cell type. Images that are not in it form a group of their own."""
+
+Scope = Literal["methods", "networks"]
+"""What a comparison speaks of: methods, or only the trained networks of this run."""
 
 LEVEL = 0.05
+"""The chance of a false statement that is accepted: intervals are 95 % intervals."""
+
 ROUNDS = 10_000
+"""Bootstrap draws."""
 
 
 @dataclass(frozen=True)
@@ -40,28 +45,37 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """Method a minus method b, on the images that all their records have.
+    """Method a minus method b, on the images that all records have.
 
-    mean: of the per-image differences, each averaged over seeds. interval: 95 %, over images and, where there are
-    seeds to tell, training runs. p: twice the smaller share of resampled differences on one side of zero, so p < 0.05
-    where the interval leaves zero out (`differences_from` corrects it). seeds: how many of a and of b. seeds_known:
-    whether either side has two or more. by_image: image id to difference.
+    Attributes:
+        mean: of the differences image by image, each averaged over seeds.
+        interval: 95 %; over images, and over training runs where `scope` is "methods".
+        p: the chance of a difference this large if there were none. Like the interval, it is corrected for the number
+            of comparisons where the difference belongs to a table.
+        scope: "methods" where both have two seeds or more. With one seed nothing is known of other training runs, and
+            the comparison is of these trained networks only.
+        seeds: how many of a and of b.
+        images: how many both were compared on.
+        by_image: image id to difference.
     """
 
     mean: float
     interval: Interval
     p: float
+    scope: Scope
     seeds: tuple[int, int]
     images: int
     by_image: Mapping[str, float]
 
     @property
-    def seeds_known(self) -> bool:
-        return sum(self.seeds) > 2
+    def told_apart(self) -> bool:
+        """Whether a and b differ, in what `scope` speaks of."""
+        return self.p < LEVEL
 
     @property
     def different(self) -> bool:
-        return self.seeds_known and self.p < LEVEL
+        """Whether a and b differ as methods. One seed never says so."""
+        return self.scope == "methods" and self.told_apart
 
 
 def seed_spread(scores: SeedScores) -> tuple[float, float | None]:
@@ -70,48 +84,22 @@ def seed_spread(scores: SeedScores) -> tuple[float, float | None]:
     return float(np.mean(means)), float(np.std(means, ddof=1)) if len(means) > 1 else None
 
 
-def image_interval(scores: SeedScores, seed: int = 0) -> Interval:
-    """95 % bootstrap interval, over images, of the mean over images, each averaged over seeds; 0 to 1 for one image."""
-    values = _matrix(scores, _common(*scores.values())).mean(axis=0)
-    return _interval(_resampled_means(values, seed)) if len(values) > 1 else Interval(0.0, 1.0)
-
-
-def paired_difference(a: SeedScores, b: SeedScores, seed: int = 0) -> Difference:
-    """How much better a is than b. On one image nothing is known: p is 1, the interval all there can be.
-
-    Raises HarnessError where no image is in all records of both.
-    """
-    images = _common(*a.values(), *b.values())
-    if not images:
-        raise HarnessError("the two share no validation image: were they run on other data or with another split?")
-    first, second = _matrix(a, images), _matrix(b, images)
-    per_image = first.mean(axis=0) - second.mean(axis=0)
-    seeds = (len(first), len(second))
-    by_image = dict(zip(images, per_image.tolist(), strict=True))
+def image_interval(scores: SeedScores, cell_types: CellTypes | None = None) -> Interval:
+    """95 % interval, over images, of the mean over images, each averaged over seeds; 0 to 1 for one image."""
+    images = common_images(*scores.values())
     if len(images) < 2:
-        return Difference(float(per_image.mean()), Interval(-1.0, 1.0), 1.0, seeds, len(images), by_image)
-    drawn = _resampled_means(per_image, seed)
-    freedom = len(first) + len(second) - 2
-    if freedom:
-        pooled = sum(float(part.mean(axis=1).var() * len(part)) for part in (first, second))
-        error = np.sqrt(pooled / freedom * (1 / len(first) + 1 / len(second)))
-        drawn = drawn + error * np.random.default_rng([seed, 1]).standard_t(freedom, len(drawn))
-    below, above = np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0)
-    return Difference(
-        mean=float(per_image.mean()),
-        interval=_interval(drawn),
-        p=min(1.0, 2 * (min(below, above) + 1) / (len(drawn) + 1)),
-        seeds=seeds,
-        images=len(images),
-        by_image=by_image,
-    )
+        return Interval(0.0, 1.0)
+    values = score_matrix(scores, images).mean(axis=0)
+    drawn = values.mean() + ImageDraws.of(images, cell_types).deviations(values[None])[:, 0]
+    low, high = np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2])
+    return Interval(float(low), float(high))
 
 
 def permutation_p(difference: Difference, seed: int = 0) -> float:
-    """Chance of a mean difference this large if, on each image, either method were as likely the better one.
+    """Chance of a mean difference this large if, on each image, either network were as likely the better one.
 
-    Sign flips over images, exact where there are few. It takes the trained models as they are: two runs of one method
-    differ by it as soon as their seeds do, so it never decides whether methods differ.
+    Signs are flipped image by image, all ways where there are few images. This takes the trained networks as they are:
+    two runs of one method differ by it as soon as their seeds do. It never decides whether methods differ.
     """
     from scipy import stats
 
@@ -131,7 +119,10 @@ def permutation_p(difference: Difference, seed: int = 0) -> float:
 
 
 def holm(p: Mapping[str, float]) -> dict[str, float]:
-    """Holm's step-down correction: the chance of one false alarm or more among all stays below the level."""
+    """Holm's step-down correction (Scandinavian Journal of Statistics 6, 1979).
+
+    The chance of one false alarm or more among all stays below the level.
+    """
     corrected, largest = {}, 0.0
     for rank, name in enumerate(sorted(p, key=lambda n: p[n])):
         largest = max(largest, min(1.0, (len(p) - rank) * p[name]))
@@ -139,59 +130,82 @@ def holm(p: Mapping[str, float]) -> dict[str, float]:
     return {name: corrected[name] for name in p}
 
 
-def differences_from(baseline: str, methods: Mapping[str, SeedScores]) -> dict[str, Difference]:
-    """Each other method minus the baseline; p is Holm-corrected over all of them, the interval is not."""
-    raw = {name: paired_difference(scores, methods[baseline]) for name, scores in methods.items() if name != baseline}
-    corrected = holm({name: difference.p for name, difference in raw.items()})
-    return {name: replace(difference, p=corrected[name]) for name, difference in raw.items()}
+def common_images(*by_image: Mapping[str, float]) -> list[str]:
+    """Image ids that all have, sorted. Raises HarnessError where there is none."""
+    images = sorted(set.intersection(*(set(scores) for scores in by_image)))
+    if not images:
+        raise HarnessError("they share no validation image: were they run on other data or with another split?")
+    return images
 
 
-def shared_ranks(methods: Mapping[str, SeedScores]) -> dict[str, int]:
-    """1 is best; methods that cannot be told from the best of their group share its rank.
-
-    Methods are taken in the order of their means. The best opens a group; those after it join until the first that
-    differs from the group's best (Holm-corrected over all methods below it), which opens the next group with a rank
-    one more than the number of methods above it. So a group is a stretch of the table without gaps, and nobody ranks
-    above a method with a better mean.
-    """
-    order = sorted(methods, key=lambda name: (-seed_spread(methods[name])[0], name))
-    ranks: dict[str, int] = {}
-    while len(ranks) < len(order):
-        start = len(ranks)
-        best, rest = order[start], order[start + 1 :]
-        group = {name: methods[name] for name in (best, *rest)}
-        against = differences_from(best, group)
-        apart = next((i for i, name in enumerate(rest) if against[name].different), len(rest))
-        ranks.update(dict.fromkeys(order[start : start + 1 + apart], start + 1))
-    return ranks
-
-
-def _common(*by_image: Mapping[str, float]) -> list[str]:
-    return sorted(set.intersection(*(set(scores) for scores in by_image)))
-
-
-def _matrix(scores: SeedScores, images: list[str]) -> NDArray[np.float64]:
+def score_matrix(scores: SeedScores, images: Sequence[str]) -> NDArray[np.float64]:
     """(seeds, images)."""
     return np.asarray([[by_image[i] for i in images] for by_image in scores.values()], np.float64)
 
 
-def _resampled_means(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """(ROUNDS,) means of as many values (two or more) drawn with replacement, spread as wide as so few values ask."""
-    from scipy.special import ndtri, stdtrit
+@dataclass(frozen=True, eq=False)
+class ImageDraws:
+    """A bootstrap over images within cell types, the same for every method of a table.
 
-    n = len(values)
-    wider = np.sqrt(n / (n - 1)) * stdtrit(n - 1, 1 - LEVEL / 2) / ndtri(1 - LEVEL / 2)
-    mean = values.mean()
-    return mean + wider * (_draws(n, seed) @ (values - mean) / n)
+    Attributes:
+        groups: (n,) number of each image's group. A group is a cell type; types with one image form one together.
+        counts: (ROUNDS, n) how often each image is drawn.
+        inflation: (ROUNDS,) factors that make the draws as wide as Student's t, whose degrees of freedom are the number
+            of images less the number of groups: the variance is not known but estimated.
+    """
+
+    groups: NDArray[np.int64]
+    counts: NDArray[np.float64]
+    inflation: NDArray[np.float64]
+
+    @staticmethod
+    def of(images: Sequence[str], cell_types: CellTypes | None) -> ImageDraws:
+        """The draws for these images, two or more; the same for the same images."""
+        groups = _groups(images, cell_types or {})
+        return ImageDraws(np.asarray(groups), *_draws(groups))
+
+    def deviations(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(ROUNDS, M) resampled means of (M, n) values, less their means."""
+        return self.inflation[:, None] * (self.counts @ self._unbiased(values).T) / values.shape[1]
+
+    def variances(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(M,) estimated variance of the means of (M, n) values."""
+        return np.asarray((self._unbiased(values) ** 2).sum(axis=1) / values.shape[1] ** 2)
+
+    def _unbiased(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(M, n) deviations from the group's mean, scaled so that their variance is not too small."""
+        member = np.equal.outer(np.arange(self.groups.max() + 1), self.groups).astype(np.float64)
+        sizes = member.sum(axis=1)
+        means = values @ member.T / sizes
+        return (values - means[:, self.groups]) * np.sqrt(sizes / (sizes - 1))[self.groups]
+
+
+def _groups(images: Sequence[str], cell_types: CellTypes) -> tuple[int, ...]:
+    """The number of each image's group; each group has two images or more."""
+    names = [cell_types.get(image, "") for image in images]
+    sizes = Counter(names)
+    rare = {name for name, size in sizes.items() if size < 2}
+    if len(rare) == 1 and len(sizes) > 1:
+        # one image alone joins the smallest of the other groups
+        rare.add(min((size, name) for name, size in sizes.items() if name not in rare)[1])
+    merged = [None if name in rare else name for name in names]
+    numbers = {name: i for i, name in enumerate(dict.fromkeys(merged))}
+    return tuple(numbers[name] for name in merged)
 
 
 @lru_cache(maxsize=4)
-def _draws(images: int, seed: int) -> NDArray[np.float64]:
-    """(ROUNDS, images): how often each image is drawn; drawn once, so that a table of many methods takes no time."""
-    counts = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=ROUNDS)
-    return counts.astype(np.float64)
+def _draws(groups: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """counts and inflation of ImageDraws. Kept, so that a table of many methods takes no time."""
+    rng = np.random.default_rng(0)
+    labels = np.asarray(groups)
+    counts = np.zeros((ROUNDS, len(labels)))
+    for group in range(labels.max() + 1):
+        members = np.flatnonzero(labels == group)
+        counts[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=ROUNDS)
+    freedom = len(labels) - int(labels.max()) - 1
+    return counts, student_factors(rng, freedom, ROUNDS)
 
 
-def _interval(drawn: NDArray[np.float64]) -> Interval:
-    low, high = np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2])
-    return Interval(float(low), float(high))
+def student_factors(rng: np.random.Generator, freedom: int, rounds: int) -> NDArray[np.float64]:
+    """(rounds,) factors that turn normal draws into draws of Student's t with that many degrees of freedom."""
+    return np.asarray(np.sqrt(freedom / rng.chisquare(freedom, rounds)))

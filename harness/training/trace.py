@@ -15,6 +15,10 @@ SETTLING_STEPS = 5
 FINAL_FRACTION = 0.05
 """The final loss is the mean over the last twentieth of the steps, since a single step is noisy."""
 
+EVALUATION_SECONDS = "evaluation, seconds"
+EVALUATIONS_LEFT_OUT = "evaluation, left out"
+"""Names in `Trace.measured`: what the points of the learning curve took, and how many were left out to save time."""
+
 
 @dataclass
 class Trace:
@@ -26,7 +30,7 @@ class Trace:
         rate: learning rate.
         losses: by name.
         curve: [fraction of the budget, seconds, step, IoU] of each evaluation during training.
-        measured: sums of the sensors (harness.monitoring.sensor), by name.
+        measured: sums of the sensors (harness.monitoring.sensor) and of the evaluations, by name.
     """
 
     seconds: list[float] = field(default_factory=list)

@@ -25,12 +25,18 @@ from harness.training.model_outputs import validated_total_loss
 from harness.training.prefetch import Batches, prefetched
 from harness.training.schedule import learning_rate
 from harness.training.stream import TrainingStream
-from harness.training.trace import Trace
+from harness.training.trace import EVALUATION_SECONDS, EVALUATIONS_LEFT_OUT, Trace
 
 WARM_UP_PASSES_ON_GPU = 2
 """One on a CPU, where a second changes nothing."""
 STEPS_BETWEEN_READS_ON_GPU = 20
 """Losses of so many steps are read at once on a GPU, since reading them waits for the device."""
+LEAST_EVALUATION_SECONDS = 3.0
+"""That much evaluation is always allowed: of a training of seconds, nobody minds it."""
+
+
+class EvaluationTooSlow(Exception):  # noqa: N818 - an outcome, not a fault
+    """A point of the learning curve would take more time than there is for it."""
 
 
 @dataclass
@@ -44,7 +50,10 @@ class Trainer:
         precision: of the forward pass.
         checkpoint_seconds: wall time between checkpoints.
         curve_fractions: fractions of the budget at which `evaluate` is called.
-        evaluate: returns an IoU on validation images. Not counted as training.
+        evaluate: returns an IoU on validation images. Not counted as training. It should call `check_evaluation_time`
+            after each image.
+        evaluation_share: most that all evaluations together may take, as a share of the training time. Points of the
+            curve that do not fit are left out.
         on_losses: called whenever losses have been read, with the trace and its length before. Not counted as training.
         sensors: read while the training clock runs.
     """
@@ -61,6 +70,7 @@ class Trainer:
     checkpoint_seconds: float = 120.0
     curve_fractions: Sequence[float] = ()
     evaluate: Callable[[], float] | None = None
+    evaluation_share: float = 0.1
     on_losses: Callable[[Trace, int], None] | None = None
     sensors: SensorGroup = field(default_factory=SensorGroup)
 
@@ -109,6 +119,7 @@ class Trainer:
         # the same dictionary, so that every checkpoint holds what was measured until then
         self.sensors.sums = self.trace.measured
         self.clock = TrainingClock(synchroniser(self.device), self.trace.used_seconds, self.sensors)
+        self._longest_evaluation, self._evaluation_end = 0.0, math.inf
         self.unread: list[tuple[float, float, float, dict[str, torch.Tensor]]] = []
         return restored.ended
 
@@ -198,7 +209,6 @@ class Trainer:
 
     def _report(self, used: float) -> None:
         per_step = self.trace.recent_step_seconds(len(self.trace))
-        spent = self.trace.used_seconds
         self.progress.report(
             Progress(
                 phase="training",
@@ -206,27 +216,49 @@ class Trainer:
                 fraction=min(used, 1.0),
                 loss=sum(values[-1] for values in self.trace.losses.values()),
                 images_per_second=self.stream.batch_size / per_step if per_step > 0 else None,
-                seconds_left=spent / used * (1 - used) if used > 0 else None,
             )
         )
 
     def _evaluation_is_due(self, used: float) -> bool:
-        done = len(self.trace.curve)
+        done = len(self.trace.curve) + int(self.trace.measured.get(EVALUATIONS_LEFT_OUT, 0))
         return self.evaluate is not None and any(used >= f for f in sorted(self.curve_fractions)[done:])
 
     def _evaluate(self, used: float) -> None:
-        """Add a point to the learning curve. Training goes on as if nothing had been evaluated."""
+        """Add a point to the learning curve, if there is time for it. Training goes on as if nothing had been done."""
         assert self.evaluate is not None
         with self.clock.stopped():
             self._read_losses(used)
-            random = random_state(self.device)
+            limit = self._seconds_for_evaluation(used)
+            random, begin = random_state(self.device), time.monotonic()
+            self._evaluation_end = begin + limit
             self.model.module.eval()
             try:
+                if limit < self._longest_evaluation:
+                    raise EvaluationTooSlow
                 iou = self.evaluate()
+                self.trace.curve.append([min(used, 1.0), self.clock.seconds, float(self.step), iou])
+            except EvaluationTooSlow:
+                self._count(EVALUATIONS_LEFT_OUT, 1.0)
             finally:
                 self.model.module.train()
                 restore_random_state(random, self.device)
-            self.trace.curve.append([min(used, 1.0), self.clock.seconds, float(self.step), iou])
+                took = time.monotonic() - begin
+                self._longest_evaluation = max(self._longest_evaluation, took)
+                self._count(EVALUATION_SECONDS, took)
+
+    def check_evaluation_time(self) -> None:
+        """Raise EvaluationTooSlow where the evaluation that is running has used up its time."""
+        if time.monotonic() > self._evaluation_end:
+            raise EvaluationTooSlow
+
+    def _count(self, name: str, amount: float) -> None:
+        self.trace.measured[name] = self.trace.measured.get(name, 0.0) + amount
+
+    def _seconds_for_evaluation(self, used: float) -> float:
+        """What is left of `evaluation_share` of the whole training time, which is projected from the budget used."""
+        whole = self.clock.seconds / used if used > 0 else math.inf
+        spent = self.trace.measured.get(EVALUATION_SECONDS, 0.0)
+        return max(self.evaluation_share * whole, LEAST_EVALUATION_SECONDS) - spent
 
     def _save(self) -> None:
         with self.clock.stopped():

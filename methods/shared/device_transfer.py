@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from methods.shared.copy_stream import copy_to_gpu
+
 
 def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
     """The array as a tensor on `device`, copied from pinned memory without blocking."""
@@ -17,7 +19,7 @@ def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
 
 def tensor_to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """The host tensor on `device`, copied from pinned memory without blocking."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+    return copy_to_gpu(tensor, device) if device.type == "cuda" else tensor.to(device)
 
 
 class AsyncHostCopy:

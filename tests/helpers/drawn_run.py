@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from harness.fileio import write_text_atomic
 from harness.masks.crops import CropMasks
 from harness.orchestration.plan import Contender, PlannedTrial, make_plan
 from harness.orchestration.prepared_data import PreparedData, prepare_data
+from harness.reporting.row import Row
 from harness.results.io import RECORD, write_record
 from harness.results.schema import Cost, CurvePoint, RunRecord
 from harness.stacks import resolve
@@ -70,12 +71,12 @@ def write_run(
     preset = load("smoke")
     setting = prepare_data(source, False, preset)
     catalog = find()
-    entrants = [
+    contenders = [
         Contender(resolve(catalog, m.method or m.name, "small", Init("scratch")), preset, m.budget, m.name)
         for m in made
     ]
     plan = make_plan(
-        entrants, range(seeds), [setting.facts], scoring_version=SCORING_VERSION,
+        contenders, range(seeds), [setting.facts], scoring_version=SCORING_VERSION,
         command="python -m harness run --methods all --seeds 3", skip_bad=False, device="cpu", deterministic=False,
     )  # fmt: skip
     by_name = {m.name: m for m in made}
@@ -152,6 +153,11 @@ def _curve(made: Made, rng: np.random.Generator) -> str:
         values = [step * made.seconds / STEPS, 0.01, 1e-3, *losses]
         lines.append(",".join([str(step), *(f"{value:.6g}" for value in values)]))
     return "\n".join(lines) + "\n"
+
+
+def with_records(row: Row, records: Iterable[RunRecord]) -> Row:
+    """The row as if it had these records."""
+    return replace(row, provenance=replace(row.provenance, records=tuple(records)))
 
 
 def worsened(sample: Sample, skill: float, rng: np.random.Generator) -> Predictions:

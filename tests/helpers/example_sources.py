@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
+import roifile
 import tifffile
 from numpy.typing import NDArray
 
@@ -93,11 +95,97 @@ def nested(folder: Path) -> str:
     return f"nested:{folder},{folder}"
 
 
+def cellpose(folder: Path) -> str:
+    for name, labels in write_images(folder).items():
+        saved = {"masks": labels, "outlines": labels * 0, "chan_choose": [0, 0], "filename": f"{name}.png"}
+        saved |= {"ismanual": np.zeros(2, np.bool_), "flows": [labels[None], []], "est_diam": np.float64(12)}
+        np.save(folder / f"{name}_seg.npy", saved, allow_pickle=True)
+    return f"cellpose:{folder}"
+
+
+def imagej(folder: Path) -> str:
+    for name, labels in write_images(folder, ".tif").items():
+        rois = [roifile.ImagejRoi.frompoints(np.asarray(points)) for points in outlines(labels)]
+        with zipfile.ZipFile(folder / f"{name}_RoiSet.zip", "w") as archive:
+            for i, roi in enumerate(rois):
+                archive.writestr(f"{i:04}.roi", roi.tobytes())
+    return f"imagej:{folder}"
+
+
+def qupath(folder: Path) -> str:
+    for name, labels in write_images(folder).items():
+        features = [
+            {
+                "type": "Feature",
+                "id": f"{name}-{i}",
+                "geometry": {"type": "Polygon", "coordinates": [[*map(list, points), list(points[0])]]},
+                "properties": {"objectType": "annotation", "classification": {"name": "Tumor", "color": [200, 0, 0]}},
+            }
+            for i, points in enumerate(outlines(labels))
+        ]
+        whole = {"type": "FeatureCollection", "features": features}
+        (folder / f"{name}.geojson").write_text(json.dumps(whole))
+    return f"qupath:{folder}"
+
+
+def labelme(folder: Path) -> str:
+    for name, labels in write_images(folder).items():
+        shapes = [
+            {"label": "cell", "points": points, "group_id": None, "shape_type": "polygon", "flags": {}}
+            for points in outlines(labels)
+        ]
+        whole = {"version": "5.4.1", "flags": {}, "shapes": shapes, "imagePath": f"{name}.png", "imageData": None}
+        whole |= {"imageHeight": HEIGHT, "imageWidth": WIDTH}
+        (folder / f"{name}.json").write_text(json.dumps(whole))
+    return f"labelme:{folder}"
+
+
+def yolo(folder: Path) -> str:
+    (folder / "labels").mkdir()
+    for name, labels in write_images(folder / "images").items():
+        rows = [
+            " ".join(["0", *(f"{x / WIDTH:.6f} {y / HEIGHT:.6f}" for x, y in points)]) for points in outlines(labels)
+        ]
+        (folder / "labels" / f"{name}.txt").write_text("\n".join(rows))
+    (folder / "data.yaml").write_text("train: images\nnc: 1\nnames: ['cell']\n")
+    return f"yolo:{folder}"
+
+
+def ctc(folder: Path) -> str:
+    for number in range(3):
+        image, labels = scene(number)
+        sequence = f"{number + 1:02}"
+        truth = folder / f"{sequence}_GT" / "SEG"
+        for path in (folder / sequence, truth):
+            path.mkdir(parents=True)
+        tifffile.imwrite(folder / sequence / "t000.tif", image)
+        tifffile.imwrite(truth / "man_seg000.tif", labels)
+    return f"ctc:{folder}"
+
+
+def dsb2018(folder: Path) -> str:
+    for number, name in enumerate(NAMES):
+        image, labels = scene(number)
+        for sub in ("images", "masks"):
+            (folder / name / sub).mkdir(parents=True)
+        cv2.imwrite(str(folder / name / "images" / f"{name}.png"), cv2.cvtColor(image, cv2.COLOR_GRAY2BGRA))
+        for value in (1, 2):
+            cv2.imwrite(str(folder / name / "masks" / f"{value:064x}.png"), np.uint8(255) * (labels == value))
+    return f"dsb2018:{folder}"
+
+
 EXAMPLES: dict[str, Callable[[Path], str]] = {
     "synthetic": synthetic,
     "sartorius": sartorius,
     "coco": coco,
     "folder": label_folder,
     "nested": nested,
+    "cellpose": cellpose,
+    "imagej": imagej,
+    "qupath": qupath,
+    "labelme": labelme,
+    "yolo": yolo,
+    "ctc": ctc,
+    "dsb2018": dsb2018,
 }
 """Name of a source to a function that writes a data set into an empty folder and gives what to type."""

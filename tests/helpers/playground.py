@@ -115,6 +115,7 @@ def segfaults(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecor
 
 def hangs(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    (folder / "hangs").touch()
     while True:
         time.sleep(60)
 
@@ -124,6 +125,15 @@ def stops_late(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunReco
     while not progress.stop_requested():
         time.sleep(0.01)
     raise Interrupted("stopped")
+
+
+def compiles(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+    """Warms up for longer than its limit."""
+    progress.report(Progress("warming up"))
+    end = time.monotonic() + 6
+    while time.monotonic() < end and not progress.stop_requested():
+        time.sleep(0.05)
+    return healthy(spec, folder, progress)
 
 
 def eats_memory(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
@@ -210,8 +220,8 @@ def resolved(name: str) -> Resolved:
 
 
 def plan(methods: list[str], seeds: int = 1, budget: str = "60it") -> Manifest:
-    entrants = [Contender(resolved(name), PRESET, budget) for name in methods]
-    return make_plan(entrants, range(seeds), [DATA], scoring_version="1", command="harness run")
+    contenders = [Contender(resolved(name), PRESET, budget) for name in methods]
+    return make_plan(contenders, range(seeds), [DATA], scoring_version="1", command="harness run")
 
 
 def write_table(run_dir: Path) -> None:
@@ -322,7 +332,7 @@ def main() -> int:
         manifest = plan(sys.argv[3].split(","), int(sys.argv[4]), os.environ.get("HARNESS_PLAY_BUDGET", "60it"))
         return run(Path(sys.argv[2]), manifest, grace=10.0)
     break_files("worker")
-    return worker.main(perform=lambda spec, folder, progress: globals()[spec.method](spec, folder, progress))
+    return worker.main(run_trial=lambda spec, folder, progress: globals()[spec.method](spec, folder, progress))
 
 
 if __name__ == "__main__":

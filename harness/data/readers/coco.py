@@ -1,4 +1,8 @@
-"""COCO annotations: polygons, run lengths as numbers or as text, crowd flags."""
+"""COCO annotations: polygons, run lengths as numbers or as text, crowd flags.
+
+Exporters keep to the format loosely. Ids may be numbers or text; ids of annotations are not used; boxes are only held
+against the masks. See docs/data.md for all that is read.
+"""
 
 from __future__ import annotations
 
@@ -16,37 +20,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import Instances, Sample
-from harness.data.files import inside, stamp_of_files
+from harness.data.files import FileFinder, stamp_of_files
 from harness.data.images import read_image
 from harness.data.pixels import MAX_PIXELS
 from harness.data.source import DataSource, Loaded, SourceIndex, SourceLocation
 from harness.errors import HarnessError, one_line
+from harness.masks.crops import CropMasks
+from harness.masks.polygons import flat_polygon, polygon_counts
 from harness.masks.run_lengths import counts_of_text, masks_of_counts
+
+USAGE = "coco:ANN.json,IMAGES_DIR"
 
 LIVECELL_NAME = re.compile(r"(?P<type>[A-Za-z0-9]+)_Phase_(?P<well>[A-H][0-9]{1,2})_")
 """LIVECell has one category; type and well of a culture stand in its file names."""
 
+SLIVERS = "polygons of fewer than three points beside good ones, left out"
+
+Key = int | str
+
 
 @dataclass
 class _Image:
-    """An entry of "images" with its annotations. rows: the place of each in "annotations", as messages name it."""
+    """An entry of "images" with its annotations.
+
+    Attributes:
+        size: height and width, or None where the entry has none.
+        rows: where each annotation stands in "annotations", as messages name it.
+    """
 
     image_id: str
     file_name: str
-    height: int
-    width: int
+    size: tuple[int, int] | None
+    path: Path
     rows: list[str] = field(default_factory=list)
     shapes: list[Any] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     crowd: list[bool] = field(default_factory=list)
+    boxes: list[Any] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Coco:
-    """ANN.json and the folder that its file names start from (or end in: "images/x.png" is found in images/ too)."""
+    """ANN.json and the folder that holds its images."""
 
     location: SourceLocation
-    version: int = 1
+    version: int = 2
 
     def stamp(self) -> object:
         return stamp_of_files(*self.location.paths)
@@ -57,18 +75,18 @@ class Coco:
     def index(self) -> SourceIndex:
         tables = self._tables()
         problems: list[str] = []
-        classes, label_of = _categories(tables["categories"])
-        images = _images(tables["images"], problems)
+        notes: list[str] = []
+        classes, label_of = _categories(tables["categories"], tables["annotations"], notes)
+        images = _images(tables["images"], FileFinder(self.location.paths[1]), problems, notes)
         _attach(tables["annotations"], images, label_of, problems)
-        folder = self._folder([image.file_name for image in images.values()])
-        in_order = sorted(images.values(), key=lambda image: image.image_id)
-        entries = [partial(_load, image, folder, classes) for image in in_order]
-        return SourceIndex(classes, entries, tuple(problems))
+        in_order = sorted({id(i): i for i in images.values()}.values(), key=lambda image: image.image_id)
+        entries = [partial(_load, image, classes) for image in in_order]
+        return SourceIndex(classes, entries, tuple(problems), tuple(notes))
 
     def _tables(self) -> dict[str, list[Any]]:
         path, folder = self.location.paths
         if not folder.is_dir():
-            raise HarnessError(f"{folder.name} is not a folder; write coco:ANN.json,IMAGES_DIR")
+            raise HarnessError(f"{folder.name} is not a folder; write {USAGE}")
         try:
             whole = json.loads(path.read_bytes())
         except OSError as error:
@@ -78,106 +96,119 @@ class Coco:
         tables = {}
         for name in ("images", "annotations", "categories"):
             table = whole.get(name) if isinstance(whole, dict) else None
+            if isinstance(table, dict):  # LIVECell's: an object keyed by id
+                table = list(table.values())
             if not isinstance(table, list):
                 raise HarnessError(f'{path.name} has no list "{name}"; is it a COCO instances file?')
             tables[name] = table
         return tables
 
-    def _folder(self, names: list[str]) -> Path:
-        """Where file names start: the folder, or its parent if all names begin with the folder's own name."""
-        folder = self.location.paths[1]
-        repeated = names and all(PurePosixPath(name).parts[0] == folder.name for name in names)
-        return folder.parent if repeated and not (folder / folder.name).is_dir() else folder
 
-
-def _categories(table: list[Any]) -> tuple[tuple[str, ...], dict[int, int]]:
+def _categories(table: list[Any], annotations: list[Any], notes: list[str]) -> tuple[tuple[str, ...], dict[Key, int]]:
     """Class names in the order of their ids, and label by category id."""
-    names: dict[int, str] = {}
+    names: dict[Key, str] = {}
     for i, row in enumerate(table):
-        number, name = _field(row, "id"), _field(row, "name")
-        if not _is_whole(number) or not isinstance(name, str) or number in names:
-            raise HarnessError(f"categories[{i}]: needs a whole number of its own as id and a name")
-        names[number] = one_line(name, 60)
+        key, name = _key(_field(row, "id")), _field(row, "name")
+        if key is None or not isinstance(name, str) or key in names:
+            raise HarnessError(f"categories[{i}]: needs an id of its own and a name")
+        names[key] = one_line(name, 60)
     if not names:
         raise HarnessError('"categories" is empty')
     if len(set(names.values())) < len(names):
-        raise HarnessError("two categories share a name")
-    order = sorted(names)
+        used = {_key(_field(row, "category_id")) for row in annotations}
+        for key, name in list(names.items()):
+            if key not in used and list(names.values()).count(name) > 1:
+                del names[key]
+                notes.append(f"a category without annotations that shares its name with another is left out: {name}")
+    if len(set(names.values())) < len(names):
+        raise HarnessError("two categories share a name, and both have annotations")
+    order = sorted(names, key=lambda key: (isinstance(key, str), key))
     return tuple(names[n] for n in order), {n: label for label, n in enumerate(order)}
 
 
-def _images(table: list[Any], problems: list[str]) -> dict[int, _Image]:
-    images: dict[int, _Image] = {}
-    file_names: set[str] = set()
+def _images(table: list[Any], files: FileFinder, problems: list[str], notes: list[str]) -> dict[Key, _Image]:
+    images: dict[Key, _Image] = {}
+    by_name: dict[str, _Image] = {}
+    repeated = set()
     for i, row in enumerate(table):
-        number, name = _field(row, "id"), _field(row, "file_name")
-        height, width = _field(row, "height"), _field(row, "width")
-        where = f"images[{i}]"
-        if not _is_whole(number) or not isinstance(name, str) or not PurePosixPath(name).parts:
-            problems.append(f"{where}: needs a whole number as id and a file_name")
+        key, name = _key(_field(row, "id")), _field(row, "file_name")
+        where = f"images[{i}] ({one_line(name)})"
+        sides = [_field(row, "height"), _field(row, "width")]
+        size = None if None in sides else _size(*sides)
+        if key is None or not isinstance(name, str) or not PurePosixPath(name).parts:
+            problems.append(f"images[{i}]: needs an id and a file_name")
         elif not name.isprintable():
-            problems.append(f"{where}: the file_name {one_line(name)!r} holds characters that cannot be printed")
-        elif not _is_whole(height) or not _is_whole(width) or height < 1 or width < 1 or height * width > MAX_PIXELS:
-            problems.append(
-                f"{where} ({one_line(name)}): an image of {one_line(height)}x{one_line(width)} is not possible"
-            )
-        elif number in images:
-            problems.append(f"{where} ({one_line(name)}): the id {number} is there twice")
-        elif name in file_names:
-            problems.append(f"{where} ({one_line(name)}): the file_name is there twice")
+            problems.append(f"images[{i}]: the file_name {one_line(name)!r} holds characters that cannot be printed")
+        elif size is None and None not in sides:
+            problems.append(f"{where}: an image of {one_line(sides[0])}x{one_line(sides[1])} is not possible")
+        elif key in images and images[key].file_name != name:
+            problems.append(f"{where}: the id {one_line(key, 40)} is there twice")
+        elif name in by_name and by_name[name].size != size:
+            problems.append(f"{where}: the file_name is there twice, with another size")
+        elif name in by_name:
+            repeated.add(name)
+            images[key] = by_name[name]
         else:
-            file_names.add(name)
-            images[number] = _Image(one_line(PurePosixPath(name).stem), name, height, width)
-    stems = Counter(image.image_id for image in images.values())
-    for image in images.values():  # a stem two files share is no id
-        if stems[image.image_id] > 1:
-            image.image_id = one_line(image.file_name)
+            try:
+                path = files.find(name)
+            except HarnessError as error:
+                problems.append(f"{where}: {error}")
+                continue
+            images[key] = by_name[name] = _Image(_stem(name), name, size, path)
+    if repeated:
+        notes.append(f"pictures that stand under several ids, each taken as one: {len(repeated)}")
+    problems += _give_ids(by_name)
     return images
 
 
-def _attach(table: list[Any], images: dict[int, _Image], label_of: Mapping[int, int], problems: list[str]) -> None:
+def _give_ids(by_name: dict[str, _Image]) -> list[str]:
+    """Make ids unique; problems of names that lead to the same file."""
+    stems = Counter(image.image_id for image in by_name.values())
+    owners: dict[Path, str] = {}
+    problems = []
+    for name, image in by_name.items():
+        if stems[image.image_id] > 1:  # a stem that two files share is no id
+            image.image_id = one_line(name)
+        if image.path.is_file() and owners.setdefault(image.path, name) != name:
+            problems.append(f"{one_line(name)}: the same file as {one_line(owners[image.path])}")
+    return problems
+
+
+def _attach(table: list[Any], images: dict[Key, _Image], label_of: Mapping[Key, int], problems: list[str]) -> None:
     """Put each annotation to its image."""
-    seen: set[int] = set()
     for i, row in enumerate(table):
-        number, image_number = _field(row, "id"), _field(row, "image_id")
-        category, crowd = _field(row, "category_id"), _field(row, "iscrowd")
-        where = f"annotations[{i}] (id {one_line(number, 20)})"
-        if not _is_whole(number):
-            problems.append(f"annotations[{i}]: needs a whole number as id")
-        elif number in seen:
-            problems.append(f"{where}: the id is there twice")
-        elif not _is_whole(image_number) or image_number not in images:
-            problems.append(f"{where}: there is no good image with the id {one_line(image_number, 40)}")
-        elif not _is_whole(category) or category not in label_of:
-            problems.append(f"{where}: there is no category with the id {one_line(category, 40)}")
+        number, crowd = _field(row, "id"), _field(row, "iscrowd")
+        image_key, category = _key(_field(row, "image_id")), _key(_field(row, "category_id"))
+        where = f"annotations[{i}]" + ("" if number is None else f" (id {one_line(number, 40)})")
+        if image_key is None or image_key not in images:
+            problems.append(f"{where}: there is no good image with the id {one_line(_field(row, 'image_id'), 40)}")
+        elif category is None or category not in label_of:
+            problems.append(f"{where}: there is no category with the id {one_line(_field(row, 'category_id'), 40)}")
         elif crowd not in (None, 0, 1):
             problems.append(f"{where}: iscrowd is {one_line(crowd, 40)}, not 0 or 1")
-        elif "bbox" in row and not _is_box(row["bbox"]):
-            problems.append(
-                f"{where}: bbox is not four finite numbers x, y, width, height: {one_line(row['bbox'], 60)}"
-            )
         else:
-            image = images[image_number]
+            image = images[image_key]
             image.rows.append(where)
             image.shapes.append(row.get("segmentation"))
             image.labels.append(label_of[category])
             image.crowd.append(bool(crowd))
-        if _is_whole(number):
-            seen.add(number)
+            image.boxes.append(row.get("bbox"))
 
 
-def _load(image: _Image, folder: Path, classes: tuple[str, ...]) -> Loaded:
-    size = image.height, image.width
+def _load(image: _Image, classes: tuple[str, ...]) -> Loaded:
     faults: dict[int, str] = {}
     counts: dict[int, NDArray[np.int64]] = {}
+    slivers = False
     try:
-        pixels, notes = read_image(inside(folder, image.file_name), size)
+        pixels, notes = read_image(image.path, image.size)
+        height, width = pixels.shape[:2]
         for i, shape in enumerate(image.shapes):
             try:
-                counts[i] = _counts(shape, *size)
+                counts[i], some = _counts(shape, height, width)
+                slivers = slivers or some
             except HarnessError as error:
                 faults[i] = str(error)
-        masks, more = masks_of_counts(counts, *size)
+        masks, more = masks_of_counts(counts, height, width)
     except HarnessError as error:
         return Loaded(None, (f"{one_line(image.file_name)}: {error}",))
     faults.update(more)
@@ -191,68 +222,111 @@ def _load(image: _Image, folder: Path, classes: tuple[str, ...]) -> Loaded:
     crowd = np.asarray([image.crowd[i] for i in good], np.bool_)
     sample = Sample(image.image_id, pixels, Instances.of_masks(masks, labels, crowd), cell_type, group)
     where = f"(image {one_line(image.file_name)})"
-    return Loaded(sample, tuple(f"{image.rows[i]} {where}: {what}" for i, what in sorted(faults.items())), notes)
+    problems = tuple(f"{image.rows[i]} {where}: {what}" for i, what in sorted(faults.items()))
+    compared, contradicted = _compare_boxes([image.boxes[i] for i in good], masks)
+    return Loaded(sample, problems, (*notes, SLIVERS) if slivers else notes, compared, contradicted)
 
 
-def _counts(shape: Any, height: int, width: int) -> NDArray[np.int64]:
-    """Column-major run lengths of a segmentation, background first. Raises HarnessError."""
+def _counts(shape: Any, height: int, width: int) -> tuple[NDArray[np.int64], bool]:
+    """Column-major run lengths of a segmentation, background first; whether slivers were left out."""
     if isinstance(shape, list):
-        return _counts_of_polygons(shape, height, width)
+        polygons, slivers = _polygons(shape)
+        return polygon_counts(polygons, height, width), slivers
     if not isinstance(shape, dict):
         raise HarnessError("there is no segmentation")
-    if shape.get("size") != [height, width]:
-        raise HarnessError(f"the run lengths are of {one_line(shape.get('size'), 40)}, the image is {[height, width]}")
+    size = shape.get("size")
+    if not isinstance(size, list) or [_key(side) for side in size] != [height, width]:
+        raise HarnessError(f"the run lengths are of {one_line(size, 40)}, the image is {[height, width]}")
     counts = shape.get("counts")
     if isinstance(counts, str):
-        return counts_of_text(counts, height, width)
+        return counts_of_text(counts, height, width), False
     if (
         isinstance(counts, list)
         and set(map(type, counts)) == {int}
         and 0 <= min(counts) <= max(counts) <= height * width
     ):
-        return np.asarray(counts, np.int64)
+        return np.asarray(counts, np.int64), False
     raise HarnessError("counts are neither text nor a list of whole numbers that fit the image")
 
 
-def _counts_of_polygons(polygons: list[Any], height: int, width: int) -> NDArray[np.int64]:
-    """Rasterised as pycocotools does, so that areas are those other COCO tools give."""
-    from pycocotools import mask as coco
+def _polygons(shape: list[Any]) -> tuple[list[Any], bool]:
+    """Flat polygons from any of the ways to write them; whether slivers beside good ones were left out.
 
-    if not polygons:
+    One polygon may stand without the list around it, and points may be lists of two.
+    """
+    if not shape:
         raise HarnessError("an empty mask: no polygon")
-    for polygon in polygons:
-        if not isinstance(polygon, list) or not set(map(type, polygon)) <= {int, float} or not _is_finite(polygon):
-            raise HarnessError("a polygon is not a list of finite numbers")
-        if len(polygon) % 2 or len(polygon) < 6:
-            raise HarnessError(f"a polygon of {len(polygon)} numbers; three points, six numbers, are the least")
-        # the rasteriser works along the outline, in and out of the image: bound its length
-        if min(polygon) < -max(height, width) or max(polygon) > 2 * max(height, width):
-            raise HarnessError("a polygon reaches far outside the image")
-    runs = coco.frPyObjects([[float(v) for v in p] for p in polygons], height, width)
-    whole = runs[0] if len(runs) == 1 else coco.merge(runs)
-    return counts_of_text(whole["counts"].decode("ascii"), height, width)
+    one = all(isinstance(value, int | float) for value in shape) or (
+        len(shape) > 2 and all(isinstance(v, list) and len(v) == 2 and not isinstance(v[0], list) for v in shape)
+    )
+    polygons = [shape] if one else shape
+    long = [p for p in polygons if not isinstance(p, list) or len(p) >= 6 or (len(p) > 2 and isinstance(p[0], list))]
+    flat = [flat_polygon(polygon) for polygon in (long or polygons)]
+    if min(map(min, flat)) >= 0 and max(map(max, flat)) <= 1:
+        raise HarnessError("no coordinate is above 1: fractions of the image in place of pixels?")
+    return flat, 0 < len(long) < len(polygons)
+
+
+def _compare_boxes(boxes: list[Any], masks: CropMasks) -> tuple[int, int]:
+    """How many of the given boxes are usable, and how many of those lie elsewhere than their masks.
+
+    A box counts as right where it covers most of the mask's box and not much more, as x, y, width, height or as two
+    corners: boxes are not used for anything else, so either reading will do.
+    """
+    usable = [i for i, box in enumerate(boxes) if _is_box(box)]
+    if not usable:
+        return 0, 0
+    given = np.asarray([boxes[i] for i in usable], np.float64)
+    own = masks.boxes[usable].astype(np.float64)
+    corners = np.concatenate([given[:, :2], given[:, :2] + given[:, 2:]], axis=1)
+    right = _agree(corners, own) | _agree(given, own)
+    return len(usable), int((~right).sum())
+
+
+def _agree(a: NDArray[np.float64], b: NDArray[np.float64], slack: float = 2.0) -> NDArray[np.bool_]:
+    """Whether most of each (N, 4) box lies in the other, grown by `slack` pixels each way."""
+
+    def share(inner: NDArray[np.float64], outer: NDArray[np.float64]) -> NDArray[np.float64]:
+        low = np.maximum(inner[:, :2], outer[:, :2] - slack)
+        high = np.minimum(inner[:, 2:], outer[:, 2:] + slack)
+        area = np.maximum(inner[:, 2:] - inner[:, :2], 1e-9).prod(axis=1)
+        return np.maximum(high - low, 0).prod(axis=1) / area
+
+    return (share(a, b) >= 0.5) & (share(b, a) >= 0.5)
 
 
 def _field(row: Any, name: str) -> Any:
     return row.get(name) if isinstance(row, dict) else None
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _key(value: Any) -> Key | None:
+    """An id that compares alike whether it was written as number, float or text; None where it is none of these."""
+    if type(value) is int:
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and value.strip():
+        text = value.strip()
+        return int(text) if re.fullmatch(r"(0|[1-9][0-9]{0,18})", text) else text
+    return None
 
 
-def _is_finite(numbers: list[float]) -> bool:
-    try:
-        return all(map(math.isfinite, numbers))
-    except OverflowError:  # a whole number beyond what a float can be
-        return False
+def _size(height: Any, width: Any) -> tuple[int, int] | None:
+    high, wide = _key(height), _key(width)
+    if not isinstance(high, int) or not isinstance(wide, int) or high < 1 or wide < 1:
+        return None
+    return (high, wide) if high * wide <= MAX_PIXELS else None
+
+
+def _stem(name: str) -> str:
+    return one_line(PurePosixPath(name.replace("\\", "/")).stem)
 
 
 def _is_box(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 4 and set(map(type, value)) <= {int, float} and _is_finite(value)
+    if not isinstance(value, list) or len(value) != 4 or not set(map(type, value)) <= {int, float}:
+        return False
+    return all(abs(number) < 2**31 for number in value if not math.isnan(number)) and not any(map(math.isnan, value))
 
-
-USAGE = "coco:ANN.json,IMAGES_DIR"
 
 SOURCE = DataSource(
     name="coco",

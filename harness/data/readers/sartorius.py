@@ -23,14 +23,18 @@ from harness.masks.run_lengths import masks_of_pairs
 CLASSES = ("shsy5y", "astro", "cort")
 COLUMNS = ("id", "annotation", "width", "height", "cell_type")
 
+FIELD_LIMIT = 2**26
+"""Characters of one mask at most; Python's own limit, 2^17, is too few for a large and ragged one."""
+
 CAUSE_OF_PIECES = "are the run lengths column by column, as in the table of DSB2018? This layout goes row by row"
 
 
 @dataclass
 class _Image:
-    """The rows of one image. rows: the line of train.csv each cell stands in, the header being row 1."""
+    """The rows of one image. first, rows: the lines of train.csv of the image and of each cell; the header is row 1."""
 
     image_id: str
+    first: int
     height: int
     width: int
     group: str | None
@@ -44,7 +48,7 @@ class Sartorius:
     """A folder in that layout. Cell types beyond the three are classes too, sorted, if train.csv names any."""
 
     location: SourceLocation
-    version: int = 1
+    version: int = 2
 
     @property
     def folder(self) -> Path:
@@ -69,6 +73,7 @@ class Sartorius:
         return SourceIndex(classes, entries, tuple(problems), notes, {"pieces": CAUSE_OF_PIECES})
 
     def _rows(self) -> tuple[list[_Image], list[str]]:
+        csv.field_size_limit(max(FIELD_LIMIT, csv.field_size_limit()))
         try:
             with (self.folder / "train.csv").open(encoding="utf-8-sig", newline="") as file:
                 return _images_of(file)
@@ -85,13 +90,13 @@ class Sartorius:
             pixels, notes = read_image(path, (image.height, image.width))
             masks, faults = masks_of_pairs(image.texts, image.height, image.width)
         except HarnessError as error:
-            return Loaded(None, (f"train/{image.image_id}.png (train.csv row {image.rows[0]}): {error}",))
+            return Loaded(None, (f"train/{image.image_id}.png (train.csv row {image.first}): {error}",))
         labels = np.asarray([classes.index(t) for i, t in enumerate(image.types) if i not in faults], np.int64)
         sample = Sample(
             image.image_id,
             pixels,
             Instances.of_masks(masks, labels),
-            Counter(image.types).most_common(1)[0][0],
+            Counter(image.types).most_common(1)[0][0] if image.types else None,
             image.group,
         )
         where = f"(image {image.image_id})"
@@ -117,9 +122,10 @@ def _images_of(lines: Iterable[str]) -> tuple[list[_Image], list[str]]:
         # nearly always the next cell of the same image: taken apart like the first, it would take twice as long
         same = len(row) == len(header) and (row[which], row[width], row[height]) == of_image
         if image is not None and same and row[kind] in CLASSES:
-            image.rows.append(reader.line_num)
-            image.texts.append(row[text])
-            image.types.append(row[kind])
+            if row[text].strip():
+                image.rows.append(reader.line_num)
+                image.texts.append(row[text])
+                image.types.append(row[kind])
         elif row:
             try:
                 image = _take(row, header, places, reader.line_num, images)
@@ -133,22 +139,26 @@ def _take(row: list[str], header: list[str], places: list[int], line: int, image
     """Add a row to its image, and give that. places: of COLUMNS. Raises HarnessError where the row cannot be used."""
     whole = max(places) < len(row) <= len(header)
     image_id, text, width, height, cell_type = [row[place] for place in places] if whole else [""] * len(COLUMNS)
-    if not image_id or not cell_type:
+    text = text.strip()
+    if not image_id or (text and not cell_type):
         raise HarnessError("a field is missing or there is one too many")
     image = images.get(image_id)
     if image is None:
-        image = images[image_id] = _new_image(image_id, (height, width), dict(zip(header, row, strict=False)))
+        facts = dict(zip(header, row, strict=False))
+        image = images[image_id] = _new_image(image_id, line, (height, width), facts)
     elif (height, width) != (str(image.height), str(image.width)):
         size = f"{image.height}x{image.width}"
-        raise HarnessError(f"height and width are not the {size} of row {image.rows[0]}, which is of the same image")
+        raise HarnessError(f"height and width are not the {size} of row {image.first}, which is of the same image")
+    if not text:  # how a table says that an image has no cells
+        return image
     image.rows.append(line)
     image.texts.append(text)
     image.types.append(cell_type if cell_type in CLASSES else one_line(cell_type, 60))
     return image
 
 
-def _new_image(image_id: str, sides: tuple[str, str], row: dict[str, str]) -> _Image:
-    """sides: height and width, as written."""
+def _new_image(image_id: str, line: int, sides: tuple[str, str], row: dict[str, str]) -> _Image:
+    """line: of its first row. sides: height and width, as written."""
     if not re.fullmatch(r"[\w.\- ]{1,200}", image_id) or image_id.startswith("."):
         raise HarnessError(f"the id {one_line(image_id)!r} is not a plain file name")
     if not all(re.fullmatch(r"[1-9][0-9]{0,5}", side) for side in sides):
@@ -156,7 +166,7 @@ def _new_image(image_id: str, sides: tuple[str, str], row: dict[str, str]) -> _I
     height, width = int(sides[0]), int(sides[1])
     if height * width > MAX_PIXELS:
         raise HarnessError(f"an image of {height}x{width} is too large; at most {MAX_PIXELS} pixels are read")
-    return _Image(image_id, height, width, plate_and_well(row))
+    return _Image(image_id, line, height, width, plate_and_well(row))
 
 
 def plate_and_well(row: dict[str, str]) -> str | None:

@@ -1,4 +1,4 @@
-"""Whether Kaggle would take a submission file: its rules, checked without Kaggle."""
+"""Checks a submission file by Kaggle's rules."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.data.readers.sartorius import FIELD_LIMIT
 from harness.errors import HarnessError, nearest, one_line
 from harness.masks.crops import CropMasks
 from harness.masks.run_lengths import masks_of_pairs
 
 HEADER = ["id", "predicted"]
-FIELD_LIMIT = 2**26
-"""Characters of one mask at most; Python's own limit, 2^17, is too few for a large and ragged one."""
 
 
 def check_submission(path: Path, sizes: Mapping[str, tuple[int, int]]) -> list[str]:
@@ -43,12 +42,12 @@ def check_submission(path: Path, sizes: Mapping[str, tuple[int, int]]) -> list[s
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    """The fields of every row and its number, the header first."""
+    """The fields of every row, the header first."""
     csv.field_size_limit(max(FIELD_LIMIT, csv.field_size_limit()))
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
-            rows = [(reader.line_num, fields) for fields in reader]
+            rows = [(reader.line_num, fields) for fields in reader if fields]
     except OSError as error:
         raise HarnessError(f"{path}: cannot be read: {error.strerror}") from error
     except (csv.Error, UnicodeDecodeError) as error:

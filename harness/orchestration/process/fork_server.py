@@ -1,12 +1,13 @@
-"""A process that has imported what every trial needs and forks a worker for each, one at a time.
+"""A process that has imported what every trial needs, and forks one worker after another.
 
     python -m harness.orchestration.process.fork_server DESCRIPTOR [MODULE ...]
 
-Importing torch takes seconds; a fork takes milliseconds, and every worker still begins in the same untouched state.
-Nothing of a user's is imported here, and nothing is computed: threads and GPU contexts do not survive a fork. The
-process above asks on a socket of whole messages: {"folder", "environment"} with the descriptors of output and
-progress is answered with the worker's number, REAP with the exit code of that worker and the bytes it had at most.
-It ends with the socket.
+Importing torch and the engine takes seconds, a fork takes milliseconds, and every worker still starts from the same
+state. No code of a user is imported here, and nothing is computed: threads and GPU contexts do not survive a fork.
+
+The process that starts this one talks to it over a socket that keeps messages whole. {"folder", "environment"}, sent
+with the file descriptors for output and progress, is answered with the process id of the new worker. REAP is answered
+with the worker's exit code and its peak memory in bytes. The server ends when the socket is closed.
 """
 
 from __future__ import annotations
@@ -25,24 +26,30 @@ from typing import Any, NoReturn
 from harness.platform.memory import peak_from_usage
 
 TOKEN = "HARNESS_TRIAL_TOKEN"
-"""The variable by which everything a worker has started is found again."""
+"""Environment variable that identifies every process of a trial. Child processes inherit it."""
 UNSET = "0" * 32
+"""Value of the token in the server's own environment: as long as a real one, which overwrites it."""
 REAP = b"reap"
 
-# torch._dynamo: torch's optimisers and torchvision's operators load it when first used, which takes a second
-_SHARED = ("harness.orchestration.worker", "harness.orchestration.trial", "torch._dynamo")
+# torch._dynamo: torch's optimisers and torchvision's operators load it on first use, which takes a second
+PRELOADED = ("harness.orchestration.worker", "harness.orchestration.trial", "torch._dynamo")
 
 
 def main(descriptor: int, modules: Sequence[str] = ()) -> None:
-    """Serve until the process above closes its end. modules: imported besides what every trial needs."""
+    """Serve until the other end of the socket is closed.
+
+    Args:
+        descriptor: file descriptor of this end of the socket.
+        modules: what to import beyond PRELOADED.
+    """
     control = socket.socket(fileno=descriptor)
-    # what is imported stays: looking through it for garbage again and again takes a fifth of the time
+    # Imported modules stay in memory: collecting garbage among them takes a fifth of the import time.
     gc.disable()
-    for name in (*_SHARED, *modules):
-        # what is missing is missed again by the worker, whose record then says so
+    for name in (*PRELOADED, *modules):
+        # A module that fails here fails again in the worker, whose record then says so.
         with contextlib.suppress(Exception):
             importlib.import_module(name)
-    # nor need workers look through it, and so copy its pages
+    # Workers need not collect among these objects either, which would copy the pages they share with this process.
     gc.freeze()
     gc.enable()
     pid = 0
@@ -54,45 +61,54 @@ def main(descriptor: int, modules: Sequence[str] = ()) -> None:
             _, status, usage = os.wait4(pid, 0)
             control.send(f"{os.waitstatus_to_exitcode(status)} {peak_from_usage(usage)}".encode())
             continue
-        waiting, findable = os.pipe()
+        wait_end, ready_end = os.pipe()
         server, pid = os.getpid(), os.fork()
         if not pid:
             control.close()
-            os.close(waiting)
+            os.close(wait_end)
             output, progress = descriptors
-            _become_worker(json.loads(message), output, progress, findable, server)
-        for number in (*descriptors, findable):
+            _become_worker(json.loads(message), output, progress, ready_end, server)
+        for number in (*descriptors, ready_end):
             os.close(number)
-        # until the worker closes its end, or is no more
-        os.read(waiting, 1)
-        os.close(waiting)
+        # returns when the worker closes its end, or dies
+        os.read(wait_end, 1)
+        os.close(wait_end)
         control.send(str(pid).encode())
 
 
-def _become_worker(request: dict[str, Any], output: int, progress: int, findable: int, parent: int) -> NoReturn:
-    """findable: a descriptor to close as soon as this process can be found by its session and its token."""
+def _become_worker(request: dict[str, Any], output: int, progress: int, ready: int, parent: int) -> NoReturn:
+    """Run the trial in this process, just forked, as the leader of its own session.
+
+    Args:
+        request: {"folder", "environment"} of the trial.
+        output: file descriptor for standard output and error.
+        progress: file descriptor for progress lines.
+        ready: file descriptor to close when this process can be found by its session and its token.
+        parent: process id of the server.
+    """
     os.setsid()
     _show_token(request["environment"][TOKEN])
-    os.close(findable)
+    os.close(ready)
     for number in (1, 2):
         os.dup2(output, number)
     os.close(output)
     os.environ.update(request["environment"])
-    from harness.orchestration.worker import work_and_leave
+    from harness.orchestration.worker import run_and_exit
 
-    work_and_leave([request["folder"], "--progress", str(progress), "--parent", str(parent)])
+    run_and_exit([request["folder"], "--progress", str(progress), "--parent", str(parent)])
 
 
 def _show_token(token: str) -> None:
-    """Write the token where the system shows this process's environment, which is else that of the server's start.
+    """Write the token into the environment block that other processes can read.
 
-    Only so are children found that leave the session without starting another program.
+    After a fork, /proc/PID/environ still shows the environment that the server was started with; os.environ changes
+    a copy. A child that leaves the session and runs no other program can be found by this block alone.
     """
     library = ctypes.CDLL(None)
     library.getenv.restype = ctypes.c_void_p
-    place = library.getenv(TOKEN.encode())
-    if place and len(token) == len(UNSET):
-        ctypes.memmove(place, token.encode("ascii"), len(UNSET))
+    address = library.getenv(TOKEN.encode())
+    if address and len(token) == len(UNSET):
+        ctypes.memmove(address, token.encode("ascii"), len(UNSET))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How the process of a trial comes to be: forked from one that has imported what all trials need, or by a command."""
+"""Two ways to start the process of a trial: by a command, or by a fork of a process that has imported everything."""
 
 from __future__ import annotations
 
@@ -19,37 +19,51 @@ from typing import Protocol
 from harness.errors import HarnessError
 from harness.orchestration.process.fork_server import REAP, TOKEN, UNSET
 
-# The order of sets of strings must not differ between two runs of the same seed.
-_OF_ALL_WORKERS = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+# PYTHONHASHSEED: the order of sets of strings must be the same in two runs of one seed.
+_WORKER_ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+_SERVER_MODULE = "harness.orchestration.process.fork_server"
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessExit:
-    """How a worker ended. code: as subprocess gives it. peak_memory: bytes it had resident at most; 0: not known."""
+    """How a process ended.
+
+    code: the exit code; for a signal, its number negated, as in subprocess.
+    peak_memory: the most bytes that were resident; 0 where it is not known.
+    """
 
     code: int
     peak_memory: int
 
 
 class Launcher(Protocol):
-    """Starts workers. One that has ended stays known to the system, so that its number is no other's, until reaped."""
+    """Starts workers. One that has ended keeps its process id until it is reaped, so that no other process gets it."""
 
     def start(self, folder: Path, environment: Mapping[str, str], output: int, progress: int) -> int:
-        """The process number of a new worker on the trial in `folder`, which leads a session of its own.
+        """Start a worker as the leader of its own session.
 
-        environment: what it has beyond this process's. output: descriptor for what it prints. progress: descriptor
-        for its progress lines. Raises HarnessError where no process can be started.
+        Args:
+            folder: of the trial.
+            environment: variables to add to those of this process.
+            output: file descriptor for standard output and error.
+            progress: file descriptor for progress lines.
+
+        Returns:
+            The process id.
+
+        Raises:
+            HarnessError: no process can be started.
         """
         ...
 
     def reap(self, pid: int) -> ProcessExit:
-        """Waits until a worker has ended, and tells how."""
+        """Wait until the worker has ended, and say how it ended."""
         ...
 
 
 @dataclass
 class SubprocessLauncher:
-    """Every worker from a command, which imports everything anew."""
+    """Starts every worker by a command. Each imports everything again."""
 
     words: tuple[str, ...] = (sys.executable, "-m", "harness.orchestration.worker")
     _running: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -63,7 +77,7 @@ class SubprocessLauncher:
                 stderr=output,
                 pass_fds=(progress,),
                 start_new_session=True,
-                env={**os.environ, **_OF_ALL_WORKERS, **environment},
+                env={**os.environ, **_WORKER_ENVIRONMENT, **environment},
             )
         except OSError as error:
             raise HarnessError(f"cannot start {self.words[0]}: {error.strerror}") from error
@@ -71,30 +85,31 @@ class SubprocessLauncher:
         return process.pid
 
     def reap(self, pid: int) -> ProcessExit:
-        # what the system counts for it began with what this process had, and is not told from that
+        # The system's figure includes the peak of this process, from which the child was made.
         return ProcessExit(self._running.pop(pid).wait(), peak_memory=0)
 
 
-class ForkServer:
-    """Workers forked from a fork server (fork_server.py), which begins its imports as soon as this is entered.
+class ForkServerLauncher:
+    """Starts workers by forking a fork server (fork_server.py), which is started when this is entered.
 
-    modules: imported there beyond what every trial needs. A server that is gone is started again with the next worker,
-    without them, for they may be why.
+    A server that has died is started again with the next worker. It then imports no extra modules, because one of
+    them may be the reason.
     """
 
     def __init__(self, modules: Sequence[str] = ()) -> None:
+        """modules: what the server imports beyond what every trial needs."""
         self._modules = tuple(modules)
 
-    def __enter__(self) -> ForkServer:
-        self._launch()
+    def __enter__(self) -> ForkServerLauncher:
+        self._start_server()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._end()
+        self._end_server()
 
     def start(self, folder: Path, environment: Mapping[str, str], output: int, progress: int) -> int:
         request = json.dumps({"folder": str(folder), "environment": dict(environment)}).encode()
-        for again in (True, False):
+        for attempt in (1, 2):
             try:
                 socket.send_fds(self._control, [request], [output, progress])
                 answer = self._control.recv(64)
@@ -102,13 +117,11 @@ class ForkServer:
                 answer = b""
             if answer:
                 return int(answer)
-            self._end()
-            if again:
+            self._end_server()
+            if attempt == 1:
                 self._modules = ()
-                self._launch()
-        raise HarnessError(
-            "no process can be started for a trial: python -m harness.orchestration.process.fork_server ends at once"
-        )
+                self._start_server()
+        raise HarnessError(f"no process can be started for a trial: python -m {_SERVER_MODULE} ends at once")
 
     def reap(self, pid: int) -> ProcessExit:
         try:
@@ -116,33 +129,29 @@ class ForkServer:
             answer = self._control.recv(64)
         except OSError:
             answer = b""
-        # no answer: the server is gone, and with it what its worker ended with; the worker heeds that by itself
+        # Without an answer the server has died, and nobody can tell how its worker ended. A worker ends by itself
+        # when its parent dies.
         return ProcessExit(*map(int, answer.split())) if answer else ProcessExit(-signal.SIGKILL, 0)
 
-    def _launch(self) -> None:
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+    def _start_server(self) -> None:
+        self._control, server_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with server_end:
+            descriptor = server_end.fileno()
             try:
                 self._server = subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-m",
-                        "harness.orchestration.process.fork_server",
-                        str(theirs.fileno()),
-                        *self._modules,
-                    ],
+                    [sys.executable, "-m", _SERVER_MODULE, str(descriptor), *self._modules],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(),),
+                    pass_fds=(descriptor,),
                     start_new_session=True,
-                    env={**os.environ, **_OF_ALL_WORKERS, TOKEN: UNSET},
+                    env={**os.environ, **_WORKER_ENVIRONMENT, TOKEN: UNSET},
                 )
             except OSError as error:
                 self._control.close()
                 raise HarnessError(f"cannot start {sys.executable}: {error.strerror}") from error
 
-    def _end(self) -> None:
+    def _end_server(self) -> None:
         self._control.close()
         with contextlib.suppress(ProcessLookupError):
             self._server.kill()
@@ -150,13 +159,13 @@ class ForkServer:
 
 
 @contextmanager
-def launcher(modules: Sequence[str] = ()) -> Iterator[Launcher]:
-    """The quickest that this system has: a forked process of macOS must not use its system libraries.
+def fastest_launcher(modules: Sequence[str] = ()) -> Iterator[Launcher]:
+    """The fork server on Linux, a command elsewhere: on macOS, system libraries do not work in a forked process.
 
-    modules: that trials will import, and that neither start threads nor touch a GPU when they are.
+    modules: what trials will import. None may start a thread or use a GPU when it is imported.
     """
     if sys.platform != "linux":
         yield SubprocessLauncher()
         return
-    with ForkServer(modules) as server:
-        yield server
+    with ForkServerLauncher(modules) as launcher:
+        yield launcher

@@ -1,4 +1,4 @@
-"""Runs one trial in a process of its own and always comes back with its record, whatever the method does."""
+"""Runs one trial in its own process, and always returns its record, whatever the method does."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError
 from harness.monitoring.machine import utc_now
 from harness.monitoring.progress import Progress, ProgressReader
-from harness.orchestration.process.launchers import Launcher
+from harness.orchestration.process.launchers import Launcher, ProcessExit
 from harness.orchestration.process.log_pump import LogPump
-from harness.orchestration.process.processes import TrialProcess, end_leftovers
-from harness.orchestration.trial_folder import LOG, prepare
+from harness.orchestration.process.trial_process import TrialProcess, kill_leftovers
+from harness.orchestration.trial_folder import LOG, prepare_folder
 from harness.platform.memory import machine_memory
 from harness.platform.oom_kills import kernel_oom_kills
 from harness.results.io import RECORD, TRIALS, read_record, write_record
@@ -24,19 +24,26 @@ from harness.results.schema import Cost, RunRecord, Status
 from harness.results.status import printable, status_from_exit_code
 
 _POLL = 0.2
-"""Seconds between two looks at a trial."""
+"""Seconds between two checks of a trial."""
+WARM_UP = "warming up"
+"""The phase in which networks are compiled."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a trial may take. wall_seconds: from its start; memory_bytes: resident, with all it starts.
+    """What a trial may take before it is stopped.
 
-    grace_seconds: for a last checkpoint, between being asked to stop and being killed.
+    wall_seconds: from its start, without the part of its warm-up that warm_up_seconds covers.
+    memory_bytes: resident, of all its processes together.
+    grace_seconds: for a last checkpoint, between the request to stop and the kill.
+    warm_up_seconds: how much of the warm-up is left out of wall_seconds. Compiling a network takes minutes that no
+    budget knows.
     """
 
     wall_seconds: float
     memory_bytes: int
     grace_seconds: float
+    warm_up_seconds: float = 0.0
 
 
 def default_memory_limit() -> int:
@@ -46,16 +53,16 @@ def default_memory_limit() -> int:
 
 @dataclass
 class StopRequest:
-    """How often the person at the keyboard, or the cluster, has asked to stop. Twice means at once."""
+    """How often the user, or the cluster, has asked to stop. Twice means without a last checkpoint."""
 
     times: int = 0
 
 
 @dataclass
-class _Watch:
-    """What was seen of a trial from outside. ended_by_us: the status that names why it was stopped."""
+class _Observation:
+    """What was seen of a trial from outside. stopped_as: the status, where this process stopped the trial."""
 
-    ended_by_us: Status | None = None
+    stopped_as: Status | None = None
     reason: str = ""
     peak_memory: int = 0
 
@@ -68,43 +75,62 @@ def run_trial(
     on_progress: Callable[[Progress], None],
     launcher: Launcher,
 ) -> RunRecord:
-    """Work through one trial, in `folder`, whose lock the caller holds; its record, which is on disk when this returns.
+    """Run one trial in its own process.
 
-    Raises StorageError where the disk takes no record, HarnessError where no process can be started.
+    Args:
+        spec: the trial.
+        folder: of the trial; the caller holds its lock.
+        limits: what the trial may take.
+        stop: checked five times a second.
+        on_progress: called with every progress report.
+        launcher: starts the process.
+
+    Returns:
+        The record, which is on disk by then.
+
+    Raises:
+        StorageError: the disk takes no record.
+        HarnessError: no process can be started.
     """
-    end_leftovers(folder)
-    prepare(folder, spec)
-    started, clock, oom_kills = utc_now(), time.monotonic(), kernel_oom_kills()
+    kill_leftovers(folder)
+    prepare_folder(folder, spec)
+    started, begin, oom_kills = utc_now(), time.monotonic(), kernel_oom_kills()
     process = TrialProcess(launcher, folder, _environment(spec))
     pump = LogPump(process.output, folder / LOG)
     try:
-        watch = _watch(process, limits, stop, on_progress)
+        seen = _supervise(process, limits, stop, on_progress)
     finally:
-        ended = process.end_all()
+        ended = process.kill()
         pump.finish()
         os.close(process.progress)
 
-    log = f"{TRIALS}/{folder.name}/{LOG}"
-    record, unreadable = _record_left(folder, spec.key)
+    record, damage = _read_left_record(folder, spec.key)
     if record is None:
-        status, reason = watch.ended_by_us, watch.reason
-        if status is None and unreadable:
-            status, reason = "crash", unreadable
-        elif status is None:
-            status, reason = status_from_exit_code(
-                ended.code, kernel_oom_kills() != oom_kills, printable(pump.last_line())
-            )
-        cost = Cost(peak_host_rss=max(watch.peak_memory, ended.peak_memory) or None, notes=spec.cost_notes())
-        wall = time.monotonic() - clock
+        ran_out = kernel_oom_kills() != oom_kills
+        status, reason = _judge(seen, damage, ended, ran_out, printable(pump.last_line()))
+        cost = Cost(peak_host_rss=max(seen.peak_memory, ended.peak_memory) or None, notes=spec.cost_notes())
+        wall = time.monotonic() - begin
         record = RunRecord.from_spec(spec, status, reason, started=started, wall_seconds=wall, cost=cost)
-    elif record.status == "interrupted" and watch.ended_by_us not in (None, "interrupted"):
-        reason = printable(f"{watch.reason}; {record.reason}")
-        record = record.model_copy(update={"status": watch.ended_by_us, "reason": reason})
+    elif record.status == "interrupted" and seen.stopped_as not in (None, "interrupted"):
+        reason = printable(f"{seen.reason}; {record.reason}")
+        record = record.model_copy(update={"status": seen.stopped_as, "reason": reason})
+    log = f"{TRIALS}/{folder.name}/{LOG}"
     return write_record(folder / RECORD, record.model_copy(update={"log": log}))
 
 
-def _record_left(folder: Path, key: str) -> tuple[RunRecord | None, str]:
-    """The worker's record, or why what it left cannot be one; neither where it left nothing."""
+def _judge(
+    seen: _Observation, damage: str, ended: ProcessExit, kernel_ran_out: bool, last_line: str
+) -> tuple[Status, str]:
+    """Status and reason of a trial whose process has left no good record."""
+    if seen.stopped_as is not None:
+        return seen.stopped_as, seen.reason
+    if damage:
+        return "crash", damage
+    return status_from_exit_code(ended.code, kernel_ran_out, last_line)
+
+
+def _read_left_record(folder: Path, key: str) -> tuple[RunRecord | None, str]:
+    """The worker's record, or what is wrong with it. Neither where there is none."""
     if not (folder / RECORD).exists():
         return None, ""
     try:
@@ -118,56 +144,77 @@ def _environment(spec: TrialSpec) -> dict[str, str]:
     return {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"} if spec.deterministic else {}
 
 
-def _watch(process: TrialProcess, limits: Limits, stop: StopRequest, on_progress: Callable[[Progress], None]) -> _Watch:
-    """Look at the trial until it has ended or must be killed."""
-    watch = _Watch()
+def _supervise(
+    process: TrialProcess, limits: Limits, stop: StopRequest, on_progress: Callable[[Progress], None]
+) -> _Observation:
+    """Watch the trial until it has ended, or must be killed."""
+    seen = _Observation()
     reader = ProgressReader()
-    started = time.monotonic()
+    clock = _WallClock(limits.warm_up_seconds)
     kill_at = float("inf")
     while not process.ended():
         progress = reader.feed(_available(process.progress))
         if progress is not None:
             on_progress(progress)
+            clock.enter(progress.phase)
         memory = process.memory()
-        watch.peak_memory = max(watch.peak_memory, memory)
+        seen.peak_memory = max(seen.peak_memory, memory)
         if memory > limits.memory_bytes or _machine_is_full(memory):
-            watch.ended_by_us = "oom"
-            watch.reason = f"stopped at {memory / 2**30:.1f} GiB of memory; the limit is {_gib(limits)}, --memory-limit"
-            return watch
-        now_ = time.monotonic()
+            seen.stopped_as = "oom"
+            limit = f"{limits.memory_bytes / 2**30:.1f} GiB"
+            seen.reason = f"stopped at {memory / 2**30:.1f} GiB of memory; the limit is {limit}, --memory-limit"
+            return seen
         if kill_at == float("inf"):
             if stop.times:
-                watch.ended_by_us, watch.reason = "interrupted", "stopped on request"
-            elif now_ - started > limits.wall_seconds:
-                watch.ended_by_us = "timeout"
-                watch.reason = f"not done after {limits.wall_seconds:,.0f} s; --wall-limit sets the limit"
-            if watch.ended_by_us is not None:
-                kill_at = now_ + limits.grace_seconds
+                seen.stopped_as, seen.reason = "interrupted", "stopped on request"
+            elif clock.seconds() > limits.wall_seconds:
+                seen.stopped_as = "timeout"
+                seen.reason = f"not done after {limits.wall_seconds:,.0f} s; --wall-limit sets the limit"
+            if seen.stopped_as is not None:
+                kill_at = time.monotonic() + limits.grace_seconds
                 process.ask_to_stop()
-        if now_ > kill_at or stop.times > 1:
-            return watch
-    return watch
+        if time.monotonic() > kill_at or stop.times > 1:
+            return seen
+    return seen
+
+
+class _WallClock:
+    """Seconds since the start, without the first `warm_up_seconds` that were spent in the phase WARM_UP."""
+
+    def __init__(self, warm_up_seconds: float) -> None:
+        self._allowance = warm_up_seconds
+        self._start = time.monotonic()
+        self._warm_up = 0.0
+        self._warm_up_since: float | None = None
+
+    def enter(self, phase: str) -> None:
+        """The trial is now in this phase."""
+        now_ = time.monotonic()
+        if self._warm_up_since is not None:
+            self._warm_up += now_ - self._warm_up_since
+        self._warm_up_since = now_ if phase == WARM_UP else None
+
+    def seconds(self) -> float:
+        now_ = time.monotonic()
+        warm_up = self._warm_up + (0.0 if self._warm_up_since is None else now_ - self._warm_up_since)
+        return now_ - self._start - min(warm_up, self._allowance)
 
 
 def _available(descriptor: int) -> bytes:
-    """What is in a pipe, after waiting for it a little."""
+    """What is in a pipe, after waiting for it at most _POLL seconds."""
     readable, _, _ = select.select([descriptor], [], [], _POLL)
     if not readable:
         return b""
     data = os.read(descriptor, 2**16)
     if not data:
-        # The worker's end is closed, as a rule because it is just ending.
+        # The worker has closed its end, usually because it is about to exit: do not spin until then.
         time.sleep(_POLL / 10)
     return data
 
 
 def _machine_is_full(memory: int) -> bool:
-    """Whether next to nothing is left, and this trial holds a good part of what is used."""
+    """Whether the machine has less than 2 % of its memory left, and this trial holds more than a quarter of all."""
     import psutil
 
     facts = psutil.virtual_memory()
     return facts.available < 0.02 * facts.total and memory > 0.25 * facts.total
-
-
-def _gib(limits: Limits) -> str:
-    return f"{limits.memory_bytes / 2**30:.1f} GiB"

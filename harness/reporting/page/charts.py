@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["points", "lines", "intervals", "bars", "stack"]
-"""points: one per method, with an interval. lines: one per method. intervals: a row per method, a point and its
+Kind = Literal["points", "lines", "panels", "intervals", "bars", "stack"]
+"""points: one per method, with an interval. lines: one per method. panels: a small chart per method, with its line and
+the first method's. intervals: a row per method, a point and its
 interval along x. bars: upright, grouped by a name on x. stack: a row per method, parts end to end along x."""
 
 INK = "ink"

@@ -26,10 +26,14 @@
     const style = getComputedStyle(document.documentElement);
     const layout = coloured(chart.layout, style);
     layout.autosize = !paper;
-    if (paper) Object.assign(layout, { width: place.closest(".wide") ? 690 : 330, height: Math.min(layout.height, 270) });
+    if (paper) Object.assign(layout, { width: place.closest(".panel") ? 165 : place.closest(".wide") ? 690 : 330, height: Math.min(layout.height, 270) });
     Plotly.react(place, coloured(data, style), layout, { displayModeBar: false, responsive: true });
   };
-  const drawAll = () => places.forEach((place) => draw(place));
+  const drawAll = () => {
+    const shown = ticked();
+    for (const panel of document.querySelectorAll(".panel")) panel.hidden = !shown.has(panel.dataset.method);
+    places.filter((place) => !place.closest("[hidden]")).forEach((place) => draw(place));
+  };
 
   const apply = () => {
     drawAll();
@@ -46,6 +50,8 @@
   drawAll();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   // paper is narrower than the screen, and white: a drawing must be made for it
-  addEventListener("beforeprint", () => places.forEach((place) => draw(place, true)));
+  addEventListener("beforeprint", () =>
+    places.filter((place) => !place.closest("[hidden]")).forEach((place) => draw(place, true)),
+  );
   addEventListener("afterprint", drawAll);
 })();

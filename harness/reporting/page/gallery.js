@@ -111,6 +111,33 @@
     slide();
   };
 
+  // the middle of each annotated cell, in pixels of the picture
+  const middles = (picture) => {
+    const values = new Int16Array(Uint8Array.from(atob(picture.truth), (c) => c.charCodeAt(0)).buffer);
+    const found = [];
+    for (let at = 0; at < values.length; ) {
+      const points = values[at++];
+      const sum = [0, 0];
+      for (let i = 0; i < 2 * points; i++) sum[i % 2] += values[at + i] / units / points;
+      found.push(sum);
+      at += 2 * points;
+    }
+    return found;
+  };
+
+  // shows, in the middle, the cell that is nearest to what was in the middle
+  let inMiddle = [0.5, 0.5]; // of the picture's sides
+  const centre = () => {
+    const view = byId("compare");
+    const picture = pictures[picked.value];
+    const scale = stage.clientWidth / picture.width;
+    const wanted = [inMiddle[0] * picture.width, inMiddle[1] * picture.height];
+    const away = ([x, y]) => (x - wanted[0]) ** 2 + (y - wanted[1]) ** 2;
+    const [nearest] = middles(picture).sort((a, b) => away(a) - away(b));
+    const [x, y] = zoom.value > 1 && nearest ? nearest : wanted;
+    view.scrollTo(x * scale - view.clientWidth / 2, y * scale - view.clientHeight / 2);
+  };
+
   const panels = async () => {
     const [picture, image] = [pictures[picked.value], images[picked.value]];
     await image.decode();
@@ -130,8 +157,20 @@
     byId("panels").replaceChildren(...drawn);
   };
 
+  byId("compare").addEventListener("scroll", ({ target: view }) => {
+    inMiddle = [
+      (view.scrollLeft + view.clientWidth / 2) / stage.clientWidth,
+      (view.scrollTop + view.clientHeight / 2) / stage.clientHeight,
+    ];
+  });
   picked.addEventListener("change", () => Promise.all([compare(), panels()]));
-  for (const select of [left, right, zoom]) select.addEventListener("change", compare);
+  for (const select of [left, right]) select.addEventListener("change", compare);
+  zoom.addEventListener("change", async () => {
+    const wanted = inMiddle;
+    await compare();
+    inMiddle = wanted;
+    centre();
+  });
   slider.addEventListener("input", slide);
   const drag = (event) => {
     if (event.type === "pointermove" && !event.buttons) return;

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.reporting.leaderboard import Leaderboard, Row
-from harness.reporting.page.curves import trial_folder
+from harness.reporting.curves import trial_folder
+from harness.reporting.leaderboard import Leaderboard
 from harness.reporting.page.outlines import Outline, display, outlines, pack
+from harness.reporting.row import Row
 from harness.results.schema import RunRecord
 
 if TYPE_CHECKING:
@@ -69,6 +70,12 @@ class Gallery:
     chosen_by: str
     notes: tuple[str, ...] = ()
 
+    @property
+    def opens_on(self) -> int:
+        """Which picture is shown first: the median one, which tells most of the method."""
+        middle = [i for i, picture in enumerate(self.pictures) if picture.why == "median"]
+        return middle[len(middle) // 2] if middle else 0
+
 
 def gallery(board: Leaderboard, run_dir: Path) -> Gallery:
     """The gallery of a run's ranked rows, of each the first seed that has predictions.
@@ -80,9 +87,9 @@ def gallery(board: Leaderboard, run_dir: Path) -> Gallery:
     found: dict[str, tuple[RunRecord, Path]] = {}
     notes = []
     for row in board.rows:
-        if row.rank is None:
+        if not row.ranked:
             continue
-        kept = ((r, trial_folder(run_dir, r)) for r in row.records if r.status == "ok" and r.scores and r.rule)
+        kept = ((r, trial_folder(run_dir, r)) for r in row.good_records if r.scores and r.rule)
         there = [(r, folder) for r, folder in kept if folder is not None and (folder / PREDICTIONS).is_file()]
         if there:
             found[row.method] = there[0]
@@ -91,7 +98,7 @@ def gallery(board: Leaderboard, run_dir: Path) -> Gallery:
     if not found:
         raise HarnessError(f"{run_dir} holds no stored predictions, only records")
     dataset = _dataset(*next(iter(found.values())))
-    chosen_by, images = choose([row for row in board.rows if row.rank is not None])
+    chosen_by, images = choose([row for row in board.rows if row.ranked])
     stored = {}
     for method, (record, folder) in found.items():
         try:
@@ -109,7 +116,7 @@ def choose(rows: Sequence[Row], of_each: int = OF_EACH) -> tuple[str, list[tuple
     """
     baseline = [row for row in rows if row.is_baseline]
     judges = baseline or rows
-    records = [r.scores.by_image for row in judges for r in row.records if r.status == "ok" and r.scores]
+    records = [r.scores.by_image for row in judges for r in row.good_records if r.scores]
     ids = set.intersection(*(set(one) for one in records)) if records else set()
     mean = {i: float(np.mean([one[i] for one in records])) for i in ids}
     order = sorted(mean, key=lambda i: (mean[i], i))

@@ -12,19 +12,35 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.reporting.page.charts import INK, Axis, Chart, Series, Style
+from harness.reporting.page.labels import label_positions
 
 ROW_PIXELS = 34
 HEIGHT = 380
+PANEL_HEIGHT = 170
 _MARKS = 10
 """Markers on a line: enough to tell it by, few enough to see it."""
 
 
-def plotly_chart(chart: Chart, styles: Mapping[str, Style]) -> dict[str, Any]:
-    """data, layout; methods: for each trace of data the method it shows, or None."""
+def plotly_charts(chart: Chart, styles: Mapping[str, Style]) -> dict[str, dict[str, Any]]:
+    """The drawings of a chart by their key: one under its slug, or one a method under its panel's key.
+
+    Each has data, layout, and methods: for each trace of data the method it shows, or None.
+    """
+    if chart.kind == "panels":
+        return {panel_key(chart, method): _panel(chart, method, styles) for method in chart.methods}
     draw = {"points": _points, "lines": _lines, "intervals": _intervals, "bars": _bars, "stack": _stack}[chart.kind]
     traces: list[tuple[str | None, dict[str, Any]]] = draw(chart, styles)
     if chart.kind == "points":
         traces.insert(0, (None, _front(chart)))
+    return {chart.slug: _drawing(chart, traces)}
+
+
+def panel_key(chart: Chart, method: str) -> str:
+    """What the drawing of one method's panel goes by."""
+    return f"{chart.slug}/{chart.methods.index(method)}"
+
+
+def _drawing(chart: Chart, traces: Sequence[tuple[str | None, dict[str, Any]]]) -> dict[str, Any]:
     return {
         "data": [trace for _, trace in traces],
         "methods": [method for method, _ in traces],
@@ -32,11 +48,30 @@ def plotly_chart(chart: Chart, styles: Mapping[str, Style]) -> dict[str, Any]:
     }
 
 
+def _panel(chart: Chart, method: str, styles: Mapping[str, Style]) -> dict[str, Any]:
+    """One method's line, and thin behind it that of the first method in the order of looks, the baseline's."""
+    first = min(chart.methods, key=list(styles).index)
+    lines = dict(_lines(chart, styles))
+    behind = {**lines[first], "mode": "lines", "line": {"color": "var(--muted)", "width": 1}, "hoverinfo": "skip"}
+    behind.pop("hovertemplate")
+    own = {**lines[method], "mode": "lines", "line": {"color": colour(styles[method]), "width": 2}}
+    drawing = _drawing(chart, [(None, behind), (method, own)] if method != first else [(method, own)])
+    values = [v for series in chart.series for v in _finite(series.y) if v is not None]
+    ends = [float(x) for series in chart.series for x in series.x]
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    layout = drawing["layout"]
+    layout["xaxis"] |= {"range": [0, max(ends)], "nticks": 4, "title": {"text": ""}}
+    layout["yaxis"] |= {"range": [low - 0.05 * (high - low), high + 0.05 * (high - low)], "nticks": 5}
+    layout["yaxis"]["title"] = {"text": ""}
+    return {**drawing, "layout": {**layout, "height": PANEL_HEIGHT}}
+
+
 def colour(style: Style) -> str:
     return "var(--ink)" if style.colour == INK else style.colour
 
 
 def _points(chart: Chart, styles: Mapping[str, Style]) -> list[tuple[str | None, dict[str, Any]]]:
+    positions = label_positions(chart)
     return [
         (
             series.method,
@@ -48,20 +83,13 @@ def _points(chart: Chart, styles: Mapping[str, Style]) -> list[tuple[str | None,
                 "error_y": _error(series, series.y, styles[series.method]),
                 "marker": _marker(styles[series.method], 14 if series.method in chart.front else 11),
                 "text": [_text(series.method) if series.method in chart.front else ""],
-                "textposition": _position(chart, series),
+                "textposition": positions.get(series.method, "top center"),
                 "hovertemplate": f"<b>{_text(series.method)}</b><br>%{{x:.4g}}<br>IoU %{{y:.4f}}<extra></extra>",
                 "cliponaxis": False,
             },
         )
         for series in chart.series
     ]
-
-
-def _position(chart: Chart, series: Series) -> str:
-    """A name stands on the side where there is room, and off the front, which comes from the left."""
-    costs = [float(s.x[0]) for s in chart.series]
-    middle = math.sqrt(min(costs) * max(costs)) if chart.x.log else max(costs) / 2
-    return "top left" if float(series.x[0]) > middle else "bottom right"
 
 
 def _front(chart: Chart) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import resources
@@ -16,10 +17,11 @@ from harness.reporting.legend import legend
 from harness.reporting.page.charts import Style
 from harness.reporting.page.figures import Figures
 from harness.reporting.page.gallery import Gallery
-from harness.reporting.page.interactive import colour, plotly_chart
+from harness.reporting.page.interactive import colour, panel_key, plotly_charts
 from harness.reporting.page.outlines import UNITS
 from harness.reporting.page.ranking import ranking
-from harness.reporting.table import interval, number
+from harness.reporting.verdict import verdict
+from harness.results.schema import RunRecord
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -52,13 +54,14 @@ def page(board: Leaderboard, figures: Figures, gallery: Gallery | None, no_galle
         ranking=ranking(board),
         board=board,
         figures=figures,
-        swatches={method: _swatch(style) for method, style in figures.styles.items()},
-        swatch=_swatch,
+        looks={method: _look(style) for method, style in figures.styles.items()},
+        look=_look,
+        panel_key=panel_key,
         gallery=gallery,
         no_gallery=no_gallery,
         failed=[r for r in board.records if r.status != "ok"],
         legend=legend(board),
-        origins=origins(board),
+        provenance=provenance(board),
         rules=rules(board),
     )
 
@@ -66,8 +69,8 @@ def page(board: Leaderboard, figures: Figures, gallery: Gallery | None, no_galle
 def summary(board: Leaderboard) -> str:
     """One line: methods, seeds, data, budget, date."""
     records = board.records
-    good = [row for row in board.rows if row.seeds]
-    seeds = sorted({row.seeds for row in good})
+    good = [row for row in board.rows if row.provenance.seeds]
+    seeds = sorted({row.provenance.seeds for row in good})
     data = dict.fromkeys(f"{r.data.source}: {r.data.images} images, {r.data.cells} cells" for r in records if r.data)
     said = [
         f"{len(good)} of {len(board.rows)} methods" if len(good) < len(board.rows) else f"{len(good)} methods",
@@ -79,25 +82,8 @@ def summary(board: Leaderboard) -> str:
     return " · ".join(part for part in said if part)
 
 
-def verdict(board: Leaderboard) -> str:
-    """The sentence a reader in a hurry takes away."""
-    ranked = [row for row in board.rows if row.rank is not None and row.iou is not None]
-    if not ranked:
-        return "No method has a score yet."
-    best, rest = ranked[0], [row.method for row in ranked[1:] if row.rank == ranked[0].rank]
-    said = f"{best.method} has the highest IoU, {number(best.iou, 3)} (95 % over images: {interval(best.interval, 3)})"
-    if best.difference is not None:
-        said += f", {best.difference.mean:+.3f} over {board.baseline}"
-    if not ranked[1:]:
-        return f"{said}."
-    if not rest:
-        return f"{said}, and can be told apart from every other method."
-    why = " One seed each says nothing of other training runs." if all(row.seeds == 1 for row in ranked) else ""
-    return f"{said}, but cannot be told apart from {_listed(rest)}.{why}"
-
-
-def origins(board: Leaderboard) -> list[tuple[str, list[str]]]:
-    """What the numbers come from, each fact with its distinct values."""
+def provenance(board: Leaderboard) -> list[tuple[str, list[str]]]:
+    """Where the numbers come from, each fact with its distinct values."""
     records = board.records
     facts: dict[str, list[str]] = {
         "Command": [r.command for r in records],
@@ -113,10 +99,20 @@ def origins(board: Leaderboard) -> list[tuple[str, list[str]]]:
         "Scoring rules": [f"version {r.scores.scoring_version}" for r in records if r.scores],
         "Machine": [f"{machine_name(r)}, {r.machine.get('system', '')}" for r in records],
         "Code": [r.git_commit for r in records],
-        "Versions": [", ".join(f"{name} {v}" for name, v in r.versions.items()) for r in records],
+        "Arithmetic": [str(r.machine.get("arithmetic", "")) for r in records],
+        "Versions": [_versions(records)],
     }
     distinct = ((name, [value for value in dict.fromkeys(values) if value]) for name, values in facts.items())
     return [(name, values) for name, values in distinct if values]
+
+
+def _versions(records: Sequence[RunRecord]) -> str:
+    """One list of packages for all records; more than one version of a package where they differ."""
+    found: dict[str, dict[str, None]] = defaultdict(dict)
+    for record in records:
+        for name, version in record.versions.items():
+            found[name][version] = None
+    return ", ".join(f"{name} {' or '.join(versions)}" for name, versions in found.items())
 
 
 def rules(board: Leaderboard) -> list[tuple[str, int, str, str, str, str]]:
@@ -140,7 +136,9 @@ def script_json(value: Any) -> Markup:
 def _payload(figures: Figures, gallery: Gallery | None) -> dict[str, Any]:
     """What the page's scripts read: charts, and outlines of the gallery."""
     return {
-        "charts": {chart.slug: plotly_chart(chart, figures.styles) for chart in figures.charts},
+        "charts": {
+            key: drawn for chart in figures.charts for key, drawn in plotly_charts(chart, figures.styles).items()
+        },
         "pictures": [asdict(picture) for picture in gallery.pictures] if gallery else [],
         "units": UNITS,
     }
@@ -156,7 +154,7 @@ def _policy(scripts: Sequence[str]) -> str:
     )
 
 
-def _swatch(style: Style) -> dict[str, str]:
+def _look(style: Style) -> dict[str, str]:
     return {"colour": colour(style), "glyph": style.glyph}
 
 
@@ -171,7 +169,3 @@ def _file(name: str) -> str:
 
 def _range(seeds: Sequence[int]) -> str:
     return str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -13,10 +13,13 @@ from harness.reporting.page.figures import Figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 DPI = 300
 WIDTH, WIDE = 3.5, 7.0
 """Inches: one column of a paper, and two."""
+
+PANELS_ACROSS = 5
 
 _SETTINGS: Any = {
     "font.size": 8,
@@ -57,21 +60,45 @@ def rendered(chart: Chart, styles: Mapping[str, Style], form: str) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = len(chart.methods)
-    height = 0.8 + 0.2 * rows if chart.kind in ("intervals", "stack") else 2.6
     with matplotlib.rc_context(_SETTINGS):
-        figure = Figure(figsize=(WIDE if chart.wide else WIDTH, height), layout="constrained")
+        figure = Figure(figsize=(WIDE if chart.wide else WIDTH, _height(chart)), layout="constrained")
         FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
-        {"points": _points, "lines": _lines, "intervals": _intervals, "bars": _bars, "stack": _stack}[chart.kind](
-            axes, chart, styles
-        )
-        _finish(axes, chart)
-        _key(figure, axes, chart)
+        if chart.kind == "panels":
+            _panels(figure, chart, styles)
+        else:
+            axes = figure.add_subplot()
+            {"points": _points, "lines": _lines, "intervals": _intervals, "bars": _bars, "stack": _stack}[chart.kind](
+                axes, chart, styles
+            )
+            _finish(axes, chart)
+            _key(figure, axes, chart)
         data = io.BytesIO()
         fixed: dict[str, Any] = {"CreationDate": None} if form == "pdf" else {"Software": None}
         figure.savefig(data, format=form, dpi=DPI, metadata=fixed, bbox_inches="tight")
     return data.getvalue()
+
+
+def _height(chart: Chart) -> float:
+    """Inches."""
+    if chart.kind in ("intervals", "stack"):
+        return 0.8 + 0.2 * len(chart.methods)
+    return 0.5 + 1.25 * -(-len(chart.methods) // PANELS_ACROSS) if chart.kind == "panels" else 2.6
+
+
+def _panels(figure: Figure, chart: Chart, styles: Mapping[str, Style]) -> None:
+    """A small chart per method, with the baseline's line thin behind it; all have the same axes."""
+    down = -(-len(chart.series) // PANELS_ACROSS)
+    grid = figure.subplots(down, PANELS_ACROSS, sharex=True, sharey=True, squeeze=False).ravel()
+    first = min(chart.series, key=lambda series: list(styles).index(series.method))
+    for axes, series in zip(grid, chart.series, strict=False):
+        axes.plot([float(x) for x in first.x], first.y, color="#8a9099", linewidth=0.7)
+        axes.plot([float(x) for x in series.x], series.y, color=_colour(styles[series.method]), linewidth=1.2)
+        axes.set_title(series.method, fontsize=7)
+    for axes in grid[len(chart.series) :]:
+        axes.set_visible(False)
+    figure.suptitle(chart.title, fontsize=9)
+    figure.supxlabel(chart.x.title, fontsize=8)
+    figure.supylabel(chart.y.title, fontsize=8)
 
 
 def _points(axes: Axes, chart: Chart, styles: Mapping[str, Style]) -> None:

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.reporting.leaderboard import Leaderboard, Row
-from harness.reporting.table import Column, align, columns, marked
+from harness.reporting.columns import Column, align, columns, marked
+from harness.reporting.leaderboard import Leaderboard
+from harness.reporting.row import Row
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-ON_DEMAND = re.compile(r"labels|AP50|IoU .+|s/it|s/it IQR|data wait|images/s|parameters|loss")
+ON_DEMAND = re.compile(
+    r"labels|p|95 % over images|AP|AP50|IoU .+|train s|s/it IQR|data wait|images/s|parameters|loss|arithmetic"
+)
 """Columns that are shown when asked for: with them the table is wider than most screens."""
 
 _NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?")
@@ -66,7 +69,7 @@ def _cell(board: Leaderboard, row: Row, column: Column, head: Head) -> Cell:
     from markupsafe import Markup, escape
 
     # the reason of a failure has a section of its own
-    plain = row.status if column.name == "status" else column.text(row)
+    plain = row.provenance.status if column.name == "status" else column.text(row)
     number = _NUMBER.search(plain) if head.number else None
     sort = number[0].replace(",", "") if number else "" if head.number else plain.lower()
     text = marked(board, row, column, escape(plain), Markup("<strong>{}</strong>"), Markup("<sup>({})</sup>"))

@@ -28,6 +28,7 @@ from methods.frameworks.detectron2.settings import Detectron2Settings
 from methods.shared.compiled import CompiledWithFallback
 from methods.shared.device_transfer import to_device
 from methods.shared.paste_masks import paste_crops
+from methods.shared.tuned_convolutions import tune_backward, tuned_convolutions
 
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 """RGB, 0 to 255: the statistics that backbones of timm and torchvision were trained with."""
@@ -109,7 +110,9 @@ class RCNN(GeneralizedRCNN):
         images = self.preprocess([sample.image for sample in samples])
         instances = InstanceBatch.from_samples(samples, self.scale, self.device)
         rpn: RPN = self.proposal_generator
-        features, outputs = self.training_forward(images.tensor)
+        with tuned_convolutions():
+            features, outputs = self.training_forward(images.tensor)
+        tune_backward((features, outputs))
         anchors = rpn.anchors([features[name] for name in rpn.in_features])
         losses = rpn.compute_losses(outputs, anchors, instances)
         proposals = rpn.select_proposals(outputs, anchors, images.image_sizes)

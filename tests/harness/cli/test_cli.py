@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import click
 import pytest
@@ -73,6 +74,17 @@ def test_every_verb_is_there_and_its_help_loads_no_framework(verb: str) -> None:
         (["run", "--methods", "all", "--preset", "quik"], "did you mean 'quick'"),
         (["run"], "--methods all"),
         (["run", "--methods", "mask_rcnn", "--budget", "10x"], "10x"),
+        (["run", "--methods", "mask_rcnn", "--budget", "10min"], "budget '10min' cannot be read; type 10m"),
+        (["run", "--methods", "mask_rcnn", "--budget", "5 epochs"], "type 5ep"),
+        (
+            ["run", "--methods", "mask_rcnn", "--wall-limit", "2 hours"],
+            "'2 hours' cannot be read; type 2h",
+        ),
+        (["run", "--method", "mask_rcnn", "--seeds", "2"], "type: python -m harness run --methods mask_rcnn --seeds 2"),
+        (["run", "--method=mask_rcnn"], "type: python -m harness run --methods=mask_rcnn"),
+        (["run", "--frobnicate"], "type: python -m harness run --help"),
+        (["run", "mask_rcnn", "copy_paste"], "type: python -m harness run --methods mask_rcnn,copy_paste"),
+        (["methods", "unet"], "`python -m harness new-method NAME` adds one"),
         (["run", "--methods", "mask_rcnn", "--init", "imagnet"], "did you mean 'imagenet'"),
         (["run", "--methods", "mask_rcnn", "--init", "coco:nowhere.pth"], "no file nowhere.pth"),
         (["run", "--methods", "mask_rcnn", "--init", "checkpoint"], "needs the file"),
@@ -94,6 +106,13 @@ def test_a_mistake_is_one_line_and_status_2(arguments: list[str], said: str) -> 
     assert "Traceback" not in result.output
     if result.stderr.startswith("error:"):
         assert result.stderr.count("\n") == 1
+
+
+def test_a_folder_in_kaggles_layout_is_recognised(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").touch()
+    result = CliRunner().invoke(harness, ["run", "--methods", "mask_rcnn", "--data", str(tmp_path)])
+    assert result.exit_code == 2
+    assert f"type sartorius:{tmp_path}" in result.stderr
 
 
 def test_completion_knows_verbs_and_methods(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ def test_a_good_source_passes() -> None:
 
 
 def test_all_that_is_wrong_is_listed_and_the_status_says_so(tmp_path: Path) -> None:
-    source = write_kaggle(tmp_path, [kaggle_row("a", t) for t in ("1 2", "1", "", "9 9 1 1")])
+    source = write_kaggle(tmp_path, [kaggle_row("a", t) for t in ("1 2", "1", "x", "9 9 1 1")])
     result = typed("check", source)
     assert result.exit_code == 1
     lines = result.output.splitlines()

@@ -251,8 +251,11 @@ def test_compare_with_one_seed_claims_nothing(run_dir: Path) -> None:
     for method in ("good", "poor"):
         (run_dir / f"trials/{method}--seed1/record.json").unlink()
     output = call(compare, f"{run_dir}:good", f"{run_dir}:poor").output
-    assert "Told apart: no" in output
+    assert "p, methods: unknown" in output
     assert "--seeds 3" in output
+    facts = json.loads(call(compare, f"{run_dir}:good", f"{run_dir}:poor", "--json").output)
+    assert (facts["p_methods"], facts["different"]) == (None, False)
+    assert 0 <= facts["p_networks"] <= 1
 
 
 def test_compare_asks_which_method_is_meant(run_dir: Path) -> None:

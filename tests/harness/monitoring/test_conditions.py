@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sensors import Counter, Nvml
 
 from harness.monitoring.conditions import (
-    STEPS,
+    LEVELS,
     CpuQuotaThrottling,
     GpuSharing,
     GpuSlowdown,
@@ -64,8 +64,8 @@ def test_a_busy_machine_is_said_in_steps(share: float, step: int) -> None:
 @given(st.floats(0, 1))
 def test_what_is_said_is_never_more_than_what_was(share: float) -> None:
     found = notes({"cores, others": share, "cores": 1.0})
-    assert bool(found) == (share > min(STEPS))
-    assert found in ([], *([BUSY.format(round(100 * step))] for step in STEPS if step < share))
+    assert bool(found) == (share > min(LEVELS))
+    assert found in ([], *([BUSY.format(round(100 * step))] for step in LEVELS if step < share))
 
 
 def test_what_a_child_uses_is_our_own_also_when_it_has_ended() -> None:
@@ -127,7 +127,7 @@ def test_a_quota_that_stops_training_is_noted(tmp_path: Path, membership: str, f
     sensor = CpuQuotaThrottling(tmp_path / "fs", tmp_path / "self")
     assert said(sensor, lambda: at(200, 95)) == []
     assert said(sensor, lambda: at(300, 155)) == [
-        "the CPU quota of its container or job stopped training in more than 50 % of its time slices"
+        "the CPU quota of its container or job stopped training in more than 50 % of its periods"
     ]
     path.write_text("usage_usec 12345\n")  # a group without a quota
     assert said(sensor) == []

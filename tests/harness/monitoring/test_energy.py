@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sensors import RANGE, Nvml, Powercap
 
-from harness.monitoring.energy import GpuEnergy, PackageEnergy, energy_used, wrapped
+from harness.monitoring.energy import GpuEnergy, PackageEnergy, counter_increase, energy_used
 from harness.monitoring.gpu import gpu_by_uuid, gpu_of
 from harness.monitoring.sensor import Sensor, SensorGroup
 from harness.training.clock import TrainingClock
@@ -51,7 +51,7 @@ def test_a_counter_that_begins_again_has_gone_as_far(most: int, data: st.DataObj
     before = data.draw(st.integers(0, most))
     gone = data.draw(st.integers(0, most - 1))
     after = before + gone if before + gone <= most else before + gone - most
-    assert wrapped(before, after, most) == gone
+    assert counter_increase(before, after, most) == gone
 
 
 def test_a_wrap_during_training_is_seen(powercap: Powercap) -> None:
@@ -154,4 +154,4 @@ def test_a_card_that_torch_sees_is_found_by_its_name() -> None:
         pytest.skip("no CUDA device")
     pytest.importorskip("pynvml")
     gpu = gpu_of("cuda")
-    assert gpu is None or gpu.sliced() is False
+    assert gpu is None or gpu.is_partitioned() is False

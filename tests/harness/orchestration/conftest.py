@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from harness.catalog import find
-from harness.cli.run import _plan
 from harness.config.preset import load
 from harness.contract import Init
 from harness.orchestration.plan import Contender, Manifest
+from harness.orchestration.request import plan_trials
 from harness.stacks import resolve
 
 
@@ -35,7 +35,9 @@ def plan_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Ma
     catalog = find([ADAPTERS])
 
     def make(names: list[str], seeds: int = 1) -> Manifest:
-        entrants = [Contender(resolve(catalog, name, "small", Init("scratch")), load("smoke"), "3it") for name in names]
-        return _plan(entrants, range(seeds), ["synthetic:images=12,size=64"], skip_bad=False)
+        contenders = [
+            Contender(resolve(catalog, name, "small", Init("scratch")), load("smoke"), "3it") for name in names
+        ]
+        return plan_trials(contenders, range(seeds), ["synthetic:images=12,size=64"])
 
     return make

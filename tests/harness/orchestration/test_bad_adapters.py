@@ -13,10 +13,10 @@ import pytest
 from playground import Quiet, doubled
 
 from harness.monitoring.progress import ProgressPipe
-from harness.orchestration.process.launchers import launcher
+from harness.orchestration.process.launchers import fastest_launcher
 from harness.orchestration.process.log_pump import LOG_LIMIT
 from harness.orchestration.scheduler import ALL_OK, SOME_FAILED, RunOptions, run_plan
-from harness.orchestration.trial import perform
+from harness.orchestration.trial import Trial
 from harness.reporting.leaderboard import write_leaderboards
 from harness.results.io import read_record, read_records
 from harness.results.schema import RunRecord
@@ -61,7 +61,7 @@ def record(run_dir: Path, method: str) -> RunRecord:
 def test_garbage_is_named_as_the_methods_fault(plan_of: Any, tmp_path: Path, method: str) -> None:
     (trial,) = plan_of([method]).trials
     with pytest.raises(Exception, match=r".") as caught:
-        perform(trial.spec, tmp_path, ProgressPipe())
+        Trial(trial.spec, tmp_path, ProgressPipe()).run()
     status, reason = status_from_exception(caught.value)
     assert status == "crash"
     begins, ends = ("the method's predictions of image ", PREDICTIONS[method]) if method in PREDICTIONS else ("", "")
@@ -91,7 +91,7 @@ def test_each_is_a_row_and_its_neighbours_are_unharmed(plan_of: Any, tmp_path: P
     manifest = plan_of(["none"], seeds=2)
     first, second = manifest.trials
     manifest = manifest.model_copy(update={"trials": (first, *plan_of(list(ROWS)).trials, second)})
-    with launcher() as ready:
+    with fastest_launcher() as ready:
         options = RunOptions(memory_limit=3 << 29, grace=1.0, launcher=ready)
         assert run_plan(manifest, run_dir, options, Quiet(), write_leaderboards) == SOME_FAILED
 
@@ -115,7 +115,7 @@ def test_each_is_a_row_and_its_neighbours_are_unharmed(plan_of: Any, tmp_path: P
     # The healthy ones, first and last, are as they are alone.
     for trial in (first, second):
         (tmp_path / trial.name).mkdir()
-        alone = perform(trial.spec, tmp_path / trial.name, ProgressPipe())
+        alone = Trial(trial.spec, tmp_path / trial.name, ProgressPipe()).run()
         beside = read_record(trial.folder(run_dir) / "record.json")
         assert (beside.status, beside.final_losses, beside.scores) == ("ok", alone.final_losses, alone.scores)
     lost = len(manifest.trials) - len(found)
@@ -124,7 +124,7 @@ def test_each_is_a_row_and_its_neighbours_are_unharmed(plan_of: Any, tmp_path: P
 
 @pytest.mark.slow
 def test_a_hang_is_a_row_too(plan_of: Any, tmp_path: Path) -> None:
-    with launcher() as ready:
+    with fastest_launcher() as ready:
         options = RunOptions(launcher=ready)
         assert run_plan(plan_of(["none"]), tmp_path, options, Quiet(), write_leaderboards) == ALL_OK
         healthy = record(tmp_path, "none")

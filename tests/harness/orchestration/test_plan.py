@@ -8,17 +8,16 @@ import pytest
 from playground import DATA, PRESET, plan, resolved
 
 from harness.errors import HarnessError
-from harness.orchestration.estimate import estimates
-from harness.orchestration.plan import Contender, Manifest, make_plan, read_manifest, write_manifest
+from harness.orchestration.plan import Contender, make_plan, read_manifest, write_manifest
 from harness.orchestration.wall_limit import ALLOWANCE, wall_limit
-from harness.results.schema import Cost, DataFacts, RunRecord
+from harness.results.schema import DataFacts
 
 
 def key(name: str = "healthy", seed: int = 0, data: DataFacts = DATA, budget: str = "60it", **how: Any) -> str:
     scoring = how.pop("scoring_version", "1")
     preset = how.pop("preset", PRESET)
-    entrants = [Contender(resolved(name), preset, budget)]
-    return make_plan(entrants, [seed], [data], scoring_version=scoring, command="x", **how).trials[0].spec.key
+    contenders = [Contender(resolved(name), preset, budget)]
+    return make_plan(contenders, [seed], [data], scoring_version=scoring, command="x", **how).trials[0].spec.key
 
 
 def test_the_key_follows_what_makes_the_work() -> None:
@@ -35,6 +34,8 @@ def test_the_key_follows_what_makes_the_work() -> None:
         key(device="cuda"),
         key(deterministic=True),
         key(threshold=0.5),
+        key(precision="float32"),
+        key(precision="bfloat16"),
     ]
     assert len({key(), *others}) == len(others) + 1
 
@@ -51,11 +52,11 @@ def test_all_of_a_seed_before_the_next() -> None:
     assert names == ["b--seed0", "a--seed0", "b--seed1", "a--seed1"]
 
 
-def test_folders_of_cells_are_plain_names() -> None:
+def test_folders_of_trials_are_plain_names() -> None:
     other = DATA.model_copy(update={"fingerprint": "f" * 64, "source": "coco:a/b.json,c"})
     awkward = ["../../x", "timm:a/b", "$(rm)", "a+b(p=0.5)", "ü" * 300, "..", "x;y", "x y"]
-    entrants = [Contender(resolved(name), PRESET, "60it") for name in awkward]
-    trials = make_plan(entrants, [0], [DATA, other], scoring_version="1", command="x").trials
+    contenders = [Contender(resolved(name), PRESET, "60it") for name in awkward]
+    trials = make_plan(contenders, [0], [DATA, other], scoring_version="1", command="x").trials
     names = [trial.name for trial in trials]
     assert len(set(names)) == 2 * len(awkward)
     assert all(len(name) < 150 and not name.startswith(".") for name in names)
@@ -98,15 +99,3 @@ def test_the_wall_limit_follows_the_budget() -> None:
     assert wall_limit(spec_with("100s"), DATA) == ALLOWANCE + 200 + 20
     assert wall_limit(spec_with("10it"), DATA) > ALLOWANCE + 10
     assert wall_limit(spec_with("10ep"), DATA) > ALLOWANCE + 10
-
-
-def test_estimates_come_from_the_budget_and_from_good_records() -> None:
-    manifest: Manifest = plan(["a", "b"], budget="100it")
-    cost = Cost(train_seconds=50, seconds_per_iteration=0.5, peak_host_rss=1000)
-    record = RunRecord.from_spec(manifest.trials[0].spec, "ok", cost=cost, wall_seconds=80.0)
-    failed = record.model_copy(update={"status": "oom", "method": "b"})
-    known, unknown = estimates(manifest.trials, [record, failed])
-    assert (known.training_seconds, known.whole_seconds, known.host_bytes, known.gpu_bytes) == (50, 80, 1000, None)
-    assert (unknown.training_seconds, unknown.whole_seconds, unknown.host_bytes) == (None, None, None)
-    (timed,) = estimates(plan(["c"], budget="2m").trials, [])
-    assert timed.training_seconds == 120

@@ -241,8 +241,7 @@ def test_a_request_to_stop_ends_with_a_checkpoint(
 
 def test_a_second_request_ends_at_once(tmp_path: Path) -> None:
     process = start(tmp_path, "hangs")
-    wait_for(tmp_path / "trials" / "hangs--seed0" / "worker.token")
-    time.sleep(1)
+    wait_for(tmp_path / "trials" / "hangs--seed0" / "hangs")
     process.send_signal(signal.SIGINT)
     time.sleep(1)
     assert process.poll() is None
@@ -299,3 +298,13 @@ def test_outside_the_main_thread(tmp_path: Path) -> None:
     thread.start()
     thread.join()
     assert codes == [ALL_OK]
+
+
+def test_the_wall_limit_leaves_out_warm_up_that_compiles(tmp_path: Path) -> None:
+    manifest = plan(["compiles"])
+    (trial,) = manifest.trials
+    preset = trial.spec.preset.model_copy(update={"model": {"compile": True}})
+    compiling = trial.model_copy(update={"spec": trial.spec.model_copy(update={"preset": preset})})
+    for name, one, status in (("plain", trial, "timeout"), ("compiled", compiling, "ok")):
+        run(tmp_path / name, manifest.model_copy(update={"trials": (one,)}), grace=0.5, wall_limit=4.0)
+        assert record(tmp_path / name, "compiles").status == status

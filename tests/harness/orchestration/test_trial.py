@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import cv2
@@ -9,14 +10,16 @@ import numpy as np
 import pytest
 
 from harness.catalog import find
-from harness.cli.run import _plan
 from harness.config.preset import load
+from harness.config.trial_spec import TrialSpec
 from harness.conformance.images import draw_sample
 from harness.contract import Init
-from harness.monitoring.progress import ProgressPipe
+from harness.monitoring.progress import Progress, ProgressPipe
 from harness.orchestration.plan import Contender
-from harness.orchestration.trial import perform
+from harness.orchestration.request import plan_trials
+from harness.orchestration.trial import Trial
 from harness.results.schema import RunRecord
+from harness.results.status import Interrupted
 from harness.stacks import resolve
 
 ADAPTER = Path(__file__).parents[2] / "helpers" / "brightness_method.py"
@@ -25,8 +28,8 @@ FEW = "validation = 0.25", "validation = 0.5\ncurve_fractions = [1.0]\ncurve_ima
 
 
 @pytest.fixture(scope="module")
-def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
-    """Of a method that is looked at when its budget ends, on two of its six validation images."""
+def spec(tmp_path_factory: pytest.TempPathFactory) -> TrialSpec:
+    """A method that is looked at when its budget ends, on two of its six validation images."""
     folder = tmp_path_factory.mktemp("trial")
     text = (Path(load.__code__.co_filename).parent / "presets" / "smoke.toml").read_text()
     for old, new in (QUICK, FEW):
@@ -34,7 +37,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
         text = text.replace(old, new)
     preset = folder / "few.toml"
     preset.write_text(text)
-    entrant = Contender(resolve(find([ADAPTER]), "brightness", "small", Init("scratch")), load(str(preset)), "150it")
+    contender = Contender(resolve(find([ADAPTER]), "brightness", "small", Init("scratch")), load(str(preset)), "150it")
     for kind in ("images", "labels"):
         (folder / kind).mkdir()
     for seed in range(12):
@@ -43,8 +46,13 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
         labels = sum(plane * np.uint8(i + 1) for i, plane in enumerate(sample.instances.masks.planes(*sample.size)))
         cv2.imwrite(str(folder / "images" / f"{seed}.png"), sample.image)
         cv2.imwrite(str(folder / "labels" / f"{seed}.png"), np.asarray(labels))
-    (trial,) = _plan([entrant], [0], [f"folder:{folder}/images,{folder}/labels"], skip_bad=False).trials
-    return perform(trial.spec, folder, ProgressPipe())
+    (trial,) = plan_trials([contender], [0], [f"folder:{folder}/images,{folder}/labels"]).trials
+    return trial.spec
+
+
+@pytest.fixture(scope="module")
+def record(spec: TrialSpec, tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    return Trial(spec, tmp_path_factory.mktemp("record"), ProgressPipe()).run()
 
 
 def test_all_points_of_a_learning_curve_are_of_the_same_few_images(record: RunRecord) -> None:
@@ -62,7 +70,7 @@ def test_the_cost_says_what_was_measured_over_the_training_clock(record: RunReco
     assert cost.energy_joules is None or cost.energy_joules > 0
     assert cost.data_wait_seconds is not None
     assert 0 <= cost.data_wait_seconds <= cost.train_seconds
-    assert all("during training" in note or "time slices" in note for note in cost.notes)
+    assert all("during training" in note or "of its periods" in note for note in cost.notes)
 
 
 def test_the_cost_says_how_long_was_predicted_and_scored(record: RunRecord) -> None:
@@ -72,3 +80,46 @@ def test_the_cost_says_how_long_was_predicted_and_scored(record: RunRecord) -> N
     # two looks at the curve's images, and all nine of both parts at the end
     assert cost.evaluation_seconds > 9 * cost.inference_ms_per_image / 1000
     assert cost.flops == 0, "the brightness method multiplies no matrix when it predicts"
+
+
+class StopsInTheFirstLook(ProgressPipe):
+    """Asks to stop as soon as validation images are predicted; remembers when, and what was reported."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked_at: float | None = None
+        self.reported: list[Progress] = []
+
+    def report(self, progress: Progress) -> None:
+        super().report(progress)
+        self.reported.append(progress)
+        if progress.phase == "validating" and self.asked_at is None:
+            self.asked_at = time.monotonic()
+            self.request_stop()
+
+
+def test_a_request_to_stop_is_heeded_during_a_look_and_training_goes_on_as_if_it_had_not_been(
+    spec: TrialSpec, record: RunRecord, tmp_path: Path
+) -> None:
+    progress = StopsInTheFirstLook()
+    with pytest.raises(Interrupted):
+        Trial(spec, tmp_path, progress).run()
+    assert progress.asked_at is not None
+    assert time.monotonic() - progress.asked_at < 2
+    again = Trial(spec, tmp_path, ProgressPipe()).run()
+    assert (again.final_losses, again.scores) == (record.final_losses, record.scores)
+    assert [point.iou_map for point in again.learning_curve] == [point.iou_map for point in record.learning_curve]
+
+
+def test_a_look_keeps_the_fraction_of_the_budget(spec: TrialSpec, tmp_path: Path) -> None:
+    progress = StopsInTheFirstLook()
+    with pytest.raises(Interrupted):
+        Trial(spec, tmp_path, progress).run()
+    look = next(i for i, one in enumerate(progress.reported) if one.phase == "validating")
+    assert progress.reported[look].fraction == progress.reported[look - 1].fraction > 0.9
+
+
+def test_the_record_says_what_precision_was_asked_for_and_used(spec: TrialSpec, tmp_path: Path) -> None:
+    one = spec.model_copy(update={"precision": "bfloat16", "budget": "2it"})
+    found = Trial(one, tmp_path, ProgressPipe()).run()
+    assert (found.settings["precision"], found.machine["arithmetic"]) == ("bfloat16", "bfloat16")

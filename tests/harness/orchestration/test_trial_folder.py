@@ -12,7 +12,7 @@ from playground import plan
 
 from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError
-from harness.orchestration.trial_folder import LOG, PREVIOUS_LOG, prepare, record_of
+from harness.orchestration.trial_folder import LOG, PREVIOUS_LOG, existing_record, prepare_folder
 from harness.platform.locks import trial_lock
 from harness.results.io import RECORD, TRIAL, read_trial_spec, write_record
 from harness.results.schema import RunRecord
@@ -22,16 +22,16 @@ SPEC = plan(["healthy"]).trials[0].spec
 
 
 def test_preparing_keeps_the_state_of_the_same_work_and_no_record(tmp_path: Path) -> None:
-    prepare(tmp_path, SPEC)
+    prepare_folder(tmp_path, SPEC)
     save_blob(tmp_path, 5, b"state")
     write_record(tmp_path / RECORD, RunRecord.from_spec(SPEC, "interrupted"))
     (tmp_path / LOG).write_text("first")
     (tmp_path / ".x.0123abcd.tmp").touch()
-    assert record_of(tmp_path, SPEC.key) is not None
-    assert record_of(tmp_path, "another") is None
-    prepare(tmp_path, SPEC)
+    assert existing_record(tmp_path, SPEC.key) is not None
+    assert existing_record(tmp_path, "another") is None
+    prepare_folder(tmp_path, SPEC)
     assert newest_blob(tmp_path) == (5, b"state")
-    assert record_of(tmp_path, SPEC.key) is None
+    assert existing_record(tmp_path, SPEC.key) is None
     assert (tmp_path / PREVIOUS_LOG).read_text() == "first"
     assert not (tmp_path / ".x.0123abcd.tmp").exists()
     assert read_trial_spec(tmp_path) == SPEC
@@ -39,9 +39,9 @@ def test_preparing_keeps_the_state_of_the_same_work_and_no_record(tmp_path: Path
 
 @pytest.mark.parametrize("change", [{"key": "another"}, {"micro_batches": 2}])
 def test_preparing_for_other_work_starts_afresh(tmp_path: Path, change: dict[str, Any]) -> None:
-    prepare(tmp_path, SPEC)
+    prepare_folder(tmp_path, SPEC)
     save_blob(tmp_path, 5, b"state")
-    prepare(tmp_path, SPEC.model_copy(update=change))
+    prepare_folder(tmp_path, SPEC.model_copy(update=change))
     assert newest_blob(tmp_path) is None
 
 

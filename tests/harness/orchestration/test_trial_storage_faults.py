@@ -15,8 +15,8 @@ from harness.config.trial_spec import TrialSpec
 from harness.errors import StorageError
 from harness.monitoring.progress import ProgressPipe
 from harness.orchestration.plan import Manifest
-from harness.orchestration.trial import perform
-from harness.orchestration.trial_folder import prepare
+from harness.orchestration.trial import Trial
+from harness.orchestration.trial_folder import prepare_folder
 from harness.results.schema import RunRecord
 from harness.results.status import status_from_exception
 
@@ -25,8 +25,8 @@ KEPT = ("curve.csv", "predictions.json.gz", "task.json", "weights.safetensors")
 
 def worked_through(spec: TrialSpec, folder: Path) -> RunRecord:
     """As a worker does it."""
-    prepare(folder, spec)
-    return perform(spec, folder, ProgressPipe())
+    prepare_folder(folder, spec)
+    return Trial(spec, folder, ProgressPipe()).run()
 
 
 def left(folder: Path, record: RunRecord) -> Any:

@@ -24,42 +24,57 @@ def test_seeds_are_one_row(make: Make) -> None:
     records = [make(seed=seed, inference_ms_per_image=100.0 + seed) for seed in range(3)]
     (row,) = leaderboard(records).rows
     means = [r.scores.iou_map for r in records]
-    assert row.iou == pytest.approx(statistics.fmean(means))
-    assert row.seed_std == pytest.approx(statistics.stdev(means))
-    assert row.interval.low < row.iou < row.interval.high
-    assert (row.seeds, row.rank, row.status) == (3, 1, "ok")
-    assert row.inference_ms == pytest.approx(101.0)
-    assert row.by_type["cort"] == pytest.approx(statistics.fmean(r.scores.by_type["cort"] for r in records))
+    assert row.quality.iou == pytest.approx(statistics.fmean(means))
+    assert row.quality.seed_std == pytest.approx(statistics.stdev(means))
+    assert row.quality.interval.low < row.quality.iou < row.quality.interval.high
+    assert (row.provenance.seeds, row.position, row.provenance.status) == (3, 1, "ok")
+    assert row.cost.inference_ms == pytest.approx(101.0)
+    assert row.quality.by_type["cort"] == pytest.approx(statistics.fmean(r.scores.by_type["cort"] for r in records))
 
 
-def test_a_clear_winner_ranks_alone_and_twins_share(make: Make) -> None:
+def test_every_ranked_row_has_a_position_and_ties_are_told_beside_it(make: Make) -> None:
     records = [make(m, s, q) for m, q in (("mask_rcnn", 0.4), ("twin", 0.4), ("better", 0.6)) for s in range(3)]
     board = leaderboard(records)
+    assert [row.position for row in board.rows] == [1, 2, 3]
     assert board.rows[0].method == "better"
-    assert row_of(board, "better").rank == 1
-    assert row_of(board, "mask_rcnn").rank == row_of(board, "twin").rank == 2
-    gain = row_of(board, "better").difference
+    gain = row_of(board, "better").quality.vs_baseline
     assert gain.different
     assert gain.interval.low > 0.1
-    assert not row_of(board, "twin").difference.different
-    assert row_of(board, "mask_rcnn").difference is None
+    assert not row_of(board, "twin").quality.vs_baseline.told_apart
+    assert row_of(board, "mask_rcnn").quality.vs_baseline is None
+    assert row_of(board, "better").quality.vs_best is None
+    assert all(row_of(board, name).quality.vs_best.different for name in ("mask_rcnn", "twin"))
+    assert [row.told_worse for row in board.rows] == [False, True, True]
 
 
-def test_with_one_seed_nothing_is_told_apart(make: Make) -> None:
+def test_with_one_seed_networks_are_told_apart_and_methods_never(make: Make) -> None:
     board = leaderboard([make("mask_rcnn", 0, 0.3), make("other", 0, 0.7)])
-    assert [row.rank for row in board.rows] == [1, 1]
+    assert [row.position for row in board.rows] == [1, 2]
+    found = row_of(board, "other").quality.vs_baseline
+    assert (found.scope, found.told_apart, found.different) == ("networks", True, False)
 
 
-def test_another_method_can_be_the_baseline(make: Make) -> None:
-    board = leaderboard([make(name, baseline="container") for name in ("mask_rcnn", "container")])
-    assert board.baseline == "container"
-    assert {row.method for row in board.rows if row.difference is not None} == {"mask_rcnn"}
+def test_worth_it_is_what_nothing_as_good_beats_on_every_cost(make: Make) -> None:
+    def costs(seconds: float, gibibytes: int, milliseconds: float) -> dict[str, float]:
+        return {
+            "seconds_per_iteration": seconds,
+            "peak_host_rss": gibibytes * 2**30,
+            "inference_ms_per_image": milliseconds,
+        }
+
+    board = leaderboard([
+        make("mask_rcnn", 0, 0.5, **costs(1.0, 2, 100)),
+        make("dearer in all", 0, 0.5, **costs(1.1, 3, 110)),
+        make("slow but small", 0, 0.5, **costs(2.0, 1, 200)),
+        make("worse but cheap", 0, 0.2, **costs(0.1, 1, 10)),
+    ])  # fmt: skip
+    assert {row.method for row in board.rows if row.worth_it} == {"mask_rcnn", "slow but small"}
 
 
 def test_without_the_baseline_there_is_no_difference(make: Make) -> None:
     board = leaderboard([make("a"), make("b")])
     assert not board.baseline
-    assert all(row.difference is None for row in board.rows)
+    assert all(row.quality.vs_baseline is None for row in board.rows)
 
 
 def other_data(record: RunRecord, **changes: str) -> DataFacts:
@@ -81,18 +96,18 @@ def test_a_record_under_another_condition_is_marked_and_left_out(make: Make, asp
     usual = [r.model_copy(update={"settings": {**r.settings, "evaluation": {"minimum_score": 0.05}}}) for r in usual]
     odd = odd.model_copy(update={"settings": usual[0].settings} | changes[aspect] | {"key": "odd"})
     board = leaderboard([*usual, odd])
-    ranked = [row for row in board.rows if row.rank is not None]
-    assert {row.method: row.seeds for row in ranked} == {"mask_rcnn": 2, "other": 2}
-    assert max(row.iou for row in ranked) < 0.7
-    (marked,) = [row for row in board.rows if row.rank is None]
+    ranked = [row for row in board.rows if row.ranked]
+    assert {row.method: row.provenance.seeds for row in ranked} == {"mask_rcnn": 2, "other": 2}
+    assert max(row.quality.iou for row in ranked) < 0.7
+    (marked,) = [row for row in board.rows if not row.ranked]
     assert marked is board.rows[-1]
-    assert marked.difference is None
-    assert aspect in board.footnotes[board.marks(marked.notes)[0] - 1]
+    assert marked.quality.vs_baseline is None
+    assert aspect in board.footnotes[board.marks(marked.provenance.notes)[0] - 1]
 
 
 def test_equal_budgets_spelt_otherwise_are_one(make: Make) -> None:
     board = leaderboard([make(seed=0, budget="10m"), make(seed=1, budget="600s")])
-    assert [row.seeds for row in board.rows] == [2]
+    assert [row.provenance.seeds for row in board.rows] == [2]
 
 
 def test_one_name_for_two_recipes_is_two_rows_told_apart(make: Make) -> None:
@@ -116,12 +131,12 @@ def test_times_of_another_machine_are_kept_apart_and_the_score_is_not(make: Make
     records += [make("other", s, train_seconds=1.0, machine=elsewhere) for s in range(2)]
     records += [make("mixed", 0, train_seconds=75.0), make("mixed", 1, train_seconds=1.0, machine=elsewhere)]
     board = leaderboard(records)
-    assert all(row.rank is not None for row in board.rows)
+    assert all(row.ranked for row in board.rows)
     other = row_of(board, "other")
-    assert not other.same_machine
-    assert "A faster CPU, 64 cores" in board.footnotes[board.marks(other.notes)[0] - 1]
-    assert row_of(board, "mixed").train_seconds == 75.0
-    assert row_of(board, "mixed").seeds == 2
+    assert not other.cost.same_machine
+    assert "A faster CPU, 64 cores" in board.footnotes[board.marks(other.provenance.notes)[0] - 1]
+    assert row_of(board, "mixed").cost.train_seconds == 75.0
+    assert row_of(board, "mixed").provenance.seeds == 2
 
 
 def test_notes_on_the_conditions_stand_by_the_times(make: Make) -> None:
@@ -129,24 +144,24 @@ def test_notes_on_the_conditions_stand_by_the_times(make: Make) -> None:
     records = [make("mask_rcnn", s, notes=[busy]) for s in range(2)]
     records += [make("other", 0, notes=[busy, hot]), make("other", 1, notes=[busy]), make("quiet", 0)]
     board = leaderboard(records)
-    assert row_of(board, "mask_rcnn").time_notes == (busy,)
-    assert row_of(board, "other").time_notes == (busy, f"{hot} (1 of 2 runs)")
-    assert row_of(board, "quiet").time_notes == ()
+    assert row_of(board, "mask_rcnn").cost.notes == (busy,)
+    assert row_of(board, "other").cost.notes == (busy, f"{hot} (1 of 2 runs)")
+    assert row_of(board, "quiet").cost.notes == ()
     assert set(board.footnotes) == {busy, f"{hot} (1 of 2 runs)"}
-    assert all(row.notes == () for row in board.rows)
+    assert all(row.provenance.notes == () for row in board.rows)
 
 
 def test_notes_on_times_that_are_not_shown_are_not_either(make: Make) -> None:
     elsewhere = {"cpu": "A faster CPU", "cores_usable": 64, "gpus": []}
     board = leaderboard([make(seed=0), make(seed=1), make(seed=2, machine=elsewhere, notes=["it was hot there"])])
-    assert board.rows[0].time_notes == ()
+    assert board.rows[0].cost.notes == ()
 
 
 def test_energy_is_a_mean_where_all_runs_have_it_of_the_same(make: Make) -> None:
     def energy(*runs: tuple[float | None, str | None]) -> tuple[float | None, str]:
         records = [make(seed=s, energy_joules=joules, energy_of=of) for s, (joules, of) in enumerate(runs)]
         (row,) = leaderboard(records).rows
-        return row.energy, row.energy_of
+        return row.cost.energy, row.cost.energy_of
 
     assert energy((1000.0, "GPU"), (3000.0, "GPU")) == (2000.0, "GPU")
     assert energy((1000.0, "GPU"), (None, None)) == (None, "")
@@ -156,18 +171,19 @@ def test_energy_is_a_mean_where_all_runs_have_it_of_the_same(make: Make) -> None
 
 def test_data_wait_is_a_share_of_the_training_time(make: Make) -> None:
     board = leaderboard([make(seed=0, data_wait_seconds=7.5), make("other", 0)])
-    assert row_of(board, "mask_rcnn").data_wait == pytest.approx(0.1)
-    assert row_of(board, "other").data_wait is None
+    assert row_of(board, "mask_rcnn").cost.data_wait == pytest.approx(0.1)
+    assert row_of(board, "other").cost.data_wait is None
 
 
 def test_failures_are_rows_with_their_reason(make: Make) -> None:
     failed = {"status": "oom", "reason": "no memory", "scores": None, "rule": None, "cost": {}, "total_loss": None}
     board = leaderboard([make(seed=0), make("big", 0, **failed), make("half", 0), make("half", 1, **failed)])
     big = board.rows[-1]
-    assert (big.method, big.rank, big.iou, big.status, big.reason) == ("big", None, None, "oom", "no memory")
+    assert (big.method, big.position, big.quality.iou) == ("big", None, None)
+    assert (big.provenance.status, big.provenance.reason) == ("oom", "no memory")
     half = row_of(board, "half")
-    assert (half.seeds, half.status) == (1, "1 of 2 ok; oom")
-    assert half.rank is not None
+    assert (half.provenance.seeds, half.provenance.status) == (1, "1 of 2 ok; oom")
+    assert half.ranked
 
 
 def test_no_record_is_an_empty_table() -> None:
@@ -177,7 +193,7 @@ def test_no_record_is_an_empty_table() -> None:
 def test_the_same_record_in_two_folders_counts_once(make: Make, run_of: Callable[..., Path]) -> None:
     record = make()
     board = leaderboard_of_runs([run_of([record], "a"), run_of([record, make(seed=1)], "b")])
-    assert [row.seeds for row in board.rows] == [2]
+    assert [row.provenance.seeds for row in board.rows] == [2]
 
 
 def test_a_folder_that_is_not_there() -> None:

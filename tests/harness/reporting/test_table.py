@@ -40,14 +40,36 @@ def test_markdown_says_what_its_numbers_are(board: Leaderboard) -> None:
     assert dict(zip(header, first, strict=True))["IoU"].startswith("**0.")
     assert not dict(zip(header, second, strict=True))["IoU"].startswith("**")
     assert dict(zip(header, first, strict=True))["p"] != ""
+    assert dict(zip(header, first, strict=True))["vs baseline"] == "better"
+    assert dict(zip(header, second, strict=True))["vs baseline"] == "baseline"
     told = ("IoU: mean over", "95 % over images:", "Post-processing", "Command: python -m harness run")
     facts = ("Machine: A CPU", "Finished: 2021-12-01", "Data: synthetic, 60 images")
     assert all(said in text for said in told + facts)
 
 
-def test_shared_first_rank_is_bold_together(make: Make) -> None:
-    header, _, *rows = cells(as_markdown(leaderboard([make("a", 0, 0.5), make("b", 0, 0.6)])))
-    assert all(dict(zip(header, row, strict=True))["IoU"].startswith("**") for row in rows)
+def test_bold_is_only_what_is_best_and_told_apart(make: Make) -> None:
+    text = as_markdown(leaderboard([make("a", 0, 0.5), make("b", 0, 0.6)]))
+    assert "**" not in text, "one seed says nothing of methods, and their costs are the same"
+    cheap = [make("a", seconds_per_iteration=0.7), make("b", seconds_per_iteration=0.69)]
+    assert "**" not in as_markdown(leaderboard(cheap)), "costs within 2 % are the same"
+    cheap = [make("a", seconds_per_iteration=0.7), make("b", seconds_per_iteration=0.6)]
+    assert "**0.600**" in as_markdown(leaderboard(cheap))
+
+
+def test_steps_and_arithmetic_stand_in_every_form(make: Make) -> None:
+    machine = {"cpu": "A CPU", "cores_usable": 2, "gpus": [], "arithmetic": "bfloat16"}
+    board = leaderboard([make("mask_rcnn", machine=machine, f1_50=0.81, count_error=0.07), make("b", machine=machine)])
+    header, _, *rows = cells(as_markdown(board))
+    first = next(row for row in (dict(zip(header, row, strict=True)) for row in rows) if row["method"] == "mask_rcnn")
+    assert (first["steps"], first["arithmetic"], first["F1"], first["count error"]) == (
+        "100",
+        "bfloat16",
+        "0.810",
+        "7 %",
+    )
+    line = next(csv.DictReader(io.StringIO(as_csv(board))))
+    assert (float(line["steps"]), line["arithmetic"]) == (100.0, "bfloat16")
+    assert "bfloat16" in as_latex(board)
 
 
 def test_footnotes_and_failures_are_told(make: Make) -> None:
@@ -137,10 +159,10 @@ def test_latex_signs() -> None:
 
 def test_csv_holds_numbers_unrounded(board: Leaderboard) -> None:
     first = next(csv.DictReader(io.StringIO(as_csv(board))))
-    assert float(first["iou"]) == board.rows[0].iou
-    assert float(first["difference_low"]) == board.rows[0].difference.interval.low
+    assert float(first["iou"]) == board.rows[0].quality.iou
+    assert float(first["difference_low"]) == board.rows[0].quality.vs_baseline.interval.low
     assert first["different"] == "True"
-    assert float(first["iou_cort"]) == board.rows[0].by_type["cort"]
+    assert float(first["iou_cort"]) == board.rows[0].quality.by_type["cort"]
 
 
 def test_latex_is_a_booktabs_table(board: Leaderboard) -> None:
@@ -183,9 +205,8 @@ def test_measured_beside_published(make: Make) -> None:
     header, body = beside_published(board, preset)
     first, second = (dict(zip(header, cells, strict=True)) for cells in body)
     assert first["IoU, published"] == "0.085"
-    assert (
-        first["IoU, measured"] == f"{board.rows[0].iou if board.rows[0].method == 'first' else board.rows[1].iou:.4f}"
-    )
+    [measured] = [row for row in board.rows if row.method == "first"]
+    assert first["IoU, measured"] == f"{measured.quality.iou:.4f}"
     assert first["train time, measured"] == "0:02:55"
     assert first["GPU"] == "16 GB"
     assert (second["IoU, measured"], second["status"]) == ("", "no record")

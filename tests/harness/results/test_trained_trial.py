@@ -7,7 +7,7 @@ from playground import plan
 
 from harness.errors import HarnessError
 from harness.evaluation.schema import PostprocessRule
-from harness.orchestration.trial_folder import prepare
+from harness.orchestration.trial_folder import prepare_folder
 from harness.results.io import write_record
 from harness.results.schema import RunRecord
 from harness.results.trained_trial import find_trained_trial
@@ -25,7 +25,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trials.append(("raises--seed0", plan(["raises"]).trials[0].spec, "crash"))
     for name, spec, status in trials:
         folder = tmp_path / "trials" / name
-        prepare(folder, spec)
+        prepare_folder(folder, spec)
         write_record(folder / "record.json", RunRecord.from_spec(spec, status, rule=RULE if status == "ok" else None))
     (tmp_path / "trials" / "damaged--seed0").mkdir()
     (tmp_path / "trials" / "damaged--seed0" / "record.json").write_text("{")

@@ -305,3 +305,66 @@ def test_a_look_that_is_interrupted_changes_nothing_of_the_resumed_training(cell
     assert rest.losses == whole.losses
     assert len(rest.curve) == 1
     assert torch.equal(weights(last), weights(quiet))
+
+
+class Evaluation:
+    """An evaluation of ten images on a clock of its own, during a training that takes 100 s as a whole."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+        self.seconds, self.now, self.begun = seconds, 0.0, 0
+        self.trainer: Trainer | None = None
+        monkeypatch.setattr("harness.training.trainer.time.monotonic", lambda: self.now)
+        monkeypatch.setattr("harness.training.trainer.LEAST_EVALUATION_SECONDS", 0.0)
+        monkeypatch.setattr(TrainingClock, "seconds", property(lambda clock: self.trained()))
+
+    def trained(self) -> float:
+        return 100.0 * self.trainer.step / 30 if self.trainer else 0.0
+
+    def __call__(self) -> float:
+        assert self.trainer is not None
+        self.begun += 1
+        for _ in range(10):
+            self.now += self.seconds / 10
+            self.trainer.check_evaluation_time()
+        return 0.5
+
+    def of(self, made: Trainer) -> Trainer:
+        self.trainer = made
+        made.evaluate, made.curve_fractions = self, FIVE
+        return made
+
+
+FIVE = (0.1, 0.3, 0.5, 0.7, 0.9)
+
+
+@pytest.mark.parametrize(("seconds", "points"), [(1.0, 5), (3.0, 3), (6.0, 1), (11.0, 0)])
+def test_evaluations_take_a_tenth_of_the_training_at_most(
+    cells: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, points: int
+) -> None:
+    evaluation = Evaluation(monkeypatch, seconds)
+    trace = evaluation.of(trainer(cells, tmp_path)).run()
+    assert len(trace.curve) == points
+    assert trace.measured.get("evaluation, left out", 0) == len(FIVE) - points
+    assert trace.measured["evaluation, seconds"] == pytest.approx(evaluation.now)
+    # one image more than fits, after which the time is looked at
+    assert evaluation.now <= 10.0 + seconds / 10 + 1e-6
+    assert len(trace) == 30
+
+
+def test_an_evaluation_that_cannot_fit_is_not_begun_again(
+    cells: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluation = Evaluation(monkeypatch, 11.0)
+    evaluation.of(trainer(cells, tmp_path)).run()
+    assert evaluation.begun == 1
+
+
+def test_points_that_were_left_out_stay_so_when_resumed(
+    cells: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluation = Evaluation(monkeypatch, 6.0)
+    with pytest.raises(Interrupted):
+        evaluation.of(trainer(cells, tmp_path, progress=StopAfter(18))).run()
+    trace = evaluation.of(trainer(cells, tmp_path)).run()
+    assert len(trace.curve) == 1
+    assert trace.measured["evaluation, left out"] == 4

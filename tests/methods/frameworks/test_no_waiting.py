@@ -68,7 +68,9 @@ def _no_driver_needed(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def pretended_gpu(monkeypatch: pytest.MonkeyPatch, module: nn.Module) -> Iterator[PretendedGPU]:
     """The module on a GPU that is not there."""
-    monkeypatch.setattr(Tensor, "pin_memory", lambda self: self)
+    monkeypatch.setattr(
+        "methods.shared.device_transfer.copy_to_gpu", lambda tensor, device: tensor.to(device, non_blocking=True)
+    )
     monkeypatch.setattr("methods.frameworks.detectron2.rpn.nms", lambda boxes, scores, threshold: scores.argsort())
     monkeypatch.setattr("methods.shared.device_transfer.AsyncHostCopy.__init__", keep_shape)
     monkeypatch.setattr("methods.shared.device_transfer.AsyncHostCopy.wait", lambda self: half_positive(self.shape))

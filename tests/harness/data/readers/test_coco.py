@@ -64,12 +64,12 @@ def test_crowd_flags_are_kept_and_labels_follow_category_ids(tmp_path: Path) -> 
         (annotation(2, {"size": [10, 12], "counts": [0, "7"]}), "neither text nor a list"),
         (annotation(2, {"size": [12, 10], "counts": [0, 120]}), "the run lengths are of [12, 10]"),
         (annotation(2, {"size": [10, 12], "counts": "not runs"}), "compressed run lengths"),
-        (annotation(1, SQUARE), "annotations[1] (id 1): the id is there twice"),
         (annotation(2, SQUARE, image_id=9), "annotations[1] (id 2): there is no good image with the id 9"),
         (annotation(2, SQUARE, category_id=9), "there is no category with the id 9"),
         (annotation(2, SQUARE, iscrowd="no"), "iscrowd is no"),
-        (annotation(2, SQUARE, bbox=[1, 2, float("nan"), 4]), "bbox is not four finite numbers"),
-        (annotation("two", SQUARE), "annotations[1]: needs a whole number as id"),  # type: ignore[arg-type]
+        (annotation(2, [[0.1, 0.2, 0.3, 0.2, 0.3, 0.4]]), "no coordinate is above 1: fractions of the image"),
+        (annotation(2, SQUARE, image_id=None), "annotations[1] (id 2): there is no good image with the id None"),
+        (annotation(2, SQUARE, image_id=True), "there is no good image with the id True"),
     ],
 )
 def test_each_fault_is_one_line_with_its_place(tmp_path: Path, bad: dict[str, Any], words: str) -> None:
@@ -88,7 +88,7 @@ def test_a_fault_of_an_image_is_told_with_its_place(tmp_path: Path) -> None:
     source = write_coco(tmp_path, tables)
     for change, words in (
         ({"id": 1}, "images[1] (b.png): the id 1 is there twice"),
-        ({"file_name": "a.png"}, "images[1] (a.png): the file_name is there twice"),
+        ({"file_name": "a.png", "height": 11}, "images[1] (a.png): the file_name is there twice, with another size"),
         ({"height": 0}, "images[1] (b.png): an image of 0x12"),
         ({"width": 10**9}, "images[1] (b.png): an image of 10x1000000000"),
         ({"height": 11}, "b.png: the image is 10x12"),
@@ -141,13 +141,144 @@ def test_type_and_well_are_read_off_livecell_names(tmp_path: Path) -> None:
     assert dataset.groups == ("SHSY5Y C10",)
 
 
+TWO = [annotation(1, SQUARE), annotation(2, [[7, 1, 11, 1, 11, 5, 7, 5]])]
+
+
+def changed(tables: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The tables with every row of one table changed: images=..., annotations=... by a function of row and number."""
+    return {
+        name: [more[name](dict(row), i) for i, row in enumerate(table)] if name in more else table
+        for name, table in tables.items()
+    }
+
+
+LOOSE = {
+    "ids as text": {
+        "images": lambda row, i: row | {"id": str(row["id"])},
+        "annotations": lambda row, i: row | {"id": f"x{i}", "image_id": "1", "category_id": "7"},
+    },
+    "ids as floats": {"annotations": lambda row, i: row | {"id": float(i), "image_id": 1.0, "category_id": 7.0}},
+    "ids that are UUIDs": {
+        "images": lambda row, i: row | {"id": "3f2504e0-4f89-11d3-9a0c-0305e82c3301"},
+        "annotations": lambda row, i: row | {"image_id": "3f2504e0-4f89-11d3-9a0c-0305e82c3301"},
+    },
+    "no ids of annotations": {"annotations": lambda row, i: {k: v for k, v in row.items() if k != "id"}},
+    "ids of annotations that restart": {"annotations": lambda row, i: row | {"id": 1}},
+    "a box of null": {"annotations": lambda row, i: row | {"bbox": None}},
+    "a box of NaN": {"annotations": lambda row, i: row | {"bbox": [float("nan"), 1, 2, 3]}},
+    "no size": {"images": lambda row, i: {k: v for k, v in row.items() if k not in ("height", "width")}},
+    "a size of floats": {"images": lambda row, i: row | {"height": 10.0, "width": "12"}},
+    "no crowd flag": {"annotations": lambda row, i: {k: v for k, v in row.items() if k != "iscrowd"}},
+    "a flat polygon": {"annotations": lambda row, i: row | {"segmentation": row["segmentation"][0]}},
+    "a polygon of points": {
+        "annotations": lambda row, i: row | {"segmentation": np.reshape(row["segmentation"], (-1, 2)).tolist()}
+    },
+    "polygons of points": {
+        "annotations": lambda row, i: row | {"segmentation": [np.reshape(row["segmentation"], (-1, 2)).tolist()]}
+    },
+}
+
+
+@pytest.mark.parametrize("kind", LOOSE)
+def test_what_other_tools_read_is_read(kind: str, tmp_path: Path) -> None:
+    tables = coco_tables(TWO)
+    strict = load(write_coco(tmp_path / "strict", tables))
+    source = write_coco(tmp_path / "loose", changed(tables, **LOOSE[kind]))
+    assert check(source).problems == ()
+    assert load(source).fingerprint == strict.fingerprint
+    assert load(source).cells == 2
+
+
+def test_annotations_may_be_an_object_keyed_by_id(tmp_path: Path) -> None:
+    tables = coco_tables(TWO)
+    source = write_coco(tmp_path, tables)
+    (tmp_path / "ann.json").write_text(json.dumps(tables | {"annotations": {str(row["id"]): row for row in TWO}}))
+    assert load(source).cells == 2
+
+
+def test_one_picture_under_two_ids_is_one_image(tmp_path: Path) -> None:
+    tables = coco_tables([TWO[0], TWO[1] | {"image_id": 2}], ("a.png", "a.png"))
+    dataset = load(write_coco(tmp_path, tables))
+    assert (len(dataset), dataset.cells) == (1, 2)
+    assert dataset.notes == ("pictures that stand under several ids, each taken as one: 1",)
+
+
+@pytest.mark.parametrize("sliver", [[], [5, 5], [5, 5, 6, 6]])
+def test_a_sliver_beside_a_good_polygon_does_not_lose_the_cell(tmp_path: Path, sliver: list[int]) -> None:
+    strict = load(write_coco(tmp_path / "strict", coco_tables([GOOD])))
+    source = write_coco(tmp_path / "sliver", coco_tables([annotation(1, [*SQUARE, sliver])]))
+    assert load(source).fingerprint == strict.fingerprint
+    assert check(source).problems == ()
+    assert check(source).notes == ("polygons of fewer than three points beside good ones, left out: 1 image",)
+
+
+def test_a_category_without_annotations_that_repeats_a_name_is_left_out(tmp_path: Path) -> None:
+    tables = coco_tables([GOOD])
+    tables["categories"].insert(0, {"id": 0, "name": "nucleus", "supercategory": "none"})
+    dataset = load(write_coco(tmp_path, tables))
+    assert dataset.classes == ("nucleus",)
+    assert "left out: nucleus" in dataset.notes[0]
+    tables["annotations"].append(annotation(2, SQUARE, category_id=0))
+    with pytest.raises(HarnessError, match="two categories share a name, and both have annotations"):
+        load(write_coco(tmp_path, tables))
+
+
+NAMES = ["a.png", "sub\\a b.png", "sub/a%20b.png", "images/sub/a b.png", "train/a b.png", "a b.png"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_are_found_however_the_exporter_saw_the_folders(tmp_path: Path, name: str) -> None:
+    source = write_coco(tmp_path, coco_tables([GOOD]))
+    if name != "a.png":
+        (tmp_path / "images" / "sub").mkdir()
+        (tmp_path / "images" / "a.png").rename(tmp_path / "images" / "sub" / "a b.png")
+    (tmp_path / "ann.json").write_text(json.dumps(coco_tables([GOOD], (name,))))
+    assert check(source).problems == ()
+    assert load(source).cells == 1
+
+
+def test_a_name_that_several_files_share_is_not_guessed(tmp_path: Path) -> None:
+    source = write_coco(tmp_path, coco_tables([GOOD]))
+    for folder in ("one", "two"):
+        (tmp_path / "images" / folder).mkdir()
+        cv2.imwrite(str(tmp_path / "images" / folder / "b.png"), np.zeros((10, 12), np.uint8))
+    (tmp_path / "ann.json").write_text(json.dumps(coco_tables([GOOD], ("b.png",))))
+    assert "b.png is not there, and 2 files in subfolders have its last part" in check(source).problems[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda polygon, box: (np.reshape(polygon, (-1, 2))[:, ::-1].ravel().tolist(), box), "y, x"),
+        (lambda polygon, box: ([number / 3 for number in polygon], box), "percent"),
+        (lambda polygon, box: (polygon, box), ""),
+        (lambda polygon, box: (polygon, [box[0], box[1], box[0] + box[2], box[1] + box[3]]), ""),
+    ],
+)
+def test_boxes_are_held_against_masks(tmp_path: Path, change: Any, words: str) -> None:
+    rows = []
+    for i, (x, y) in enumerate([(60, 5), (80, 30), (70, 60), (30, 70)]):
+        polygon, box = change([x, y, x + 12, y, x + 12, y + 9, x, y + 9], [x, y, 12, 9])
+        rows.append(annotation(i, [polygon], bbox=box))
+    tables = coco_tables(rows)
+    source = write_coco(tmp_path, tables)
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((100, 100), np.uint8))
+    tables["images"][0] |= {"height": 100, "width": 100}
+    (tmp_path / "ann.json").write_text(json.dumps(tables))
+    found = check(source)
+    assert found.cells == 4
+    assert len(found.problems) == bool(words)
+    assert all("of 4 boxes lie elsewhere than their masks" in problem for problem in found.problems)
+    assert all(words in problem for problem in found.problems)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("{", "not JSON"),
         ("[" * 100_000, "not JSON"),
         ("[]", 'no list "images"'),
-        ('{"images": [], "annotations": {}, "categories": []}', 'no list "annotations"'),
+        ('{"images": [], "annotations": 5, "categories": []}', 'no list "annotations"'),
         ('{"images": [], "annotations": [], "categories": []}', '"categories" is empty'),
         ('{"images": [], "annotations": [], "categories": [7]}', "categories[0]"),
         ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "c"}]}', "no annotated image"),

@@ -34,7 +34,6 @@ def test_cells_come_back_with_their_types(tmp_path: Path) -> None:
         (kaggle_row("a", "1 2 3"), "train.csv row 3 (image a): an odd number"),
         (kaggle_row("a", "9 2 3 1"), "train.csv row 3 (image a): runs are not sorted"),
         (kaggle_row("a", "1 5 3 1"), "train.csv row 3 (image a): runs overlap"),
-        (kaggle_row("a", ""), "train.csv row 3 (image a): an empty mask"),
         (kaggle_row("a", "1 2", width=13), "train.csv row 3: height and width are not the 10x12 of row 2"),
         (kaggle_row("b", "1 2", width="wide"), "train.csv row 3: height and width are '10' and 'wide'"),
         (
@@ -58,6 +57,31 @@ def test_each_fault_is_one_line_with_file_and_row(tmp_path: Path, row: dict, wor
     assert found.problems[0].startswith(words)
     kept = load(source, skip_bad=True)
     assert (kept.ids, kept.cells, kept.skipped_bad) == (("a",), 1, 1)
+
+
+def test_a_row_without_annotation_is_an_image_without_cells(tmp_path: Path) -> None:
+    rows = [kaggle_row("a", "1 2"), kaggle_row("b", ""), kaggle_row("c", "", cell_type=""), kaggle_row("a", "30 2")]
+    source = write_kaggle(tmp_path, [*rows, kaggle_row("a", " ")])
+    assert check(source).problems == ()
+    dataset = load(source)
+    assert (dataset.ids, dataset.cells_per_image, dataset.cell_types) == (
+        ("a", "b", "c"),
+        (2, 0, 0),
+        ("cort", None, None),
+    )
+
+
+def test_a_mask_of_more_characters_than_a_csv_field_may_have(tmp_path: Path) -> None:
+    text = " ".join(f"{start} 1" for start in range(1, 90_000, 3))
+    assert len(text) > 2**17
+    source = write_kaggle(
+        tmp_path, [kaggle_row("a", text, width=300, height=300)], {"a": np.zeros((300, 300), np.uint8)}
+    )
+    dataset = load(source)
+    assert dataset.cells == 1
+    masks = dataset[0].instances.masks
+    assert masks is not None
+    assert masks.areas().tolist() == [30_000]
 
 
 def test_missing_and_broken_images(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ from playground import Quiet
 
 from harness.errors import HarnessError
 from harness.orchestration.process.fork_server import TOKEN
-from harness.orchestration.process.launchers import ForkServer, Launcher, SubprocessLauncher, launcher
+from harness.orchestration.process.launchers import ForkServerLauncher, Launcher, SubprocessLauncher, fastest_launcher
 from harness.orchestration.process.supervisor import run_trial
 from harness.orchestration.scheduler import ALL_OK, SOME_FAILED, RunOptions, run_plan
-from harness.orchestration.trial_folder import prepare
+from harness.orchestration.trial_folder import prepare_folder
 from harness.reporting.leaderboard import write_leaderboards
 from harness.results.io import read_record
 from harness.results.status import NO_RECORD_EXIT
@@ -34,14 +34,14 @@ def either(request: pytest.FixtureRequest) -> Iterator[Launcher]:
     if request.param == "command":
         yield SubprocessLauncher()
     else:
-        with ForkServer() as server:
+        with ForkServerLauncher() as server:
             yield server
 
 
 def started(ready: Launcher, folder: Path) -> int:
     """A worker that prints into a file beside its trial."""
     with (folder / "out.txt").open("wb") as output, open(os.devnull, "wb") as progress:
-        return ready.start(folder, {TOKEN: TOKEN_OF_TEST, "OF_THIS_CELL": "1"}, output.fileno(), progress.fileno())
+        return ready.start(folder, {TOKEN: TOKEN_OF_TEST, "OF_THIS_TRIAL": "1"}, output.fileno(), progress.fileno())
 
 
 def ended(pid: int) -> bool:
@@ -66,7 +66,7 @@ def test_exit_code_and_output(either: Launcher, tmp_path: Path) -> None:
 
 def test_a_signal_and_the_environment(either: Launcher, plan_of: Any, tmp_path: Path) -> None:
     (trial,) = plan_of(["hangs"]).trials
-    prepare(tmp_path, trial.spec)
+    prepare_folder(tmp_path, trial.spec)
     pid = started(either, tmp_path)
     # as another process sees it, which is how what a killed run has left behind is found
     wait_until(lambda: psutil.Process(pid).environ().get(TOKEN) == TOKEN_OF_TEST)
@@ -83,10 +83,10 @@ def test_the_most_memory_between_two_looks(tmp_path: Path, monkeypatch: pytest.M
         "    had = bytearray(b'x') * (1 << 30)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "import harness.orchestration.worker\n"
-        "harness.orchestration.worker.work_and_leave = grow\n"
+        "harness.orchestration.worker.run_and_exit = grow\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    with ForkServer(["grows"]) as ready:
+    with ForkServerLauncher(["grows"]) as ready:
         pid = started(ready, tmp_path)
         wait_until(lambda: ended(pid))
         gone = ready.reap(pid)
@@ -97,8 +97,8 @@ def test_the_most_memory_between_two_looks(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.slow
 def test_the_same_record_as_by_a_command(plan_of: Any, tmp_path: Path) -> None:
     manifest = plan_of(["none"], seeds=2)
-    with launcher() as ready:
-        assert isinstance(ready, ForkServer)
+    with fastest_launcher() as ready:
+        assert isinstance(ready, ForkServerLauncher)
         options = RunOptions(launcher=ready)
         assert run_plan(manifest, tmp_path / "forked", options, Quiet(), write_leaderboards) == ALL_OK
     assert run_plan(manifest, tmp_path / "commands", RunOptions(), Quiet(), write_leaderboards) == ALL_OK
@@ -108,7 +108,7 @@ def test_the_same_record_as_by_a_command(plan_of: Any, tmp_path: Path) -> None:
 
 
 def test_a_killed_server_is_started_again(tmp_path: Path) -> None:
-    with ForkServer() as ready:
+    with ForkServerLauncher() as ready:
         for _ in range(2):
             pid = started(ready, tmp_path)
             wait_until(lambda pid=pid: ended(pid))
@@ -121,7 +121,7 @@ def test_a_killed_server_is_started_again(tmp_path: Path) -> None:
 def test_a_module_that_ends_its_server_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "ends_its_process.py").write_text("import os\nos._exit(1)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    with ForkServer(["ends_its_process"]) as ready:
+    with ForkServerLauncher(["ends_its_process"]) as ready:
         pid = started(ready, tmp_path)
         wait_until(lambda: ended(pid))
         assert ready.reap(pid).code == NO_RECORD_EXIT
@@ -137,7 +137,7 @@ def test_a_server_killed_under_a_worker(plan_of: Any, tmp_path: Path) -> None:
             if trial.spec.method == "hangs" and progress.phase == "training":
                 psutil.Process().children()[0].kill()
 
-    with ForkServer() as ready:
+    with ForkServerLauncher() as ready:
         options = RunOptions(launcher=ready, wall_limit=20, grace=0.5)
         assert run_plan(manifest, tmp_path, options, Killer(), write_leaderboards) == SOME_FAILED
     statuses = {
@@ -147,7 +147,7 @@ def test_a_server_killed_under_a_worker(plan_of: Any, tmp_path: Path) -> None:
 
 
 def test_the_server_ends_with_the_run() -> None:
-    with ForkServer():
+    with ForkServerLauncher():
         (server,) = psutil.Process().children()
     assert not server.is_running()
 
@@ -157,14 +157,14 @@ def test_a_command_that_is_not_there(tmp_path: Path) -> None:
         started(SubprocessLauncher(("no-such-program",)), tmp_path)
 
 
-def test_run_cell_with_a_server_that_cannot_start(
+def test_run_trial_with_a_server_that_cannot_start(
     plan_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from harness.orchestration.process.supervisor import Limits, StopRequest
 
     (trial,) = plan_of(["none"]).trials
     monkeypatch.setattr("harness.orchestration.process.launchers.sys.executable", "/bin/false")
-    with ForkServer() as ready, pytest.raises(HarnessError, match="no process can be started"):
+    with ForkServerLauncher() as ready, pytest.raises(HarnessError, match="no process can be started"):
         run_trial(trial.spec, tmp_path, Limits(60, 2**32, 1), StopRequest(), lambda _: None, ready)
 
 
@@ -176,8 +176,8 @@ asked = []
 for name in ("_cuda_getDeviceCount", "_cuda_init"):
     setattr(torch._C, name, lambda name=name: asked.append(name) or 0)
 torch.cuda._lazy_init = lambda: asked.append("_lazy_init")
-from harness.orchestration.process.fork_server import _SHARED
-for module in (*_SHARED, "methods.frameworks.detectron2.rcnn", "methods.frameworks.torchvision.rcnn"):
+from harness.orchestration.process.fork_server import PRELOADED
+for module in (*PRELOADED, "methods.frameworks.detectron2.rcnn", "methods.frameworks.torchvision.rcnn"):
     importlib.import_module(module)
 assert not asked, asked
 """

@@ -49,7 +49,7 @@ def test_its_policy_lets_nothing_out(page: Any) -> None:
 
 def test_every_chart_is_drawn(page: Any) -> None:
     slugs = page.execute_script("return [...document.querySelectorAll('.chart')].map((c) => c.dataset.chart)")
-    assert {"cost-training", "cost-memory", "cost-inference", "loss-time", "progress-iterations", "errors"} <= set(
+    assert {"time-to-iou", "cost-memory", "cost-inference", "loss-time/0", "progress-iterations", "errors"} <= set(
         slugs
     )
     empty = page.execute_script(

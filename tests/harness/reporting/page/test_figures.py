@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_run import STEPS
+from drawn_run import STEPS, with_records
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.reporting.curves import POINTS, Curve, iou_curve, loss_curve
 from harness.reporting.leaderboard import leaderboard_of_runs
-from harness.reporting.page.charts import style
-from harness.reporting.page.curves import POINTS, Curve, iou_curve, loss_curve
-from harness.reporting.page.figures import Figures, figures, pareto
-from harness.reporting.page.interactive import plotly_chart
+from harness.reporting.page.charts import Axis, Chart, Series, style
+from harness.reporting.page.figures import Figures, figures
+from harness.reporting.page.interactive import panel_key, plotly_charts
+from harness.reporting.page.labels import MARK, PLACES, WIDTH, _around, _overlap, _pixel, _text_box, label_positions
 from harness.reporting.page.learning import _along, time_to
 from harness.reporting.page.printed import rendered
+from harness.reporting.pareto import pareto
 from harness.results.io import read_record, write_record
 
 
@@ -30,8 +31,8 @@ def drawn(run_dir: Path) -> Figures:
 
 def test_all_figures_are_there(drawn: Figures) -> None:
     assert [chart.slug for chart in drawn.charts] == [
-        "iou", "difference", "cost-training", "cost-memory", "cost-inference", "loss-time", "loss-iterations",
-        "progress-time", "progress-iterations", "time-to-iou", "types", "thresholds", "errors",
+        "iou", "difference", "time-to-iou", "cost-memory", "cost-inference", "progress-time", "progress-iterations",
+        "loss-time", "loss-iterations", "types", "thresholds", "errors",
     ]  # fmt: skip
 
 
@@ -44,12 +45,12 @@ def test_only_ranked_rows_are_drawn_and_the_others_named(drawn: Figures) -> None
 
 def test_numbers_are_those_of_the_records(run_dir: Path, drawn: Figures) -> None:
     row = next(row for row in leaderboard_of_runs([run_dir]).rows if row.method == "deepmac")
-    scores = [record.scores for record in row.records if record.scores]
+    scores = [record.scores for record in row.provenance.records if record.scores]
     by_slug = {chart.slug: chart for chart in drawn.charts}
 
     [curve] = [series for series in by_slug["thresholds"].series if series.method == "deepmac"]
     assert curve.y[0] == pytest.approx(np.mean([s.by_threshold["0.50"] for s in scores]))
-    assert np.mean(curve.y) == pytest.approx(row.iou), "the mean over thresholds is the IoU"
+    assert np.mean(curve.y) == pytest.approx(row.quality.iou), "the mean over thresholds is the IoU"
     errors = {s.part: s.x[0] for s in by_slug["errors"].series if s.method == "deepmac"}
     assert errors["missed"] == pytest.approx(np.mean([s.errors["missed"] for s in scores]))
     [memory] = [series for series in by_slug["cost-memory"].series if series.method == "deepmac"]
@@ -78,10 +79,10 @@ def test_looks_differ_without_colour_among_the_first_and_with_it_among_many() ->
 def test_plotly_knows_every_property(drawn: Figures) -> None:
     go = pytest.importorskip("plotly.graph_objects")
     for chart in drawn.charts:
-        plain = plotly_chart(chart, drawn.styles)
-        assert len(plain["methods"]) == len(plain["data"])
-        coloured = json.loads(json.dumps(plain, allow_nan=False).replace("var(--", "var(--ddk-"))
-        go.Figure(coloured["data"], coloured["layout"])
+        for plain in plotly_charts(chart, drawn.styles).values():
+            assert len(plain["methods"]) == len(plain["data"])
+            coloured = json.loads(json.dumps(plain, allow_nan=False).replace("var(--", "var(--ddk-"))
+            go.Figure(coloured["data"], coloured["layout"])
 
 
 @pytest.mark.parametrize(("form", "begin"), [("png", b"\x89PNG"), ("pdf", b"%PDF")])
@@ -95,29 +96,29 @@ def test_a_paper_gets_the_same_figures(drawn: Figures, form: str, begin: bytes) 
 
 def test_loss_is_a_mean_over_seeds_and_stretches(run_dir: Path) -> None:
     row = next(row for row in leaderboard_of_runs([run_dir]).rows if row.method == "mask_rcnn")
-    course, problems = loss_curve(run_dir, row)
+    curve, problems = loss_curve(run_dir, row)
     assert problems == []
-    assert course is not None
-    assert len(course.value) == POINTS
+    assert curve is not None
+    assert len(curve.value) == POINTS
     totals = []
-    for record in row.records:
+    for record in row.provenance.records:
         lines = (run_dir / record.log).with_name("curve.csv").read_text().splitlines()[1:]
         totals.append([sum(float(v) for v in line.split(",")[4:]) for line in lines])
     assert len(totals[0]) == STEPS
-    assert course.value[0] == pytest.approx(np.mean([t[:2] for t in totals]))
+    assert curve.value[0] == pytest.approx(np.mean([t[:2] for t in totals]))
 
 
 def test_validation_iou_ends_where_the_records_do(run_dir: Path) -> None:
     row = next(row for row in leaderboard_of_runs([run_dir]).rows if row.method == "container")
-    course = iou_curve(row)
-    assert course is not None
-    assert course.value[-1] == pytest.approx(row.iou)
-    assert course.iterations.tolist() == [20, 50, 100, 150, 200]
+    curve = iou_curve(row)
+    assert curve is not None
+    assert curve.value[-1] == pytest.approx(row.quality.iou)
+    assert curve.iterations.tolist() == [20, 50, 100, 150, 200]
 
 
 def test_seeds_are_looked_at_a_step_apart_under_a_budget_of_time(run_dir: Path) -> None:
     row = next(row for row in leaderboard_of_runs([run_dir]).rows if row.method == "mask_rcnn")
-    assert len(row.records) > 1
+    assert len(row.provenance.records) > 1
     records = [
         record.model_copy(
             update={
@@ -127,13 +128,13 @@ def test_seeds_are_looked_at_a_step_apart_under_a_budget_of_time(run_dir: Path) 
                 ]
             }
         )
-        for seed, record in enumerate(row.records)
+        for seed, record in enumerate(row.provenance.records)
     ]
-    course, exact = iou_curve(replace(row, records=records)), iou_curve(row)
-    assert course is not None
+    curve, exact = iou_curve(with_records(row, records)), iou_curve(row)
+    assert curve is not None
     assert exact is not None
-    assert course.value.tolist() == exact.value.tolist()
-    assert len(course.value) == 5
+    assert curve.value.tolist() == exact.value.tolist()
+    assert len(curve.value) == 5
 
 
 def test_quarters_are_read_along_the_time_however_few_looks_there_are() -> None:
@@ -142,11 +143,11 @@ def test_quarters_are_read_along_the_time_however_few_looks_there_are() -> None:
 
 
 def test_time_to_an_iou() -> None:
-    course = Curve(np.asarray([10.0, 20.0, 30.0, 40.0]), np.zeros(4), np.asarray([0.1, 0.3, 0.2, 0.5]))
-    assert time_to(course, 0.2) == pytest.approx(15.0)
-    assert time_to(course, 0.4) == pytest.approx(30 + 10 * 2 / 3)
-    assert time_to(course, 0.05) == 10.0, "of the time before the first look nothing is known"
-    assert time_to(course, 0.51) is None
+    curve = Curve(np.asarray([10.0, 20.0, 30.0, 40.0]), np.zeros(4), np.asarray([0.1, 0.3, 0.2, 0.5]))
+    assert time_to(curve, 0.2) == pytest.approx(15.0)
+    assert time_to(curve, 0.4) == pytest.approx(30 + 10 * 2 / 3)
+    assert time_to(curve, 0.05) == 10.0, "of the time before the first look nothing is known"
+    assert time_to(curve, 0.51) is None
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.floats(0.01, 1))
@@ -163,7 +164,7 @@ def test_times_of_another_machine_are_in_no_figure_of_times(own_run: Path) -> No
     for path in own_run.glob("trials/container*/record.json"):
         write_record(path, read_record(path).model_copy(update={"machine": {"cpu": "another"}}))
     charts = {chart.slug: chart for chart in figures(leaderboard_of_runs([own_run]), own_run).charts}
-    for slug in ("loss-time", "progress-time", "time-to-iou", "cost-training"):
+    for slug in ("loss-time", "progress-time", "time-to-iou", "cost-memory"):
         assert "container" not in charts[slug].methods, slug
         assert "container" in charts[slug].caption, slug
     for slug in ("iou", "loss-iterations", "progress-iterations"):
@@ -190,8 +191,51 @@ def test_gaps_where_a_loss_is_not_finite(own_run: Path) -> None:
     [series] = [s for s in loss.series if s.method == "spinenet"]
     assert series.y[0] == 2
     assert math.isnan(series.y[1])
-    traces = plotly_chart(loss, drawn.styles)
-    assert traces["data"][traces["methods"].index("spinenet")]["y"] == [2, None, 1]
+    panel = plotly_charts(loss, drawn.styles)[panel_key(loss, "spinenet")]
+    assert panel["data"][panel["methods"].index("spinenet")]["y"] == [2, None, 1]
+
+
+def test_loss_has_a_panel_a_method_with_the_baseline_s_line_in_each(drawn: Figures) -> None:
+    loss = next(chart for chart in drawn.charts if chart.slug == "loss-time")
+    panels = plotly_charts(loss, drawn.styles)
+    assert len(panels) == len(loss.methods)
+    ranges = {json.dumps(panel["layout"][axis]["range"]) for panel in panels.values() for axis in ("xaxis", "yaxis")}
+    assert len(ranges) == 2, "all panels have the same axes"
+    baseline = panels[panel_key(loss, "mask_rcnn")]["data"]
+    assert len(baseline) == 1
+    for method in set(loss.methods) - {"mask_rcnn"}:
+        behind, own = panels[panel_key(loss, method)]["data"]
+        assert behind["y"] == baseline[0]["y"] != own["y"]
+
+
+def test_names_of_points_lie_on_no_point_and_on_no_other_name() -> None:
+    points = [
+        ("mask_rcnn", 1.0, 0.5),
+        ("container", 1.02, 0.52),
+        ("a_long_name_of_a_method", 3.0, 0.6),
+        ("x", 3.0, 0.3),
+    ]
+    series = [Series(name, [x], [y], [y - 0.01], [y + 0.01]) for name, x, y in points]
+    chart = Chart(
+        "c",
+        "",
+        "",
+        "points",
+        Axis("cost", zero=True),
+        Axis("IoU"),
+        series,
+        [],
+        [],
+        front=["mask_rcnn", "container", "a_long_name_of_a_method"],
+    )
+    where = label_positions(chart)
+    assert set(where) == set(chart.front)
+    marks = {s.method: _pixel(chart, s, float(s.y[0])) for s in series}
+    boxes = {name: _text_box(marks[name], PLACES[place], name) for name, place in where.items()}
+    for name, box in boxes.items():
+        assert box[2] <= WIDTH
+        assert all(_overlap(box, _around(*at, MARK, MARK)) == 0 for at in marks.values())
+        assert all(_overlap(box, other) == 0 for other_name, other in boxes.items() if other_name != name)
 
 
 def test_records_alone_have_all_but_the_loss(own_run: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from drawn_run import with_records
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,18 +32,24 @@ def test_images_go_from_worst_to_best_by_the_baseline(run_dir: Path, made: Galle
     assert scores == sorted(scores)
     assert [made.pictures[0].why, made.pictures[-1].why] == ["worst", "best"]
     assert made.chosen_by == "mask_rcnn"
-    records = [r for row in leaderboard_of_runs([run_dir]).rows if row.method == "mask_rcnn" for r in row.records]
+    records = [
+        r for row in leaderboard_of_runs([run_dir]).rows if row.method == "mask_rcnn" for r in row.provenance.records
+    ]
     first = made.pictures[0]
     assert first.score == pytest.approx(np.mean([r.scores.by_image[first.image_id] for r in records if r.scores]))
+
+
+def test_it_opens_on_a_median_image(made: Gallery) -> None:
+    assert made.pictures[made.opens_on].why == "median"
 
 
 def test_of_many_images_two_of_each(run_dir: Path) -> None:
     [row] = [row for row in leaderboard_of_runs([run_dir]).rows if row.method == "mask_rcnn"]
     many = {f"i{k:02}": k / 20 for k in range(20)}
-    record = row.records[0]
+    record = row.provenance.records[0]
     assert record.scores is not None
     faked = record.model_copy(update={"scores": record.scores.model_copy(update={"by_image": many})})
-    _, chosen = choose([replace(row, records=(faked,))])
+    _, chosen = choose([with_records(row, (faked,))])
     assert [(why, image) for why, image, _ in chosen] == [
         ("worst", "i00"), ("worst", "i01"), ("median", "i09"), ("median", "i10"), ("best", "i18"), ("best", "i19"),
     ]  # fmt: skip
@@ -52,9 +58,9 @@ def test_of_many_images_two_of_each(run_dir: Path) -> None:
 def test_counts_are_the_scorer_s(run_dir: Path, made: Gallery) -> None:
     """All validation images are in this gallery, so its counts add up to the record's F1."""
     for row in leaderboard_of_runs([run_dir]).rows:
-        if row.rank is None:
+        if not row.ranked:
             continue
-        record = row.records[0]
+        record = row.provenance.records[0]
         assert record.scores is not None
         panels = [panel for picture in made.pictures for panel in picture.panels if panel.method == row.method]
         assert len(panels) == len(record.scores.by_image)

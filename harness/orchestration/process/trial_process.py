@@ -1,7 +1,7 @@
-"""Starts a trial's process in a session of its own and ends it with all it has started, wherever that has gone.
+"""Starts a trial's process in its own session, and kills it with everything that it has started.
 
-Every process of a trial carries a token in its environment, which it hands on to what it starts. So a grandchild that
-has left the process group is still found, and so is what an earlier run left behind when it was killed.
+Every process of a trial has a token in its environment, which its children inherit. A descendant that has left the
+process group is found by the token, and so are processes that an earlier run left behind when it was killed.
 """
 
 from __future__ import annotations
@@ -26,13 +26,19 @@ if TYPE_CHECKING:
 
 _TOKEN_FILE = "worker.token"
 _KILL_ROUNDS = 50
-_SECONDS_BETWEEN_CHILDREN = 1.0
+_CHILDREN_INTERVAL = 1.0
+"""Seconds between two searches for child processes: each reads through all processes of the machine."""
 
 
 class TrialProcess:
-    """A running worker. output: where what it prints can be read; progress: where its progress lines can be read."""
+    """A running worker.
+
+    output: file descriptor to read what the worker prints.
+    progress: file descriptor to read its progress lines.
+    """
 
     def __init__(self, launcher: Launcher, folder: Path, environment: Mapping[str, str]) -> None:
+        """Start the worker of the trial in `folder`. Raises HarnessError where no process can be started."""
         import psutil
 
         token = secrets.token_hex(16)
@@ -51,65 +57,65 @@ class TrialProcess:
             os.close(output_end)
             os.close(progress_end)
         self._launcher, self._token = launcher, token
-        self._leader = psutil.Process(self._pid)
+        self._worker = psutil.Process(self._pid)
         self._children_memory = 0
-        self._children_looked_at = time.monotonic()
+        self._children_measured = time.monotonic()
 
     def ended(self) -> bool:
-        """Whether the worker has ended. It is not reaped yet, so that its number cannot become another's."""
+        """Whether the worker has ended. It keeps its process id until `kill`."""
         import psutil
 
         try:
-            return self._leader.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+            return self._worker.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
         except psutil.NoSuchProcess:
             return True
 
     def ask_to_stop(self) -> None:
-        """TERM to the worker alone: what it has started may be needed for its last checkpoint."""
+        """Send SIGTERM to the worker alone: it may need its children for the last checkpoint."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGTERM)
 
-    def end_all(self) -> ProcessExit:
-        """KILL the worker and all it has started; how the worker ended."""
-        _kill_until_none(self._token, self._pid)
+    def kill(self) -> ProcessExit:
+        """Kill the worker and everything it has started. Returns how the worker ended."""
+        _kill_all(self._token, self._pid)
         return self._launcher.reap(self._pid)
 
     def memory(self) -> int:
-        """Bytes resident in the worker and its descendants; pages that they share count once."""
+        """Resident bytes of the worker and its descendants. Pages that several of them share are counted once."""
         import psutil
 
         try:
-            own: int = self._leader.memory_info().rss
+            own: int = self._worker.memory_info().rss
         except psutil.Error:
             return 0
-        if time.monotonic() - self._children_looked_at > _SECONDS_BETWEEN_CHILDREN:
-            # too slow for every call: finding children reads through all processes of the machine
-            self._children_memory = self._memory_of_children(own)
-            self._children_looked_at = time.monotonic()
+        if time.monotonic() - self._children_measured > _CHILDREN_INTERVAL:
+            self._children_memory = self._measure_children(own)
+            self._children_measured = time.monotonic()
         return own + self._children_memory
 
-    def _memory_of_children(self, own: int) -> int:
+    def _measure_children(self, own: int) -> int:
         """Bytes that the descendants hold beyond the `own` resident bytes of the worker."""
         import psutil
 
         with contextlib.suppress(psutil.Error):
-            children = self._leader.children(recursive=True)
+            children = self._worker.children(recursive=True)
             if children:
-                return max(0, memory_of([self._leader, *children]) - own)
+                return max(0, memory_of([self._worker, *children]) - own)
         return 0
 
 
-def end_leftovers(folder: Path) -> None:
-    """KILL what an earlier run of the trial in `folder` has left running. Only for the holder of the trial's lock."""
+def kill_leftovers(folder: Path) -> None:
+    """Kill what an earlier run of the trial in `folder` has left running. The caller holds the trial's lock."""
     try:
         token = (folder / _TOKEN_FILE).read_text(encoding="ascii")
     except (OSError, ValueError):
         return
     if len(token) == 32:
-        _kill_until_none(token, None)
+        _kill_all(token, None)
 
 
-def _kill_until_none(token: str, session: int | None) -> None:
+def _kill_all(token: str, session: int | None) -> None:
+    """Kill the processes of a session, and all with the token, until there are none left."""
     import psutil
 
     for _ in range(_KILL_ROUNDS):

@@ -1,4 +1,4 @@
-"""Training as it went: the files a trial's training leaves, made short and averaged over seeds."""
+"""Learning curves of a row: the loss from the files of its trials and the IoU from its records, averaged over seeds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
-from harness.reporting.leaderboard import Row
+from harness.reporting.row import Row
 from harness.results.schema import RunRecord
 from harness.training.trace import CURVE, Trace
 
@@ -25,7 +25,7 @@ SAME_FRACTION = 0.05
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """One method's way through training, a mean over seeds: (P,) float64 each. value: loss or IoU."""
+    """How one method learned, a mean over seeds: (P,) float64 each. value: loss or IoU."""
 
     seconds: NDArray[np.float64]
     iterations: NDArray[np.float64]
@@ -43,19 +43,19 @@ def trial_folder(run_dir: Path, record: RunRecord) -> Path | None:
 
 def loss_curve(run_dir: Path, row: Row) -> tuple[Curve | None, list[str]]:
     """The total training loss of a row, None where no trial left its file; and a line for each file that is damaged."""
-    courses, problems = [], []
-    for record in row.records:
-        folder = trial_folder(run_dir, record) if record.status == "ok" else None
+    curves, problems = [], []
+    for record in row.good_records:
+        folder = trial_folder(run_dir, record)
         if folder is None or not (folder / CURVE).is_file():
             continue
         try:
-            courses.append(_read(folder / CURVE))
+            curves.append(_read(folder / CURVE))
         except HarnessError as error:
             problems.append(f"left out of the learning curves: {error}")
-    if not courses:
+    if not curves:
         return None, problems
-    bins = min(POINTS, *(len(course.value) for course in courses))
-    return _mean([_binned(course, bins) for course in courses]), problems
+    bins = min(POINTS, *(len(curve.value) for curve in curves))
+    return _mean([_binned(curve, bins) for curve in curves]), problems
 
 
 def iou_curve(row: Row) -> Curve | None:
@@ -63,7 +63,7 @@ def iou_curve(row: Row) -> Curve | None:
 
     Under a budget of time a seed is looked at after the first step beyond the planned moment, so no two at the same.
     """
-    curves = [r.learning_curve for r in row.records if r.status == "ok" and r.learning_curve]
+    curves = [r.learning_curve for r in row.good_records if r.learning_curve]
     together = []
     for point in min(curves, key=len, default=[]):
         nearest = [min(curve, key=lambda p: abs(p.fraction - point.fraction)) for curve in curves]
@@ -91,14 +91,14 @@ def _read(path: Path) -> Curve:
     return Curve(np.asarray(trace.seconds), np.arange(1.0, len(trace) + 1), total)
 
 
-def _binned(course: Curve, bins: int) -> Curve:
+def _binned(curve: Curve, bins: int) -> Curve:
     """Means over stretches of equally many steps: one step's loss is mostly noise."""
-    parts = [np.array_split(values, bins) for values in (course.seconds, course.iterations, course.value)]
+    parts = [np.array_split(values, bins) for values in (curve.seconds, curve.iterations, curve.value)]
     return Curve(*(np.asarray([_known_mean(piece) for piece in pieces]) for pieces in parts))
 
 
-def _mean(courses: Sequence[Curve]) -> Curve:
-    columns = zip(*((c.seconds, c.iterations, c.value) for c in courses), strict=True)
+def _mean(curves: Sequence[Curve]) -> Curve:
+    columns = zip(*((c.seconds, c.iterations, c.value) for c in curves), strict=True)
     return Curve(*(np.asarray([_known_mean(point) for point in np.stack(column).T]) for column in columns))
 
 

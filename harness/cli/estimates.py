@@ -1,0 +1,83 @@
+"""What `run --dry-run` prints: every planned trial with its time and memory, and the whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.options import print_json
+from harness.reporting.screen import print_table
+
+if TYPE_CHECKING:
+    from harness.orchestration.estimate import Estimate
+    from harness.orchestration.plan import Manifest
+
+
+_BASES = {
+    "the same method": "earlier runs of the same method and preset",
+    "other methods": "earlier runs of other methods under the same preset",
+    "a rule of thumb": "a rule of thumb, for want of earlier runs under this preset",
+}
+
+
+def print_estimates(manifest: Manifest, run_dir: Path, as_json: bool) -> None:
+    """Print the plan, and what it will take."""
+    from harness.orchestration.estimate import estimate_trials, find_earlier_records
+
+    estimates = estimate_trials(manifest, run_dir, find_earlier_records(run_dir))
+    known = [estimate.seconds for estimate in estimates if estimate.seconds is not None]
+    total = sum(known) if len(known) == len(estimates) else None
+    memory = max((estimate.memory or 0 for estimate in estimates), default=0) or None
+    if as_json:
+        trials = [_facts(estimate, manifest) for estimate in estimates]
+        print_json({"run_dir": str(run_dir), "trials": trials, "seconds": total, "memory": memory})
+        return
+    columns = ("method", "seed", "data", "budget", "device", "takes", "memory")
+    print_table(columns, [_row(estimate, manifest) for estimate in estimates])
+    most = "" if memory is None else f"; at most {_size(memory)} of memory at a time"
+    click.echo(f"in all {_duration(total)}{most}")
+    bases = Counter(estimate.basis for estimate in estimates if estimate.basis != "done")
+    if bases:
+        said = ", ".join(f"{_BASES[basis]} ({count} trials)" for basis, count in bases.items())
+        click.echo(f"with start, compiling, prediction and scoring; estimated from {said}")
+    click.echo(f"would write {run_dir}")
+
+
+def _facts(estimate: Estimate, manifest: Manifest) -> dict[str, Any]:
+    spec = estimate.trial.spec
+    return {
+        "method": spec.method,
+        "seed": spec.seed,
+        "data": manifest.data[spec.data_fingerprint].source,
+        "budget": spec.budget,
+        "device": spec.device,
+        "skipped": estimate.trial.skip_reason,
+        "training_seconds": estimate.training_seconds,
+        "seconds": estimate.seconds,
+        "memory": estimate.memory,
+        "basis": estimate.basis,
+    }
+
+
+def _row(estimate: Estimate, manifest: Manifest) -> tuple[str, ...]:
+    facts = _facts(estimate, manifest)
+    takes = _duration(estimate.seconds)
+    if estimate.basis == "done":
+        takes = f"skipped: {estimate.trial.skip_reason}" if estimate.trial.skip_reason else "done already"
+    shown = (str(facts[name]) for name in ("method", "seed", "data", "budget", "device"))
+    return (*shown, takes, "" if estimate.basis == "done" else _size(estimate.memory))
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "unknown"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _size(count: int | None) -> str:
+    return "unknown" if count is None else f"{count / 2**30:.1f} GiB"

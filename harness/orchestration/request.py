@@ -1,0 +1,206 @@
+"""What a user asks `run` for, as one typed object, and the plan that is made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, TypeAdapter, ValidationError
+
+from harness.catalog import BUILT_IN, Catalog
+from harness.config.budget import Budget
+from harness.config.precision import Precision
+from harness.config.preset import Preset, Row
+from harness.contract import Init
+from harness.errors import HarnessError, nearest
+from harness.evaluation.scorer import SCORING_VERSION
+from harness.orchestration.plan import Contender, Manifest, make_plan
+from harness.orchestration.prepared_data import prepare_data, refuse_doubts
+from harness.orchestration.process.launchers import Launcher
+from harness.orchestration.scheduler import RunOptions
+from harness.stacks import resolve, split_methods
+
+RUNS = Path("results/runs")
+"""Where the folder of a run is made, if the user names none."""
+
+
+def _seconds(text: str) -> float:
+    budget = Budget.parse(text, name="--wall-limit")
+    if budget.kind != "seconds":
+        raise HarnessError(f"--wall-limit {text!r} is no time: type 90s, 30m or 2h")
+    return budget.amount
+
+
+def _bytes(text: str) -> int:
+    try:
+        return int(TypeAdapter(ByteSize).validate_python(text.strip()))
+    except ValidationError as error:
+        raise HarnessError(f"--memory-limit {text!r} is no size: type it as in 8GB or 500MB") from error
+
+
+def _init(text: str) -> Init:
+    kind, colon, path = text.partition(":")
+    kinds = ("scratch", "imagenet", "coco", "checkpoint")
+    if kind not in kinds:
+        raise HarnessError(f"--init {text!r}: no kind {kind!r}{nearest(kind, kinds)}; there are: {', '.join(kinds)}")
+    if kind == "checkpoint" and not path:
+        raise HarnessError("--init checkpoint needs the file: type checkpoint:RUN_DIR/trials/NAME/weights.safetensors")
+    if kind == "scratch" and path:
+        raise HarnessError("--init scratch takes no path")
+    if colon and not Path(path).is_file():
+        raise HarnessError(f"--init {text}: no file {path}")
+    return Init(cast(Any, kind), str(Path(path).resolve()) if path else None)
+
+
+def _parsed(parse: Callable[[str], Any]) -> BeforeValidator:
+    """Parses what was typed. HarnessErrors pass through pydantic as they are."""
+    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
+
+
+class RunRequest(BaseModel):
+    """The options of `run`, by their names on the command line. None stands for the preset's or the run's default.
+
+    Raises HarnessError where a budget, time, size or start cannot be read.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    methods: str | None = None
+    sources: tuple[str, ...] = ()
+    preset: str = "quick"
+    budget: str | None = None
+    seeds: int = 1
+    seed: int = 0
+    init: Annotated[Init | None, _parsed(_init)] = None
+    device: str = "cpu"
+    device_note: str = ""
+    precision: Precision = "auto"
+    out: Path | None = None
+    skip_bad: bool = False
+    trust_labels: bool = False
+    threshold: float | None = None
+    deterministic: bool = False
+    on_oom: Literal["record", "halve"] = "record"
+    retry_failed: bool = False
+    wall_limit: Annotated[float | None, _parsed(_seconds)] = None
+    memory_limit: Annotated[int | None, _parsed(_bytes)] = None
+    dry_run: bool = False
+    quiet: bool = False
+    tensorboard: bool = False
+    mlflow: str | None = None
+    adapters: tuple[str, ...] = ()
+    as_json: bool = False
+    command: str = ""
+
+    def run_dir(self) -> Path:
+        """The folder of the run; a new one where none was named."""
+        return self.out or RUNS / f"{datetime.now():%Y-%m-%d-%H%M%S}-{Path(self.preset).stem}"
+
+    def options(self, launcher: Launcher) -> RunOptions:
+        """How the plan is worked through."""
+        return RunOptions(
+            wall_limit=self.wall_limit,
+            memory_limit=self.memory_limit,
+            on_oom=self.on_oom,
+            retry_failed=self.retry_failed,
+            launcher=launcher,
+        )
+
+    def plan(self, contenders: Sequence[Contender], preset: Preset, tell: Callable[[str], None]) -> Manifest:
+        """Read the data, and plan every trial. tell: called with each remark on the data."""
+        return plan_trials(
+            contenders,
+            range(self.seed, self.seed + self.seeds),
+            self.sources or (preset.source,),
+            skip_bad=self.skip_bad,
+            trust_labels=self.trust_labels,
+            command=self.command,
+            tell=tell,
+            device=self.device,
+            precision=self.precision,
+            deterministic=self.deterministic,
+            threshold=self.threshold,
+            tensorboard=self.tensorboard,
+        )
+
+
+def find_contenders(request: RunRequest, catalog: Catalog, preset: Preset) -> list[Contender]:
+    """The methods that take part: those that were named, else the rows of the preset.
+
+    Raises:
+        HarnessError: no method is named, one is not there or cannot be stacked, or a budget cannot be read.
+    """
+    init = request.init or Init(preset.init)
+    if request.methods is None:
+        if not preset.rows:
+            raise HarnessError("no method named: type --methods all, or names from `python -m harness methods`")
+        return [_row_contender(row, catalog, preset, init, request.budget) for row in preset.rows]
+    budget = request.budget or preset.budget
+    Budget.parse(budget)
+    stacks = [resolve(catalog, stack, preset.size, init) for stack in split_methods(request.methods, catalog)]
+    unique = {stack.name: stack for stack in stacks}
+    return [Contender(stack, preset, budget) for stack in unique.values()]
+
+
+def _row_contender(row: Row, catalog: Catalog, preset: Preset, init: Init, budget: str | None) -> Contender:
+    """A row of a preset, with its own training settings and budget."""
+    Budget.parse(budget or row.budget)
+    own = preset.model_copy(update={"training": preset.training_of(row)})
+    return Contender(resolve(catalog, row.method, preset.size, init), own, budget or row.budget, row.name)
+
+
+def engine_modules(contenders: Sequence[Contender]) -> list[str]:
+    """Modules of the engines that take part, without those that are a user's own."""
+    modules = {contender.resolved.recipe.engine.factory.partition(":")[0] for contender in contenders}
+    return sorted(name for name in modules if name.partition(".")[0] == BUILT_IN)
+
+
+def plan_trials(
+    contenders: Sequence[Contender],
+    seeds: Sequence[int],
+    sources: Sequence[str],
+    *,
+    skip_bad: bool = False,
+    trust_labels: bool = False,
+    command: str = "",
+    tell: Callable[[str], None] = lambda note: None,
+    **how: Any,
+) -> Manifest:
+    """Read the data, and plan every trial.
+
+    Args:
+        contenders: methods with preset and budget. The data are split as the preset of the first says.
+        seeds: of training.
+        sources: data sources, as they are typed.
+        skip_bad: leave out bad images and cells.
+        trust_labels: train on labels that look wrong.
+        command: what was typed.
+        tell: called with each remark on the data.
+        how: further fields of TrialSpec, the same for all trials.
+
+    Raises:
+        HarnessError: the data are bad, look wrong or cannot be split.
+    """
+    prepared = [prepare_data(source, skip_bad, contenders[0].preset) for source in sources]
+    for data in prepared:
+        refuse_doubts(data.dataset, trust_labels)
+        for note in data.dataset.notes + data.dataset.doubts:
+            tell(note)
+        if data.facts.skipped_bad:
+            tell(f"{data.facts.source}: {data.facts.skipped_bad} bad left out")
+    manifest = make_plan(
+        contenders,
+        seeds,
+        [data.facts for data in prepared],
+        scoring_version=SCORING_VERSION,
+        command=command,
+        skip_bad=skip_bad,
+        **how,
+    )
+    # Records name a source without the folders above it. The worker must find it.
+    typed = {data.facts.fingerprint: data.dataset.source for data in prepared}
+    specs = [trial.spec.model_copy(update={"source": typed[trial.spec.data_fingerprint]}) for trial in manifest.trials]
+    trials = (trial.model_copy(update={"spec": spec}) for trial, spec in zip(manifest.trials, specs, strict=True))
+    return manifest.model_copy(update={"trials": tuple(trials)})

@@ -1,0 +1,203 @@
+"""One method in the table: what its seeds have in common."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from harness.results.schema import RunRecord
+from harness.results.statistics import CellTypes, Difference, Interval, SeedScores, image_interval, seed_spread
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How good a method is. Means over seeds that ended well; None where nothing is known.
+
+    Attributes:
+        iou: the Kaggle score (harness.evaluation.iou_map).
+        seed_std: standard deviation of it between seeds.
+        interval: 95 % over images.
+        vs_baseline, vs_best: this method minus the baseline, and minus the method with the highest IoU.
+        by_type: cell type to IoU.
+        f1_50: F1 at an IoU above 0.5. count_error: mean relative error of the number of cells in an image.
+        total_loss: at the end of training.
+    """
+
+    iou: float | None = None
+    seed_std: float | None = None
+    interval: Interval | None = None
+    vs_baseline: Difference | None = None
+    vs_best: Difference | None = None
+    by_type: Mapping[str, float] = field(default_factory=dict)
+    ap: float | None = None
+    ap50: float | None = None
+    f1_50: float | None = None
+    count_error: float | None = None
+    total_loss: float | None = None
+
+
+@dataclass(frozen=True)
+class CostSummary:
+    """What a method costs. Means over the seeds whose times may be compared; None where nothing is known.
+
+    Attributes:
+        steps: training steps done in the budget.
+        train_seconds: on the training clock. seconds_per_iteration: the median step, and seconds_per_iteration_iqr the
+            spread of the middle half of the steps of one run. data_wait: share of the training time.
+        inference_ms: milliseconds per image.
+        memory: bytes, the peak on the GPU where there is one, else of the process.
+        energy: joules of training, of what energy_of names; None where its seeds do not all have it of the same.
+        same_machine: whether the times may be set against those of other rows.
+        notes: what a reader of the times must know before comparing.
+    """
+
+    steps: float | None
+    train_seconds: float | None
+    seconds_per_iteration: float | None
+    seconds_per_iteration_iqr: float | None
+    data_wait: float | None
+    images_per_second: float | None
+    inference_ms: float | None
+    memory: int | None
+    energy: float | None
+    energy_of: str
+    parameters: int | None
+    same_machine: bool
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a row comes from.
+
+    Attributes:
+        slots: those the method changes, in words. labels: what an annotator must have drawn.
+        arithmetic: float32 or bfloat16; both where seeds differ, empty where no record says.
+        seeds: how many ended well. status: "ok", or what became of those that did not, with `reason` of the first.
+        notes: what a reader must know before comparing.
+        records: all of the row's records, failed ones too.
+    """
+
+    slots: str
+    labels: str
+    arithmetic: str
+    seeds: int
+    status: str
+    reason: str
+    notes: tuple[str, ...]
+    records: tuple[RunRecord, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method in the table.
+
+    Attributes:
+        method: its name, with what differs where two rows would have one name.
+        position: 1 for the highest IoU; None where the row is not ranked.
+        worth_it: whether, of the methods that cannot be told from the best, no other costs less to train, to hold and
+            to predict.
+    """
+
+    method: str
+    position: int | None
+    quality: Quality
+    cost: CostSummary
+    provenance: Provenance
+    worth_it: bool = False
+
+    @property
+    def ranked(self) -> bool:
+        return self.position is not None
+
+    @property
+    def told_worse(self) -> bool:
+        """Whether this is not the best: told apart from the best, or worse than the baseline, which the best is not."""
+        best, baseline = self.quality.vs_best, self.quality.vs_baseline
+        return bool((best and best.told_apart) or (baseline and baseline.told_apart and baseline.mean < 0))
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.method == self.provenance.records[0].baseline
+
+    @property
+    def good_records(self) -> list[RunRecord]:
+        """Records of seeds that ended well."""
+        return [record for record in self.provenance.records if record.status == "ok"]
+
+
+def quality(records: Sequence[RunRecord], per_image: SeedScores) -> Quality:
+    """From the good records of a row. per_image: their scores by image, empty where they have none."""
+    scores = [record.scores for record in records if record.scores is not None]
+    types = sorted({cell_type for s in scores for cell_type in s.by_type})
+    return Quality(
+        iou=mean(s.iou_map for s in scores),
+        seed_std=seed_spread(per_image)[1] if per_image else None,
+        interval=image_interval(per_image, cell_types(records)) if per_image else None,
+        by_type={t: fmean(s.by_type[t] for s in scores if t in s.by_type) for t in types},
+        ap=mean(s.ap for s in scores),
+        ap50=mean(s.ap50 for s in scores),
+        f1_50=mean(s.f1_50 for s in scores),
+        count_error=mean(s.count_error for s in scores),
+        total_loss=mean(record.total_loss for record in records),
+    )
+
+
+def cost_summary(good: Sequence[RunRecord], comparable: Sequence[RunRecord]) -> CostSummary:
+    """From the good records of a row, and those of them whose times may be compared with other rows."""
+    timed = comparable or good
+    energy, energy_of = _energy(timed)
+    return CostSummary(
+        steps=mean(record.cost.iterations for record in timed),
+        train_seconds=mean(record.cost.train_seconds for record in timed),
+        seconds_per_iteration=mean(record.cost.seconds_per_iteration for record in timed),
+        seconds_per_iteration_iqr=mean(record.cost.seconds_per_iteration_iqr for record in timed),
+        data_wait=mean(_data_wait(record) for record in timed),
+        images_per_second=mean(record.cost.images_per_second for record in timed),
+        inference_ms=mean(record.cost.inference_ms_per_image for record in timed),
+        memory=_largest(timed, "peak_gpu_reserved") or _largest(timed, "peak_host_rss"),
+        energy=energy,
+        energy_of=energy_of,
+        parameters=_largest(good, "parameters"),
+        same_machine=len(comparable) == len(good),
+        notes=_time_notes(timed),
+    )
+
+
+def cell_types(records: Iterable[RunRecord]) -> CellTypes:
+    """Image id to cell type, as these records have it."""
+    return {image: name for r in records if r.scores is not None for image, name in r.scores.cell_types.items()}
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """Of those that are known; None where none is."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _largest(records: Sequence[RunRecord], cost: str) -> int | None:
+    return max((value for r in records if (value := getattr(r.cost, cost)) is not None), default=None)
+
+
+def _data_wait(record: RunRecord) -> float | None:
+    """The share of the training time that was spent waiting for images."""
+    waited, seconds = record.cost.data_wait_seconds, record.cost.train_seconds
+    return waited / seconds if waited is not None and seconds > 0 else None
+
+
+def _energy(records: Sequence[RunRecord]) -> tuple[float | None, str]:
+    """Mean joules, and of what. Unknown where some have none or that of other devices: the mean would be of nothing."""
+    joules, devices = [r.cost.energy_joules for r in records], {r.cost.energy_of for r in records}
+    if None in joules or len(devices) != 1:
+        return None, ""
+    return mean(joules), devices.pop() or ""
+
+
+def _time_notes(records: Sequence[RunRecord]) -> tuple[str, ...]:
+    """The records' notes on their times, with how many have them where not all do."""
+    counts = Counter(note for record in records for note in dict.fromkeys(record.cost.notes))
+    return tuple(
+        note if count == len(records) else f"{note} ({count} of {len(records)} runs)" for note, count in counts.items()
+    )

@@ -1,0 +1,49 @@
+"""What is shown during a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playground import plan
+
+from harness.cli.reporters import Bars, Lines, time_left
+from harness.monitoring.progress import Progress
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, ""), (4.4, "4 s left"), (600, "10 min left"), (6290, "1 h 45 min left"), (360_000, "100 h 00 min left")],
+)
+def test_time_left_in_words(seconds: float | None, words: str) -> None:
+    assert time_left(seconds) == words
+
+
+def test_a_bar_does_not_fall_back(tmp_path: Path) -> None:
+    (trial,) = plan(["a"], budget="100s").trials
+    bars = Bars(tmp_path)
+    shown = []
+    with bars:
+        bars.started(trial, 1, 1)
+        for progress in (
+            Progress("training", fraction=0.4),
+            Progress("validating", fraction=0.4),
+            Progress("training", fraction=1.0),
+            Progress("predicting", fraction=0.1),
+            Progress("scoring", fraction=1.0),
+        ):
+            bars.progress(trial, progress)
+            shown.append(next(task.completed for task in bars._progress.tasks if task.id == bars._trial_bar))
+    assert shown == [0.4, 0.4, 1.0, 1.0, 1.0]
+
+
+def test_lines_say_the_time_that_the_whole_run_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trials = plan(["a", "b"], budget="100s").trials
+    lines = Lines(tmp_path)
+    lines.started(trials[0], 1, 2)
+    lines.progress(trials[0], Progress("training", fraction=0.0, loss=3.0))
+    lines.progress(trials[0], Progress("training", fraction=0.5, loss=2.0))
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "[1/2] a seed 0: 100s"
+    assert said[1].split() == ["0%", "training,", "loss", "3.000"]
+    assert said[2].endswith("left")
