@@ -175,7 +175,7 @@ def exponent(curve: Mapping[int, float], start: int) -> float:
 @pytest.mark.parametrize("name", list(WORKS))
 def test_growth(benchmark: BenchmarkFixture, name: str) -> None:
     torch.set_num_threads(1)
-    keep_freed_memory()  # as the process of a run's cell does
+    keep_freed_memory()  # as the process of a trial does
 
     def measure() -> dict[str, Curve]:
         return {

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, whatever happens meanwhile.
+"""Writes files completely or not at all, even if the process is killed meanwhile.
 
 The bytes go to a temporary file in the same folder, are flushed to the disk, and take the real name in one step. A
 process killed at any moment leaves the old file or the new one, and at worst a `.NAME.XXXXXXXX.tmp` beside it.
@@ -21,7 +21,7 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
 def write_bytes_atomic(path: Path, *chunks: bytes | bytearray | memoryview) -> None:
-    """Write the chunks, one after the other, as the new content of `path`. Raises StorageError."""
+    """Replace the content of `path` by the chunks, one after the other. Raises StorageError."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -37,7 +37,7 @@ def write_bytes_atomic(path: Path, *chunks: bytes | bytearray | memoryview) -> N
 
 
 def write_text_atomic(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, with the line ends as they are. Raises StorageError."""
+    """Write `text` as UTF-8, with its line ends unchanged. Raises StorageError."""
     write_bytes_atomic(path, text.encode("utf-8"))
 
 
@@ -47,7 +47,7 @@ def write_json_atomic(path: Path, value: Any) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder and those above it, if need be. Raises StorageError."""
+    """Create a folder and its parents where they do not exist. Raises StorageError."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -55,7 +55,7 @@ def make_folder(path: Path) -> None:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Remove what killed writers left in `folder`. Only for a folder no other process writes to."""
+    """Remove temporary files that killed processes have left. No other process may be writing to the folder."""
     with contextlib.suppress(OSError):
         for entry in folder.iterdir():
             if _TEMPORARY.fullmatch(entry.name):

@@ -1,4 +1,4 @@
-"""Keeps the name of the user's home folder out of what may be handed on."""
+"""Keeps the name of the user's home folder out of files that may be passed on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def redact_home(plain: Any) -> Any:
     """JSON values with the home folder's path replaced by `~` in every string."""
     home = str(Path.home())
     if home.count("/") < 2 and home != "/root":
-        # A home such as "/" or "/app" tells nothing, and its path is part of every other.
+        # A home such as "/" or "/app" reveals nothing, and its path is part of many others.
         return plain
     return _replaced(plain, re.compile(re.escape(home) + r"(?![\w.-])"))
 

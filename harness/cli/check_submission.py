@@ -23,7 +23,7 @@ def check_submission(file: Path, images: Path, limit: int, as_json: bool) -> Non
     from harness.data.image_folder import images_by_id, read
     from harness.inference.formats.check_submission import check_submission as problems_of
 
-    sizes = {name: read(path)[0].shape[:2] for name, path in images_by_id(images).items()}
+    sizes = {name: read(path)[0].shape[:2] for name, path in images_by_id(images)[0].items()}
     problems = problems_of(file, sizes)
     if as_json:
         print_json({"ok": not problems, "problems": problems})

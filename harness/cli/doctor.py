@@ -1,4 +1,4 @@
-"""`python -m harness doctor`: what this machine has, what is missing, and the line that gets it."""
+"""`python -m harness doctor`: what this machine has, what is missing, and the line that installs it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _python() -> dict[str, str]:
 
 
 def _packages(catalog: Catalog) -> list[dict[str, str]]:
-    """What the project's own metadata says it needs, and what the methods say they need beside it."""
+    """The packages that the project's metadata and the methods require."""
     from packaging.requirements import Requirement
 
     try:
@@ -85,7 +85,7 @@ def _version_of_module(module: str) -> str:
 
 
 def _torch() -> list[dict[str, str]]:
-    """Whether torch and torchvision belong together, and which device a run would take."""
+    """Whether torch and torchvision fit together, and which device `--device auto` takes."""
     pair = 'python -m pip install --upgrade --force-reinstall "torch>=2.11" "torchvision>=0.26"'
     try:
         import torch
@@ -126,8 +126,8 @@ def _disk() -> dict[str, str]:
 
 
 def _methods(catalog: Catalog) -> list[dict[str, str]]:
-    """Methods that cannot be read (missing) or that say they cannot run here (told, not missing)."""
-    checks = [_check("method file", f"{b.origin}: {b.error}", "mend or remove that file") for b in catalog.broken]
+    """Methods that cannot be imported (missing), and those that do not run on this machine (not counted as missing)."""
+    checks = [_check("method file", f"{b.origin}: {b.error}", "correct or remove that file") for b in catalog.broken]
     for method in catalog:
         reason = method.skip() if method.skip else None
         if reason:

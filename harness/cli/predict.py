@@ -1,4 +1,4 @@
-"""`python -m harness predict`: a trained method on images of one's own, as files that other programs read."""
+"""`python -m harness predict`: predicts images with a trained method, and writes files that other programs read."""
 
 from __future__ import annotations
 
@@ -58,18 +58,18 @@ def predict(
     from harness.results.trained_trial import find_trained_trial
 
     trial = find_trained_trial(run_dir, method, seed)
-    files = images_by_id(images)
+    files, labels = images_by_id(images)
     catalog = find(adapters)
     device, note = choose_device(device)
 
     from harness.inference.formats.check_submission import check_submission
     from harness.inference.formats.submission import Submission
-    from harness.inference.formats.writer import open_writers
+    from harness.inference.formats.writer import left_from_before, open_writers
     from harness.inference.predict_files import predict_files
     from harness.inference.trained_model import load_trained
 
     if not sys.warnoptions:
-        # what frameworks warn their own users of; in a run it goes to the log
+        # Frameworks warn about their own deprecations. In a run these go to the log.
         warnings.simplefilter("ignore")
     model, task = load_trained(trial, catalog, device)
     writers = open_writers([name.strip() for name in formats.split(",") if name.strip()], out, task.classes)
@@ -79,8 +79,9 @@ def predict(
         click.echo(f"note: {note}", err=True)
     outcome = predict_files(model, task, trial, _with_bar(list(files.values())), writers)
     written = [writer.finish() for writer in writers]
+    about_files = [*_label_files(labels), *(line for writer in writers for line in left_from_before(writer))]
     broken_rules = [] if submission is None else check_submission(submission, outcome.sizes)
-    _tell(trial.spec, outcome, written, broken_rules, as_json)
+    _tell(trial.spec, outcome, written, broken_rules, about_files, as_json)
     if outcome.bad or broken_rules:
         raise click.exceptions.Exit(1)
 
@@ -93,8 +94,19 @@ def _with_bar(paths: Sequence[Path]) -> Iterable[Path]:
     return track(paths, "predicting", console=screen, transient=True, disable=not sys.stderr.isatty())
 
 
+def _label_files(labels: Sequence[Path]) -> list[str]:
+    if not labels:
+        return []
+    return [f"files named as labels of another image, not predicted: {len(labels)} ({labels[0].name} for one)"]
+
+
 def _tell(
-    spec: TrialSpec, outcome: Outcome, written: Sequence[Path], broken_rules: Sequence[str], as_json: bool
+    spec: TrialSpec,
+    outcome: Outcome,
+    written: Sequence[Path],
+    broken_rules: Sequence[str],
+    about_files: Sequence[str],
+    as_json: bool,
 ) -> None:
     if as_json:
         images = [
@@ -103,7 +115,7 @@ def _tell(
         ]
         facts = {"method": spec.method, "seed": spec.seed, "images": images, "notes": dict(outcome.notes)}
         problems = {"left_out": outcome.bad, "submission_problems": broken_rules}
-        print_json({**facts, **problems, "written": [str(path) for path in written]})
+        print_json({**facts, **problems, "about_files": about_files, "written": [str(path) for path in written]})
     else:
         counts = f"{sum(outcome.cells.values()):,} cells on {len(outcome.cells):,} images"
         click.echo(f"{spec.method}, seed {spec.seed}: {counts}")
@@ -111,6 +123,8 @@ def _tell(
             click.echo(f"wrote {path}")
     for note, count in outcome.notes.items():
         click.echo(f"note: {note}: {count} images", err=True)
+    for line in about_files:
+        click.echo(f"note: {line}", err=True)
     for line in outcome.bad:
         click.echo(f"left out: {line}", err=True)
     for line in broken_rules:

@@ -1,4 +1,4 @@
-"""`python -m harness score`: stored predictions, scored again. No model, no torch."""
+"""`python -m harness score`: scores stored predictions again, without model and torch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DEFAULT_METRICS = ("iou_map", "ap", "ap50", "boundary_ap", "f1_50", "panoptic_qu
 def score(run_dir: Path, metrics: tuple[str, ...], threshold: float | None, as_json: bool) -> None:
     """Score the predictions stored in RUN_DIR again and rewrite its records.
 
-    The rule is chosen anew on the calibration images. All scores are computed, whatever is printed.
+    The rule is chosen again on the calibration images. All scores are computed and stored, whatever is printed.
     """
     from harness.results.io import RECORD, read_record, record_paths, write_record
 

@@ -8,25 +8,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.images import SUFFIXES, images_in, read_image
+from harness.data.pairing import without_labels
 from harness.errors import HarnessError, one_line
 
 
-def images_by_id(folder: Path) -> dict[str, Path]:
-    """The image files directly in a folder by their names without suffix, sorted.
+def images_by_id(folder: Path) -> tuple[dict[str, Path], list[Path]]:
+    """The image files directly in a folder by their names without suffix, sorted; and label files beside them.
 
-    Raises HarnessError where there is no folder or no image in it, or two files differ in their suffix alone.
+    A label file is one named as the labels of another file in the folder, such as x_masks.png beside x.png.
+
+    Raises:
+        HarnessError: where there is no folder or no image in it, or two files differ in their suffix alone.
     """
     if not folder.is_dir():
         raise HarnessError(f"{folder} is not a folder; give the one that holds the images")
     found: dict[str, Path] = {}
-    for path in sorted(images_in(folder).values(), key=lambda path: path.stem):
+    images, labels = without_labels(images_in(folder).values())
+    for path in sorted(images, key=lambda path: path.stem):
         if path.stem in found:
             names = f"{one_line(found[path.stem].name)} and {one_line(path.name)}"
             raise HarnessError(f"{folder}: {names} would have the same id; rename one")
         found[path.stem] = path
     if not found:
         raise HarnessError(f"{folder} holds no image ({', '.join(SUFFIXES)})")
-    return found
+    return found, labels
 
 
 def read(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.contract import Instances, Model, Sample, Task
 from harness.data.image_folder import read
-from harness.errors import HarnessError
+from harness.errors import HarnessError, one_line
 from harness.evaluation.calibration import apply_rule
 from harness.inference.formats.writer import PredictedImage, Writer
 from harness.inference.predictor import predict_all
@@ -42,7 +42,7 @@ def predict_files(
         model: the trained model.
         task: what it was built for.
         trial: its trial, for the rule, the minimum score and the precision.
-        paths: of the images. Those that cannot be read are left out.
+        paths: of the images. Those that cannot be read, or that the model fails on, are left out.
         writers: each gets every image.
 
     Raises:
@@ -59,7 +59,14 @@ def predict_files(
         outcome.notes.update(notes)
         sample = Sample(path.stem, image, no_cells)
         minimum_score, precision = trial.spec.preset.evaluation.minimum_score, trial.spec.precision
-        found, _ = predict_all(model, [sample], len(task.classes), task.device, minimum_score, precision=precision)
+        try:
+            found, _ = predict_all(model, [sample], len(task.classes), task.device, minimum_score, precision=precision)
+        except HarnessError:
+            raise
+        except Exception as error:  # such as an image too small for a network: the other images are still predicted
+            reason, size = one_line(error) or type(error).__name__, f"{sample.size[0]}x{sample.size[1]}"
+            outcome.bad.append(f"{one_line(path.name)}: the model cannot predict an image of {size}: {reason}")
+            continue
         kept = apply_rule(found[path.stem], trial.rule, task.classes)
         outcome.sizes[path.stem], outcome.cells[path.stem] = sample.size, len(kept)
         for writer in writers:

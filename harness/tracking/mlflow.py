@@ -1,4 +1,4 @@
-"""Trials in MLflow, from their records: each is one MLflow run, logged whole once its trial has ended.
+"""Logs trials to MLflow from their records: each trial is one MLflow run, logged as a whole when it has ended.
 
 From records and not as training goes on (TensorBoard's event files do that): a trial that was killed and resumed is one
 run all the same, and a tracking server that is slow or gone costs the time between two trials, never a step or a row.
@@ -30,28 +30,28 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
 
 DEFAULT = "sqlite:///mlflow.db"
-"""Where MLflow itself keeps runs if nothing else is said: a file in the current folder."""
+"""MLflow's own default: a file in the current folder."""
 POINTS = 1000
-"""Steps of a curve that are logged at most, evenly spaced; the whole curve is an artifact."""
+"""The most points that are logged of a curve, evenly spaced. The whole curve is an artifact."""
 IDENTITY = "harness.record"
-"""The tag by which a trial is known again: its key and when it ended, which a new scoring leaves alone."""
+"""The tag that identifies a trial: its key and the time it ended. Scoring it again changes neither."""
 
 _LOCK = ".mlflow.lock"
 _LOCK_SECONDS = 60.0
 _BATCH = 100
-"""MLflow takes so many parameters, and ten times as many metrics, at once."""
+"""The most parameters that MLflow takes in one request. It takes ten times as many metrics."""
 _VALUE_LIMIT = 500
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
-    # Its own would hold a run up for minutes where the server is gone.
+    # MLflow's defaults would delay a run by minutes where the server does not answer.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
 
 
 def checked_uri(uri: str) -> str:
-    """As MLflow takes it; "" means MLFLOW_TRACKING_URI, or DEFAULT where that is not set.
+    """The URI for MLflow. An empty one stands for MLFLOW_TRACKING_URI, or for DEFAULT where that is not set.
 
     Raises HarnessError where a package for it is missing, or it holds a password.
     """
@@ -71,7 +71,7 @@ def checked_uri(uri: str) -> str:
 
 
 class MlflowLog:
-    """The runs of one run's folder, in the experiment of its name."""
+    """Logs the trials of one run's folder, in an experiment that has the folder's name."""
 
     def __init__(self, uri: str, run_dir: Path) -> None:
         """uri: as checked_uri gives it. Raises HarnessError where MLflow cannot be reached."""
@@ -84,29 +84,29 @@ class MlflowLog:
             self._client = MlflowClient(tracking_uri=uri)
             known = self._client.get_experiment_by_name(name)
             self._experiment = known.experiment_id if known else self._client.create_experiment(name)
-        except Exception as error:  # each of its stores has errors of its own
+        except Exception as error:  # every kind of store raises errors of its own
             raise HarnessError(
                 f"--mlflow: {urlsplit(uri).scheme or uri} cannot be used: {one_line(error)}; without --mlflow the run "
                 "goes as ever, and the same command with it logs what is there"
             ) from error
 
     def track(self, folder: Path, record: RunRecord) -> str:
-        """Log a trial of that folder, unless it is logged already or has not run to an end; a line where that fails."""
+        """Log a trial that has ended, unless it is logged already. Returns a line where that fails, else ""."""
         from filelock import FileLock
 
         if record.status != "ok" and record.status not in FAILED:
             return ""
         try:
-            # Two runs on one folder would both find that it is not logged yet.
+            # Otherwise two runs on one folder could both find that it is not logged yet.
             with FileLock(self._run_dir / _LOCK).acquire(timeout=_LOCK_SECONDS):
                 if not self._is_logged(record):
                     self._log(folder, record)
-        except Exception as error:  # nothing that a tracking server does may end a run
+        except Exception as error:  # a tracking server must never end a run
             return f"{folder.name} is not logged to MLflow: {one_line(error)}; the same command logs it later"
         return ""
 
     def _is_logged(self, record: RunRecord) -> bool:
-        """Whether it is there whole; what an attempt has left that was broken off is removed."""
+        """Whether the trial is logged completely. What an interrupted attempt has left is removed."""
         found = self._client.search_runs([self._experiment], f"tags.`{IDENTITY}` = '{_identity(record)}'")
         for run in found:
             if run.info.status == "RUNNING":
@@ -133,7 +133,7 @@ class MlflowLog:
 
 
 def parameters(record: RunRecord) -> dict[str, str]:
-    """What decides a trial's result, by name: the recipe slot by slot, the settings, the data."""
+    """What a trial's result depends on, by name: the recipe slot by slot, the settings, the data."""
     facts: dict[str, Any] = {name: getattr(record, name) for name in ("method", "seed", "preset", "budget", "labels")}
     for slot, part in record.recipe.items():
         options = f" {json.dumps(part['options'], sort_keys=True)}" if part.get("options") else ""
@@ -148,7 +148,7 @@ def parameters(record: RunRecord) -> dict[str, str]:
 
 
 def metrics(record: RunRecord) -> dict[str, float]:
-    """Scores and costs at the end, by name; what is not known or not finite is left out."""
+    """Scores and costs by name, without those that are not known or not finite."""
     scores = record.scores.model_dump() if record.scores else {}
     groups: dict[str, Mapping[str, Any]] = {
         "scores": scores,
@@ -184,7 +184,7 @@ def _finals(record: RunRecord, when: int) -> Iterator[Metric]:
 
 
 def _curves(folder: Path, record: RunRecord, begin: int) -> Iterator[Metric]:
-    """Losses, learning rate and images a second, as TensorBoard's files name them, and the validation IoU."""
+    """Losses, learning rate and images a second, named as in TensorBoard's files, and the validation IoU."""
     from mlflow.entities import Metric
 
     for point in record.learning_curve:
@@ -210,7 +210,7 @@ def _flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _name(text: str) -> str:
-    """Text with everything replaced that MLflow takes in no name."""
+    """The text without characters that MLflow does not accept in a name."""
     return re.sub(r"[^A-Za-z0-9_. -]", "_", text)[:200].strip(".") or "_"
 
 

@@ -19,28 +19,28 @@ if TYPE_CHECKING:
     from harness.training.trace import Trace
 
 EVENTS = "tensorboard"
-"""Their folder, in the trial's: `tensorboard --logdir RUN_DIR` shows every trial of a run."""
+"""Folder of the event files in a trial's folder: `tensorboard --logdir RUN_DIR` shows every trial of a run."""
 
 PICTURES = 4
 
 
 def check_installed() -> None:
-    """Raise HarnessError where TensorBoard's package is not there."""
+    """Raise HarnessError where the package tensorboard is not installed."""
     if find_spec("tensorboard") is None:
         raise HarnessError("--tensorboard needs the package tensorboard; type: pip install tensorboard")
 
 
 class EventFiles:
-    """Written as training goes on. folder: made when there is something to write. batch: images a step."""
+    """Event files, written during training. folder: created with the first file. batch: images a step."""
 
     def __init__(self, folder: Path, batch: int) -> None:
-        """Raises HarnessError where TensorBoard's package is not there."""
+        """Raises HarnessError where the package tensorboard is not installed."""
         check_installed()
         self._folder, self._batch = folder, batch
         self._writer: SummaryWriter | None = None
 
     def steps(self, trace: Trace, before: int) -> None:
-        """Write the steps of a trace after the first `before`; what an attempt that was broken off wrote goes."""
+        """Write the steps of a trace after the first `before`. Later steps of an interrupted attempt are removed."""
         writer = self._open(before)
         for i in range(before, len(trace)):
             for name, values in trace.losses.items():
@@ -54,7 +54,7 @@ class EventFiles:
     def pictures(
         self, step: int, dataset: Dataset, predictions: Mapping[str, Predictions], rule: PostprocessRule
     ) -> None:
-        """Write overlays of the first few images, as the rule leaves their predictions after so many steps."""
+        """Write overlays of the first few images, with the predictions that the rule keeps after `step` steps."""
         from harness.evaluation.calibration import apply_rule
         from harness.inference.formats.overlays import outlined
 

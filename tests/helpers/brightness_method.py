@@ -44,6 +44,8 @@ class Brightness:
     def _predict(self, image: NDArray[np.uint8]) -> Predictions:
         from scipy import ndimage
 
+        if min(image.shape[:2]) < 2:
+            raise RuntimeError("too small")
         chance = self._logits(image).sigmoid().float().cpu().numpy()
         masks, _ = CropMasks.from_label_image(ndimage.label(chance > 0.5)[0])
         masks = masks.select(masks.areas() >= self.smallest)

@@ -71,12 +71,12 @@ def write_run(
     preset = load("smoke")
     setting = prepare_data(source, False, preset)
     catalog = find()
-    entrants = [
+    contenders = [
         Contender(resolve(catalog, m.method or m.name, "small", Init("scratch")), preset, m.budget, m.name)
         for m in made
     ]
     plan = make_plan(
-        entrants, range(seeds), [setting.facts], scoring_version=SCORING_VERSION,
+        contenders, range(seeds), [setting.facts], scoring_version=SCORING_VERSION,
         command="python -m harness run --methods all --seeds 3", skip_bad=False, device="cpu", deterministic=False,
     )  # fmt: skip
     by_name = {m.name: m for m in made}

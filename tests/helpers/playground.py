@@ -220,8 +220,8 @@ def resolved(name: str) -> Resolved:
 
 
 def plan(methods: list[str], seeds: int = 1, budget: str = "60it") -> Manifest:
-    entrants = [Contender(resolved(name), PRESET, budget) for name in methods]
-    return make_plan(entrants, range(seeds), [DATA], scoring_version="1", command="harness run")
+    contenders = [Contender(resolved(name), PRESET, budget) for name in methods]
+    return make_plan(contenders, range(seeds), [DATA], scoring_version="1", command="harness run")
 
 
 def write_table(run_dir: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether Kaggle would take a submission file: its rules, checked without Kaggle."""
+"""Checks a submission file by Kaggle's rules."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_submission(path: Path, sizes: Mapping[str, tuple[int, int]]) -> list[s
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    """The fields of every row and its number, the header first."""
+    """The fields of every row, the header first."""
     csv.field_size_limit(max(FIELD_LIMIT, csv.field_size_limit()))
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

@@ -1,4 +1,4 @@
-"""One COCO file for all images: pycocotools loads it, and so does `coco:FILE,IMAGES_DIR`, to train on."""
+"""One COCO file for all images. pycocotools reads it, and `coco:FILE,IMAGES_DIR` trains on it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.masks.rle import to_rle
 
 
 class CocoFile:
-    """images, categories and annotations; every annotation is a COCO result too: it has a score."""
+    """images, categories and annotations. Every annotation has a score, so that it is a COCO result as well."""
 
     def __init__(self, path: Path, classes: Sequence[str]) -> None:
         self._path = path

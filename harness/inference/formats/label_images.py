@@ -1,4 +1,4 @@
-"""Label images: one TIFF an image, in which every cell's pixels have a number of their own."""
+"""Label images: one TIFF per image, in which the pixels of every cell have their own number."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ class LabelImages:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.written: set[str] = set()
         make_folder(folder)
 
     def add(self, predicted: PredictedImage) -> None:
+        name = f"{predicted.image_id}.tif"
+        self.written.add(name)
         import tifffile
 
         buffer = io.BytesIO()
         tifffile.imwrite(buffer, label_image(predicted.predictions), compression="zlib")
-        write_bytes_atomic(self._folder / f"{predicted.image_id}.tif", buffer.getbuffer())
+        write_bytes_atomic(self._folder / name, buffer.getbuffer())
 
     def finish(self) -> Path:
         return self._folder

@@ -1,4 +1,4 @@
-"""Overlays: the image with the outline of every cell, coloured by class, one PNG each."""
+"""Overlays: one PNG per image, with the outline of every cell in the colour of its class."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.inference.formats.writer import PredictedImage
 COLOURS = np.asarray(
     [(240, 228, 66), (86, 180, 233), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0)], np.uint8
 )
-"""RGB by class, in turn: those of Okabe and Ito, which colour-blind people tell apart, that show on grey."""
+"""RGB by class, in turn: the colours of Okabe and Ito (for colour-blind readers) that show on grey."""
 
 
 class Overlays:
@@ -23,14 +23,17 @@ class Overlays:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.written: set[str] = set()
         make_folder(folder)
 
     def add(self, predicted: PredictedImage) -> None:
+        name = f"{predicted.image_id}.png"
+        self.written.add(name)
         import cv2
 
         picture = outlined(predicted.image, predicted.predictions)
         _, png = cv2.imencode(".png", picture[..., ::-1])
-        write_bytes_atomic(self._folder / f"{predicted.image_id}.png", png.tobytes())
+        write_bytes_atomic(self._folder / name, png.tobytes())
 
     def finish(self) -> Path:
         return self._folder

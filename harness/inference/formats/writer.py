@@ -1,4 +1,4 @@
-"""Predictions as files that other programs read: what every format is given, and which formats there are."""
+"""The formats that predictions are written in, and what every format is given."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import Predictions
-from harness.errors import HarnessError, nearest
+from harness.errors import HarnessError, nearest, one_line
 
 FORMATS = ("labels", "coco", "overlay")
 """A label image each, one COCO file, an overlay each."""
@@ -19,7 +19,7 @@ FORMATS = ("labels", "coco", "overlay")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictedImage:
-    """One image and what the rule left of its predictions: disjoint masks, tight, in the order of their scores."""
+    """An image, and the predictions that the rule keeps: disjoint masks, cropped tightly, ordered by score."""
 
     image_id: str
     file_name: str
@@ -28,17 +28,29 @@ class PredictedImage:
 
 
 class Writer(Protocol):
-    """One format. Both methods raise StorageError where the disk takes no file."""
+    """Writes one format. Both methods raise StorageError where a file cannot be written."""
 
     def add(self, predicted: PredictedImage) -> None: ...
 
     def finish(self) -> Path:
-        """Write what is written at the end; the file or folder that holds all of it."""
+        """Write what is written after the last image. Returns the file or folder that holds everything."""
         ...
 
 
+def left_from_before(writer: Writer) -> list[str]:
+    """A line where the writer's folder holds files that it did not write: an earlier prediction of other images."""
+    written: set[str] = getattr(writer, "written", set())
+    folder = writer.finish() if written else None
+    if folder is None or not folder.is_dir():
+        return []
+    others = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name not in written)
+    if not others:
+        return []
+    return [f"{folder}: {len(others)} files of an earlier prediction are there too ({one_line(others[0], 60)} for one)"]
+
+
 def open_writers(formats: Sequence[str], out: Path, classes: Sequence[str]) -> list[Writer]:
-    """A writer for each format, below the folder `out`. Raises HarnessError on a name that is no format."""
+    """A writer for each format, in the folder `out`. Raises HarnessError on the name of no format."""
     from harness.inference.formats.coco import CocoFile
     from harness.inference.formats.label_images import LabelImages
     from harness.inference.formats.overlays import Overlays

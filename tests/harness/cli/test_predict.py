@@ -59,10 +59,10 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def expected(run_dir: Path, cells: Dataset) -> dict[str, Predictions]:
     """What the run itself predicted of its validation images, under its rule."""
-    cell = run_dir / "trials" / "brightness--seed0"
-    rule = read_record(cell / "record.json").rule
+    trial = run_dir / "trials" / "brightness--seed0"
+    rule = read_record(trial / "record.json").rule
     assert rule is not None
-    stored = read_predictions(cell / "predictions.json.gz").splits["validation"]
+    stored = read_predictions(trial / "predictions.json.gz").splits["validation"]
     return {image_id: apply_rule(found, rule, cells.classes) for image_id, found in stored.items()}
 
 
@@ -100,14 +100,14 @@ def test_weights_and_task_of_the_run_are_used(run_dir: Path, images: Path, expec
     for name, change in (("weights.safetensors", None), ("task.json", {"pixel_mean": [90.0, 90.0, 90.0]})):
         copy = tmp_path / name
         shutil.copytree(run_dir, copy)
-        for cell in (copy / "trials").iterdir():
+        for trial in (copy / "trials").iterdir():
             if change is None:
                 import torch
                 from safetensors.torch import save_file
 
-                save_file({"threshold": torch.tensor(0.9)}, str(cell / name))
+                save_file({"threshold": torch.tensor(0.9)}, str(trial / name))
             else:
-                (cell / name).write_text(json.dumps({**json.loads((cell / name).read_text()), **change}))
+                (trial / name).write_text(json.dumps({**json.loads((trial / name).read_text()), **change}))
         target = tmp_path / f"{name}-out"
         words = ["--images", images, "--out", target, "--adapter", ADAPTER, "--formats", "labels"]
         assert typed("predict", "--run", copy, "--method", "brightness", *words).exit_code == 0
@@ -116,6 +116,26 @@ def test_weights_and_task_of_the_run_are_used(run_dir: Path, images: Path, expec
             tifffile.imread(target / "labels" / f"{image_id}.tif") > 0, label_image(expected[image_id]) > 0
         )
         assert [path.name for path in target.iterdir()] == ["labels"]
+
+
+def test_what_lies_in_the_folders_besides_images_is_told(run_dir: Path, tmp_path: Path) -> None:
+    """Label files among the images, an image too small for the model, and an earlier prediction."""
+    (tmp_path / "images").mkdir()
+    names = ("a.png", "b.png", "a_cp_masks.png")
+    for name in names:
+        cv2.imwrite(str(tmp_path / "images" / name), np.full((20, 30), 90, np.uint8))
+    words = ["predict", "--run", run_dir, "--method", "brightness", "--adapter", ADAPTER, "--images"]
+    words += [tmp_path / "images", "--out", tmp_path / "out"]
+    first = typed(*words)
+    assert first.exit_code == 0
+    assert "note: files named as labels of another image, not predicted: 1 (a_cp_masks.png for one)" in first.output
+    assert sorted(path.name for path in (tmp_path / "out" / "labels").iterdir()) == ["a.tif", "b.tif"]
+    assert "earlier prediction" not in first.output
+    cv2.imwrite(str(tmp_path / "images" / "b.png"), np.zeros((1, 1), np.uint8))
+    second = typed(*words)
+    assert second.exit_code == 1
+    assert "left out: b.png: the model cannot predict an image of 1x1: too small" in second.output
+    assert "labels: 1 files of an earlier prediction are there too (b.tif for one)" in second.output
 
 
 def test_coco_file_loads_as_annotations_as_results_and_as_a_source(
@@ -236,11 +256,11 @@ def test_a_recipe_may_only_name_modules_that_are_there(run_dir: Path, images: Pa
     """A run's folder may be a stranger's: what it names is not imported. And an adapter must be named again."""
     copy = tmp_path / "run"
     shutil.copytree(run_dir, copy)
-    cell = copy / "trials" / "brightness--seed0" / "trial.json"
-    plain = json.loads(cell.read_text())
+    trial = copy / "trials" / "brightness--seed0" / "trial.json"
+    plain = json.loads(trial.read_text())
     (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
     plain["recipe"]["engine"]["factory"] = "evil:build"
-    cell.write_text(json.dumps(plain))
+    trial.write_text(json.dumps(plain))
     words = ["predict", "--run", copy, "--method", "brightness", "--images", images, "--out", tmp_path / "out"]
     result = subprocess.run(
         [sys.executable, "-m", "harness", *map(str, words)],

@@ -35,7 +35,9 @@ def plan_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Ma
     catalog = find([ADAPTERS])
 
     def make(names: list[str], seeds: int = 1) -> Manifest:
-        entrants = [Contender(resolve(catalog, name, "small", Init("scratch")), load("smoke"), "3it") for name in names]
-        return plan_trials(entrants, range(seeds), ["synthetic:images=12,size=64"])
+        contenders = [
+            Contender(resolve(catalog, name, "small", Init("scratch")), load("smoke"), "3it") for name in names
+        ]
+        return plan_trials(contenders, range(seeds), ["synthetic:images=12,size=64"])
 
     return make

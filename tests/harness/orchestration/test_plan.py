@@ -16,8 +16,8 @@ from harness.results.schema import DataFacts
 def key(name: str = "healthy", seed: int = 0, data: DataFacts = DATA, budget: str = "60it", **how: Any) -> str:
     scoring = how.pop("scoring_version", "1")
     preset = how.pop("preset", PRESET)
-    entrants = [Contender(resolved(name), preset, budget)]
-    return make_plan(entrants, [seed], [data], scoring_version=scoring, command="x", **how).trials[0].spec.key
+    contenders = [Contender(resolved(name), preset, budget)]
+    return make_plan(contenders, [seed], [data], scoring_version=scoring, command="x", **how).trials[0].spec.key
 
 
 def test_the_key_follows_what_makes_the_work() -> None:
@@ -52,11 +52,11 @@ def test_all_of_a_seed_before_the_next() -> None:
     assert names == ["b--seed0", "a--seed0", "b--seed1", "a--seed1"]
 
 
-def test_folders_of_cells_are_plain_names() -> None:
+def test_folders_of_trials_are_plain_names() -> None:
     other = DATA.model_copy(update={"fingerprint": "f" * 64, "source": "coco:a/b.json,c"})
     awkward = ["../../x", "timm:a/b", "$(rm)", "a+b(p=0.5)", "ü" * 300, "..", "x;y", "x y"]
-    entrants = [Contender(resolved(name), PRESET, "60it") for name in awkward]
-    trials = make_plan(entrants, [0], [DATA, other], scoring_version="1", command="x").trials
+    contenders = [Contender(resolved(name), PRESET, "60it") for name in awkward]
+    trials = make_plan(contenders, [0], [DATA, other], scoring_version="1", command="x").trials
     names = [trial.name for trial in trials]
     assert len(set(names)) == 2 * len(awkward)
     assert all(len(name) < 150 and not name.startswith(".") for name in names)

@@ -91,7 +91,7 @@ def test_faults_in_the_run(tmp_path: Path, quiet: list[str], figures: Any, monke
     figures("faults in the run's own writes", rounds=len(cases), **by_kind(cases), lost=lost, doubled=twice)
 
 
-def test_a_finished_cell_keeps_nothing_of_a_killed_writer(tmp_path: Path) -> None:
+def test_a_finished_trial_keeps_nothing_of_a_killed_writer(tmp_path: Path) -> None:
     """Found by the long form: a run killed while it wrote over its worker's record."""
     assert run(tmp_path / "run", plan(["healthy"], budget=BUDGET)) == ALL_OK
     (folder,) = (tmp_path / "run" / "trials").iterdir()

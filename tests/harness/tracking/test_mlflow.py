@@ -99,7 +99,7 @@ def trial(tmp_path: Path, steps: int = 0) -> Path:
     return folder
 
 
-def test_a_cell_is_logged_whole(tmp_path: Path, uri: str) -> None:
+def test_a_trial_is_logged_whole(tmp_path: Path, uri: str) -> None:
     folder, log = trial(tmp_path, steps=3000), MlflowLog(uri, tmp_path / "run")
     begin = time.monotonic()
     assert log.track(folder, record()) == ""
@@ -140,7 +140,7 @@ def test_a_cell_is_logged_whole(tmp_path: Path, uri: str) -> None:
     assert sorted(artifacts(uri, run)) == ["curve.csv", "record.json"]
 
 
-def test_a_failed_cell_is_a_failed_run_and_one_that_goes_on_is_none(tmp_path: Path, uri: str) -> None:
+def test_a_failed_trial_is_a_failed_run_and_one_that_goes_on_is_none(tmp_path: Path, uri: str) -> None:
     folder, log = trial(tmp_path), MlflowLog(uri, tmp_path / "run")
     for status in ("interrupted", "skipped"):
         assert log.track(folder, record(status=status)) == ""
@@ -150,7 +150,7 @@ def test_a_failed_cell_is_a_failed_run_and_one_that_goes_on_is_none(tmp_path: Pa
     assert (run.info.status, run.data.tags["harness.reason"]) == ("FAILED", "no memory left")
 
 
-def test_a_cell_is_logged_once(tmp_path: Path, uri: str) -> None:
+def test_a_trial_is_logged_once(tmp_path: Path, uri: str) -> None:
     folder = trial(tmp_path)
     for again in (record(), record(), record(scores=Scores(scoring_version="2", iou_map=0.5))):
         assert MlflowLog(uri, tmp_path / "run").track(folder, again) == ""
@@ -178,7 +178,7 @@ def test_what_was_broken_off_is_logged_anew(tmp_path: Path, uri: str, monkeypatc
     assert sorted(artifacts(uri, whole)) == ["curve.csv", "record.json"]
 
 
-def test_two_runs_do_not_log_a_cell_twice(tmp_path: Path, uri: str) -> None:
+def test_two_runs_do_not_log_a_trial_twice(tmp_path: Path, uri: str) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     folder = trial(tmp_path, steps=50)

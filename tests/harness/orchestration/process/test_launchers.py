@@ -41,7 +41,7 @@ def either(request: pytest.FixtureRequest) -> Iterator[Launcher]:
 def started(ready: Launcher, folder: Path) -> int:
     """A worker that prints into a file beside its trial."""
     with (folder / "out.txt").open("wb") as output, open(os.devnull, "wb") as progress:
-        return ready.start(folder, {TOKEN: TOKEN_OF_TEST, "OF_THIS_CELL": "1"}, output.fileno(), progress.fileno())
+        return ready.start(folder, {TOKEN: TOKEN_OF_TEST, "OF_THIS_TRIAL": "1"}, output.fileno(), progress.fileno())
 
 
 def ended(pid: int) -> bool:
@@ -157,7 +157,7 @@ def test_a_command_that_is_not_there(tmp_path: Path) -> None:
         started(SubprocessLauncher(("no-such-program",)), tmp_path)
 
 
-def test_run_cell_with_a_server_that_cannot_start(
+def test_run_trial_with_a_server_that_cannot_start(
     plan_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from harness.orchestration.process.supervisor import Limits, StopRequest
