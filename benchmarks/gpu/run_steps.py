@@ -47,13 +47,15 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", metavar="a|b", help="parts [default: both]")
     parser.add_argument("--rehearse", action="store_true", help="every step on the CPU, at the smallest size")
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", ROOT / "results" / "runs" / "gpu")))
+    parser.add_argument("--only", metavar="TEXT", default="", help="only steps with this in their names")
     parser.add_argument("--list", action="store_true", help="print the commands and run none")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(SECONDS):
         parser.error(f"no part {sorted(unknown)[0]!r}; there are: {', '.join(SECONDS)}")
     out = options.out.resolve()
     planner = Planner(out, out.with_name(f"{out.name}-scratch"), real_images(), options.rehearse)
-    steps = [step for step in planner.steps() if step.part in (options.parts or SECONDS)]
+    chosen = [step for step in planner.steps() if step.part in (options.parts or SECONDS)]
+    steps = [step for step in chosen if options.only in step.name]
     if options.list:
         print(*(f"{step.name} ({step.seconds:.0f} s): {' '.join(step.command)}" for step in steps), sep="\n")
         return 0

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.platform.memory import machine_memory
-from harness.platform.processes import usable_cores
+from harness.platform.processes import processor_name, usable_cores
 
 DISTRIBUTION = "cell-segmentation-harness"
 _COMMAND_SECONDS = 10.0
@@ -72,13 +72,12 @@ def utc_now() -> str:
 
 
 def _cpu_model() -> str:
-    try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
-    except OSError:
-        found = None
-    if found:
-        return found[1].strip()
-    return _output("sysctl", "-n", "machdep.cpu.brand_string") or platform.processor() or platform.machine()
+    return (
+        processor_name()
+        or _output("sysctl", "-n", "machdep.cpu.brand_string")
+        or platform.processor()
+        or platform.machine()
+    )
 
 
 def _gpus() -> list[dict[str, str]]:

@@ -26,6 +26,7 @@ from harness.orchestration.process.supervisor import Limits, StopRequest, defaul
 from harness.orchestration.trial_folder import existing_record, prepare_folder
 from harness.orchestration.wall_limit import wall_limit, warm_up_allowance
 from harness.platform.locks import folder_lock, trial_lock
+from harness.platform.processes import STOP_SIGNALS
 from harness.results.io import RECORD, read_trial_spec, write_record
 from harness.results.schema import DataFacts, RunRecord
 from harness.results.status import FAILED
@@ -221,7 +222,7 @@ def _signals(stop: StopRequest, reporter: Reporter) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    numbers = [n for n in STOP_SIGNALS if signal.getsignal(n) != signal.SIG_IGN]
     before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield

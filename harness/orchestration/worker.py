@@ -25,6 +25,7 @@ from harness.errors import HarnessError
 from harness.monitoring.machine import utc_now
 from harness.monitoring.progress import ProgressPipe
 from harness.platform.memory import peak_rss
+from harness.platform.processes import STOP_SIGNALS, kill_own_group
 from harness.results.io import RECORD, read_trial_spec, write_record
 from harness.results.schema import Cost, RunRecord
 from harness.results.status import NO_RECORD_EXIT, Diverged, status_from_exception
@@ -56,7 +57,7 @@ def main(arguments: list[str] | None = None, run_trial: RunTrial | None = None) 
 
     faulthandler.enable()
     progress = ProgressPipe(options.progress)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: progress.request_stop())
     parent = os.getppid() if options.parent is None else options.parent
     threading.Thread(target=_exit_after_parent, args=(parent, progress), daemon=True).start()
@@ -124,7 +125,7 @@ def _exit_after_parent(parent: int, progress: ProgressPipe) -> None:
     for descriptor in (1, 2):
         os.dup2(devnull, descriptor)
     time.sleep(_ORPHAN_GRACE)
-    os.killpg(os.getpgrp(), signal.SIGKILL)
+    kill_own_group()
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class Column:
 
 def columns(board: Leaderboard) -> list[Column]:
     """The columns of the printed table; those that no row fills are left out, but for the score."""
-    wanted = [*_quality_columns(board), *_cost_columns(board), Column("status", status_text, 3)]
+    wanted = [*_quality_columns(board), *_cost_columns(board), Column("status", status_text, 4)]
     kept = ("#", "method", "IoU")
     filled = [c for c in wanted if c.name in kept or any(c.text(row) for row in board.rows)]
     all_fine = all(row.provenance.status == "ok" for row in board.rows)
@@ -53,12 +53,10 @@ def _quality_columns(board: Leaderboard) -> list[Column]:
     return [
         Column("#", lambda row: "" if row.position is None else str(row.position), 0),
         Column("method", lambda row: row.method, 0, notes=lambda row: row.provenance.notes),
-        Column("changes", lambda row: row.provenance.slots, 13),
-        Column("labels", lambda row: row.provenance.labels, 23),
         Column("IoU", lambda row: number(row.quality.iou, 4), 0, lambda row: row is clear),
         *([Column("vs baseline", lambda row: _versus_baseline(board, row), 1)] if board.baseline and compared else []),
         *([Column("vs best", _versus_best, 6)] if compared else []),
-        Column("worth it", lambda row: "yes" if row.worth_it else "", 2),
+        Column("worth it", lambda row: "yes" if row.worth_it else "", 3),
         Column("95 % over images", lambda row: interval(row.quality.interval, 3), 9),
         *([Column("std over seeds", lambda row: number(row.quality.seed_std, 4), 9)] if several else []),
         *([Column("Δ baseline [95 %]", _difference, 8), Column("p", _p, 14)] if board.baseline and compared else []),
@@ -67,6 +65,8 @@ def _quality_columns(board: Leaderboard) -> list[Column]:
         Column("AP", lambda row: number(row.quality.ap, 3), 15),
         Column("AP50", lambda row: number(row.quality.ap50, 3), 16),
         *(_type_column(cell_type) for cell_type in board.types),
+        Column("changes", lambda row: row.provenance.slots, 13),
+        Column("labels", lambda row: row.provenance.labels, 23),
     ]
 
 
@@ -74,7 +74,7 @@ def _cost_columns(board: Leaderboard) -> list[Column]:
     mixed = len({row.cost.energy_of for row in board.rows if row.cost.energy is not None}) > 1
     one_arithmetic = len({row.provenance.arithmetic for row in board.ranked}) < 2
     return [
-        Column("steps", lambda row: number(row.cost.steps, 0), 4),
+        Column("steps", lambda row: number(row.cost.steps, 0), 2),
         Column("arithmetic", lambda row: row.provenance.arithmetic, 12 if one_arithmetic else 5),
         Column("train s", lambda row: number(row.cost.train_seconds, 0), 18, notes=lambda row: row.cost.notes),
         Column(
@@ -157,7 +157,7 @@ def _clear_winner(board: Leaderboard) -> Row | None:
 
 def _difference(row: Row) -> str:
     d = row.quality.vs_baseline
-    return "" if d is None else f"{d.mean:+.4f} [{interval(d.interval, 3, '+')}]"
+    return "" if d is None else f"{d.mean:+.3f} [{interval(d.interval, 3, '+')}]"
 
 
 def _p(row: Row) -> str:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
+from rich.cells import cell_len
+from rich.text import Text
 
 from harness.reporting.columns import Column, align, columns, marked
 from harness.reporting.leaderboard import Leaderboard
@@ -15,13 +17,12 @@ from harness.reporting.verdict import verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
 
 FIRST = ("#", "method", "IoU")
 """Columns that are there at any width."""
 
-GAP = 2
-"""Characters between two columns."""
+GAP = 3
+"""Characters that a column takes beside its text."""
 
 FOLDED_NAME = 20
 """A method's name goes on in a second line rather than be wider than this, where the screen has no room for it."""
@@ -38,22 +39,27 @@ def print_leaderboard(board: Leaderboard, wide: bool = False) -> None:
     groups = screens(board, shown, console.width)
     for group in groups if wide else groups[:1]:
         _print_columns(console, board, group)
-    arithmetic = dict.fromkeys(row.provenance.arithmetic for row in board.ranked if row.provenance.arithmetic)
-    budgets = dict.fromkeys(record.budget for record in board.records)
-    click.echo(f"Budget {', '.join(budgets)}" + (f"; arithmetic {', '.join(arithmetic)}." if arithmetic else "."))
     left = [column.name for group in groups[1:] for column in group if column.name not in FIRST]
-    if left and not wide:
-        click.echo(f"More with --wide: {', '.join(left)}.")
+    for line in _below(board, left if not wide else []):
+        # words are kept whole; nothing is cut
+        console.print(Text(line), soft_wrap=not console.is_terminal)
+    for problem in board.problems:
+        click.echo(problem, err=True)
+
+
+def _below(board: Leaderboard, left: Sequence[str]) -> list[str]:
+    """The lines below the table. left: names of the columns that are not shown."""
+    arithmetic = dict.fromkeys(row.provenance.arithmetic for row in board.ranked if row.provenance.arithmetic)
+    budgets = ", ".join(dict.fromkeys(record.budget for record in board.records))
     failed = [row for row in board.rows if row.provenance.reason]
-    for line in (
+    return [
+        f"Budget {budgets}; arithmetic {', '.join(arithmetic)}." if arithmetic else f"Budget {budgets}.",
+        *([f"More with --wide: {', '.join(left)}."] if left else []),
         *(f"({i}) {text}" for i, text in enumerate(board.footnotes, 1)),
         *(f"{row.method}: {row.provenance.status}: {row.provenance.reason}" for row in failed),
         "",
         *verdict(board),
-    ):
-        click.echo(line)
-    for problem in board.problems:
-        click.echo(problem, err=True)
+    ]
 
 
 def screens(board: Leaderboard, shown: Sequence[Column], width: int) -> list[list[Column]]:
@@ -92,8 +98,6 @@ def _print_columns(console: Console, board: Leaderboard, shown: Sequence[Column]
 
 def _cell(text: str) -> Text:
     """Bold where it begins with a zero character, which no text of a table has."""
-    from rich.text import Text
-
     return Text(text.replace("\0", ""), style="bold" if text.startswith("\0") else "")
 
 
@@ -103,7 +107,5 @@ def _shortened(column: Column) -> Column:
 
 
 def _width(board: Leaderboard, column: Column) -> int:
-    from rich.cells import cell_len
-
     cells = (marked(board, row, column, column.text(row), "{}", " ({})") for row in board.rows)
     return max(cell_len(text) for text in (column.name, *cells))

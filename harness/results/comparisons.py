@@ -88,7 +88,7 @@ class Comparisons:
         self._residual = np.asarray([_residual_variance(matrix) for matrix in matrices])
         if len(self.images) > 1:
             self._draws = ImageDraws.of(self.images, cell_types)
-            self._image_draws = self._draws.deviations(self._values)
+            self._image_draws = self._draws.resampled(self._values)
             self._seed_draws = self._seed_deviations()
 
     def pair(self, a: str, b: str) -> Difference:
@@ -165,29 +165,41 @@ class Comparisons:
     def _drawn(self, a: str, b: str) -> NDArray[np.float64]:
         """(ROUNDS,) what chance alone makes of the difference."""
         i, j = self.names.index(a), self.names.index(b)
-        drawn = self._image_draws[:, i] - self._image_draws[:, j]
+        # the estimates of variance of different pairs err independently, so each pair has factors of its own
+        inflation = np.roll(self._draws.inflation, 101 * (i * len(self.names) + j))
+        drawn = inflation * (self._image_draws[:, i] - self._image_draws[:, j])
         if self._scope(a, b) == "networks":
             return drawn
-        with_residual, without = self._image_variance(a, b)
-        shrink = np.sqrt(without / with_residual) if with_residual > 0 else 0.0
-        return shrink * drawn + self._seed_draws[:, i] - self._seed_draws[:, j]
+        return np.sqrt(self._image_share) * drawn + self._seed_draws[:, i] - self._seed_draws[:, j]
 
     def _standard_error(self, a: str, b: str) -> float:
-        with_residual, without = self._image_variance(a, b)
-        if self._scope(a, b) == "networks":
-            return float(np.sqrt(with_residual))
+        variance = self._image_variance(a, b)
+        if self._scope(a, b) == "methods":
+            runs = sum(self.seed_variance.variances[k] / self.seeds[k] for k in map(self.names.index, (a, b)))
+            variance = self._image_share * variance + float(runs)
+        return float(np.sqrt(variance))
+
+    def _image_variance(self, a: str, b: str) -> float:
+        """Estimated variance, over images, of the mean difference."""
         i, j = self.names.index(a), self.names.index(b)
-        return float(np.sqrt(without + sum(self.seed_variance.variances[k] / self.seeds[k] for k in (i, j))))
+        return float(self._draws.variances((self._values[i] - self._values[j])[None])[0])
 
-    def _image_variance(self, a: str, b: str) -> tuple[float, float]:
-        """Variance of the difference over images, and the same without what differs between the runs of one method.
+    @cached_property
+    def _image_share(self) -> float:
+        """The part of the variance over images that is not between the runs of one method, 0 to 1; over all pairs.
 
-        The means of training runs vary by that too, so that it would be counted twice beside them: the variance of a
-        mean over images crossed with runs is that over images plus that over runs less the residual.
+        What differs from run to run is in the variance of the means of runs too, and would be counted twice: the
+        variance of a mean over images crossed with runs is that over images plus that over runs less the residual.
+        One share for the whole table is far less noisy than one for each pair. The residual is an estimate too: two
+        standard errors less of it are taken off, so that chance makes intervals wider rather than narrower.
         """
-        i, j = self.names.index(a), self.names.index(b)
-        whole = float(self._draws.variances((self._values[i] - self._values[j])[None])[0])
-        return whole, max(0.0, whole - float(self._residual[i] + self._residual[j]))
+        several = [i for i, seeds in enumerate(self.seeds) if seeds > 1]
+        pairs = [(i, j) for at, i in enumerate(several) for j in several[at + 1 :]]
+        whole = sum(self._image_variance(self.names[i], self.names[j]) for i, j in pairs)
+        residual = sum(float(self._residual[i] + self._residual[j]) for i, j in pairs)
+        freedom = sum(int(self.seeds[i]) - 1 for i in several) * (len(self.images) - 1)
+        sure = max(0.0, 1 - 2 * np.sqrt(2 / freedom)) * residual if freedom else 0.0
+        return max(0.0, 1 - sure / whole) if whole > 0 else 0.0
 
     def _seed_deviations(self) -> NDArray[np.float64]:
         """(ROUNDS, M) deviations of the methods' means over seeds, as wide as Student's t."""

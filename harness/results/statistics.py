@@ -90,7 +90,8 @@ def image_interval(scores: SeedScores, cell_types: CellTypes | None = None) -> I
     if len(images) < 2:
         return Interval(0.0, 1.0)
     values = score_matrix(scores, images).mean(axis=0)
-    drawn = values.mean() + ImageDraws.of(images, cell_types).deviations(values[None])[:, 0]
+    draws = ImageDraws.of(images, cell_types)
+    drawn = values.mean() + draws.inflation * draws.resampled(values[None])[:, 0]
     low, high = np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2])
     return Interval(float(low), float(high))
 
@@ -164,9 +165,9 @@ class ImageDraws:
         groups = _groups(images, cell_types or {})
         return ImageDraws(np.asarray(groups), *_draws(groups))
 
-    def deviations(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(ROUNDS, M) resampled means of (M, n) values, less their means."""
-        return self.inflation[:, None] * (self.counts @ self._unbiased(values).T) / values.shape[1]
+    def resampled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(ROUNDS, M) resampled means of (M, n) values, less their means; not yet as wide as Student's t."""
+        return self.counts @ self._unbiased(values).T / values.shape[1]
 
     def variances(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """(M,) estimated variance of the means of (M, n) values."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.errors import HarnessError, StorageError
+from harness.platform.processes import KILL_SIGNAL, STOP_SIGNALS
 from harness.results.schema import Status
 
 REASON_LIMIT = 300
@@ -62,9 +63,9 @@ def status_from_exit_code(code: int, kernel_ran_out: bool, last_line: str) -> tu
     code: as subprocess gives it, negative for a signal. kernel_ran_out: whether the kernel may have killed it for
     want of memory.
     """
-    if code == -signal.SIGKILL and kernel_ran_out:
+    if code == -KILL_SIGNAL and kernel_ran_out:
         return "oom", "killed by the system for want of memory (signal 9)"
-    if code in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP):
+    if -code in (KILL_SIGNAL, *STOP_SIGNALS):
         return "interrupted", f"ended from outside by {_signal_name(-code)}"
     if code < 0:
         return "crash", f"the process was ended by {_signal_name(-code)}; its log says where it was"

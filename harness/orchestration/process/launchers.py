@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import Protocol
 
 from harness.errors import HarnessError
 from harness.orchestration.process.fork_server import REAP, TOKEN, UNSET
+from harness.platform.processes import KILL_SIGNAL, can_fork
 
 # PYTHONHASHSEED: the order of sets of strings must be the same in two runs of one seed.
 _WORKER_ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
@@ -131,7 +131,7 @@ class ForkServerLauncher:
             answer = b""
         # Without an answer the server has died, and nobody can tell how its worker ended. A worker ends by itself
         # when its parent dies.
-        return ProcessExit(*map(int, answer.split())) if answer else ProcessExit(-signal.SIGKILL, 0)
+        return ProcessExit(*map(int, answer.split())) if answer else ProcessExit(-KILL_SIGNAL, 0)
 
     def _start_server(self) -> None:
         self._control, server_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -164,7 +164,7 @@ def fastest_launcher(modules: Sequence[str] = ()) -> Iterator[Launcher]:
 
     modules: what trials will import. None may start a thread or use a GPU when it is imported.
     """
-    if sys.platform != "linux":
+    if not can_fork():
         yield SubprocessLauncher()
         return
     with ForkServerLauncher(modules) as launcher:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import threading
 from pathlib import Path
 
 from harness.platform.files import create_or_empty
+from harness.platform.processes import wait_readable
 
 LOG_LIMIT = 20 * 2**20
 """Bytes of a log. Of a longer output, the beginning and the end are kept."""
@@ -57,8 +57,7 @@ class LogPump:
         while True:
             # Before select: whatever was in the pipe when `finish` was called is still read.
             finishing = self._finishing.is_set()
-            readable, _, _ = select.select([self._descriptor], [], [], 0 if finishing else 0.1)
-            if readable:
+            if wait_readable(self._descriptor, 0 if finishing else 0.1):
                 data = os.read(self._descriptor, _CHUNK)
                 if not data:
                     return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from harness.orchestration.process.trial_process import TrialProcess, kill_lefto
 from harness.orchestration.trial_folder import LOG, prepare_folder
 from harness.platform.memory import machine_memory
 from harness.platform.oom_kills import kernel_oom_kills
+from harness.platform.processes import wait_readable
 from harness.results.io import RECORD, TRIALS, read_record, write_record
 from harness.results.schema import Cost, RunRecord, Status
 from harness.results.status import printable, status_from_exit_code
@@ -202,8 +202,7 @@ class _WallClock:
 
 def _available(descriptor: int) -> bytes:
     """What is in a pipe, after waiting for it at most _POLL seconds."""
-    readable, _, _ = select.select([descriptor], [], [], _POLL)
-    if not readable:
+    if not wait_readable(descriptor, _POLL):
         return b""
     data = os.read(descriptor, 2**16)
     if not data:

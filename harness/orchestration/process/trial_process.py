@@ -20,6 +20,7 @@ from harness.fileio import write_text_atomic
 from harness.orchestration.process.fork_server import TOKEN
 from harness.orchestration.process.launchers import Launcher, ProcessExit
 from harness.platform.memory import memory_of
+from harness.platform.processes import session_of
 
 if TYPE_CHECKING:
     import psutil
@@ -136,7 +137,7 @@ def _belongs(process: psutil.Process, token: str, session: int | None) -> bool:
     try:
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
-        if session is not None and os.getsid(process.pid) == session:
+        if session is not None and session_of(process.pid) == session:
             return True
         return process.environ().get(TOKEN) == token
     except (psutil.Error, OSError):

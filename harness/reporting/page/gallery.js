@@ -135,6 +135,11 @@
     const away = ([x, y]) => (x - wanted[0]) ** 2 + (y - wanted[1]) ** 2;
     const [nearest] = middles(picture).sort((a, b) => away(a) - away(b));
     const [x, y] = zoom.value > 1 && nearest ? nearest : wanted;
+    if (zoom.value > 1) {
+      // the two methods meet on the cell
+      slider.value = (100 * x) / picture.width;
+      slide();
+    }
     view.scrollTo(x * scale - view.clientWidth / 2, y * scale - view.clientHeight / 2);
   };
 

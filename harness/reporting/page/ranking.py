@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 ON_DEMAND = re.compile(
-    r"labels|p|95 % over images|AP|AP50|IoU .+|train s|s/it IQR|data wait|images/s|parameters|loss|arithmetic"
+    r"changes|labels|p|95 % over images|std over seeds|AP|AP50|IoU .+|train s|s/it IQR|data wait|images/s|parameters|"
+    r"loss|arithmetic"
 )
 """Columns that are shown when asked for: with them the table is wider than most screens."""
 
