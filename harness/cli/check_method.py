@@ -29,14 +29,14 @@ def check_method(name: str, adapters: tuple[str, ...], as_json: bool) -> None:
     names = _methods_of(name, [(n, entry.origin) for n, entry in catalog.entries.items()]) if of_file else [name]
     answer = []
     for each in names:
-        subject = Subject.of(catalog, each)
+        subject = Subject.from_catalog(catalog, each)
         reason = subject.method.skip() if subject.method.skip else None
         if reason:
             raise HarnessError(f"{each} cannot run here: {reason}")
         if not as_json:
             click.echo(f"{each} ({catalog.origin(each)})")
         results = []
-        for result in conformance.run(subject):
+        for result in conformance.run_checks(subject):
             results.append(result)
             if not as_json:
                 _say(result)

@@ -179,14 +179,15 @@ def _measure(catalog: Catalog, name: str, preset_name: str) -> dict[str, str]:
     """
     import numpy as np
 
-    from harness.config.preset import load
-    from harness.conformance.subject import probe_task
+    from harness.config.preset import check_settings, load
+    from harness.conformance.subject import make_task
     from harness.monitoring.flops import flops_of_prediction
 
     preset = load(preset_name)
     resolved = resolve(catalog, name, preset.size, Init("scratch"))
+    check_settings(preset, resolved)
     classes = tuple(f"class {i + 1}" for i in range(80))
-    model = resolved.recipe.engine.build(resolved.recipe, probe_task(classes, settings=preset.model))
+    model = resolved.recipe.engine.build(resolved.recipe, make_task(classes, preset.model))
     counts = {part: sum(p.numel() for p in child.parameters()) for part, child in model.module.named_children()}
     whole = f"parameters (80 classes, preset {preset.name})"
     image = np.random.default_rng(0).integers(0, 256, (MEASURED_SIDE, MEASURED_SIDE), dtype=np.uint8)

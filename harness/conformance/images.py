@@ -1,4 +1,4 @@
-"""Small images of ellipses, so that a check can ask for exactly so many cells."""
+"""Small images with an exact number of cells, drawn as ellipses."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ from harness.contract import Instances, Sample
 from harness.masks.crops import CropMasks
 
 
-def drawn(
+def draw_sample(
     cells: int, size: tuple[int, int] = (64, 64), seed: int = 0, colour: bool = False, classes: int = 1
 ) -> Sample:
-    """An image of (height, width) with bright ellipses on noise, radii 8 to 15 pixels, overlaps allowed."""
+    """An image with bright ellipses on noise.
+
+    Args:
+        cells: How many. They may overlap. Their radii are 8 to 15 pixels.
+        size: Height and width in pixels.
+        seed: Of everything random.
+        colour: Whether the image is RGB rather than grey.
+        classes: The label of each cell is drawn from so many.
+    """
     rng = np.random.default_rng([seed, cells, *size])
     height, width = size
     image = rng.normal(90, 6, size)

@@ -1,4 +1,4 @@
-"""What a model must keep to when it is asked for predictions."""
+"""Checks of prediction."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ from typing import Any
 
 import numpy as np
 
-from harness.conformance.images import drawn
-from harness.conformance.subject import Subject, Violation, learns, predicted, require, steps
+from harness.conformance.images import draw_sample
+from harness.conformance.subject import Subject, Violation, is_trainable, predict, require, train
 from harness.contract import Model, Predictions, Sample
 from harness.errors import HarnessError
 
 
 def predictions_are_valid(subject: Subject) -> None:
-    """Predictions lie inside the image, boxes ordered, scores in 0..1, labels of classes, no mask empty."""
+    """Masks lie inside the image and are not empty, scores are from 0 to 1, labels are indices of classes."""
     model, _ = subject.trained
-    _checked(model, [*subject.samples, drawn(0), drawn(300, (128, 128))], classes=1)
-    _checked(subject.build(3), [drawn(9, classes=3)], classes=3)
+    _require_valid(model, [*subject.samples, draw_sample(0), draw_sample(300, (128, 128))], classes=1)
+    _require_valid(subject.build(3), [draw_sample(9, classes=3)], classes=3)
 
 
-def any_image_size(subject: Subject) -> None:
-    """It predicts on odd, narrow, small, grey and colour images, and on several of different sizes in one call."""
+def takes_any_image_size(subject: Subject) -> None:
+    """The model predicts on odd, narrow, small, grey and colour images, and on images of several sizes in one call."""
     model, _ = subject.trained
     sizes = ((61, 83), (129, 47), (33, 160), (40, 40))
-    samples = [drawn(4, size, colour=i % 2 == 1) for i, size in enumerate(sizes)]
-    _checked(model, samples, classes=1)
-    together = predicted(model, [sample.image for sample in samples])
-    require([tuple(p.size) for p in together] == list(sizes), "several images in one call come back in other sizes")
+    samples = [draw_sample(4, size, colour=i % 2 == 1) for i, size in enumerate(sizes)]
+    _require_valid(model, samples, classes=1)
+    together = predict(model, [sample.image for sample in samples])
+    same_sizes = [tuple(found.size) for found in together] == list(sizes)
+    require(same_sizes, "images of several sizes in one call get predictions of other sizes")
 
 
-def saved_and_loaded_predicts_the_same(subject: Subject) -> None:
-    """Trained, saved, and loaded into a new model, it predicts the same."""
+def reloaded_model_predicts_the_same(subject: Subject) -> None:
+    """Trained weights, saved and loaded into a new model, predict the same."""
     import torch
 
     model, _ = subject.trained
@@ -45,70 +46,68 @@ def saved_and_loaded_predicts_the_same(subject: Subject) -> None:
     other = subject.build(seed=11)
     other.module.load_state_dict(torch.load(file, weights_only=True))
     images = [sample.image for sample in subject.samples]
-    for one, two in zip(predicted(model, images), predicted(other, images), strict=True):
-        _require_same(one, two, "the loaded model predicts something else")
+    for one, two in zip(predict(model, images), predict(other, images), strict=True):
+        _require_equal(one, two, "the reloaded model predicts something else")
 
 
-def predicting_changes_nothing(subject: Subject) -> None:
-    """Predicting leaves the weights alone, and an image's predictions do not depend on those before it."""
+def prediction_keeps_no_state(subject: Subject) -> None:
+    """Prediction changes no weight, and predictions of an image do not depend on images before it."""
     import torch
 
     model, _ = subject.trained
     before = {name: value.clone() for name, value in model.module.state_dict().items()}
-    first, *_, again = (predicted(model, [subject.samples[i].image])[0] for i in (0, 1, 2, 0))
+    first, *_, again = (predict(model, [subject.samples[i].image])[0] for i in (0, 1, 2, 0))
     for name, value in model.module.state_dict().items():
         require(torch.equal(value, before[name]), f"predict() changed {name}")
-    _require_same(first, again, "the same image, predicted again after others, gives something else")
+    _require_equal(first, again, "an image that is predicted again after others gets other predictions")
 
 
-def reads_no_data_by_itself(subject: Subject) -> None:
-    """Built, trained and asked for predictions, it opens no image or table: what it may see, it is given."""
-    with _Watch() as watch:
+def opens_no_data_file(subject: Subject) -> None:
+    """While it is built, trained and used for prediction, the model opens no image or table: all data are arguments."""
+    with _DataFileWatch() as watch:
         model = subject.build()
-        if learns(model):
-            steps(model, subject.batch(), 1)
-        predicted(model, [subject.samples[0].image])
+        if is_trainable(model):
+            train(model, subject.batch(), 1)
+        predict(model, [subject.samples[0].image])
     require(not watch.opened, f"it opened {', '.join(sorted(watch.opened)[:3])}")
 
 
-def _checked(model: Model, samples: Sequence[Sample], classes: int) -> None:
+def _require_valid(model: Model, samples: Sequence[Sample], classes: int) -> None:
     from harness.training.model_outputs import validate_predictions
 
     for sample in samples:
-        (found,) = predicted(model, [sample.image])
+        (found,) = predict(model, [sample.image])
         try:
             validate_predictions(found, replace(sample, image_id=f"with {len(sample.instances)} cells"), classes)
         except HarnessError as error:
             raise Violation(str(error)) from error
 
 
-def _require_same(one: Predictions, two: Predictions, otherwise: str) -> None:
+def _require_equal(one: Predictions, two: Predictions, message: str) -> None:
     same = (
         np.array_equal(one.scores, two.scores)
         and np.array_equal(one.labels, two.labels)
         and np.array_equal(one.masks.boxes, two.masks.boxes)
         and np.array_equal(one.masks.pixels, two.masks.pixels)
     )
-    require(same, otherwise)
+    require(same, message)
 
-
-# ---------------------------------------------------------------------------------------- which files are opened
 
 _DATA = frozenset((".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".csv", ".tsv", ".json", ".npy", ".npz", ".gz"))
-_watching: list[_Watch] = []
+_watching: list[_DataFileWatch] = []
 _hooked = False
 
 
-class _Watch:
-    """Notes every data file opened from Python while it stands; files of installed packages do not count."""
+class _DataFileWatch:
+    """Records every data file that Python opens within the context, except files of installed packages."""
 
     def __init__(self) -> None:
         self.opened: set[str] = set()
 
-    def __enter__(self) -> _Watch:
+    def __enter__(self) -> _DataFileWatch:
         global _hooked
         if not _hooked:
-            sys.addaudithook(_heard)  # cannot be taken away again, hence once
+            sys.addaudithook(_on_audit_event)  # a hook cannot be removed
             _hooked = True
         _watching.append(self)
         return self
@@ -117,15 +116,15 @@ class _Watch:
         _watching.remove(self)
 
 
-def _heard(event: str, arguments: tuple[Any, ...]) -> None:
+def _on_audit_event(event: str, arguments: tuple[Any, ...]) -> None:
     if not _watching or event != "open" or not isinstance(arguments[0], str | bytes):
         return
     path = Path(arguments[0].decode() if isinstance(arguments[0], bytes) else arguments[0])
-    if path.suffix.lower() in _DATA and not _of_a_package(path):
+    if path.suffix.lower() in _DATA and not _is_in_a_package(path):
         for watch in _watching:
             watch.opened.add(path.name)
 
 
-def _of_a_package(path: Path) -> bool:
+def _is_in_a_package(path: Path) -> bool:
     parents = {str(parent) for parent in path.absolute().parents}
     return "site-packages" in path.parts or sys.prefix in parents or sys.base_prefix in parents

@@ -1,4 +1,4 @@
-"""A method under test: its recipe at the small size, built and fed as a run would."""
+"""A method under test: its recipe at size "small", built and trained as in a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.catalog import Catalog
 from harness.config.preset import load
-from harness.conformance.images import drawn
+from harness.conformance.images import draw_sample
 from harness.contract import Augment, Init, Method, Model, Predictions, Recipe, Sample, Task
 from harness.errors import HarnessError
 from harness.stacks import resolve
@@ -23,35 +23,27 @@ if TYPE_CHECKING:
     from harness.training.stream import TrainingStream
 
 PRESET = "smoke"
-"""Whose optimiser a method is checked with."""
+"""The preset whose optimiser is used."""
 
-SETTINGS = {
-    "width": 64,
-    "box_head_width": 256,
-    "proposals": 300,
-    "rois_per_image": 32,
-    "anchors_per_image": 64,
-}
-"""Task.settings of a check: small, but able to learn."""
-
-RATES = (1e-3, 2e-3, 3e-3, 3e-4)
-"""Learning rates that are tried in turn until one fits the batch."""
+LEARNING_RATES = (1e-3, 2e-3, 3e-3, 3e-4)
+"""Learning rates of `overfits_one_batch`, tried in turn until one halves the loss."""
 
 STEPS = 30
+"""Training steps of `overfits_one_batch`."""
 
 
-class Violation(AssertionError):  # noqa: N818 - the word people read
-    """A promise that is not kept."""
+class Violation(AssertionError):  # noqa: N818 - the word that users read
+    """A method breaks the contract."""
 
 
-def require(kept: bool, otherwise: str) -> None:
-    """Raise Violation(otherwise) unless kept."""
-    if not kept:
-        raise Violation(otherwise)
+def require(condition: bool, violation: str) -> None:
+    """Raise Violation(violation) unless the condition holds."""
+    if not condition:
+        raise Violation(violation)
 
 
-class _Images:
-    """Samples as a training stream wants them."""
+class _SampleImages:
+    """Samples in memory with the interface that a training stream reads."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self.samples = samples
@@ -62,8 +54,8 @@ class _Images:
         return self.samples[index]
 
 
-def probe_task(classes: Sequence[str], seed: int = 0, settings: Mapping[str, Any] = SETTINGS) -> Task:
-    """A task as the images of harness.conformance.images make it."""
+def make_task(classes: Sequence[str], settings: Mapping[str, Any], seed: int = 0) -> Task:
+    """The task of a data set with images of harness.conformance.images. settings: a [model] table."""
     return Task(
         classes=tuple(classes),
         pixel_mean=(110.0, 110.0, 110.0),
@@ -79,21 +71,26 @@ def probe_task(classes: Sequence[str], seed: int = 0, settings: Mapping[str, Any
 
 @dataclass
 class Subject:
-    """A method, alone on the baseline, at the small size."""
+    """A method alone, changing the baseline, at size "small".
+
+    name: of the stack, in one spelling. samples: four images with eight cells each.
+    """
 
     name: str
     method: Method
     recipe: Recipe
-    samples: tuple[Sample, ...] = field(default_factory=lambda: tuple(drawn(8, (80, 90), seed) for seed in range(4)))
+    samples: tuple[Sample, ...] = field(default_factory=lambda: tuple(draw_sample(8, (80, 90), i) for i in range(4)))
 
     @staticmethod
-    def of(catalog: Catalog, name: str) -> Subject:
-        """A method by its name, from scratch: nothing is downloaded for a check."""
+    def from_catalog(catalog: Catalog, name: str) -> Subject:
+        """The method of that name, trained from scratch: a check downloads nothing."""
         resolved = resolve(catalog, name, "small", Init("scratch"))
         return Subject(resolved.name, resolved.methods[-1], resolved.recipe)
 
     def task(self, classes: int = 1, seed: int = 0) -> Task:
-        return probe_task([f"class {i}" for i in range(classes)], seed)
+        """The task of that many classes, with the settings that the engine names for checks."""
+        settings = {} if self.recipe.engine.settings is None else self.recipe.engine.settings.for_checks
+        return make_task([f"class {i}" for i in range(classes)], settings, seed)
 
     def build(self, classes: int = 1, seed: int = 0) -> Model:
         """A new model on the CPU, from scratch, in training mode."""
@@ -109,11 +106,11 @@ class Subject:
         return tuple(built) if isinstance(built, Sequence) else (built,)
 
     def stream(self, samples: Sequence[Sample], augmented: bool = True, batch: int | None = None) -> TrainingStream:
-        """Batches of these samples, labelled as the recipe's annotator would, and augmented if wanted."""
+        """Batches of the samples with the labels of the recipe's supervision. batch: None for all samples."""
         from harness.training.stream import TrainingStream
 
         return TrainingStream(
-            images=_Images(samples),
+            images=_SampleImages(samples),
             indices=range(len(samples)),
             augments=self.augments() if augmented else (),
             labeller=self.recipe.supervision.build(self.task()),
@@ -127,26 +124,27 @@ class Subject:
 
     @cached_property
     def trained(self) -> tuple[Model, list[float]]:
-        """A model after STEPS steps on one batch, and its total loss before each; built once, not to be changed.
+        """A model after STEPS steps on one batch, and the total loss before each step. Built once; do not change it.
 
-        The batch is not augmented, so that it is the same for every method.
+        The batch is not augmented, so that all methods train on the same one.
         """
-        batch = self.stream([drawn(6, seed=seed) for seed in range(2)], augmented=False).batch(0)
-        for rate in RATES if "halves_its_loss" not in self.method.expected_failures else RATES[:1]:
+        batch = self.stream([draw_sample(6, seed=seed) for seed in range(2)], augmented=False).batch(0)
+        rates = LEARNING_RATES[:1] if "overfits_one_batch" in self.method.expected_failures else LEARNING_RATES
+        for rate in rates:
             model = self.build()
-            totals = steps(model, batch, STEPS, rate)
-            if halved(totals):
+            totals = train(model, batch, STEPS, rate)
+            if loss_halved(totals):
                 break
         return model, totals
 
 
-def learns(model: Model) -> bool:
-    """Whether there is anything to train."""
+def is_trainable(model: Model) -> bool:
+    """Whether the model has trainable parameters."""
     return any(p.requires_grad for p in model.module.parameters())
 
 
 def total_loss(model: Model, batch: Sequence[Sample]) -> torch.Tensor:
-    """The sum of a model's losses. Raises Violation where they are no losses."""
+    """The sum of a model's losses. Raises Violation if they are not named scalar tensors."""
     from harness.training.model_outputs import validated_total_loss
 
     try:
@@ -155,8 +153,8 @@ def total_loss(model: Model, batch: Sequence[Sample]) -> torch.Tensor:
         raise Violation(str(error)) from error
 
 
-def predicted(model: Model, images: Sequence[NDArray[np.uint8]]) -> list[Predictions]:
-    """What a model predicts, asked as the harness asks: in eval mode, without gradients."""
+def predict(model: Model, images: Sequence[NDArray[np.uint8]]) -> list[Predictions]:
+    """Predictions as the harness asks for them: in eval mode, without gradients."""
     import torch
 
     model.module.eval()
@@ -166,24 +164,24 @@ def predicted(model: Model, images: Sequence[NDArray[np.uint8]]) -> list[Predict
     return found
 
 
-def halved(totals: Sequence[float]) -> bool:
-    """Whether the median of the last five losses is at most half the first; true where nothing was to be learnt."""
+def loss_halved(totals: Sequence[float]) -> bool:
+    """Whether the median of the last five losses is at most half the first. True for a model without training."""
     return not totals or float(np.median(totals[-5:])) <= totals[0] / 2
 
 
-def steps(model: Model, batch: Sequence[Sample], number: int, rate: float = RATES[0]) -> list[float]:
-    """Train on one batch at a constant rate; the total loss before each step."""
+def train(model: Model, batch: Sequence[Sample], steps: int, rate: float = LEARNING_RATES[0]) -> list[float]:
+    """Train on one batch at a constant learning rate. Returns the total loss before each step."""
     import torch
 
     from harness.training import optimiser
 
-    if not learns(model):
+    if not is_trainable(model):
         return []
     training = load(PRESET).training.model_copy(update={"learning_rate": rate})
     stepper = optimiser.build(model.module, training)
     model.module.train()
     totals = []
-    for _ in range(number):
+    for _ in range(steps):
         stepper.zero_grad(set_to_none=True)
         total = total_loss(model, batch)
         total.backward()

@@ -75,7 +75,7 @@ METHOD = Method(
         )
     },
     expected_failures={
-        "halves_its_loss": "no path leads from block to block unchanged: in 30 steps its loss falls to about 0.6 of "
+        "overfits_one_batch": "no path leads from block to block unchanged: in 30 steps its loss falls to about 0.6 of "
         "its start, the baseline's to 0.4"
     },
 )

@@ -28,7 +28,7 @@ def _cases() -> list[object]:
 @pytest.fixture(scope="module")
 def subject(request: pytest.FixtureRequest) -> Subject:
     """One at a time: those of all methods, with the networks they have trained, are gigabytes."""
-    subject = Subject.of(CATALOG, request.param)
+    subject = Subject.from_catalog(CATALOG, request.param)
     reason = subject.method.skip() if subject.method.skip else None
     if reason:
         pytest.skip(reason)

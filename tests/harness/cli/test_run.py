@@ -18,7 +18,7 @@ from PIL import Image
 from harness.catalog import find
 from harness.cli import harness
 from harness.config.preset import load
-from harness.conformance.images import drawn
+from harness.conformance.images import draw_sample
 from harness.contract import Init
 from harness.orchestration.plan import Contender
 from harness.orchestration.prepared_data import prepare_planned_data
@@ -123,7 +123,7 @@ def test_a_worker_finds_data_in_a_folder_given_by_its_whole_path(tmp_path: Path)
     for kind in ("images", "labels"):
         (tmp_path / kind).mkdir()
     for seed in range(4):
-        sample = drawn(5, seed=seed)
+        sample = draw_sample(5, seed=seed)
         labels = sum(plane * np.uint8(i + 1) for i, plane in enumerate(sample.instances.masks.planes(*sample.size)))
         Image.fromarray(sample.image).save(tmp_path / "images" / f"{seed}.png")
         Image.fromarray(labels.astype(np.uint8)).save(tmp_path / "labels" / f"{seed}.png")

@@ -12,7 +12,7 @@ import pytest
 from harness.catalog import find
 from harness.config.preset import load
 from harness.config.trial_spec import TrialSpec
-from harness.conformance.images import drawn
+from harness.conformance.images import draw_sample
 from harness.contract import Init
 from harness.monitoring.progress import Progress, ProgressPipe
 from harness.orchestration.plan import Contender
@@ -41,7 +41,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> TrialSpec:
     for kind in ("images", "labels"):
         (folder / kind).mkdir()
     for seed in range(12):
-        sample = drawn(3 + seed % 4, size=(96, 96), seed=seed)
+        sample = draw_sample(3 + seed % 4, size=(96, 96), seed=seed)
         assert sample.instances.masks is not None
         labels = sum(plane * np.uint8(i + 1) for i, plane in enumerate(sample.instances.masks.planes(*sample.size)))
         cv2.imwrite(str(folder / "images" / f"{seed}.png"), sample.image)
