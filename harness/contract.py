@@ -329,6 +329,9 @@ class Model(Protocol):
 
     module: every parameter and buffer; its state_dict is the checkpoint. A method that learns nothing gives an empty
     torch.nn.Module, and the harness skips its training. The module is on task.device already.
+
+    A model may have an attribute `notes`, a sequence of whole sentences that a reader of its times must know, for
+    example that it runs uncompiled. They are read after training and stand in the record.
     """
 
     module: torch.nn.Module
