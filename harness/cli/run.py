@@ -77,6 +77,7 @@ if TYPE_CHECKING:
 @click.option("--memory-limit", metavar="SIZE", help="Most memory of a trial: 8GB.  [default: 90 % of the machine's]")
 @click.option("--dry-run", is_flag=True, help="Check everything and print the plan; train nothing.")
 @click.option("--quiet", is_flag=True, help="Plain lines in place of progress bars.")
+@click.option("--wide", is_flag=True, help="The leaderboard with all columns, in several tables where one has no room.")
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard event files beside the records.")
 @click.option(
     "--mlflow",
@@ -132,7 +133,7 @@ def execute(request: RunRequest) -> int:
         status = _run_trials(manifest, run_dir, request, launcher)
     from harness.reporting.table import show
 
-    show([run_dir], "json" if request.as_json else "screen")
+    show([run_dir], "json" if request.as_json else "screen", request.wide)
     click.echo(f"{run_dir / 'leaderboard.md'}", err=request.as_json)
     return status
 

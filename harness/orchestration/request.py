@@ -88,6 +88,7 @@ class RunRequest(BaseModel):
     memory_limit: Annotated[int | None, _parsed(_bytes)] = None
     dry_run: bool = False
     quiet: bool = False
+    wide: bool = False
     tensorboard: bool = False
     mlflow: str | None = None
     adapters: tuple[str, ...] = ()

@@ -190,13 +190,16 @@ class Comparisons:
 
         What differs from run to run is in the variance of the means of runs too, and would be counted twice: the
         variance of a mean over images crossed with runs is that over images plus that over runs less the residual.
-        One share for the whole table is far less noisy than one for each pair.
+        One share for the whole table is far less noisy than one for each pair. The residual is an estimate too: two
+        standard errors less of it are taken off, so that chance makes intervals wider rather than narrower.
         """
         several = [i for i, seeds in enumerate(self.seeds) if seeds > 1]
         pairs = [(i, j) for at, i in enumerate(several) for j in several[at + 1 :]]
         whole = sum(self._image_variance(self.names[i], self.names[j]) for i, j in pairs)
         residual = sum(float(self._residual[i] + self._residual[j]) for i, j in pairs)
-        return max(0.0, 1 - residual / whole) if whole > 0 else 0.0
+        freedom = sum(int(self.seeds[i]) - 1 for i in several) * (len(self.images) - 1)
+        sure = max(0.0, 1 - 2 * np.sqrt(2 / freedom)) * residual if freedom else 0.0
+        return max(0.0, 1 - sure / whole) if whole > 0 else 0.0
 
     def _seed_deviations(self) -> NDArray[np.float64]:
         """(ROUNDS, M) deviations of the methods' means over seeds, as wide as Student's t."""
