@@ -52,6 +52,7 @@ def test_every_usual_layout_is_read(tmp_path: Path, where: str, to: str, image_i
         ("train: ../train/images\nnc: 2\nnames: ['a', 'b']\n", ("a", "b")),
         ("names:\n  0: a\n  1: b\n", ("a", "b")),
         ("names:\n- a\n- b\n", ("a", "b")),
+        ("names: [1, 2]\n", ("1", "2")),
         (None, ("class 0", "class 1")),
     ],
 )
