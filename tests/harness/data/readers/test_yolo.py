@@ -118,6 +118,8 @@ def test_a_bad_row_is_one_line_and_the_others_stay(tmp_path: Path, row: str, wor
         "names: []\n",
         "names: [a, a]\n",
         "names:\n  1: a\n",
+        f"names: [0x{'f' * 9999}]\n",
+        "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60)) + "names: *a59\n",
         "names: !!python/object/apply:os.mkdir [x]\n",
     ],
 )
