@@ -340,6 +340,9 @@ class Model(Protocol):
 
     module: holds every parameter and buffer, on task.device. Its state_dict is the checkpoint. A method that learns
     nothing has an empty torch.nn.Module, and the harness skips its training.
+
+    A model may have an attribute `notes`, a sequence of whole sentences that a reader of its times must know, for
+    example that it runs uncompiled. They are read after training and stand in the record.
     """
 
     module: torch.nn.Module
