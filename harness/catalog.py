@@ -1,4 +1,4 @@
-"""Finds the methods there are. What a user types (`container+copy_paste`) is read by harness/stacks.py.
+"""Finds the methods. What a user types (`container+copy_paste`) is read by harness/stacks.py.
 
 Methods are looked for in three places: the files and folders of `methods/` (not those whose names begin with _, nor the
 folders that methods share), the modules named under the entry-point group "harness.methods", and the files a user gives
@@ -9,7 +9,7 @@ with `--adapter`. A module may hold
     REQUIREMENTS = {"package": "the line that installs it"}, for `doctor`
     SOURCE = DataSource(...)        a data source (see harness/data/registry.py)
 
-A module that cannot be imported is kept with its error and keeps nobody else from running.
+A module that cannot be imported is listed with its error. All other methods still run.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Broken:
-    """A module that could not be read, and why."""
+    """A module that could not be imported, and why."""
 
     module: str
     origin: str
@@ -56,7 +56,14 @@ class Broken:
 
 @dataclass
 class Catalog:
-    """Every method that was found, by name, in the order of finding; families by prefix; install lines by package."""
+    """All methods that were found.
+
+    entries: by name, in the order in which they were found.
+    families: by prefix: the function that makes a method of it, and where it was found.
+    requirements: by package: the line that installs it.
+    broken: modules that could not be imported.
+    modules: names of all modules that were looked at.
+    """
 
     entries: dict[str, Entry] = field(default_factory=dict)
     families: dict[str, tuple[Family, str]] = field(default_factory=dict)
@@ -77,7 +84,7 @@ class Catalog:
         return found[0]
 
     def defaults(self) -> list[str]:
-        """What `all` means."""
+        """The names of the methods that `all` stands for."""
         return [method.name for method in self if method.default]
 
     def method(self, name: str) -> Method:
@@ -102,7 +109,7 @@ class Catalog:
         return self.entries[name].origin if name in self.entries else self.families[prefix][1]
 
     def add(self, module: ModuleType, origin: str) -> None:
-        """Take in what a module holds. Raises HarnessError where a name is taken or a thing is no Method."""
+        """Add the methods of a module. Raises HarnessError if a name is taken or an object is no Method."""
         found = list(getattr(module, "METHODS", ()))
         if hasattr(module, "METHOD"):
             found.append(module.METHOD)
@@ -123,7 +130,14 @@ class Catalog:
 
 
 def find(adapters: Sequence[str | Path] = ()) -> Catalog:
-    """Everything there is. Raises HarnessError for a name found twice and for a bad file among `adapters`."""
+    """The catalogue of all methods.
+
+    Args:
+        adapters: Files of a user.
+
+    Raises:
+        HarnessError: a name is found twice, or an adapter cannot be imported.
+    """
     import methods
 
     catalog = Catalog()
@@ -163,15 +177,15 @@ def import_plugin(module_name: str, origin: str) -> ModuleType | Broken:
     """The module, or why it cannot be imported."""
     try:
         return import_module(module_name)
-    except Exception as error:  # whatever a stranger's module raises
+    except Exception as error:  # any error of another's module
         return Broken(module_name, origin, f"{type(error).__name__}: {error}")
 
 
 def module_of_file(path: Path) -> str:
-    """Make a file importable by its stem, here and in processes started from here; that stem.
+    """Make a file importable by its stem, in this process and in its child processes. Returns the stem.
 
-    Its folder goes to the end of the search path here and into PYTHONPATH for children, so that a part's factory
-    written as f"{__name__}:build" is found by the process that trains.
+    Its folder is appended to sys.path and to PYTHONPATH, so that the process that trains finds a part's factory written
+    as f"{__name__}:build".
     """
     if not path.is_file():
         raise HarnessError(f"no adapter file {path}")
@@ -186,7 +200,7 @@ def module_of_file(path: Path) -> str:
         return f"methods.{path.stem}"
     loaded = sys.modules.get(path.stem)
     spec = util.find_spec(path.stem) if loaded is None else loaded.__spec__
-    # without an origin it is a folder that happens to have the name: the file goes before it
+    # without an origin it is a folder of the same name, and the file is found first
     if spec is not None and spec.origin and Path(spec.origin).resolve() != path:
         raise HarnessError(f"adapter {path.name} has the name of a module that is installed; rename the file")
     folder = str(path.parent)

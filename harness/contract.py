@@ -1,14 +1,14 @@
-"""What flows through the house and what an adapter must give. Read this file first.
+"""The types that pass through the harness, and what a method must provide. Read this file first.
 
-A *method* is a change to a *recipe*. A recipe has five slots; `mask_rcnn` fills all of them and every other method
-changes one. An *engine* turns a recipe into a *model* that gives losses and predictions. The harness trains,
-times, scores and records models, and knows nothing else of them.
+A *method* is a change to a *recipe*. A recipe has five slots. The baseline fills all of them, and every other method
+changes one. An *engine* turns a recipe into a *model*, which computes losses and predictions. The harness trains, times
+and scores models, writes records, and knows nothing else of them.
 
     source - Sample - augment - batch - Model.losses - step - checkpoint
     checkpoint - Model.predict - Predictions - score - record - table
 
-To add a method, put one file into `methods/` (or name a module under the entry-point group "harness.methods") that
-holds `METHOD = Method(...)` or `METHODS = (...)`. Nothing else needs to be touched.
+To add a method, put one file into `methods/`, or name a module under the entry-point group "harness.methods". It holds
+`METHOD = Method(...)` or `METHODS = (...)`. No other file changes. `python -m harness new-method` writes one that runs.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
 SLOTS = ("init", "backbone", "mask_head", "supervision", "augment")
 """The five slots of a recipe, in the order in which they act."""
 
-# ------------------------------------------------------------------------------------------------ what flows
+# ------------------------------------------------------------------------------------------------ data
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Instances:
-    """The annotated cells of one image.
+    """The N annotated cells of one image.
 
-    boxes: (N, 4) int32, x0 y0 x1 y1 in pixels, half open, at least one pixel each way, inside the image.
+    boxes: (N, 4) int32, x0 y0 x1 y1 in pixels, half open, inside the image, at least one pixel wide and high.
     labels: (N,) int64, index into the data set's classes.
-    masks: the N masks, tight on their boxes; None once supervision has taken them away (point labels).
-    points: (N, P, 2) float32, x y in continuous pixel coordinates (the centre of pixel 0 is 0.5); or None.
-    point_labels: (N, P) int8: 1 inside the cell, 0 outside, -1 not to be used; or None.
-    crowd: (N,) bool: a region holding many cells. Left out of training, ignored by the scorer.
+    masks: N masks, tight on their boxes. None if supervision has removed them (point labels).
+    points: (N, P, 2) float32, x y in continuous pixel coordinates: the centre of the first pixel is 0.5. Or None.
+    point_labels: (N, P) int8: 1 inside the cell, 0 outside, -1 to be ignored. Or None.
+    crowd: (N,) bool, a region that holds many cells. Not trained on, ignored by the scorer. None for no such region.
     """
 
     boxes: NDArray[np.int32]
@@ -55,14 +55,14 @@ class Instances:
 
     @staticmethod
     def of_masks(masks: CropMasks, labels: NDArray[np.integer], crowd: NDArray[np.bool_] | None = None) -> Instances:
-        """Instances whose boxes are those of their (tight) masks."""
+        """Instances with the boxes of their masks, which must be tight."""
         return Instances(masks.boxes, np.asarray(labels, np.int64), masks, crowd=crowd)
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     def select(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> Instances:
-        """The instances at an index array or where a boolean array is true, in that order."""
+        """The instances at the given indices, in that order, or where a boolean array is true."""
         return Instances(
             self.boxes[index],
             self.labels[index],
@@ -75,11 +75,11 @@ class Instances:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One image with its cells; what every source gives and every augmentation takes and gives.
+    """One image with its cells. Sources and augmentations return samples.
 
-    image: (H, W) or (H, W, 3) uint8, grey or RGB. Never written to: an augmentation gives a new array.
-    cell_type: the type most of its cells have, used to stratify splits and to paste within a type.
-    group: images of one group (plate and well) stay on one side of a split; None where unknown.
+    image: (H, W) or (H, W, 3) uint8, grey or RGB. Read only: an augmentation makes a new array.
+    cell_type: the type of most of its cells. Splits are balanced over it.
+    group: images of one group, such as a well of a plate, stay on one side of a split. None if unknown.
     """
 
     image_id: str
@@ -94,16 +94,18 @@ class Sample:
         return self.image.shape[0], self.image.shape[1]
 
     def with_(self, **changes: Any) -> Sample:
-        """A copy with some fields replaced."""
+        """A copy with other values of some fields."""
         return replace(self, **changes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
-    """What a model says of one image, before any rule of the harness: overlaps allowed, any order.
+    """The N predictions of a model for one image, before post-processing: in any order, overlaps allowed.
 
-    masks: N crops in the coordinates of the original image, each holding at least one pixel.
-    scores: (N,) float32 in [0, 1]. labels: (N,) int64, index into the data set's classes.
+    size: height and width of the image in pixels.
+    masks: N masks in pixels of the image, none empty.
+    scores: (N,) float32 in [0, 1].
+    labels: (N,) int64, index into the data set's classes.
     """
 
     size: tuple[int, int]
@@ -115,7 +117,7 @@ class Predictions:
         return len(self.scores)
 
 
-# ------------------------------------------------------------------------------------- what an adapter gives
+# ------------------------------------------------------------------------------------- what a method provides
 
 
 @dataclass(frozen=True)
@@ -196,10 +198,11 @@ class Part:
 class Init:
     """Where weights start.
 
-    kind: "scratch", "imagenet" (backbone only), "coco" (whole model, class heads new) or "checkpoint" (whole model of
-    an earlier run). path: a local file that replaces the download, or the checkpoint. restored: the weights of a
-    finished run are put in once the model is built: build the same network as ever, and load nothing; of a
-    "checkpoint", path is then the file of those weights, which tells what network it is.
+    kind: "scratch", "imagenet" (the backbone), "coco" (the whole model but for its class heads) or "checkpoint" (the
+        whole model of an earlier run).
+    path: a local file that replaces the download, or the checkpoint.
+    restored: True if the harness loads weights of a finished run after the model is built. The engine must then build
+        the same network as for training, and load nothing. With kind "checkpoint", path is the file of those weights.
     """
 
     kind: Literal["scratch", "imagenet", "coco", "checkpoint"] = "scratch"
@@ -212,7 +215,7 @@ class Init:
 
 
 def init_part(kind: str, path: str | None = None) -> Part:
-    """What fills the init slot where no method does."""
+    """The part of the init slot if no method fills it."""
     return Part(kind, "harness.contract:_init", {"kind": kind, "path": path})
 
 
@@ -227,7 +230,7 @@ def _init(
 
 @dataclass(frozen=True)
 class Recipe:
-    """Five slots and the engine that turns them into a model; fully resolved, written into every record."""
+    """The parts of the five slots, and the engine that turns them into a model. Written into every record."""
 
     engine: Part
     init: Part
@@ -237,19 +240,20 @@ class Recipe:
     augment: Part
 
     def filled(self, **parts: Part) -> Recipe:
-        """A copy with some slots filled anew."""
+        """A copy with other parts in some slots."""
         return replace(self, **parts)
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a person should know of a method; `python -m harness methods NAME` prints it.
+    """What a person should know of a method. `python -m harness methods NAME` prints it.
 
-    labels: what an annotator must have drawn, e.g. "full masks" or "boxes and 10 points a cell".
-    also_reads: labels its own part reads whatever the loss may see, e.g. "full masks, to paste": told in the row of a
-    stack whose loss sees less. changes: one sentence on what it does to the recipe. departures: where and why this
-    differs from the paper.
-    published: facts of the paper worth setting beside ours, e.g. {"parameters (80 classes)": "44,343,216"}.
+    changes: one sentence on what the method does to the recipe.
+    labels: what an annotator must draw, e.g. "full masks" or "boxes and 10 points a cell".
+    also_reads: labels that the method's own part reads even if the loss sees less, e.g. "full masks, to paste". Shown
+        in the row of such a stack.
+    departures: where and why the method differs from the paper.
+    published: facts of the paper to compare with, e.g. {"parameters (80 classes)": "44,343,216"}.
     """
 
     title: str
@@ -266,13 +270,14 @@ class Card:
 
 @dataclass(frozen=True)
 class Method:
-    """A name on the command line and the slots it fills.
+    """A name on the command line, and the parts it puts into a recipe.
 
-    parts: slot (or "engine") to part. A method fills one slot; the baseline fills all. default: whether `all` runs it.
-    baseline: whether it is the one method whose parts fill every slot that a stack leaves alone.
-    supported_slots: where it fills "engine", the slots which that engine reads; other methods may change only these.
-    expected_failures: checks of harness.conformance that it cannot pass, each with the reason.
-    skip: called before anything runs; returns a one-line reason why it cannot run here, or None.
+    parts: part by slot, or by "engine". A method fills one slot; the baseline fills all and the engine.
+    default: whether `--methods all` includes it.
+    baseline: True for one method of the catalogue, whose parts fill the slots that a stack does not change.
+    supported_slots: of a method with an engine: the slots that the engine reads. Other methods can change only these.
+    expected_failures: checks of harness.conformance that the method cannot pass, each with the reason.
+    skip: called before a run starts. It returns one line on why the method cannot run here, or None.
     """
 
     name: str
@@ -287,11 +292,14 @@ class Method:
 
 @dataclass(frozen=True)
 class Task:
-    """What a part may know of the data and the machine when it is built. Nothing of the validation images.
+    """What a part is told of the data and the machine when it is built. Nothing is told of the validation images.
 
-    classes: names, in label order. pixel_mean, pixel_std: per channel (RGB), 0..255, of the training images.
-    crop: side of a training crop in pixels. max_cells: most cells on one training image (for caps on detections).
-    max_size: height and width of the largest image. settings: the preset's [model] table, the same for all methods.
+    classes: names, in the order of labels.
+    pixel_mean, pixel_std: of the training images, for each channel (RGB), 0 to 255.
+    crop: side of a training crop in pixels.
+    max_cells: largest number of cells on one training image, from which limits on detections follow.
+    max_size: height and width of the largest image in pixels.
+    settings: the preset's [model] table, the same for all methods. An engine reads it with `Settings.read`.
     """
 
     classes: tuple[str, ...]
@@ -306,18 +314,21 @@ class Task:
 
 
 class Pool(Protocol):
-    """Other training images, as an augmentation that mixes images sees them."""
+    """The other training images, for augmentations that mix images."""
 
     def draw(self, rng: np.random.Generator, cell_type: str | None = None) -> Sample:
-        """Another training sample, brought through the augmentations before the asking one.
+        """A random training sample after the augmentations that come before the calling one.
 
-        Of that cell type where one is given and there is such an image.
+        It has the given cell type if there is such an image.
         """
         ...
 
 
 class Augment(Protocol):
-    """Sample to Sample, all randomness from `rng`. needs_masks: reads masks, so point supervision must keep them."""
+    """From sample to sample, with all randomness from `rng`.
+
+    needs_masks: True if it reads masks, which supervision then removes after augmentation instead of before.
+    """
 
     needs_masks: bool
 
@@ -325,21 +336,24 @@ class Augment(Protocol):
 
 
 class Model(Protocol):
-    """What an engine builds. Trained, timed, checkpointed and asked for predictions by the harness.
+    """What an engine builds. The harness trains it, times it, saves it and asks it for predictions.
 
-    module: every parameter and buffer; its state_dict is the checkpoint. A method that learns nothing gives an empty
-    torch.nn.Module, and the harness skips its training. The module is on task.device already.
+    module: holds every parameter and buffer, on task.device. Its state_dict is the checkpoint. A method that learns
+    nothing has an empty torch.nn.Module, and the harness skips its training.
+
+    A model may have an attribute `notes`, a sequence of whole sentences that a reader of its times must know, for
+    example that it runs uncompiled. They are read after training and stand in the record.
     """
 
     module: torch.nn.Module
 
     def losses(self, batch: Sequence[Sample]) -> Mapping[str, torch.Tensor]:
-        """Scalar losses by name, with gradients; the harness sums them. Called in training mode.
+        """Scalar losses by name, with gradients. The harness sums them. Called in training mode.
 
-        A batch may hold images without any cell.
+        A batch may hold images without a cell.
         """
         ...
 
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Predictions]:
-        """Predictions in the coordinates of each (H, W) or (H, W, 3) image, whatever its size. Called in eval mode."""
+        """Predictions for (H, W) or (H, W, 3) uint8 images of any size, in their own pixels. Called in eval mode."""
         ...

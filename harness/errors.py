@@ -17,10 +17,10 @@ _REASONS = {
 
 
 class HarnessError(Exception):
-    """A mistake a user can cause, said in one line: what, where, and what to type next.
+    """A mistake that a user can correct. Its message is one line: what, where, and what to type next.
 
-    The command line prints the message without a traceback and exits with status 2. Anything else that
-    escapes is a bug of ours and keeps its traceback.
+    The command line prints the message without a traceback and exits with status 2. Any other exception is a bug and
+    keeps its traceback.
     """
 
 
@@ -37,7 +37,7 @@ def storage_error(path: Path, error: OSError) -> StorageError:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """What to add to "no method 'x'": "; did you mean 'y'?", or nothing where nothing is near."""
+    """The end of a message such as "no method 'x'": "; did you mean 'y'?", or nothing if no name is similar."""
     from difflib import get_close_matches
 
     close = get_close_matches(name, list(known), n=1, cutoff=0.6)

@@ -1,4 +1,7 @@
-"""Reads what a user types for a method, `container+copy_paste(p=0.5)+pointsup`, and fills a recipe with it."""
+"""Reads what a user types for a method, `container+copy_paste(p=0.5)+pointsup`, and makes a recipe of it.
+
+Python's own parser is no help here: `variant=49S`, `path=a/b.pt` and `timm:resnet34` are typed without quotes.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +17,23 @@ from harness.catalog import Catalog
 from harness.contract import SLOTS, Init, Method, Part, Recipe, init_part
 from harness.errors import HarnessError, nearest
 
-OWN = Part("the engine's own", "")
-"""What stands in a recipe for a slot that its engine does not read."""
+ENGINES_OWN = Part("the engine's own", "")
+"""The part of a slot that the engine does not read."""
 
 ENGINE_READS = ("init", "backbone", "mask_head")
-"""The slots that only an engine builds; the other two act on data, and the harness builds them itself."""
+"""The slots that an engine builds. The other two act on data, and the harness builds them."""
 
 
 @dataclass(frozen=True)
 class Resolved:
     """A stack as it will run.
 
-    name: the stack in one spelling, however it was typed. slots_changed: against the baseline; "engine" where the
-    engine is another. labels: what an annotator must have drawn. baseline: the name of the catalogue's baseline.
-    methods: those of the stack, engine first. known_settings: the keys of a preset's [model] table that any engine of
-    the catalogue reads.
+    name: the stack in one spelling, however it was typed.
+    slots_changed: the slots that differ from the baseline; "engine" first if the engine does.
+    labels: what an annotator must draw.
+    baseline: name of the catalogue's baseline.
+    methods: those of the stack; the one with the engine first.
+    known_settings: keys of a preset's [model] table that any engine of the catalogue reads.
     """
 
     name: str
@@ -40,7 +45,7 @@ class Resolved:
     known_settings: frozenset[str] = frozenset()
 
     def skip_reason(self) -> str | None:
-        """Why it cannot run on this machine, by the first of its methods that says so; None where it can."""
+        """Why the stack cannot run on this machine, by the first of its methods that cannot; None if it can."""
         reasons = (method.skip() for method in self.methods if method.skip is not None)
         return next((reason for reason in reasons if reason), None)
 
@@ -56,9 +61,9 @@ class _Term:
 
 
 def split_methods(text: str, catalog: Catalog) -> list[str]:
-    """The stacks of a comma-separated list, each once; `all` stands for every method that runs by default."""
+    """The stacks of a comma-separated list, each once. `all` stands for `Catalog.defaults`."""
     stacks: list[str] = []
-    for piece in _split(text, ","):
+    for piece in _split_outside_brackets(text, ","):
         stacks += catalog.defaults() if piece == "all" else [piece]
     if not stacks:
         raise HarnessError("no method named; say --methods all, or names from `python -m harness methods`")
@@ -66,8 +71,19 @@ def split_methods(text: str, catalog: Catalog) -> list[str]:
 
 
 def resolve(catalog: Catalog, text: str, size: str, init: Init) -> Resolved:
-    """The recipe of one stack, its parts at a preset's size. Raises HarnessError where the stack cannot be."""
-    stack = [(_term(piece), catalog.method(_term(piece).name)) for piece in _split(text, "+")]
+    """The recipe of one stack.
+
+    Args:
+        catalog: The methods there are.
+        text: As typed, such as "container+copy_paste(p=0.5)".
+        size: "small" or "full", of the preset.
+        init: What fills the init slot if no method of the stack does.
+
+    Raises:
+        HarnessError: one line: a name or an option is unknown, a value is outside its range, two methods change one
+            slot, or the engine does not read a slot.
+    """
+    stack = [(_term(piece), catalog.method(_term(piece).name)) for piece in _split_outside_brackets(text, "+")]
     baseline = catalog.baseline
     engines = [pair for pair in stack if "engine" in pair[1].parts]
     if len(engines) > 1:
@@ -79,12 +95,12 @@ def resolve(catalog: Catalog, text: str, size: str, init: Init) -> Resolved:
     parts = {slot: part.sized(size).checked() for slot, part in baseline.parts.items()}
     parts["init"] = init_part(init.kind, init.path)
     if base is not baseline:
-        parts |= {slot: OWN for slot in ENGINE_READS if slot not in base.supported_slots}
+        parts |= {slot: ENGINES_OWN for slot in ENGINE_READS if slot not in base.supported_slots}
         parts |= {slot: part.sized(size) for slot, part in base.parts.items()}
-    _lay_over(parts, base_term, base)
+    _apply_options(parts, base_term, base)
     for term, method in changes:
         parts |= {slot: part.sized(size) for slot, part in method.parts.items()}
-        _lay_over(parts, term, method)
+        _apply_options(parts, term, method)
 
     order = sorted(by_slot, key=SLOTS.index)
     terms = list(dict.fromkeys(str(by_slot[slot][0]) for slot in order))
@@ -125,7 +141,7 @@ def _one_method_a_slot(text: str, base: Method, changes: list[tuple[_Term, Metho
     return by_slot
 
 
-def _lay_over(parts: dict[str, Part], term: _Term, method: Method) -> None:
+def _apply_options(parts: dict[str, Part], term: _Term, method: Method) -> None:
     """Put the options a user typed on the parts of a method that take them, and check all options of these parts."""
     for name, value in term.options.items():
         takers = {slot: _options_of(slot, parts[slot]) for slot in method.parts}
@@ -158,8 +174,8 @@ def _options_of(slot: str, part: Part) -> list[str] | None:
 # ------------------------------------------------------------------------------------------------- reading text
 
 
-def _split(text: str, mark: str) -> list[str]:
-    """The pieces of a text between marks that stand outside brackets and quotes, stripped, none empty."""
+def _split_outside_brackets(text: str, mark: str) -> list[str]:
+    """The pieces between marks outside brackets and quotes, without spaces around them and without empty ones."""
     return [piece.strip() for piece in _pieces(text, mark) if piece.strip()]
 
 
@@ -176,12 +192,12 @@ def _pieces(text: str, mark: str) -> Iterator[str]:
         elif letter in ")]}":
             depth -= 1
             if depth < 0:
-                _unreadable(text, "a bracket closes that was not opened")
+                _raise_unreadable(text, "a bracket closes that was not opened")
         elif letter == mark and depth == 0:
             yield text[start:i]
             start = i + 1
     if depth or quote:
-        _unreadable(text, "a quote is not closed" if quote else "a bracket is not closed")
+        _raise_unreadable(text, "a quote is not closed" if quote else "a bracket is not closed")
     yield text[start:]
 
 
@@ -190,12 +206,12 @@ def _term(text: str) -> _Term:
     if not bracket:
         return _Term(text, {})
     if not rest.endswith(")"):
-        _unreadable(text, "something follows the options")
+        _raise_unreadable(text, "something follows the options")
     options = {}
-    for piece in _split(rest[:-1], ","):
+    for piece in _split_outside_brackets(rest[:-1], ","):
         key, equals, value = piece.partition("=")
         if not equals or not key.strip().isidentifier():
-            _unreadable(text, f"{piece!r} is not name=value")
+            _raise_unreadable(text, f"{piece!r} is not name=value")
         options[key.strip()] = _value(value.strip(), text)
     return _Term(name.strip(), options)
 
@@ -213,8 +229,8 @@ def _value(text: str, where: str) -> Any:
     try:
         return json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError):
-        _unreadable(where, f"{text!r} is not a number, a word, true, false or a list")
+        _raise_unreadable(where, f"{text!r} is not a number, a word, true, false or a list")
 
 
-def _unreadable(text: str, why: str) -> NoReturn:
+def _raise_unreadable(text: str, why: str) -> NoReturn:
     raise HarnessError(f"cannot read {text!r}: {why}; write it as 'container+copy_paste(p=0.5)', in quotes")

@@ -12,18 +12,22 @@ from harness.data.store.pack import MemorySink, Pack, Packer, digest
 from harness.errors import HarnessError
 
 HELD_BYTES = 64 * 2**20
-"""Of images that were looked at, what may stay in this process's memory beside the disk's cache."""
+"""Bytes of images that may stay mapped in this process after they were read. They remain in the disk's cache."""
 
 
 class Dataset:
     """The images of one source with their cells, sorted by image id.
 
-    source: as typed; to load it again. public_source: the same with absolute folders cut to their last two parts; for
-    records and tables. classes: names in label order. fingerprint: SHA-256 (hexadecimal) over ids, pixels and masks.
-    ids, cell_types, groups: one entry per image. notes: what a user should be told once, whole sentences.
-    doubts: why the labels may not be what they are taken for (see harness.data.doubts); a run stops at them.
-    skipped_bad: images and cells left out because they are bad. unlabelled: image files of the same kind without
-    annotation (harness.data.images.read_image reads one).
+    Attributes:
+        source: As typed, to load it again.
+        public_source: The same with absolute folders cut to their last two parts, for records and tables.
+        classes: Names, in label order.
+        fingerprint: SHA-256 (hexadecimal) over ids, pixels and masks.
+        ids: One entry per image; cell_types and groups too.
+        notes: What a user should be told once, whole sentences.
+        doubts: Why the labels may not be what they are taken for (see harness.data.doubts). A run stops at them.
+        skipped_bad: How many images and cells were left out because they are bad.
+        unlabelled: Image files of the same kind without annotation; harness.data.images.read_image reads one.
     """
 
     def __init__(
@@ -34,10 +38,10 @@ class Dataset:
         unlabelled: tuple[Path, ...] = (),
         rebuild: Callable[[], Pack] | None = None,
     ) -> None:
-        """rebuild: how to get the pack anew where a part of one that was kept turns out damaged."""
+        """rebuild: makes the pack again where part of a stored one turns out damaged; None for one just made."""
         self._pack = pack
         self._rebuild = rebuild
-        self._looked_at = 0
+        self._bytes_read = 0
         self._checked = np.full(len(pack.facts.ids), rebuild is None)
         self._index = {image_id: i for i, image_id in enumerate(pack.facts.ids)}
         self.source, self.public_source, self.unlabelled = source, public_source, unlabelled
@@ -70,10 +74,10 @@ class Dataset:
                 self._repair()
                 sample = self._pack.sample(i)
             self._checked[i] = True
-        self._looked_at += sample.image.nbytes
-        if self._looked_at > HELD_BYTES:
-            self._pack.let_go()
-            self._looked_at = 0
+        self._bytes_read += sample.image.nbytes
+        if self._bytes_read > HELD_BYTES:
+            self._pack.release()
+            self._bytes_read = 0
         return sample
 
     def sample(self, image_id: str) -> Sample:

@@ -34,13 +34,22 @@ def stamp_of_files(*paths: Path) -> list[list[object]]:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Every file below a folder, sorted. Linked folders are not entered, so that a circle of links ends.
+    """Every file below a folder, sorted. Linked folders are entered, each folder once: links may form a circle.
 
     Raises:
         HarnessError: where there are more than MAX_FILES.
     """
     found: list[str] = []
-    for parent, _, names in os.walk(folder):
+    entered: set[tuple[int, int]] = set()
+    for parent, below, names in os.walk(folder, followlinks=True):
+        try:
+            facts = os.stat(parent)
+        except OSError:  # removed meanwhile
+            continue
+        if (facts.st_dev, facts.st_ino) in entered:
+            below.clear()
+            continue
+        entered.add((facts.st_dev, facts.st_ino))
         found += (os.path.join(parent, name) for name in names)
         if len(found) > MAX_FILES:
             raise HarnessError(

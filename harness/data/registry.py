@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import pkgutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -70,12 +70,23 @@ def open_source(text: str) -> Source:
         if kind and kind in names:
             raise HarnessError(f"data source {kind!r} cannot be read: {one.origin}: {one_line(one.error)}")
     known = ", ".join(source.usage for source in sources.values())
-    hint = f"; write one of: {known}"
-    if os.path.isfile(os.path.join(text, "train.csv")):
-        hint = f"; it holds a train.csv: type sartorius:{one_line(text)}"
-    elif os.path.isdir(text):
-        hint = f"; type python -m harness data check {one_line(text)}, which says what the folder is"
-    raise HarnessError(f"unknown data source {one_line(text)!r}{nearest(kind, sources)}{hint}")
+    if os.path.isdir(text):
+        guessed = " or ".join(one_line(guess, 500) for guess in guesses(Path(text), sources))
+        hint = f"like {guessed}: type that" if guessed else f"like no kind that is known; write one of: {known}"
+        raise HarnessError(f"{one_line(text)} is a folder and names no kind of data; it looks {hint}")
+    raise HarnessError(f"unknown data source {one_line(text)!r}{nearest(kind, sources)}; write one of: {known}")
+
+
+def guesses(folder: Path, sources: Mapping[str, DataSource]) -> list[str]:
+    """What may be typed for a folder, by what each kind takes it for. Nothing is read but names and a few files."""
+    found = []
+    for source in sources.values():
+        try:
+            guess = source.guess(folder)
+        except (HarnessError, OSError):  # too many files, a folder that cannot be listed
+            continue
+        found += [guess] if guess else []
+    return found
 
 
 def _modules() -> Iterator[tuple[str, str]]:

@@ -27,7 +27,7 @@ class Splits:
 
 @dataclass(frozen=True)
 class _Unit:
-    """Images that must not be parted, with how many there are of each cell type. cells: of all of them."""
+    """Images that stay on one side of a split, how many there are of each cell type, and their cells."""
 
     ids: tuple[str, ...]
     types: Counter[str]
@@ -35,12 +35,20 @@ class _Unit:
 
 
 def split(dataset: Dataset, *, calibration: float, validation: float, seed: int = 0) -> Splits:
-    """Share the images out; `calibration` and `validation` are fractions of all images, the rest is for training.
+    """Divide the images into three parts.
 
-    Units (groups, or single images) go, in an order drawn from the seed, where most of their cell type is still
-    wanted; images without cells count as a type of their own. Each part gets at least one unit with cells.
-    Depends on ids, types and groups alone, not on their order.
-    Raises HarnessError where the fractions leave nothing, or there are fewer than three units with cells.
+    Units (groups, or single images) are taken in an order drawn from the seed. Each goes to the part that still lacks
+    most images of its cell type. Images without cells count as a type of their own. Each part gets at least one unit
+    with cells. The result depends on ids, types and groups alone, not on their order.
+
+    Args:
+        dataset: what is divided.
+        calibration: fraction of all images on which thresholds are chosen.
+        validation: fraction that is scored. The rest is for training.
+        seed: of the order.
+
+    Raises:
+        HarnessError: where the fractions leave nothing, or there are fewer than three units with cells.
     """
     if not (calibration > 0 and validation > 0 and calibration + validation < 1):
         raise HarnessError(
@@ -89,7 +97,7 @@ def _units(dataset: Dataset) -> list[_Unit]:
 
 
 def _fill_empty(shares: list[list[_Unit]]) -> None:
-    """Give a part without cells the smallest annotated unit of the part that has most of them."""
+    """Give each part without cells the smallest annotated unit of the part that has most of them."""
     for share in shares:
         if not any(u.cells for u in share):
             giver = max(shares, key=lambda s: sum(1 for u in s if u.cells))

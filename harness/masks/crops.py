@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 class CropMasks:
     """N binary masks, each stored inside its box only.
 
-    boxes: (N, 4) int32, x0 y0 x1 y1 in pixels, half open, inside the image; a box need not be tight.
-    pixels: (sum of box areas,) uint8 of 0 and 1; crop i is row-major in pixels[offsets[i]:offsets[i + 1]].
-    offsets: (N + 1,) int64.
+    Attributes:
+        boxes: (N, 4) int32, x0 y0 x1 y1 in pixels, half open, inside the image; a box need not be tight.
+        pixels: (sum of box areas,) uint8 of 0 and 1; crop i is row-major in pixels[offsets[i]:offsets[i + 1]].
+        offsets: (N + 1,) int64.
     """
 
     boxes: NDArray[np.int32]
@@ -45,7 +46,7 @@ class CropMasks:
                 raise ValueError(f"crop {i} has shape {crop.shape}, its box {box}")
         flat = [np.ascontiguousarray(crop != 0).view(np.uint8).ravel() for crop in crops]
         pixels = np.concatenate(flat) if flat else np.zeros(0, np.uint8)
-        return CropMasks(box_array, pixels, offsets_of(box_array))
+        return CropMasks(box_array, pixels, crop_offsets(box_array))
 
     @staticmethod
     def from_planes(planes: NDArray) -> CropMasks:
@@ -105,20 +106,20 @@ class CropMasks:
         return _end_to_end(self.boxes[picked], [self.pixels[a:b] for a, b in zip(begin, end, strict=True)])
 
     def crop_to(self, index: NDArray[np.integer], boxes: NDArray[np.integer]) -> CropMasks:
-        """The masks at an (M,) index array as far as (M, 4) boxes inside their own show them."""
+        """The masks at an (M,) index array, cut to (M, 4) boxes that lie inside their own."""
         old = self.boxes[index]
         begin, end = self.offsets[index].tolist(), self.offsets[index + 1].tolist()
         wide, inner = (old[:, 2] - old[:, 0]).tolist(), (boxes - old[:, [0, 1, 0, 1]]).tolist()
-        # views of so few pixels are made quicker than an index of each
+        # for so few pixels, slicing views is quicker than indexing each pixel
         pieces = [
             self.pixels[a:b].reshape(-1, w)[y0:y1, x0:x1].ravel()
             for a, b, w, (x0, y0, x1, y1) in zip(begin, end, wide, inner, strict=True)
         ]
         return _end_to_end(boxes, pieces)
 
-    def mirrored(self, height: int, width: int, horizontal: bool, vertical: bool) -> CropMasks:
+    def flip(self, height: int, width: int, horizontal: bool, vertical: bool) -> CropMasks:
         """The masks in an image of that size after it is mirrored left to right, top to bottom, or both."""
-        boxes = mirrored_boxes(self.boxes, height, width, horizontal, vertical)
+        boxes = flip_boxes(self.boxes, height, width, horizontal, vertical)
         along_x, along_y = (-1 if horizontal else 1), (-1 if vertical else 1)
         wide, offsets = (boxes[:, 2] - boxes[:, 0]).tolist(), self.offsets.tolist()
         pieces = [
@@ -130,7 +131,8 @@ class CropMasks:
     def tight(self, among: NDArray[np.integer] | None = None) -> tuple[CropMasks, NDArray[np.int64]]:
         """The non-empty masks with boxes shrunk to their pixels, and their (M,) indices here.
 
-        among: ascending numbers of the masks that this may concern; all where it is None.
+        Args:
+            among: ascending indices of the masks whose boxes may not be tight; all where it is None.
         """
         some = self if among is None else self.select(among)
         where, counts, row = some._set_rows()
@@ -148,7 +150,7 @@ class CropMasks:
     def _boxes_of(
         self, where: NDArray[np.int64], counts: NDArray[np.int64], row: NDArray[np.int64], kept: NDArray[np.int64]
     ) -> NDArray[np.int32]:
-        """Tight (M, 4) boxes of the masks that have pixels, `kept`, from what _set_rows tells of all."""
+        """Tight (M, 4) boxes of the masks that have pixels, `kept`. where, counts, row: from _set_rows."""
         if not len(kept):
             return np.zeros((0, 4), np.int32)
         x0, y0, x1 = self.boxes[:, 0], self.boxes[:, 1], self.boxes[:, 2]
@@ -171,12 +173,16 @@ class CropMasks:
     ) -> CropMasks:
         """The masks at an index array in another image, whose pixel (y, x) shows pixel (rows[y], cols[x]) of this one.
 
-        boxes: (M, 4), where each lies there; all that a box shows must be inside its mask's box here.
+        Args:
+            index: (M,) masks to take.
+            boxes: (M, 4), where each lies in the other image. Every pixel of a box must come from its mask's box here.
+            rows: row of this image for each row of the other.
+            cols: column of this image for each column of the other.
         """
         old, new = self.boxes[index].astype(np.int64), boxes.astype(np.int64)
         heights, widths = new[:, 3] - new[:, 1], new[:, 2] - new[:, 0]
         spans = old[:, 2] - old[:, 0]
-        # every row of every crop: whose it is, and where in `pixels` column 0 of the image would be
+        # for every row of every crop: its mask, and where in `pixels` column 0 of the image would be
         owner = np.arange(len(new)).repeat(heights)
         y = np.arange(len(owner)) - (heights.cumsum() - heights - new[:, 1])[owner]
         start = (self.offsets[:-1][index] - old[:, 0] - old[:, 1] * spans)[owner] + rows[y] * spans[owner]
@@ -184,13 +190,13 @@ class CropMasks:
         end = across.cumsum()
         x = np.arange(end[-1] if len(end) else 0) - (end - across - new[:, 0][owner]).repeat(across)
         pixels = self.pixels[start.repeat(across) + cols[x]]
-        return CropMasks(boxes.astype(np.int32), pixels, offsets_of(boxes))
+        return CropMasks(boxes.astype(np.int32), pixels, crop_offsets(boxes))
 
     def set_pixels(self, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Every set pixel: its row-major index in an image of that width, and which mask it belongs to.
 
-        Two (P,) int64 arrays, masks in order. The join of these with a label map or with another set's is how
-        overlaps are counted without a plane per mask.
+        Two (P,) int64 arrays, masks in order. Overlaps are counted by joining them with a label image or with those of
+        another set, without a plane per mask.
         """
         index, counts = self.pixel_index(width)
         return index, np.arange(len(self)).repeat(counts)
@@ -198,7 +204,7 @@ class CropMasks:
     def pixel_index(self, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Every set pixel's row-major index in an image of that width, masks in order; and how many each mask has.
 
-        (P,) and (N,) int64; the pixels of a mask ascend. It does without a division a pixel.
+        (P,) and (N,) int64; the pixels of a mask ascend. No pixel needs a division, which would be slow.
         """
         where, counts, index = self._set_rows()
         x0, y0, x1, _ = self.boxes.T.astype(np.int64)
@@ -208,25 +214,25 @@ class CropMasks:
         return index, counts
 
     def _set_rows(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Every set pixel's place in `pixels`; how many each mask has; every set pixel's row in its crop."""
+        """Index in `pixels` of every set pixel, how many each mask has, and the row of every set pixel in its crop."""
         where = self.pixels.view(np.bool_).nonzero()[0]
         ends = where.searchsorted(self.offsets)
         counts = ends[1:] - ends[:-1]
         span, first = np.maximum(self.boxes[:, 2] - self.boxes[:, 0], 1).astype(np.float64), self.offsets[:-1]
-        # it is (where - first) // span; half a pixel keeps clear of the integers, so rounding is harmless
+        # (where - first) // span by multiplication; half a pixel keeps clear of integers, so rounding cannot matter
         row = where * (1.0 / span).repeat(counts)
         row += ((0.5 - first) / span).repeat(counts)
         return where, counts, row.astype(np.int64)
 
     def planes(self, height: int, width: int) -> NDArray[np.uint8]:
-        """Dense (N, H, W): N x H x W bytes. For tests and for code of others that wants planes."""
+        """Dense (N, H, W): N x H x W bytes. For tests and for other libraries that need planes."""
         dense = np.zeros((len(self), height, width), np.uint8)
         for plane, box, crop in zip(dense, self.boxes.tolist(), self, strict=True):
             plane[box[1] : box[3], box[0] : box[2]] = crop
         return dense
 
 
-def mirrored_boxes(
+def flip_boxes(
     boxes: NDArray[np.int32], height: int, width: int, horizontal: bool, vertical: bool
 ) -> NDArray[np.int32]:
     """(N, 4) boxes in an image of that size after it is mirrored left to right, top to bottom, or both."""
@@ -238,7 +244,7 @@ def mirrored_boxes(
     return mirrored
 
 
-def offsets_of(boxes: NDArray[np.integer]) -> NDArray[np.int64]:
+def crop_offsets(boxes: NDArray[np.integer]) -> NDArray[np.int64]:
     """(N + 1,) offsets of crops of these (N, 4) boxes laid end to end."""
     offsets = np.zeros(len(boxes) + 1, np.int64)
     sizes = (boxes[:, 2] - boxes[:, 0]).astype(np.int64) * (boxes[:, 3] - boxes[:, 1])
@@ -247,9 +253,9 @@ def offsets_of(boxes: NDArray[np.integer]) -> NDArray[np.int64]:
 
 
 def _end_to_end(boxes: NDArray[np.integer], pieces: Sequence[NDArray[np.uint8]]) -> CropMasks:
-    """From the flat pixels of each."""
+    """The masks of these boxes from the flat pixels of each."""
     pixels = np.concatenate(pieces) if pieces else np.zeros(0, np.uint8)
-    return CropMasks(boxes.astype(np.int32, copy=False), pixels, offsets_of(boxes))
+    return CropMasks(boxes.astype(np.int32, copy=False), pixels, crop_offsets(boxes))
 
 
 def extent(mask: NDArray) -> tuple[int, int, int, int] | None:

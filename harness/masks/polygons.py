@@ -1,4 +1,4 @@
-"""Polygons to masks, rasterised as pycocotools does, so that areas are those of other tools that read COCO."""
+"""Polygons to run lengths, rasterised as pycocotools does, so that areas are those of other tools that read COCO."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
-from harness.masks.crops import CropMasks
-from harness.masks.run_lengths import counts_of_text, masks_of_counts
+from harness.masks.run_lengths import counts_of_text
 
 Polygon = Sequence[float]
 """x, y, x, y ... in pixels; the upper left corner of the upper left pixel is 0, 0."""
@@ -32,51 +31,25 @@ def flat_polygon(value: Any) -> Polygon:
     return value
 
 
-def polygon_counts(
-    polygons: Sequence[Polygon], height: int, width: int, holes: Sequence[Polygon] = ()
-) -> NDArray[np.int64]:
-    """COCO's column-major run lengths, background first, of all polygons together, less the holes.
+def polygon_counts(polygons: Sequence[Polygon], height: int, width: int) -> NDArray[np.int64]:
+    """COCO's column-major run lengths, background first, of all polygons together.
+
+    Args:
+        polygons: one or more, as flat_polygon gives them.
+        height: of the image, in pixels; width too.
 
     Raises:
         HarnessError: where a polygon reaches far outside the image.
     """
     from pycocotools import mask as coco
 
-    for polygon in (*polygons, *holes):
+    for polygon in polygons:
         # the rasteriser walks along the outline, in and out of the image: bound its length
         if min(polygon) < -max(height, width) or max(polygon) > 2 * max(height, width):
             raise HarnessError("a polygon reaches far outside the image")
     runs = coco.frPyObjects([[float(number) for number in polygon] for polygon in polygons], height, width)
     whole = runs[0] if len(runs) == 1 else coco.merge(runs)
-    counts = counts_of_text(whole["counts"].decode("ascii"), height, width)
-    return _without_holes(counts, [polygon_counts([hole], height, width) for hole in holes]) if holes else counts
-
-
-def masks_of_polygons(
-    cells: Sequence[tuple[Sequence[Polygon], Sequence[Polygon]]], height: int, width: int
-) -> tuple[CropMasks, dict[int, str]]:
-    """The masks of the good cells, in order, and what is wrong with the others by index.
-
-    Args:
-        cells: outlines and holes of each.
-        height: of the image, in pixels; width too.
-    """
-    faults: dict[int, str] = {}
-    counts: dict[int, NDArray[np.int64]] = {}
-    for i, (outlines, holes) in enumerate(cells):
-        try:
-            counts[i] = polygon_counts(outlines, height, width, holes)
-        except HarnessError as error:
-            faults[i] = str(error)
-    masks, more = masks_of_counts(counts, height, width)
-    return masks, {**faults, **more}
-
-
-def _without_holes(counts: NDArray[np.int64], holes: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Where an odd number of run lengths are inside: right for holes that lie inside and apart."""
-    size = int(counts.sum())
-    edges, times = np.unique(np.concatenate([np.cumsum(runs)[:-1] for runs in (counts, *holes)]), return_counts=True)
-    return np.diff(edges[times % 2 == 1], prepend=0, append=size)
+    return counts_of_text(whole["counts"].decode("ascii"), height, width)
 
 
 def _is_finite(numbers: Sequence[float]) -> bool:

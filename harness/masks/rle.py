@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
-from harness.masks.crops import CropMasks, offsets_of
+from harness.masks.crops import CropMasks, crop_offsets
 
 BOX_LIMIT = 2**30
-"""Pixels of all boxes of one image at most: run lengths of a few bytes can claim the whole image each."""
+"""Most pixels that the boxes of one image may have together. A few bytes of run lengths can claim a whole image."""
 
-_MOST_DIGITS = 12
-"""Of one value in text: 60 bits."""
+_MAX_DIGITS = 12
+"""Base-32 digits of one value in text: 60 bits."""
 
 
 def to_rle(masks: CropMasks, height: int, width: int) -> list[str]:
@@ -28,10 +28,10 @@ def to_rle(masks: CropMasks, height: int, width: int) -> list[str]:
     if not len(masks):
         return []
     start, stop, owner = _runs_down(masks, height)
-    # where a crop is as high as the image, a run may go on in the next column
-    goes_on = np.flatnonzero((start[1:] == stop[:-1]) & (owner[1:] == owner[:-1]))
-    if len(goes_on):
-        start, stop, owner = np.delete(start, goes_on + 1), np.delete(stop, goes_on), np.delete(owner, goes_on)
+    # where a crop is as high as the image, a run may continue in the next column
+    continued = np.flatnonzero((start[1:] == stop[:-1]) & (owner[1:] == owner[:-1]))
+    if len(continued):
+        start, stop, owner = np.delete(start, continued + 1), np.delete(stop, continued), np.delete(owner, continued)
     each = np.bincount(owner, minlength=len(masks))
     # start, stop, start, stop ... and the end of the image, which a mask may reach by itself
     edges = np.empty(2 * len(start) + len(masks), np.int64)
@@ -70,7 +70,7 @@ def from_rle(texts: Sequence[str], height: int, width: int) -> CropMasks:
     owner = np.repeat(np.arange(len(texts)), each)[filled]
     for i in np.flatnonzero(np.bincount(owner, minlength=len(texts)) == 0).tolist():
         raise HarnessError(f"run lengths {i} hold no pixel")
-    # columns are read as rows, then every crop is transpose
+    # columns are read as if they were rows; each crop is transposed afterwards
     return transpose(crops_of_runs(ends[filled] - counts[filled], ends[filled], owner, height, BOX_LIMIT))
 
 
@@ -91,7 +91,7 @@ def crops_of_runs(
         return CropMasks.empty()
     first, last = starts // width, (stops - 1) // width
     rows_each = last - first + 1
-    if rows_each.max() > 1:  # a run may go on in the next row: cut it there
+    if rows_each.max() > 1:  # a run may continue in the next row: split it there
         piece = np.repeat(np.arange(len(starts)), rows_each)
         row = first[piece] + np.arange(len(piece)) - np.repeat(np.cumsum(rows_each) - rows_each, rows_each)
         left = np.maximum(starts[piece] - row * width, 0)
@@ -103,27 +103,27 @@ def crops_of_runs(
     x0, y0 = np.minimum.reduceat(left, begin), np.minimum.reduceat(row, begin)
     x1, y1 = np.maximum.reduceat(right, begin), np.maximum.reduceat(row, begin) + 1
     boxes = np.stack([x0, y0, x1, y1], axis=1).astype(np.int32)
-    offsets = offsets_of(boxes)
+    offsets = crop_offsets(boxes)
     if offsets[-1] > limit:
         raise HarnessError(f"the boxes of its {len(boxes)} masks hold more than {limit:,} pixels")
     base = offsets[owner] + (row - y0[owner]) * (x1 - x0)[owner] - x0[owner]
-    # no two runs share a start or an end, so that plain indexing turns each just once
-    turns = np.zeros(offsets[-1] // 8 * 8 + 8, np.uint8)
-    turns[base + left] = 1
-    turns[base + right] ^= 1
-    return CropMasks(boxes, _after_turns(turns)[: offsets[-1]], offsets)
+    # no two runs share a start or an end, so that plain indexing flips each place once
+    flips = np.zeros(offsets[-1] // 8 * 8 + 8, np.uint8)
+    flips[base + left] = 1
+    flips[base + right] ^= 1
+    return CropMasks(boxes, _running_parity(flips)[: offsets[-1]], offsets)
 
 
-def _after_turns(turns: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Whether an odd number of ones stand up to each place, itself included, in place of it. (8 n,) of 0 and 1.
+def _running_parity(flips: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Whether the number of ones up to and including each place is odd, computed in place. (8 n,) of 0 and 1.
 
-    numpy's accumulate waits for each byte before the next; here eight are worked out in a word of 64 bits at a time.
+    The same as np.bitwise_xor.accumulate(flips), with eight bytes at a time in a word of 64 bits.
     """
-    words = turns.view("<u8")
+    words = flips.view("<u8")
     for bits in (8, 16, 32):
         words ^= words << bits
     words[1:] ^= np.bitwise_xor.accumulate(words >> 56)[:-1] * 0x0101010101010101
-    return turns
+    return flips
 
 
 def transpose(masks: CropMasks) -> CropMasks:
@@ -133,7 +133,7 @@ def transpose(masks: CropMasks) -> CropMasks:
 
 
 def _down_columns(masks: CropMasks) -> NDArray[np.uint8]:
-    """All crops end to end, each column by column."""
+    """All crops end to end, each in column-major order."""
     pixels, sides = masks.pixels, (masks.boxes[:, 2:] - masks.boxes[:, :2]).tolist()
     offsets = masks.offsets.tolist()
     pieces = [pixels[a : a + w * h].reshape(h, w).T.ravel() for a, (w, h) in zip(offsets, sides, strict=False)]
@@ -141,7 +141,7 @@ def _down_columns(masks: CropMasks) -> NDArray[np.uint8]:
 
 
 def _runs_down(masks: CropMasks, height: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Column-major runs in an image of that height: start, stop (half open) and mask, each within one column."""
+    """Column-major runs in an image of that height, each within one column: start, stop (half open) and mask index."""
     pixels = _down_columns(masks)
     if not len(pixels):
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -157,7 +157,7 @@ def _runs_down(masks: CropMasks, height: int) -> tuple[NDArray[np.int64], NDArra
     columns += np.repeat(begin, w)
     both = columns[1:][(pixels[columns[1:] - 1] & pixels[columns[1:]]).view(np.bool_)]
     if len(both):
-        # two sorted pieces: a merge, not a sort
+        # a stable sort merges the two sorted pieces
         change = np.sort(np.concatenate([change, both, both]), kind="stable")
     start, stop = change[::2], change[1::2]
     runs = np.diff(np.searchsorted(start, masks.offsets))
@@ -177,7 +177,7 @@ def _texts(counts: NDArray[np.int64], each: NDArray[np.int64]) -> list[str]:
     # a value of n digits is in -2^(5n - 1) .. 2^(5n - 1) - 1
     digits = np.ones(len(values), np.int64)
     size = np.where(values < 0, ~values, values)
-    for n in range(1, _MOST_DIGITS):
+    for n in range(1, _MAX_DIGITS):
         more = size >= 1 << (5 * n - 1)
         if not more.any():
             break
@@ -209,7 +209,7 @@ def _counts(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]
     last = np.flatnonzero(is_last)
     first = np.concatenate([[0], last[:-1] + 1])
     digits = last - first + 1
-    long = np.flatnonzero(digits > _MOST_DIGITS)
+    long = np.flatnonzero(digits > _MAX_DIGITS)
     if len(long):
         text = texts[int(np.searchsorted(edges, first[long[0]], side="right"))]
         raise HarnessError(f"a run length too long to be one: {text[:20]!r}")

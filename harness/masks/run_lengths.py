@@ -10,13 +10,20 @@ from harness.masks.crops import CropMasks
 from harness.masks.rle import crops_of_runs, decode_counts, transpose
 
 MAX_COVER = 256
-"""Largest sum of an image's boxes, in images. Crowded real images stay under 20; only a hostile file goes beyond."""
+"""Most times that the boxes of an image's cells may cover it. Crowded real images stay under 20."""
 
 
 def faults_of_runs(
     starts: NDArray[np.int64], stops: NDArray[np.int64], owner: NDArray[np.int64], pixels: int
 ) -> dict[int, str]:
-    """What is wrong with which mask: {mask: words}. The runs are half open; `owner` says whose each is, ascending."""
+    """What is wrong, by index of the mask.
+
+    Args:
+        starts: (R,) first pixel of each run.
+        stops: (R,) pixel after its last.
+        owner: (R,) index of the mask that a run belongs to, ascending.
+        pixels: how many the image has.
+    """
     same = owner[1:] == owner[:-1]
     backwards = np.flatnonzero(same & (starts[1:] < starts[:-1])) + 1
     overlapping = np.flatnonzero(same & (starts[1:] >= starts[:-1]) & (starts[1:] < stops[:-1])) + 1
@@ -37,9 +44,14 @@ def faults_of_runs(
 
 
 def masks_of_pairs(texts: list[str], height: int, width: int) -> tuple[CropMasks, dict[int, str]]:
-    """Kaggle's text, "start length start length ...", 1-indexed and row-major, of every cell of one image.
+    """Masks of Kaggle's run lengths, "start length start length ...", 1-indexed and row-major.
 
-    Gives the masks of the good ones, in order, and what is wrong with the others by index.
+    Args:
+        texts: one for each cell of an image.
+        height: of the image, in pixels; width too.
+
+    Returns:
+        The masks of the good cells, in order, and what is wrong with the others by index.
     """
     joined = " ".join(texts)
     faults: dict[int, str] = {}
@@ -75,9 +87,14 @@ def _plain(joined: str) -> bool:
 
 
 def masks_of_counts(counts: dict[int, NDArray[np.int64]], height: int, width: int) -> tuple[CropMasks, dict[int, str]]:
-    """COCO's alternating column-major run lengths (background first), by index of the cell, ascending.
+    """Masks of COCO's alternating column-major run lengths, background first.
 
-    Gives the masks of the good ones, in order, and what is wrong with the others by index.
+    Args:
+        counts: run lengths by index of the cell, ascending.
+        height: of the image, in pixels; width too.
+
+    Returns:
+        The masks of the good cells, in order, and what is wrong with the others by index.
     """
     faults: dict[int, str] = {}
     starts, stops, owner = [], [], []
@@ -96,7 +113,7 @@ def masks_of_counts(counts: dict[int, NDArray[np.int64]], height: int, width: in
         owner.append(np.full(np.count_nonzero(filled), i))
     if not starts:
         return CropMasks.empty(), faults
-    # columns are read as rows, then every crop is transpose
+    # columns are read as if they were rows; each crop is transposed afterwards
     masks, faults = _good_masks(
         np.concatenate(starts), np.concatenate(stops), np.concatenate(owner), faults, width, height
     )

@@ -205,7 +205,7 @@ class Trial:
             trainable_parameters=trainable,
             flops=self._flops,
             flops_at=f"one image of {height}x{width}",
-            notes=conditions.notes(trace.measured),
+            notes=[*conditions.notes(trace.measured), *getattr(self.model, "notes", ())],
         )
 
     def _training_stream(self) -> TrainingStream:

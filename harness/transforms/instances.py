@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import Instances
-from harness.masks.crops import CropMasks, mirrored_boxes, offsets_of
+from harness.masks.crops import CropMasks, crop_offsets, flip_boxes
 
 MIN_PIXELS = 4
 """A cell with fewer pixels left is left out: its box and mask no longer say what it is."""
@@ -78,8 +78,8 @@ def _clip_masks(
 def flip(instances: Instances, size: tuple[int, int], horizontal: bool, vertical: bool) -> Instances:
     """The instances of an image of this (height, width) after mirroring it left to right, top to bottom, or both."""
     height, width = size
-    masks = None if instances.masks is None else instances.masks.mirrored(height, width, horizontal, vertical)
-    boxes = mirrored_boxes(instances.boxes, height, width, horizontal, vertical)
+    masks = None if instances.masks is None else instances.masks.flip(height, width, horizontal, vertical)
+    boxes = flip_boxes(instances.boxes, height, width, horizontal, vertical)
     points = None if instances.points is None else instances.points.copy()
     if points is not None and horizontal:
         points[..., 0] = width - points[..., 0]
@@ -132,7 +132,7 @@ def from_set_pixels(
     rank = np.zeros(count, np.int64)
     rank[kept] = np.arange(len(kept))
     owner = rank[owner]
-    offsets = offsets_of(boxes)
+    offsets = crop_offsets(boxes)
     pixels = np.zeros(offsets[-1], np.uint8)
     span = boxes[:, 2] - boxes[:, 0]
     pixels[offsets[owner] + (y - boxes[owner, 1]) * span[owner] + x - boxes[owner, 0]] = 1

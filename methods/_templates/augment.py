@@ -1,6 +1,6 @@
 """my_method: another augmentation.
 
-The slot `augment` turns a training sample into another. It may be one function-like object or several in a row.
+The slot `augment` turns a training sample into another. It is one callable or a sequence of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ METHOD = Method(
         labels="full masks",
         departures=(),
     ),
-    # Options are JSON values: they are written into every record, and typed as my_method(strength=0.5).
+    # Options are JSON values, arguments of build() below. They are written into every record, and a user types
+    # my_method(strength=0.5). The template of the slot mask_head shows options with a range and a line of help.
     parts={"augment": Part("my_method", f"{__name__}:build", {"strength": 0.3})},
 )
 
@@ -34,15 +35,15 @@ METHOD = Method(
 class MyAugment:
     """Makes images darker or lighter by a random power (gamma).
 
-    needs_masks: whether it reads or moves masks. One that moves cells must move image, masks, boxes and points alike;
-    harness/augment has windows, flips and warps that do.
+    needs_masks: whether it reads or moves masks. An augmentation that moves cells must move image, masks, boxes and
+    points alike; harness/transforms has windows, flips and warps that do.
     """
 
     strength: float
     needs_masks = False
 
     def __call__(self, sample: Sample, rng: np.random.Generator, pool: Pool) -> Sample:
-        """A new sample; the old one's arrays are never written to. All randomness comes from rng.
+        """A new sample. Arrays of the old one must not be written to. All randomness must come from rng.
 
         pool.draw(rng, cell_type) gives another training sample, for augmentations that mix images.
         """
@@ -52,5 +53,5 @@ class MyAugment:
 
 
 def build(task: Task, strength: float = 0.3) -> tuple[Augment, ...]:
-    """A window of the size the preset trains on, flips, and the new augmentation; strength: largest log of gamma."""
+    """A random window of the preset's crop size, flips, and the new augmentation. strength: largest log of gamma."""
     return RandomWindow(task.crop), RandomFlip(0.5, 0.5), MyAugment(strength)

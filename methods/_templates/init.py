@@ -1,6 +1,6 @@
 """my_method: other starting weights.
 
-The slot `init` says where weights start. What it names is read by the engine when it builds the network.
+The slot `init` says where weights start. The engine reads it when it builds the network.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ METHOD = Method(
         labels="full masks",
         departures=(),
     ),
-    # Options are JSON values: they are written into every record, and typed as my_method(kind=imagenet).
+    # Options are JSON values, written into every record; a user types my_method(kind=imagenet).
     parts={"init": Part("my_method", f"{__name__}:build", {"kind": "scratch", "path": None})},
 )
 
@@ -31,7 +31,7 @@ def build(
 ) -> Init:
     """kind and path: see harness.contract.Init.
 
-    Weights you make yourself (pretrained on unlabelled images, say) are written to a file and named here as
-    Init("checkpoint", path): a state_dict of the whole network, saved with torch.save.
+    Weights of your own (pretrained on unlabelled images, say) are a state_dict of the whole network, saved to a file
+    with torch.save: return Init("checkpoint", path).
     """
     return Init(kind, path)

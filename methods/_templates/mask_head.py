@@ -7,11 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from harness.contract import Card, Method, Part, Task
+from harness.options import Options
 from methods.shared.mask_heads import DenseField, MaskHead
 from methods.shared.roi_pooling import RoIPooler
+
+
+class MyMethodOptions(Options):
+    """What a user may set, as in my_method(width=64): type, default, range and one line of help.
+
+    Values are JSON values and are written into every record. A wrong name or value is one clear line before training.
+    """
+
+    width: int = Field(128, ge=1, description="channels of the head")
+
 
 METHOD = Method(
     name="my_method",
@@ -25,16 +37,21 @@ METHOD = Method(
         labels="full masks",
         departures=(),
     ),
-    # Options are JSON values: they are written into every record, and typed as my_method(width=64). Those under
-    # "small" are for presets that run on a CPU.
-    parts={"mask_head": Part("my_method", f"{__name__}:build", {"width": 128}, {"small": {"width": 64}})},
+    parts={
+        "mask_head": Part(
+            "my_method",
+            f"{__name__}:build",
+            sizes={"small": {"width": 64}},  # other defaults for presets that run on a CPU
+            options_type=MyMethodOptions,
+        )
+    },
 )
 
 
 class MyMaskHead(MaskHead):
-    """Features of a box at 14 x 14, two 3x3 convolutions, one mask of 28 x 28 for all classes.
+    """A 14x14 crop of the features, two 3x3 convolutions, one 28x28 mask for all classes.
 
-    The base class has what an engine reads besides: trains_on ("proposals" or "ground_truth"), max_train_boxes, jitter.
+    The base class has the other attributes that an engine reads: trains_on, max_train_boxes, jitter.
     """
 
     def __init__(self, channels: int, strides: Sequence[int], width: int) -> None:
@@ -51,13 +68,18 @@ class MyMaskHead(MaskHead):
         self.predictor = nn.Conv2d(width, 1, 1)
 
     def forward(self, features: Sequence[Tensor], boxes: Sequence[Tensor]) -> DenseField:
-        """features: one (B, channels, h, w) map a stride. boxes: B tensors (R_b, 4), x0 y0 x1 y1 in input pixels.
+        """Mask logits of all boxes, image after image.
 
-        Returns the logits of all boxes, image after image: (R, K, S, S), K the classes, or 1 for one mask for all.
+        Args:
+            features: One (B, channels, h, w) map for each stride.
+            boxes: B tensors (R_b, 4), x0 y0 x1 y1 in pixels of the network's input.
+
+        Returns:
+            (R, K, S, S), R the boxes of all images, K the number of classes, or 1 for one mask for all classes.
         """
         return DenseField(self.predictor(self.convs(self.pool(features, boxes))))
 
 
-def build(task: Task, *, channels: int, strides: tuple[int, ...], width: int = 128) -> MyMaskHead:
-    """channels, strides: of the feature maps, given by the engine. width: channels of the head."""
-    return MyMaskHead(channels, strides, width)
+def build(task: Task, options: MyMethodOptions, *, channels: int, strides: tuple[int, ...]) -> MyMaskHead:
+    """channels, strides: of the feature maps, given by the engine."""
+    return MyMaskHead(channels, strides, options.width)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harness.catalog import Catalog, Entry
 from harness.contract import Card, Init, Method, Part, Task
 from harness.errors import HarnessError
-from harness.stacks import OWN, resolve, split_methods
+from harness.stacks import ENGINES_OWN, resolve, split_methods
 
 HERE = f"{__name__}:"
 
@@ -124,7 +124,7 @@ def test_another_engine_keeps_the_slots_it_reads(catalog: Catalog) -> None:
     found = stack(catalog, "starter+copy_paste")
     assert found.slots_changed == ("engine", "augment")
     assert found.recipe.engine.name == "starter"
-    assert found.recipe.backbone == found.recipe.mask_head == OWN
+    assert found.recipe.backbone == found.recipe.mask_head == ENGINES_OWN
     assert found.recipe.supervision.name == "full"
     assert found.recipe.init.name == "scratch"
 

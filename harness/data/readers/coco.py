@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import Instances, Sample
+from harness.data.beside import MAX_BYTES, first_files
 from harness.data.files import FileFinder, stamp_of_files
 from harness.data.images import read_image
 from harness.data.pixels import MAX_PIXELS
@@ -328,9 +329,22 @@ def _is_box(value: Any) -> bool:
     return all(abs(number) < 2**31 for number in value if not math.isnan(number)) and not any(map(math.isnan, value))
 
 
+def _guess(folder: Path) -> str | None:
+    """By a file of annotations in the folder or in annotations/; images are in images/ or in the folder."""
+    files = [path for path in (*first_files(folder), *first_files(folder / "annotations")) if path.suffix == ".json"]
+    for path in files[:5]:
+        if path.stat().st_size < MAX_BYTES:
+            text = path.read_bytes()
+            if all(f'"{name}"'.encode() in text for name in ("images", "annotations", "categories")):
+                images = folder / "images"
+                return f"coco:{path},{images if images.is_dir() else folder}"
+    return None
+
+
 SOURCE = DataSource(
     name="coco",
     usage=USAGE,
     help="polygons and run lengths; LIVECell's files are this",
     open=lambda arguments: Coco(SourceLocation.of(USAGE, arguments)),
+    guess=_guess,
 )

@@ -87,12 +87,12 @@ def _drawn(path: Path, canvas: Canvas) -> list[Patch]:
 
 
 def _guess(folder: Path) -> str | None:
-    try:
-        first = next((path for path in sorted(folder.iterdir()) if (path / "images").is_dir()), None)
-        found = first is not None and (first / "masks").is_dir() and images_in(first / "masks")
-    except OSError:
+    """By the first folder with images/: it holds one image, and masks of other names."""
+    first = next((path for path in sorted(folder.iterdir()) if (path / "images").is_dir()), None)
+    if first is None or not (first / "masks").is_dir():
         return None
-    return f"dsb2018:{folder}" if found else None
+    images, masks = images_in(first / "images"), images_in(first / "masks")
+    return f"dsb2018:{folder}" if len(images) == 1 and masks and not set(images) & set(masks) else None
 
 
 SOURCE = DataSource(

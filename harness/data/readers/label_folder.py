@@ -42,6 +42,10 @@ class LabelFolder:
         entries = [partial(load_pair, image_id, *files) for image_id, files in found.pairs.items()]
         return SourceIndex(("cell",), entries, found.problems, found.notes)
 
+    def holds_pairs(self) -> bool:
+        """Whether any image has a label image."""
+        return bool(self._pairs().pairs)
+
     def _pairs(self) -> Pairs:
         for path in self.location.paths:
             if not path.is_dir():
@@ -72,17 +76,36 @@ class LabelFolder:
         return "/".join([*(f for f in folders if f.lower() not in IMAGE_FOLDERS + LABEL_FOLDERS), stem_of(path)])
 
 
+def _guess_flat(folder: Path) -> str | None:
+    below = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    images = [path for path in below if path.name.lower() in IMAGE_FOLDERS]
+    labels = [path for path in below if path.name.lower() in LABEL_FOLDERS]
+    for paths in (*((a, b) for a in images for b in labels), (folder, folder)):
+        text = f"folder:{paths[0]},{paths[1]}"
+        if LabelFolder(SourceLocation(text, text, paths)).holds_pairs():
+            return text
+    return None
+
+
+def _guess_nested(folder: Path) -> str | None:
+    text = f"nested:{folder},{folder}"
+    source = LabelFolder(SourceLocation(text, text, (folder, folder)), nested=True)
+    return text if _guess_flat(folder) is None and source.holds_pairs() else None
+
+
 SOURCES = (
     DataSource(
         name="folder",
         usage=FLAT,
         help="integer label images beside images, as cellpose and StarDist keep them",
         open=lambda arguments: LabelFolder(SourceLocation.of(FLAT, arguments)),
+        guess=_guess_flat,
     ),
     DataSource(
         name="nested",
         usage=NESTED,
         help="the same in subfolders; both may be one folder",
         open=lambda arguments: LabelFolder(SourceLocation.of(NESTED, arguments), nested=True),
+        guess=_guess_nested,
     ),
 )

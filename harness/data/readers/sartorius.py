@@ -193,4 +193,5 @@ SOURCE = DataSource(
     usage=USAGE,
     help="Kaggle's layout: train.csv, train/, train_semi_supervised/",
     open=lambda arguments: Sartorius(SourceLocation.of(USAGE, arguments)),
+    guess=lambda folder: f"sartorius:{folder}" if (folder / "train.csv").is_file() else None,
 )

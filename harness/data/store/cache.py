@@ -1,4 +1,4 @@
-"""Where packed data sets lie between runs, and how one gets there whole or not at all.
+"""The folder of packed data sets between runs. A pack is written whole or not at all.
 
 <user cache folder>/data/<source>/<state of its files>/ holds one pack. HARNESS_CACHE names another folder.
 """
@@ -29,10 +29,17 @@ def cache_folder() -> Path:
 
 
 def cached(source: object, stamp: object, build: Callable[[Sink], Pack]) -> tuple[Pack, bool]:
-    """The pack of a source in the state that `stamp` tells of, and whether it is from the cache, not built just now.
+    """The pack of a source, from the cache or built now.
 
-    source, stamp: JSON values. What is built is put into the cache.
     Where the cache cannot be written (full disk, read-only folder) the pack is built in memory.
+
+    Args:
+        source: JSON value that names the source.
+        stamp: JSON value that changes with its files.
+        build: makes the pack.
+
+    Returns:
+        The pack, and whether it is from the cache.
     """
     home = cache_folder() / _short_hash(source)
     final = home / _short_hash([PACK_VERSION, stamp])
@@ -57,11 +64,11 @@ def _build_on_disk(home: Path, final: Path, build: Callable[[Sink], Pack]) -> Pa
         with FileSink(work) as sink:
             pack = build(sink)
         write_index(pack, work)
-        shutil.rmtree(final, ignore_errors=True)  # a damaged one
+        shutil.rmtree(final, ignore_errors=True)  # a damaged pack
         try:
             work.rename(final)
         except OSError:
-            if read_pack(final) is None:  # else another process was quicker
+            if read_pack(final) is None:  # otherwise another process was quicker
                 raise
         _sweep(home, keep=final)
         return pack
@@ -70,7 +77,7 @@ def _build_on_disk(home: Path, final: Path, build: Callable[[Sink], Pack]) -> Pa
 
 
 def _sweep(home: Path, keep: Path) -> None:
-    """Remove earlier states of the same source, and what killed processes left a day ago."""
+    """Remove earlier states of the same source, and unfinished packs of processes that were killed over a day ago."""
     for other in home.iterdir():
         unfinished = other.name.startswith(".writing-")
         if other != keep and not (unfinished and time.time() - other.stat().st_mtime < 86400):

@@ -1,8 +1,8 @@
 """A whole data set in nine arrays: the images end to end, the mask crops end to end, and where each lies.
 
-On disk it is a folder of three files. The two large ones are mapped, not read, so a set larger than memory streams
-and all processes of a machine share it. What is mapped counts as this process's memory once it is looked at, so it is
-let go now and then. Nothing in it is executed when it is read.
+On disk it is a folder of three files. The two large ones are mapped, not read. A set larger than memory can be used
+this way, and all processes of a machine share it. Mapped pages count as memory of the process once they are read, so
+they are released now and then. Nothing in the files is executed when they are read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from harness.masks.crops import CropMasks
 
 @dataclass(frozen=True)
 class Facts:
-    """What is said in words. One entry of ids, cell_types and groups per image."""
+    """All that is text. One entry of ids, cell_types and groups per image. The rest is as in Dataset."""
 
     classes: tuple[str, ...]
     ids: tuple[str, ...]
@@ -38,11 +38,17 @@ class Facts:
 
 @dataclass(frozen=True)
 class Pack:
-    """n images, N cells.
+    """n images with N cells.
 
-    images: (n, 4) int64, first byte in `pixels`, height, width, channels. cells: (n + 1,) int64, first cell of each
-    image. boxes, labels, crowd: as in Instances, of all N cells. crop_starts: (N + 1,) int64 into `crops`.
-    digests: (n, 32) uint8, SHA-256 of each image with its cells. pixels, crops: uint8.
+    Attributes:
+        facts: All that is text.
+        images: (n, 4) int64: first byte in `pixels`, height, width, channels.
+        cells: (n + 1,) int64: first cell of each image.
+        boxes: As in Instances, of all N cells; labels and crowd too.
+        crop_starts: (N + 1,) int64: where each mask begins in `crops`.
+        digests: (n, 32) uint8: SHA-256 of each image with its cells.
+        pixels: uint8, the images end to end.
+        crops: uint8, the mask crops end to end.
     """
 
     facts: Facts
@@ -72,8 +78,8 @@ class Pack:
             self.facts.groups[i],
         )
 
-    def let_go(self) -> None:
-        """Take what is mapped off this process's memory; views stay good, and are read again from the disk's cache."""
+    def release(self) -> None:
+        """Take mapped pages off this process's memory. Views stay valid and are read again from the disk's cache."""
         for array in (self.pixels, self.crops):
             if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
                 array.base.madvise(mmap.MADV_DONTNEED)
@@ -85,7 +91,7 @@ class Pack:
         return whole.hexdigest()
 
     def is_consistent(self) -> bool:
-        """Whether no index leads outside an array, so that a damaged file cannot crash a reader."""
+        """Whether every index lies inside its array: a damaged file must not crash a reader."""
         n, total = len(self.facts.ids), len(self.boxes)
         if len(self.facts.cell_types) != n or len(self.facts.groups) != n or self.digests.shape != (n, 32):
             return False
@@ -164,14 +170,14 @@ class FileSink:
         return self
 
     def __exit__(self, *error: object) -> None:
-        with contextlib.suppress(OSError):  # a full disk says so again when what is buffered is let go
+        with contextlib.suppress(OSError):  # a full disk raises again when the buffer is flushed
             self._pixels.close()
         with contextlib.suppress(OSError):
             self._crops.close()
 
 
 class Packer:
-    """Takes samples one after the other and gives their Pack."""
+    """Collects samples one after the other into a Pack."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -232,7 +238,7 @@ _ARRAYS = ("images", "cells", "boxes", "labels", "crowd", "crop_starts", "digest
 
 
 def write_index(pack: Pack, folder: Path) -> None:
-    """The third file: all but the two large arrays. Raises OSError."""
+    """Write the third file: all but the two large arrays. Raises OSError."""
     words = np.frombuffer(json.dumps(asdict(pack.facts)).encode(), np.uint8)
     np.savez(folder / "index.npz", facts=words, **{name: getattr(pack, name) for name in _ARRAYS})
 
@@ -247,7 +253,7 @@ def read_pack(folder: Path) -> Pack | None:
         facts = Facts(**{name: tuple(entries) for name, entries in words.items()}, skipped_bad=skipped)
         pack = Pack(facts, **arrays, pixels=_mapped(folder / "pixels.bin"), crops=_mapped(folder / "crops.bin"))
         return pack if pack.is_consistent() else None
-    except Exception:  # whatever a damaged file provokes has one remedy: it is made anew
+    except Exception:  # whatever is wrong with a stored pack, the remedy is the same: make it again
         return None
 
 

@@ -10,6 +10,7 @@ import pytest
 from harness.data.conformance import CHECKS
 from harness.data.registry import find_sources
 from harness.data.sources import check, load
+from harness.errors import HarnessError
 from tests.helpers.example_sources import EXAMPLES
 
 
@@ -29,8 +30,21 @@ def test_source_keeps(kind: str, promise: Callable[[str], None], tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in EXAMPLES if kind != "synthetic"])
+def test_a_folder_is_taken_for_what_it_is_and_for_nothing_else(kind: str, tmp_path: Path) -> None:
+    source = EXAMPLES[kind](tmp_path)
+    with pytest.raises(HarnessError) as told:
+        check(str(tmp_path))
+    assert str(told.value) == f"{tmp_path} is a folder and names no kind of data; it looks like {source}: type that"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EXAMPLES if kind != "synthetic"])
 def test_examples_are_read_whole(kind: str, tmp_path: Path) -> None:
     source = EXAMPLES[kind](tmp_path)
     assert check(source).problems == ()
     dataset = load(source)
     assert (len(dataset), dataset.cells) == (3, 6)
+
+
+def test_the_page_of_formats_has_every_kind() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
+    assert [source.usage for source in find_sources()[0].values() if f"| `{source.usage}` |" not in page] == []

@@ -92,7 +92,7 @@ def test_a_file_given_by_path_is_known_to_processes_started_from_here(file_of_a_
 def test_an_unknown_kind_suggests_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="did you mean 'sartorius'"):
         open_source("sartorious:x")
-    with pytest.raises(HarnessError, match="`data check FOLDER` says what a folder is"):
+    with pytest.raises(HarnessError, match="a folder and names no kind of data; it looks like no kind that is known"):
         open_source(str(tmp_path))
 
 

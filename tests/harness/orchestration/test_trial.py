@@ -123,3 +123,9 @@ def test_the_record_says_what_precision_was_asked_for_and_used(spec: TrialSpec, 
     one = spec.model_copy(update={"precision": "bfloat16", "budget": "2it"})
     found = Trial(one, tmp_path, ProgressPipe()).run()
     assert (found.settings["precision"], found.machine["arithmetic"]) == ("bfloat16", "bfloat16")
+
+
+def test_the_notes_of_a_model_stand_in_the_record(spec: TrialSpec, tmp_path: Path) -> None:
+    trial = Trial(spec.model_copy(update={"budget": "2it"}), tmp_path, ProgressPipe())
+    trial.model.notes = ["It runs uncompiled."]  # type: ignore[attr-defined]
+    assert "It runs uncompiled." in trial.run().cost.notes
