@@ -66,7 +66,7 @@ class Planner:
         run, bench = self.run, self.bench
         return [
             Step("a1_machine", "a", 40, (sys.executable, "-c", MACHINE)),
-            Step("a2_tests", "a", 90, self._pytest(tests, "-k", "not every_method")),
+            Step("a2_tests", "a", 90, self._pytest("-vv", tests, "-k", "not every_method")),
             run("a3_one_trial", "a", 40, "mask_rcnn", "smoke"),
             run("a4_numbered_device", "a", 30, "mask_rcnn", "smoke", device="cuda:0"),
             run("a5_deterministic", "a", 30, "mask_rcnn", "smoke", "--deterministic"),

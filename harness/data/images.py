@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.pixels import ALPHA_DROPPED, Decoded, judge_size, same_channels, to_8_bit, turned
+from harness.data.pixels import ALPHA_DROPPED, Decoded, apply_orientation, check_size, same_channels, to_8_bit
 from harness.errors import HarnessError, one_line
 
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
@@ -122,11 +122,11 @@ def _decode_png(data: bytes, size: tuple[int, int] | None, as_labels: bool) -> D
 
     width, height, _, colour = struct.unpack(">IIBB", data[16:26])
     orientation = _check_png(data)
-    judge_size(height, width, len(data), size, orientation)
+    check_size(height, width, len(data), size, orientation)
     if colour == 3 and as_labels:
         from PIL import Image
 
-        return Decoded(turned(np.asarray(Image.open(io.BytesIO(data), formats=["PNG"])), orientation))
+        return Decoded(apply_orientation(np.asarray(Image.open(io.BytesIO(data), formats=["PNG"])), orientation))
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.shape[:2] != (height, width):
         raise HarnessError("the file cannot be decoded as PNG")
@@ -135,7 +135,7 @@ def _decode_png(data: bytes, size: tuple[int, int] | None, as_labels: bool) -> D
         if pixels.shape[2] == 4:
             notes.append(ALPHA_DROPPED)
         pixels = pixels[..., 2::-1]
-    return Decoded(turned(pixels, orientation), notes)
+    return Decoded(apply_orientation(pixels, orientation), notes)
 
 
 def _check_png(data: bytes) -> int:
@@ -172,10 +172,10 @@ def _decode_other(data: bytes, size: tuple[int, int] | None, as_labels: bool) ->
 
     with Image.open(io.BytesIO(data), formats=["JPEG", "BMP"]) as picture:
         orientation = int(picture.getexif().get(0x0112, 1)) if "exif" in picture.info else 1
-        judge_size(picture.height, picture.width, len(data), size, orientation)
+        check_size(picture.height, picture.width, len(data), size, orientation)
         lossy = picture.format == "JPEG"
         if picture.mode == "P" and as_labels:
             return Decoded(np.asarray(picture))
         notes = ["palette applied"] if picture.mode == "P" else []
         plain = picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
-        return Decoded(turned(np.asarray(plain), orientation), notes, lossy)
+        return Decoded(apply_orientation(np.asarray(plain), orientation), notes, lossy)

@@ -27,7 +27,7 @@ class Decoded(NamedTuple):
     lossy: bool = False
 
 
-def judge_size(height: int, width: int, stored: int, wanted: tuple[int, int] | None, orientation: int = 1) -> None:
+def check_size(height: int, width: int, stored: int, wanted: tuple[int, int] | None, orientation: int = 1) -> None:
     """Raise HarnessError where an image is not of the wanted size, too large, or larger than its bytes can hold.
 
     Args:
@@ -49,7 +49,7 @@ def judge_size(height: int, width: int, stored: int, wanted: tuple[int, int] | N
         raise HarnessError(f"the file claims {height}x{width} pixels, which its {stored} bytes cannot hold")
 
 
-def turned(pixels: NDArray, orientation: int) -> NDArray:
+def apply_orientation(pixels: NDArray, orientation: int) -> NDArray:
     """The image as a viewer shows it, by the orientation tag of EXIF and TIFF (1 to 8; others change nothing)."""
     match orientation:
         case 2:

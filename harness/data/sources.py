@@ -145,11 +145,11 @@ def check(source: str, limit: int = 100, trust_labels: bool = False) -> Check:
 
 def _pack(reader: Source, sink: Sink, skip_bad: bool) -> Pack:
     index = reader.index()
-    _judge(index.problems, skip_bad)
+    _refuse_problems(index.problems, skip_bad)
     packer, findings = Packer(sink), _Findings(index)
     skipped = len(index.problems)
     for read in in_order([partial(_read, entry) for entry in index.entries]):
-        _judge(read.loaded.problems, skip_bad)
+        _refuse_problems(read.loaded.problems, skip_bad)
         skipped += len(read.loaded.problems)
         findings.add(read)
         if read.loaded.sample is not None:
@@ -171,7 +171,7 @@ def _read(entry: Callable[[], Loaded]) -> _Read:
     return _Read(loaded, digest(sample), picture_of(sample.image), signs)
 
 
-def _judge(problems: tuple[str, ...], skip_bad: bool) -> None:
+def _refuse_problems(problems: tuple[str, ...], skip_bad: bool) -> None:
     if problems and not skip_bad:
         raise HarnessError(f"{problems[0]} (`data check` lists all that is wrong, --skip-bad leaves it out)")
 

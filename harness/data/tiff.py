@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.pixels import ALPHA_DROPPED, Decoded, judge_size, turned
+from harness.data.pixels import ALPHA_DROPPED, Decoded, apply_orientation, check_size
 from harness.errors import HarnessError
 
 # tags and values of the TIFF 6.0 specification
@@ -37,7 +37,7 @@ def decode_tiff(data: bytes, size: tuple[int, int] | None, as_labels: bool) -> D
         page = _only_page(tiff)
         height, width = page.imagelength, page.imagewidth
         orientation = int(page.tags.valueof(ORIENTATION, 1))
-        judge_size(height, width, len(data), size, orientation)
+        check_size(height, width, len(data), size, orientation)
         _check_colours(page)
         pixels = page.asarray(maxworkers=1)
         if page.samplesperpixel > 1 and pixels.ndim == 3 and pixels.shape[0] == page.samplesperpixel:
@@ -48,7 +48,7 @@ def decode_tiff(data: bytes, size: tuple[int, int] | None, as_labels: bool) -> D
         if not as_labels:
             pixels, more = _shown(page, pixels)
             notes += more
-        return Decoded(turned(pixels, orientation), notes, page.compression in JPEG)
+        return Decoded(apply_orientation(pixels, orientation), notes, page.compression in JPEG)
 
 
 def _only_page(tiff: Any) -> Any:

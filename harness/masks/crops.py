@@ -46,7 +46,7 @@ class CropMasks:
                 raise ValueError(f"crop {i} has shape {crop.shape}, its box {box}")
         flat = [np.ascontiguousarray(crop != 0).view(np.uint8).ravel() for crop in crops]
         pixels = np.concatenate(flat) if flat else np.zeros(0, np.uint8)
-        return CropMasks(box_array, pixels, offsets_of(box_array))
+        return CropMasks(box_array, pixels, crop_offsets(box_array))
 
     @staticmethod
     def from_planes(planes: NDArray) -> CropMasks:
@@ -117,9 +117,9 @@ class CropMasks:
         ]
         return _end_to_end(boxes, pieces)
 
-    def mirrored(self, height: int, width: int, horizontal: bool, vertical: bool) -> CropMasks:
+    def flip(self, height: int, width: int, horizontal: bool, vertical: bool) -> CropMasks:
         """The masks in an image of that size after it is mirrored left to right, top to bottom, or both."""
-        boxes = mirrored_boxes(self.boxes, height, width, horizontal, vertical)
+        boxes = flip_boxes(self.boxes, height, width, horizontal, vertical)
         along_x, along_y = (-1 if horizontal else 1), (-1 if vertical else 1)
         wide, offsets = (boxes[:, 2] - boxes[:, 0]).tolist(), self.offsets.tolist()
         pieces = [
@@ -190,7 +190,7 @@ class CropMasks:
         end = across.cumsum()
         x = np.arange(end[-1] if len(end) else 0) - (end - across - new[:, 0][owner]).repeat(across)
         pixels = self.pixels[start.repeat(across) + cols[x]]
-        return CropMasks(boxes.astype(np.int32), pixels, offsets_of(boxes))
+        return CropMasks(boxes.astype(np.int32), pixels, crop_offsets(boxes))
 
     def set_pixels(self, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Every set pixel: its row-major index in an image of that width, and which mask it belongs to.
@@ -232,7 +232,7 @@ class CropMasks:
         return dense
 
 
-def mirrored_boxes(
+def flip_boxes(
     boxes: NDArray[np.int32], height: int, width: int, horizontal: bool, vertical: bool
 ) -> NDArray[np.int32]:
     """(N, 4) boxes in an image of that size after it is mirrored left to right, top to bottom, or both."""
@@ -244,7 +244,7 @@ def mirrored_boxes(
     return mirrored
 
 
-def offsets_of(boxes: NDArray[np.integer]) -> NDArray[np.int64]:
+def crop_offsets(boxes: NDArray[np.integer]) -> NDArray[np.int64]:
     """(N + 1,) offsets of crops of these (N, 4) boxes laid end to end."""
     offsets = np.zeros(len(boxes) + 1, np.int64)
     sizes = (boxes[:, 2] - boxes[:, 0]).astype(np.int64) * (boxes[:, 3] - boxes[:, 1])
@@ -255,7 +255,7 @@ def offsets_of(boxes: NDArray[np.integer]) -> NDArray[np.int64]:
 def _end_to_end(boxes: NDArray[np.integer], pieces: Sequence[NDArray[np.uint8]]) -> CropMasks:
     """The masks of these boxes from the flat pixels of each."""
     pixels = np.concatenate(pieces) if pieces else np.zeros(0, np.uint8)
-    return CropMasks(boxes.astype(np.int32, copy=False), pixels, offsets_of(boxes))
+    return CropMasks(boxes.astype(np.int32, copy=False), pixels, crop_offsets(boxes))
 
 
 def extent(mask: NDArray) -> tuple[int, int, int, int] | None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
-from harness.masks.crops import CropMasks, offsets_of
+from harness.masks.crops import CropMasks, crop_offsets
 
 BOX_LIMIT = 2**30
 """Most pixels that the boxes of one image may have together. A few bytes of run lengths can claim a whole image."""
@@ -103,7 +103,7 @@ def crops_of_runs(
     x0, y0 = np.minimum.reduceat(left, begin), np.minimum.reduceat(row, begin)
     x1, y1 = np.maximum.reduceat(right, begin), np.maximum.reduceat(row, begin) + 1
     boxes = np.stack([x0, y0, x1, y1], axis=1).astype(np.int32)
-    offsets = offsets_of(boxes)
+    offsets = crop_offsets(boxes)
     if offsets[-1] > limit:
         raise HarnessError(f"the boxes of its {len(boxes)} masks hold more than {limit:,} pixels")
     base = offsets[owner] + (row - y0[owner]) * (x1 - x0)[owner] - x0[owner]

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def keep_freed_memory() -> None:
 
 def synchroniser(device: str) -> Callable[[], None]:
     """A function that waits until the device has done all queued work."""
-    return torch.cuda.synchronize if device.startswith("cuda") else _nothing
+    return partial(torch.cuda.synchronize, device) if device.startswith("cuda") else _nothing
 
 
 def _nothing() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from harness.contract import Predictions, Sample
 from harness.errors import HarnessError
-from harness.masks.crops import CropMasks, offsets_of
+from harness.masks.crops import CropMasks, crop_offsets
 
 
 def validated_total_loss(losses: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -82,7 +82,7 @@ def _wrong_shape(predictions: Predictions) -> str:
         return f"have {n} masks, scores of shape {scores.shape} and labels of shape {labels.shape}"
     if n and (masks.boxes[:, 2:] <= masks.boxes[:, :2]).any():
         return "have a box without a pixel"
-    offsets = offsets_of(masks.boxes)
+    offsets = crop_offsets(masks.boxes)
     if not np.array_equal(masks.offsets, offsets) or masks.pixels.shape != (offsets[-1],):
         return f"have masks of other shapes than their boxes ({offsets[-1]:,} pixels)"
     return ""

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.masks.crops import CropMasks, offsets_of
+from harness.masks.crops import CropMasks, crop_offsets
 
 CHUNK_PIXELS = 4_000_000
 
@@ -63,5 +63,5 @@ def paste_crops(
     kept = np.asarray(sorted(crops), np.int64)
     loose = corner_list[kept].astype(np.int32)
     pixels = np.concatenate([crops[i].ravel() for i in kept.tolist()]) if len(kept) else np.zeros(0, np.uint8)
-    tight, index_of = CropMasks(loose.reshape(-1, 4), pixels, offsets_of(loose.reshape(-1, 4))).tight()
+    tight, index_of = CropMasks(loose.reshape(-1, 4), pixels, crop_offsets(loose.reshape(-1, 4))).tight()
     return tight, kept[index_of]

@@ -1,4 +1,4 @@
-"""A processor's files and a driver's answers, made up."""
+"""Fakes of a processor's energy files and of NVIDIA's driver library."""
 
 # ruff: noqa: N802, N815  the names are the driver's
 from __future__ import annotations
@@ -35,7 +35,7 @@ class NvmlError(Exception):
 
 @dataclass
 class Nvml:
-    """The parts of pynvml that are used. A counter that is None raises, as one that is not supported does."""
+    """The parts of pynvml that are used. A counter that is None raises, as an unsupported one does."""
 
     uuid: str = "GPU-1"
     millijoules: int | None = 0
@@ -84,7 +84,7 @@ def known(value: int | None) -> int:
 
 @dataclass
 class Counter:
-    """A callable that gives what it was set to."""
+    """A callable that returns the value it was set to."""
 
     value: Any = 0.0
 

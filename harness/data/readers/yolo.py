@@ -113,19 +113,23 @@ def _names_of_yaml(path: Path) -> Any:
         raise HarnessError(f"{path.name} is not YAML: {one_line(error)}") from error
     names = whole.get("names") if isinstance(whole, dict) else None
     if isinstance(names, dict):
-        numbers = {str(number): name for number, name in names.items() if isinstance(number, (int, str))}
-        names = [numbers.get(str(i)) for i in range(len(names))]
+        names = [names.get(i, names.get(str(i))) for i in range(min(len(names), MAX_CLASSES + 1))]
     return names
 
 
 def _judged(names: Any, where: str) -> tuple[str, ...]:
     good = isinstance(names, list) and 0 < len(names) <= MAX_CLASSES
-    if not good or not all(isinstance(name, (str, int)) and str(name).strip() for name in names):
+    if not good or not all(isinstance(name, str) and name.strip() for name in map(_text, names)):
         raise HarnessError(f"{where}: names must be a list of class names, or number and name from 0 on")
-    texts = tuple(one_line(name, 60) for name in names)
+    texts = tuple(one_line(_text(name), 60) for name in names)
     if len(set(texts)) < len(texts):
         raise HarnessError(f"{where}: two classes share a name")
     return texts
+
+
+def _text(name: Any) -> Any:
+    """YAML takes some names for numbers."""
+    return str(name) if isinstance(name, int) and abs(name) < 2**63 else name
 
 
 def _numbered(texts: Iterator[Path]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from harness.masks.crops import CropMasks, mirrored_boxes
+from harness.masks.crops import CropMasks, flip_boxes
 
 planes = hnp.arrays(
     np.uint8, st.tuples(st.integers(0, 6), st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 1)
@@ -24,12 +24,12 @@ def whole(stack: np.ndarray) -> CropMasks:
 def test_mirrored(stack: np.ndarray, horizontal: bool, vertical: bool) -> None:
     masks, _ = whole(stack).tight()
     _, height, width = stack.shape
-    mirrored = masks.mirrored(height, width, horizontal, vertical)
+    mirrored = masks.flip(height, width, horizontal, vertical)
     full = stack[stack.any(axis=(1, 2))]
     expected = full[:, :: -1 if vertical else 1, :: -1 if horizontal else 1]
     np.testing.assert_array_equal(mirrored.planes(height, width), expected)
     np.testing.assert_array_equal(mirrored.boxes, mirrored.tight()[0].boxes)
-    np.testing.assert_array_equal(mirrored.boxes, mirrored_boxes(masks.boxes, height, width, horizontal, vertical))
+    np.testing.assert_array_equal(mirrored.boxes, flip_boxes(masks.boxes, height, width, horizontal, vertical))
 
 
 @given(planes, st.data())

@@ -52,6 +52,7 @@ def test_every_usual_layout_is_read(tmp_path: Path, where: str, to: str, image_i
         ("train: ../train/images\nnc: 2\nnames: ['a', 'b']\n", ("a", "b")),
         ("names:\n  0: a\n  1: b\n", ("a", "b")),
         ("names:\n- a\n- b\n", ("a", "b")),
+        ("names: [1, 2]\n", ("1", "2")),
         (None, ("class 0", "class 1")),
     ],
 )
@@ -117,6 +118,8 @@ def test_a_bad_row_is_one_line_and_the_others_stay(tmp_path: Path, row: str, wor
         "names: []\n",
         "names: [a, a]\n",
         "names:\n  1: a\n",
+        f"names: [0x{'f' * 9999}]\n",
+        "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60)) + "names: *a59\n",
         "names: !!python/object/apply:os.mkdir [x]\n",
     ],
 )
