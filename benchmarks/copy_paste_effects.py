@@ -22,10 +22,10 @@ from tabulate import tabulate
 from harness.contract import Sample
 from harness.data.dataset import Dataset
 from harness.data.sources import load
-from harness.transforms.instances import masks_of
+from harness.transforms.instances import require_masks
 from harness.transforms.window import RandomWindow
 from methods.copy_paste import CopyPasteOptions
-from methods.copy_paste.transform import Paste, brought_to, union
+from methods.copy_paste.transform import Paste, fit_to, union_mask
 
 WAYS: dict[str, dict[str, Any]] = {
     "none": {"p": 0.0},
@@ -51,13 +51,13 @@ class Partners:
 
 def effects(sample: Sample, other: Sample, paste: Paste, rng: np.random.Generator) -> dict[str, float]:
     """Counts of one window and what is pasted on it."""
-    _, cells = brought_to(other, sample)
+    _, cells = fit_to(other, sample)
     pasted = cells.select(paste.choose(cells, len(sample.instances), rng) if paste.options.p else [])
     before = sample.instances
-    alpha = union(masks_of(pasted), sample.size) if len(pasted) else np.zeros(sample.size, np.uint8)
-    index, owner = masks_of(before).set_pixels(sample.size[1])
+    alpha = union_mask(require_masks(pasted), sample.size) if len(pasted) else np.zeros(sample.size, np.uint8)
+    index, owner = require_masks(before).set_pixels(sample.size[1])
     hidden = np.bincount(owner[alpha.ravel()[index] != 0], minlength=len(before))
-    left = paste.uncovered(before, alpha)
+    left = paste.visible_instances(before, alpha)
     boxes = np.concatenate([left.boxes, pasted.boxes])
     return {
         "before": len(before),

@@ -25,7 +25,7 @@ class Options(BaseModel):
     Values are JSON values. Nothing is converted but whole numbers to float.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     def recorded(self) -> dict[str, Any]:
         """The values as a record holds them: all, but of `minor` options only those that were set."""

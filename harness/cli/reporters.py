@@ -120,7 +120,7 @@ class Bars(Lines):
         )
         self._run_bar: TaskID | None = None
         self._trial_bar: TaskID | None = None
-        self._count = ""
+        self._index, self._count = 1, ""
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -133,7 +133,7 @@ class Bars(Lines):
     def started(self, trial: PlannedTrial, index: int, total: int) -> None:
         assert self._run_bar is not None
         self._time_left.started(trial.spec.budget, index, total)
-        self._count = f"trial {index} of {total}"
+        self._index, self._count = index, f"trial {index} of {total}"
         self._progress.update(self._run_bar, total=total, completed=index - 1, details=self._count)
         self._remove_trial_bar()
         name = f"{trial.spec.method} seed {trial.spec.seed}"
@@ -146,12 +146,13 @@ class Bars(Lines):
         fraction = 1.0 if progress.phase in _OWN_FRACTION else progress.fraction
         self._progress.update(self._trial_bar, completed=fraction, details=details(progress))
         parts = [self._count, time_left(self._time_left.seconds())]
-        self._progress.update(self._run_bar, details=", ".join(filter(None, parts)))
+        completed = self._index - 1 + fraction
+        self._progress.update(self._run_bar, completed=completed, details=", ".join(filter(None, parts)))
 
     def ended(self, trial: PlannedTrial, record: RunRecord) -> None:
         self._remove_trial_bar()
         if self._run_bar is not None:
-            self._progress.advance(self._run_bar)
+            self._progress.update(self._run_bar, completed=self._index)
         super().ended(trial, record)
 
     def _remove_trial_bar(self) -> None:

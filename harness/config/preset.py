@@ -1,11 +1,11 @@
-"""Presets: one TOML file each, for a person to read, copy and change. `--preset NAME` or `--preset FILE.toml`."""
+"""Presets: TOML files that say how to train and evaluate. `--preset NAME` or `--preset FILE.toml`."""
 
 from __future__ import annotations
 
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -14,26 +14,28 @@ from harness.options import first_problem
 from harness.stacks import Resolved
 
 _FOLDER = resources.files("harness.config") / "presets"
-"""Where the presets lie that come with the harness."""
+"""The folder of the presets that come with the harness."""
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Training(_Table):
-    """How every method of a run is trained.
+    """How all methods of a run are trained.
 
-    crop: side of the square training crop, in pixels. batch: images a step. learning_rate: the peak one.
-    warmup: fraction of the budget over which it rises; decay: how it falls to zero after that.
-    clip_norm: largest norm of the whole gradient, 0 for none.
+    crop: side of the square training crop in pixels.
+    batch: images in a training step.
+    learning_rate: the largest one. It rises over the fraction `warmup` of the budget, then falls to zero as `decay`
+        says.
+    clip_norm: largest norm of the whole gradient; 0 for no limit.
     """
 
     crop: int = Field(gt=0)
     batch: int = Field(gt=0)
     optimiser: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = Field(gt=0)
-    momentum: float = 0.9
+    momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=1e-4, ge=0)
     warmup: float = Field(default=0.05, ge=0, lt=1)
     decay: Literal["constant", "linear", "cosine", "step"] = "cosine"
@@ -41,21 +43,22 @@ class Training(_Table):
 
 
 class Evaluation(_Table):
-    """What is looked at after (and, off the clock, during) training.
+    """How a trained model is evaluated, and how often during training, off the clock.
 
-    calibration, validation: fractions of the images. curve_fractions: when in the budget the validation IoU of
-    curve_images images is taken. minimum_score: predictions below it are not stored.
+    calibration, validation: fractions of the images.
+    curve_fractions: fractions of the budget at which the IoU of `curve_images` validation images is measured.
+    minimum_score: predictions with a lower score are not stored.
     """
 
     calibration: float = Field(default=0.1, gt=0, lt=1)
     validation: float = Field(default=0.2, gt=0, lt=1)
-    curve_fractions: tuple[float, ...] = ()
-    curve_images: int = 8
-    minimum_score: float = 0.05
+    curve_fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
+    curve_images: int = Field(default=8, ge=1)
+    minimum_score: float = Field(default=0.05, ge=0, le=1)
 
 
 class Row(_Table):
-    """A named variation, where a preset is a list of rows to reproduce (the paper's table)."""
+    """One row of a preset that reproduces a published table. training: settings laid over those of the preset."""
 
     name: str
     method: str
@@ -65,7 +68,13 @@ class Row(_Table):
 
 
 class Preset(_Table):
-    """A named way to run. size: which of a part's sizes is taken. model: what engines read (Task.settings)."""
+    """How to run methods.
+
+    size: which preset size of the parts is used.
+    budget, source, init: defaults of --budget, --data and --init.
+    model: settings of the engines, checked by `check_settings`.
+    rows: the methods of a preset that reproduces a published table.
+    """
 
     name: str
     description: str
@@ -93,12 +102,12 @@ class Preset(_Table):
 
 
 def names() -> list[str]:
-    """The presets that come with the harness."""
+    """Names of the presets that come with the harness."""
     return sorted(p.name[:-5] for p in _FOLDER.iterdir() if p.name.endswith(".toml"))
 
 
 def load(name: str) -> Preset:
-    """The preset of that name, or in that TOML file. Raises HarnessError with the line to change."""
+    """The preset of that name, or in that TOML file. Raises HarnessError with the setting to change."""
     if name.endswith(".toml"):
         path = Path(name)
         if not path.is_file():

@@ -235,7 +235,7 @@ class Trial:
     def _check_stop(self, done: int, milliseconds: float) -> None:
         """After each predicted image, so that a request to stop takes effect within an image's time."""
         if self.progress.stop_requested():
-            raise Interrupted(f"stopped after {done} images of a prediction; the training so far is kept")
+            raise Interrupted(f"stopped during a prediction, {done} images done; the training so far is kept")
 
 
 def _learning_curve(trace: Trace, last_iou: float) -> list[CurvePoint]:

@@ -1,4 +1,4 @@
-"""Mirroring at random: the augmentation of the baseline."""
+"""Random mirroring: the augmentation of the baseline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.transforms.instances import flip
 
 @dataclass(frozen=True)
 class RandomFlip:
-    """Mirrors left to right and top to bottom, each with its own probability."""
+    """Mirrors left to right and top to bottom, with independent probabilities."""
 
     horizontal: float = 0.5
     vertical: float = 0.5

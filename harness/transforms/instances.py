@@ -1,8 +1,8 @@
-"""Moving all that an annotated cell carries (mask, box, points, label, crowd flag) together.
+"""Geometric transforms of annotated cells: mask, box, points, label and crowd flag together.
 
-Every geometric change is a *lookup*: for each pixel of the result, which pixel of the source it shows. Image and
-masks read through the same one, so they cannot drift apart; where it only cuts or mirrors, masks read it as views of
-their crops. No mask is ever spread over a whole plane.
+A general transform is a *lookup*: for each pixel of the result, the index of the source pixel that it shows. Image and
+masks use the same lookup. Crops and flips are done on the cropped masks directly. No mask becomes a plane of the
+image's size.
 """
 
 from __future__ import annotations
@@ -16,22 +16,26 @@ from harness.contract import Instances
 from harness.masks.crops import CropMasks, crop_offsets, flip_boxes
 
 MIN_PIXELS = 4
-"""A cell with fewer pixels left is left out: its box and mask no longer say what it is."""
+"""Cells with fewer visible pixels are removed."""
 
 
-def masks_of(instances: Instances) -> CropMasks:
-    """The masks. Raises ValueError where supervision has taken them away."""
+def require_masks(instances: Instances) -> CropMasks:
+    """The masks. Raises ValueError if supervision has removed them."""
     if instances.masks is None:
-        raise ValueError("this augmentation reads masks, and these instances have none (needs_masks was not heeded)")
+        raise ValueError("this augmentation reads masks, and these instances have none (it must set needs_masks)")
     return instances.masks
 
 
 def clip(
     instances: Instances, x0: int, y0: int, x1: int, y1: int, new_size: tuple[int, int] | None = None
 ) -> Instances:
-    """What is left inside a window of the image, in the window's coordinates, or those of it resized to `new_size`.
+    """The parts of the instances inside a window, in coordinates of the window, which may be resized.
 
-    new_size: (height, width). Masks are resized by nearest pixel.
+    Args:
+        instances: In coordinates of the image.
+        x0, y0, x1, y1: The window in pixels, half open.
+        new_size: Height and width to which the window is resized; None to keep its size. Masks are resized by nearest
+            pixel.
     """
     height, width = new_size or (y1 - y0, x1 - x0)
     factor = np.array((width / (x1 - x0), height / (y1 - y0)), np.float32)
@@ -89,10 +93,15 @@ def flip(instances: Instances, size: tuple[int, int], horizontal: bool, vertical
 
 
 def remap(masks: CropMasks, lookup: NDArray[np.integer], size: tuple[int, int]) -> tuple[CropMasks, NDArray[np.int64]]:
-    """Masks seen through a lookup, tight, without those that vanish; and the (M,) indices of those that stay.
+    """Masks after a lookup.
 
-    lookup: (h, w), for each pixel of the result the row-major index of its source pixel in an image of `size`
-    (height, width), or -1 where it shows nothing of the source.
+    Args:
+        masks: In an image of `size`.
+        lookup: (h, w), for each pixel of the result the row-major index of its source pixel, or -1 for none.
+        size: Height and width of the source.
+
+    Returns:
+        The M masks that are not empty, tight, and their (M,) indices.
     """
     index, owner = masks.set_pixels(size[1])
     flat = lookup.ravel()

@@ -1,7 +1,7 @@
-"""Bending a sample: image, masks and points by one displacement field.
+"""Warps of a sample: image, masks and points by one displacement field.
 
-A *field* is an (H, W, 2) float32 array of displacements, x y in pixels: the result shows at pixel u what the source
-shows at u + field[u]. Zero leaves everything where it is.
+A *field* is an (H, W, 2) float32 array of displacements, x y in pixels. Pixel u of the result shows pixel u + field[u]
+of the source.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import Instances, Pool, Sample
-from harness.transforms.instances import masks_of, rebuild, remap
+from harness.transforms.instances import rebuild, remap, require_masks
 
 
 class Field(Protocol):
@@ -24,10 +24,10 @@ class Field(Protocol):
 
 
 @dataclass(frozen=True)
-class OneWarp:
-    """Bends a sample by at most one of several kinds of field.
+class RandomWarp:
+    """Warps a sample by at most one of several kinds of field.
 
-    fields: pairs of a probability and a kind; where the probabilities leave a rest, the sample is often left as it is.
+    fields: pairs of a probability and a kind. If the probabilities add up to less than 1, some samples stay unchanged.
     """
 
     fields: Sequence[tuple[float, Field]]
@@ -44,7 +44,7 @@ class OneWarp:
 
 
 def warp(sample: Sample, field: NDArray[np.float32]) -> Sample:
-    """The sample bent by a field of its size. What shows nothing of the source gets the image's mean grey."""
+    """The sample warped by a field of its size. Pixels from outside the source get the mean colour of the image."""
     import cv2
 
     height, width = sample.size
@@ -62,21 +62,23 @@ def warp(sample: Sample, field: NDArray[np.float32]) -> Sample:
     col, row = np.rint(x).astype(np.int32), np.rint(y).astype(np.int32)
     inside = (col >= 0) & (col < width) & (row >= 0) & (row < height)
     lookup = np.where(inside, row * width + col, -1)
-    return sample.with_(image=np.asarray(image, np.uint8), instances=_bent(sample.instances, lookup, field))
+    return sample.with_(image=np.asarray(image, np.uint8), instances=_warp_instances(sample.instances, lookup, field))
 
 
-def _bent(instances: Instances, lookup: NDArray[np.int32], field: NDArray[np.float32]) -> Instances:
+def _warp_instances(instances: Instances, lookup: NDArray[np.int32], field: NDArray[np.float32]) -> Instances:
     size = lookup.shape[0], lookup.shape[1]
-    masks, kept = remap(masks_of(instances), lookup, size)
-    points = None if instances.points is None else shown_at(instances.points, field)
+    masks, kept = remap(require_masks(instances), lookup, size)
+    points = None if instances.points is None else move_points(instances.points, field)
     return rebuild(instances, kept, masks, masks.boxes, points, size)
 
 
-def shown_at(points: NDArray[np.float32], field: NDArray[np.float32], tolerance: float = 0.05) -> NDArray[np.float32]:
-    """Where the result shows (N, P, 2) points of the source: the inverse of the field, by fixed-point iteration.
+def move_points(
+    points: NDArray[np.float32], field: NDArray[np.float32], tolerance: float = 0.05
+) -> NDArray[np.float32]:
+    """Positions in the result of (N, P, 2) points of the source: the inverse of the field, by fixed-point iteration.
 
-    A point that does not come to rest within the tolerance (in pixels), as where a field folds over, is put at
-    (-1, -1), outside every image.
+    A point that does not converge to within the tolerance (in pixels), as where a field folds over, becomes (-1, -1),
+    outside the image.
     """
     import cv2
 

@@ -1,7 +1,7 @@
-"""Simple Copy-Paste: cells of another image pasted over this one (Ghiasi et al., CVPR 2021, arXiv 2012.07177).
+"""Simple Copy-Paste: cells of another image are pasted over this one (Ghiasi et al., CVPR 2021, arXiv 2012.07177).
 
-Both images go through the same random window and flips first; the paste itself leaves every cell where it is in its
-crop. The *alpha* is the union of the pasted masks: hard for all annotations, smoothed for the image only.
+Both images are cropped and flipped at random first. A pasted cell keeps its position in the crop. The *alpha* is the
+union of the pasted masks: binary for annotations, smoothed for the image.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harness.contract import Augment, Instances, Pool, Sample, Task
 from harness.masks.crops import CropMasks
 from harness.transforms.flips import RandomFlip
-from harness.transforms.instances import MIN_PIXELS, clip, masks_of
+from harness.transforms.instances import MIN_PIXELS, clip, require_masks
 from harness.transforms.window import RandomWindow
 from methods.copy_paste import CopyPasteOptions
 
@@ -49,21 +49,21 @@ class Paste:
         if rng.random() >= options.p:
             return sample
         other = pool.draw(rng, sample.cell_type if options.within_type else None)
-        source, cells = brought_to(other, sample)
+        source, cells = fit_to(other, sample)
         pasted = cells.select(self.choose(cells, len(sample.instances), rng))
         if not len(pasted):
             return sample
-        alpha = union(masks_of(pasted), sample.size)
+        alpha = union_mask(require_masks(pasted), sample.size)
         if options.match_grey:
             shift = round(float(sample.image.mean()) - float(source.mean()))
             source = np.clip(source.astype(np.int16) + shift, 0, 255).astype(np.uint8)
         return sample.with_(
-            image=mixed(sample.image, source, alpha, masks_of(pasted), options.sigma if options.blend else None),
-            instances=joined(self.uncovered(sample.instances, alpha), pasted),
+            image=blend(sample.image, source, alpha, require_masks(pasted), options.sigma if options.blend else None),
+            instances=concatenate(self.visible_instances(sample.instances, alpha), pasted),
         )
 
     def choose(self, cells: Instances, present: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Which cells are pasted on an image that has `present`, without replacement; crowd regions never are."""
+        """Random indices of the cells to paste on an image that has `present` cells. Crowd regions are not pasted."""
         options = self.options
         able = np.arange(len(cells)) if cells.crowd is None else np.flatnonzero(~cells.crowd)
         number = int(len(able) * options.pct_objects_paste)
@@ -75,9 +75,9 @@ class Paste:
             number = min(number, max(0, options.max_cells - present))
         return rng.choice(able, number, replace=False)
 
-    def uncovered(self, instances: Instances, alpha: NDArray[np.uint8]) -> Instances:
-        """What can still be seen of the cells under a hard (H, W) alpha."""
-        masks = masks_of(instances)
+    def visible_instances(self, instances: Instances, alpha: NDArray[np.uint8]) -> Instances:
+        """The visible parts of the cells under a binary (H, W) alpha."""
+        masks = require_masks(instances)
         index, area = masks.pixel_index(alpha.shape[1])
         covered = alpha.ravel()[index] != 0
         if not covered.any():
@@ -97,11 +97,11 @@ class Paste:
             stays = ~(touched[kept] & (visible[kept] <= 300) & far)
             left, kept = left.select(stays), kept[stays]
         below = replace(instances, masks=None).select(kept)
-        return replace(below, boxes=left.boxes, masks=left, point_labels=labels_under(below, alpha))
+        return replace(below, boxes=left.boxes, masks=left, point_labels=relabel_covered_points(below, alpha))
 
 
-def labels_under(cells: Instances, alpha: NDArray[np.uint8]) -> NDArray[np.int8] | None:
-    """Labels of the points under a hard (H, W) alpha: what was inside a cell and is covered is outside now."""
+def relabel_covered_points(cells: Instances, alpha: NDArray[np.uint8]) -> NDArray[np.int8] | None:
+    """Point labels under a binary (H, W) alpha: points inside a cell that are covered are now outside."""
     labels = cells.point_labels
     if cells.points is None or labels is None:
         return labels
@@ -111,8 +111,8 @@ def labels_under(cells: Instances, alpha: NDArray[np.uint8]) -> NDArray[np.int8]
     return np.where((labels == 1) & (under != 0), np.int8(0), labels)
 
 
-def brought_to(other: Sample, sample: Sample) -> tuple[NDArray[np.uint8], Instances]:
-    """The other's image with as many channels as the sample's, and its cells clipped to the sample's size."""
+def fit_to(other: Sample, sample: Sample) -> tuple[NDArray[np.uint8], Instances]:
+    """The other image with the number of channels of the sample, and its cells clipped to the sample's size."""
     import cv2
 
     image = other.image
@@ -126,29 +126,33 @@ def brought_to(other: Sample, sample: Sample) -> tuple[NDArray[np.uint8], Instan
     return image, clip(other.instances, 0, 0, width, height)
 
 
-def union(masks: CropMasks, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """(H, W) of 0 and 1: where any of the masks is."""
+def union_mask(masks: CropMasks, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """(H, W) of 0 and 1: the union of the masks."""
     index, _ = masks.pixel_index(size[1])
     alpha = np.zeros(size, np.uint8)
     alpha.ravel()[index] = 1
     return alpha
 
 
-def mixed(
+def blend(
     below: NDArray[np.uint8],
     above: NDArray[np.uint8],
     alpha: NDArray[np.uint8],
     masks: CropMasks,
     sigma: float | None,
 ) -> NDArray[np.uint8]:
-    """below * (1 - alpha) + above * alpha, the alpha smoothed over sigma pixels unless sigma is None.
+    """below * (1 - alpha) + above * alpha.
 
-    masks: those whose union the alpha is; only the rectangle around them is worked on. The images may differ in size,
-    the alpha is of below's and lies within both.
+    Args:
+        below: The image that is pasted on.
+        above: The image that is pasted. It may have another size.
+        alpha: (H, W) of 0 and 1, of the size of `below`; zero outside `above`.
+        masks: Those whose union is the alpha. Only the rectangle around them is computed.
+        sigma: Of the Gaussian that smooths the alpha, in pixels; None for a binary alpha.
     """
     import cv2
 
-    # a Gaussian in float32 is cut off at four sigma
+    # OpenCV truncates a float32 Gaussian at four sigma
     margin = 0 if sigma is None else int(np.ceil(4 * sigma)) + 1
     bottom, right = np.minimum(below.shape[:2], above.shape[:2])
     x0, y0 = np.maximum(masks.boxes[:, :2].min(axis=0) - margin, 0)
@@ -168,8 +172,8 @@ def mixed(
     return result
 
 
-def joined(below: Instances, pasted: Instances) -> Instances:
-    """The cells of both, those below first. Where one has points or crowd flags, so has the result."""
+def concatenate(below: Instances, pasted: Instances) -> Instances:
+    """The cells of both, those below first. The result has points and crowd flags if either has."""
     both = (below, pasted)
     crowd = None
     if any(part.crowd is not None for part in both):
@@ -180,7 +184,7 @@ def joined(below: Instances, pasted: Instances) -> Instances:
     return Instances(
         np.concatenate([part.boxes for part in both]),
         np.concatenate([part.labels for part in both]),
-        CropMasks.concatenate([masks_of(part) for part in both]),
+        CropMasks.concatenate([require_masks(part) for part in both]),
         np.concatenate(points) if points else None,
         np.concatenate(point_labels) if point_labels else None,
         crowd,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.contract import Augment, Task
 from harness.transforms.flips import RandomFlip
-from harness.transforms.warp import OneWarp
+from harness.transforms.warp import RandomWarp
 from harness.transforms.window import RandomWindow
 from methods.geometric import GeometricOptions
 from methods.geometric.elastic import Elastic
@@ -19,4 +19,4 @@ def build(task: Task, options: GeometricOptions) -> tuple[Augment, ...]:
         (options.perspective, Perspective(options.perspective_strength)),
         (options.grid_distortion, GridDistortion(options.grid_strength, options.grid_steps)),
     )
-    return RandomWindow(task.crop), RandomFlip(options.hflip, options.vflip), OneWarp(warps)
+    return RandomWindow(task.crop), RandomFlip(options.hflip, options.vflip), RandomWarp(warps)

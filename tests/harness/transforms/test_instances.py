@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness.contract import Instances
 from harness.masks.crops import CropMasks
-from harness.transforms.instances import MIN_PIXELS, clip, flip, from_set_pixels, masks_of, remap
+from harness.transforms.instances import MIN_PIXELS, clip, flip, from_set_pixels, remap, require_masks
 
 
 def random_planes(seed: int, count: int, size: tuple[int, int]) -> np.ndarray:
@@ -137,4 +137,4 @@ def test_two_flips_are_none(scene) -> None:
 
 def test_reading_masks_that_are_not_there_is_an_error() -> None:
     with pytest.raises(ValueError, match="needs_masks"):
-        masks_of(Instances(np.zeros((0, 4), np.int32), np.zeros(0, np.int64), None))
+        require_masks(Instances(np.zeros((0, 4), np.int32), np.zeros(0, np.int64), None))

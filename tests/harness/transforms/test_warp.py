@@ -11,7 +11,7 @@ from scipy import ndimage
 from harness.contract import Instances, Task
 from harness.errors import HarnessError
 from harness.options import validate
-from harness.transforms.warp import OneWarp, shown_at, warp
+from harness.transforms.warp import RandomWarp, move_points, warp
 from methods.geometric import GeometricOptions
 from methods.geometric.elastic import Elastic
 from methods.geometric.grid_distortion import GridDistortion
@@ -101,7 +101,7 @@ def test_points_are_put_where_the_field_shows_them(kind) -> None:
     field = kind(size, np.random.default_rng(1))
     y, x = np.mgrid[20:70, 20:100]
     points = np.stack([x, y], axis=-1) + np.float32(0.5) + field[20:70, 20:100]
-    np.testing.assert_allclose(shown_at(points.astype(np.float32), field), np.stack([x, y], -1) + 0.5, atol=0.35)
+    np.testing.assert_allclose(move_points(points.astype(np.float32), field), np.stack([x, y], -1) + 0.5, atol=0.35)
 
 
 def test_points_lost_in_a_fold_are_marked(scene) -> None:
@@ -142,7 +142,7 @@ def test_each_kind_at_its_chance(scene, pool_of) -> None:
         return lambda size, rng: np.full((*size, 2), shift, np.float32)
 
     sample = scene(1, (8, 8), cells=0)
-    chain = OneWarp(((0.2, constant(1)), (0.5, constant(2))))
+    chain = RandomWarp(((0.2, constant(1)), (0.5, constant(2))))
     images = [warp(sample, constant(shift)(sample.size, None)).image for shift in (0, 1, 2)]
     rng = np.random.default_rng(0)
     drawn = [chain(sample, rng, pool_of(sample)).image for _ in range(1000)]
