@@ -13,6 +13,9 @@ from harness.errors import one_line
 LABEL_ENDINGS = ("_cp_masks", "_masks", "_mask", "_labels", "_label", "_seg")
 IMAGE_ENDINGS = ("_img", "_image")
 
+BY_PRODUCTS = ("_flows", "_cp_flows", "_cp_output", "_cp_outlines", "_cp_cellprob", "_cellprob", "_dp")
+"""Endings of pictures that cellpose writes beside an image and that are neither images nor labels."""
+
 
 @dataclass
 class Pairs:
@@ -48,11 +51,15 @@ def image_stem(label_stem: str) -> str:
 
 
 def without_labels(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """Images, and label files among them: those named as the labels of another file that is there."""
+    """Images, and what lies among them: files named as labels or by-products of another file that is there."""
     paths = list(paths)
     stems = {stem_of(path) for path in paths} | {_without(stem_of(path), IMAGE_ENDINGS) for path in paths}
-    labels = [p for p in paths if image_stem(stem_of(p)) != stem_of(p) and image_stem(stem_of(p)) in stems]
-    return [path for path in paths if path not in labels], labels
+    others = []
+    for path in paths:
+        stem = stem_of(path)
+        names = {image_stem(stem), _without(stem, BY_PRODUCTS)} - {stem}
+        others += [path] if names & stems else []
+    return [path for path in paths if path not in others], others
 
 
 def pair_files(
@@ -74,7 +81,10 @@ def pair_files(
     """
     found, problems = Pairs(), []
     by_id: dict[str, Path] = {}
-    for path in images:
+    images = list(images)
+    stems = {key(path) for path in images}
+    by_products = [path for path in images if _without(key(path), BY_PRODUCTS) in stems - {key(path)}]
+    for path in (path for path in images if path not in by_products):
         image_id = key(path)
         if not image_id.isprintable():
             problems.append(f"{one_line(path.name)}: the name holds characters that cannot be printed")
@@ -89,7 +99,9 @@ def pair_files(
         names = (name, image_stem(name))
         candidates = (*names, *(loose.get(name.casefold(), "") for name in names))
         owner = next((candidate for candidate in candidates if candidate in by_id), None)
-        if owner is None:
+        if owner is None and _without(name, BY_PRODUCTS) in by_id:
+            by_products.append(path)
+        elif owner is None:
             problems.append(f"{one_line(path.name)}: there is no image for these {what}")
         else:
             claims.setdefault(owner, []).append(path)
@@ -107,6 +119,8 @@ def pair_files(
         notes.append(f"no {what}, taken as unlabelled: {len(found.unlabelled)} images")
     if copies:
         notes.append(f"beside a file with a label ending, taken for copies of images and left out: {copies} files")
+    if by_products:
+        notes.append(f"pictures that cellpose wrote beside images, left out: {len(by_products)} files")
     found.notes = tuple(notes)
     return found
 

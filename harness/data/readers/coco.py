@@ -81,6 +81,11 @@ class Coco:
         images = _images(tables["images"], FileFinder(self.location.paths[1]), problems, notes)
         _attach(tables["annotations"], images, label_of, problems)
         in_order = sorted({id(i): i for i in images.values()}.values(), key=lambda image: image.image_id)
+        flags = [flag for image in in_order for flag in image.crowd]
+        if flags and all(flags):
+            raise HarnessError("every annotation has iscrowd 1, a region of many cells: there is nothing to train on")
+        if any(flags):
+            notes.append(f"crowd regions, neither trained on nor scored: {sum(flags)} of {len(flags)} annotations")
         entries = [partial(_load, image, classes) for image in in_order]
         return SourceIndex(classes, entries, tuple(problems), tuple(notes))
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.data.files import files_below, stamp_of_files
-from harness.data.images import images_in, is_image
+from harness.data.images import SUFFIXES, images_in, is_image
 from harness.data.label_images import load_pair
 from harness.data.pairing import Pairs, image_stem, pair_files, stem_of
 from harness.data.source import DataSource, SourceIndex, SourceLocation
@@ -55,6 +55,10 @@ class LabelFolder:
             files = images
             labels = [path for path in files if self._is_label(path)]
             images = [path for path in files if not self._is_label(path)]
+        if not images:
+            raise HarnessError(f"{self.location.paths[0].name} holds no image ({', '.join(SUFFIXES)})")
+        if not labels:
+            raise HarnessError(f"{self.location.paths[1].name} holds no label image ({', '.join(SUFFIXES)})")
         return pair_files(images, labels, self._key if self.nested else stem_of)
 
     def _files(self, folder: Path) -> list[Path]:

@@ -203,6 +203,13 @@ def test_one_picture_under_two_ids_is_one_image(tmp_path: Path) -> None:
     assert dataset.notes == ("pictures that stand under several ids, each taken as one: 1",)
 
 
+def test_crowd_regions_are_told(tmp_path: Path) -> None:
+    some = load(write_coco(tmp_path / "some", coco_tables([TWO[0] | {"iscrowd": 1}, TWO[1]])))
+    assert some.notes == ("crowd regions, neither trained on nor scored: 1 of 2 annotations",)
+    with pytest.raises(HarnessError, match="every annotation has iscrowd 1"):
+        load(write_coco(tmp_path / "all", coco_tables([row | {"iscrowd": 1} for row in TWO])))
+
+
 @pytest.mark.parametrize("sliver", [[], [5, 5], [5, 5, 6, 6]])
 def test_a_sliver_beside_a_good_polygon_does_not_lose_the_cell(tmp_path: Path, sliver: list[int]) -> None:
     strict = load(write_coco(tmp_path / "strict", coco_tables([GOOD])))

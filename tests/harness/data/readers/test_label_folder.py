@@ -66,6 +66,25 @@ def test_copies_of_images_beside_labels_are_not_taken_for_labels(tmp_path: Path)
     assert dataset.notes == ("beside a file with a label ending, taken for copies of images and left out: 1 files",)
 
 
+def test_pictures_that_cellpose_writes_beside_images_are_neither_images_nor_labels(tmp_path: Path) -> None:
+    for name, pixels in (("x.tif", IMAGE), ("x_cp_masks.tif", LABELS), ("x_flows.tif", IMAGE)):
+        tifffile.imwrite(tmp_path / name, pixels)
+    dataset = load(f"folder:{tmp_path},{tmp_path}")
+    assert (dataset.ids, dataset.cells, dataset.unlabelled) == (("x",), 2, ())
+    assert dataset.notes == ("pictures that cellpose wrote beside images, left out: 1 files",)
+    apart = load(write(tmp_path / "apart", {"x.tif": IMAGE}, {"x_cp_masks.tif": LABELS, "x_cp_output.tif": IMAGE}))
+    assert (apart.cells, apart.notes) == (2, dataset.notes)
+
+
+def test_folders_without_images_or_labels_are_told(tmp_path: Path) -> None:
+    write(tmp_path, {"x.tif": IMAGE}, {"x.tif": LABELS})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(HarnessError, match=r"empty holds no image \(.png"):
+        load(f"folder:{tmp_path / 'empty'},{tmp_path / 'labels'}")
+    with pytest.raises(HarnessError, match=r"empty holds no label image \(.png"):
+        load(f"folder:{tmp_path / 'images'},{tmp_path / 'empty'}")
+
+
 def test_names_that_differ_in_case_alone_stay_apart_where_both_are_there(tmp_path: Path) -> None:
     dataset = load(write(tmp_path, {"a.tif": IMAGE, "A.tif": IMAGE}, {"a.tif": LABELS, "A.tif": LABELS * 0}))
     assert (dataset.ids, dataset.cells_per_image) == (("A", "a"), (0, 2))
