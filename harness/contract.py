@@ -292,7 +292,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Task:
-    """What a part is told of the data and the machine when it is built. Nothing is told of the validation images.
+    """What a part may know of the data and the machine when it is built. Nothing in it is from the validation images.
 
     classes: names, in the order of labels.
     pixel_mean, pixel_std: of the training images, for each channel (RGB), 0 to 255.

@@ -83,7 +83,9 @@ def resolve(catalog: Catalog, text: str, size: str, init: Init) -> Resolved:
         HarnessError: one line: a name or an option is unknown, a value is outside its range, two methods change one
             slot, or the engine does not read a slot.
     """
-    stack = [(_term(piece), catalog.method(_term(piece).name)) for piece in _split_outside_brackets(text, "+")]
+    stack = [
+        (_parse_term(piece), catalog.method(_parse_term(piece).name)) for piece in _split_outside_brackets(text, "+")
+    ]
     baseline = catalog.baseline
     engines = [pair for pair in stack if "engine" in pair[1].parts]
     if len(engines) > 1:
@@ -201,7 +203,7 @@ def _pieces(text: str, mark: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _term(text: str) -> _Term:
+def _parse_term(text: str) -> _Term:
     name, bracket, rest = text.partition("(")
     if not bracket:
         return _Term(text, {})
@@ -212,11 +214,11 @@ def _term(text: str) -> _Term:
         key, equals, value = piece.partition("=")
         if not equals or not key.strip().isidentifier():
             _raise_unreadable(text, f"{piece!r} is not name=value")
-        options[key.strip()] = _value(value.strip(), text)
+        options[key.strip()] = _parse_value(value.strip(), text)
     return _Term(name.strip(), options)
 
 
-def _value(text: str, where: str) -> Any:
+def _parse_value(text: str, where: str) -> Any:
     """A JSON value or Python literal; anything else is a string, so that `init=coco` needs no quotes."""
     words = {"true": True, "false": False, "null": None, "none": None}
     if text.lower() in words:

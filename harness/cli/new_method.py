@@ -1,4 +1,4 @@
-"""`python -m harness new-method`: a file that adds a method and runs as it stands."""
+"""`python -m harness new-method`: writes a file that adds a method."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ PLACEHOLDER = "my_method"
 @click.option("--slot", required=True, type=click.Choice(["engine", *SLOTS]), help="What the method changes.")
 @click.option("--dir", "folder", type=click.Path(path_type=Path), help="Where to.  [default: the package methods/]")
 def new_method(name: str, slot: str, folder: Path | None) -> None:
-    """Write NAME.py, a method that changes one slot (or brings an engine of its own) and runs as it stands.
+    """Write NAME.py, a working method that changes one slot or has an engine of its own.
 
-    The file holds the method's card to fill in, working code, and the contract where it is needed.
+    The file holds a card to fill in, code that runs, and comments on the contract.
     """
     from harness.catalog import find
 
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
-        raise HarnessError(f"{name!r} is no name for a method: type small letters, digits and _, as in {PLACEHOLDER}")
+        raise HarnessError(f"{name!r} cannot name a method: type small letters, digits and _, as in {PLACEHOLDER}")
     catalog = find()
     if name in catalog.entries:
-        raise HarnessError(f"there is a method {name!r} already, in {catalog.origin(name)}; choose another name")
+        raise HarnessError(f"the method {name!r} exists already, in {catalog.origin(name)}; type another name")
     home = Path(str(resources.files("methods")))
     target = (folder or home) / f"{name}.py"
     text = resources.files("methods._templates").joinpath(f"{slot}.py").read_text(encoding="utf-8")
@@ -39,7 +39,7 @@ def new_method(name: str, slot: str, folder: Path | None) -> None:
         with target.open("x", encoding="utf-8") as file:
             file.write(text.replace(PLACEHOLDER, name))
     except FileExistsError as error:
-        raise HarnessError(f"{target} is there already, and is not written over") from error
+        raise HarnessError(f"{target} exists already and is not overwritten; type another name") from error
     except OSError as error:
         raise HarnessError(f"cannot write {target}: {error.strerror}") from error
     inside = target.parent.resolve() == home.resolve()

@@ -40,12 +40,12 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for 
 
 
 def print_json(value: Any) -> None:
-    """Indented JSON on standard output; NaN as null."""
+    """Print indented JSON."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def complete_methods(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Names of methods, also behind a comma or a plus."""
+    """Names of methods, also after a comma or a plus."""
     from harness.catalog import find
 
     cut = max(incomplete.rfind(","), incomplete.rfind("+")) + 1

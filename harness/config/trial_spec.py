@@ -1,4 +1,4 @@
-"""What a worker process is told: one trial, fully resolved, as JSON. Nothing else reaches it."""
+"""The specification of one trial, as JSON: everything that the worker process is told."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class TrialSpec(BaseModel):
     """One trial of the plan.
 
     recipe: see recipe_to_json. budget: "90s", "10m", "2h", "1000it" or "20ep". device: "cpu" or "cuda[:N]".
-    split_fingerprint, data_fingerprint: checked against the data when the worker has loaded it.
+    split_fingerprint, data_fingerprint: compared with those of the data that the worker has loaded.
     precision: what is asked for; the record says what it came to.
     threshold: a fixed score threshold, or None to choose it on the calibration images.
     baseline: the name of the method that others are compared with.
-    micro_batches: each step's batch is worked through in this many parts (out-of-memory remedy).
+    micro_batches: number of parts that each batch is divided into, to save memory.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -78,6 +78,6 @@ def recipe_from_json(plain: dict[str, Any]) -> Recipe:
 
 
 def trial_key(**facts: Any) -> str:
-    """16 hexadecimal digits over what makes two trials the same work: the resume key."""
+    """The resume key: 16 hexadecimal digits of a hash of everything that makes two trials the same work."""
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

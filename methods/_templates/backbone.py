@@ -23,8 +23,8 @@ METHOD = Method(
         labels="full masks",
         departures=(),
     ),
-    # Options are JSON values: they are written into every record, and typed as my_method(width=64). Those under
-    # "small" are for presets that run on a CPU.
+    # Options are JSON values, arguments of build() below. They are written into every record, and a user types
+    # my_method(width=64). Those of size "small" are for presets that run on a CPU.
     parts={"backbone": Part("my_method", f"{__name__}:build", {"width": 64}, {"small": {"width": 32}})},
 )
 

@@ -31,8 +31,8 @@ METHOD = Method(
         labels="full masks",
         departures=(),
     ),
-    # Options are JSON values: they are written into every record, and typed as my_method(width=32). Those under
-    # "small" are for presets that run on a CPU.
+    # Options are JSON values, arguments of build() below. They are written into every record, and a user types
+    # my_method(width=32). Those of size "small" are for presets that run on a CPU.
     parts={"engine": Part("my_method", f"{__name__}:build", {"width": 32}, {"small": {"width": 16}})},
     # The slots that this engine reads, so that other methods can change them: my_method+copy_paste works.
     supported_slots=("augment",),

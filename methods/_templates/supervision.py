@@ -26,7 +26,8 @@ METHOD = Method(
         labels="full masks",
         departures=(),
     ),
-    # Options are JSON values: they are written into every record, and typed as my_method(dice=0.5).
+    # Options are JSON values, arguments of build() below. They are written into every record, and a user types
+    # my_method(dice=0.5). The template of the slot mask_head shows options with a range and a line of help.
     parts={"supervision": Part("my_method", f"{__name__}:build", {"dice": 1.0})},
 )
 

@@ -129,6 +129,10 @@ class ContainerLight(nn.Module):
             cin = width
         self.norm = BatchNorm(cin)
 
+    def compiled_blocks(self) -> list[nn.Module]:
+        """The blocks, which have the same shapes in each stage, and the patch embeddings."""
+        return [module for module in self.modules() if isinstance(module, PatchEmbed | Block)]
+
     def forward(self, images: Tensor) -> list[Tensor]:
         x, maps = images, []
         for stage in range(1, 5):

@@ -11,7 +11,7 @@ from harness.options import Options, minor
 from methods.frameworks.detectron2.settings import Detectron2Settings, ResNetOptions
 
 REQUIREMENTS = {"detectron2": "python -m methods.frameworks.detectron2.install"}
-"""Packages that pip does not install with the project, and the line that does. One built from source serves too."""
+"""Packages that are not on the package index, and the command that installs them. A build from source works too."""
 
 
 class FCNOptions(Options):
@@ -49,8 +49,8 @@ DEPARTURES = (
 SMALL = "Preset size small: {}a 128-channel pyramid and narrower heads, so that it trains on a CPU."
 
 
-def _variant(name: str, title: str, depth: int, groups: int, published: dict[str, str], default: bool) -> Method:
-    small = {"depth": 18, "groups": 1} if default else {}
+def _variant(name: str, title: str, depth: int, groups: int, published: dict[str, str], baseline: bool) -> Method:
+    small = {"depth": 18, "groups": 1} if baseline else {}
     backbone = Part(
         "resnet",
         "methods.frameworks.detectron2.resnet:build",
@@ -58,19 +58,18 @@ def _variant(name: str, title: str, depth: int, groups: int, published: dict[str
         {"small": small},
         options_type=ResNetOptions,
     )
-    fills = {"engine": ENGINE, "backbone": backbone}
-    if default:
-        fills |= {"mask_head": MASK_HEAD, "supervision": SUPERVISION, "augment": AUGMENT}
+    parts = {"backbone": backbone}
+    if baseline:
+        parts |= {"engine": ENGINE, "mask_head": MASK_HEAD, "supervision": SUPERVISION, "augment": AUGMENT}
     card = Card(
         title=title,
-        changes="fills every slot: the recipe that all others change" if default else f"backbone: {title}",
-        departures=(*DEPARTURES, SMALL.format("ResNet-18, " if default else "")),
+        changes="fills every slot: the recipe that all others change" if baseline else f"backbone: {title}",
+        departures=(*DEPARTURES, SMALL.format("ResNet-18, " if baseline else "")),
         published=published,
         **PAPER,  # type: ignore[arg-type]
     )
-    exempt = {} if default else {"overfits_one_batch": "101 layers from scratch need more than 30 steps"}
-    parts = fills if default else {"backbone": backbone}
-    return Method(name, card, parts, default=default, baseline=default, expected_failures=exempt)
+    failures = {} if baseline else {"overfits_one_batch": "101 layers from scratch need more than 30 steps"}
+    return Method(name, card, parts, default=baseline, baseline=baseline, expected_failures=failures)
 
 
 METHODS = (
@@ -85,7 +84,7 @@ METHODS = (
             "training, 8 V100, batch 16": "0.261 s/it, 3.4 GB",
             "inference, V100": "0.043 s/image",
         },
-        default=True,
+        baseline=True,
     ),
     _variant(
         "mask_rcnn_r101",
@@ -97,7 +96,7 @@ METHODS = (
             "COCO val2017, 3x (detectron2 zoo)": "box AP 42.9, mask AP 38.6",
             "training, 8 V100, batch 16": "0.340 s/it, 4.6 GB",
         },
-        default=False,
+        baseline=False,
     ),
     _variant(
         "mask_rcnn_x101",
@@ -109,6 +108,6 @@ METHODS = (
             "COCO val2017, 3x (detectron2 zoo)": "box AP 44.3, mask AP 39.5",
             "training, 8 V100, batch 16": "0.690 s/it, 7.2 GB",
         },
-        default=False,
+        baseline=False,
     ),
 )

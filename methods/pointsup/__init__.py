@@ -35,8 +35,7 @@ METHOD = Method(
         departures=(
             "points follow every augmentation, random crops among them, and a point outside the crop is not used; the "
             "released loader refuses random crops",
-            "points hang on the annotator's seed 12345 and the boxes of the image, so they do not depend on the order "
-            "of images",
+            "points depend on the annotator's seed 12345 and on the boxes of the image, and not on the order of images",
         ),
         published={
             "parameters added to Mask R-CNN": "0",

@@ -1,9 +1,10 @@
-"""torch.compile with a fallback to eager execution."""
+"""torch.compile for the blocks of a network, with a fallback to eager execution."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import torch
@@ -13,49 +14,107 @@ from torch.utils._pytree import tree_leaves
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
+COMPILE_SECONDS = 300.0
+"""After so much time spent on compiling, functions that are not compiled yet run as they are."""
+
+MAX_GRAPHS = 64
+"""Graphs of one function, for all the shapes and kinds of blocks that call it. torch's default is 8."""
+
+
+class CompileStatus:
+    """What the compiled functions of one network share.
+
+    Attributes:
+        failure: Why compilation failed; all functions then run as they are. None if it has not.
+        seconds: Spent on compiling so far.
+        limit: Most seconds to spend.
+    """
+
+    def __init__(self, limit: float = COMPILE_SECONDS) -> None:
+        self.failure: str | None = None
+        self.seconds = 0.0
+        self.limit = limit
+        self._limit_reported = False
+
+    def fail(self, name: str, error: Exception) -> None:
+        """From now on everything runs as it is. Reports why on stderr."""
+        self.failure = " ".join(str(error).split())[:200]
+        print(f"{name} runs uncompiled, which is slower: {self.failure}", file=sys.stderr)
+
+    def out_of_time(self) -> bool:
+        """Whether no more functions are to be compiled. Reports it on stderr, once."""
+        if self.seconds < self.limit:
+            return False
+        if not self._limit_reported:
+            self._limit_reported = True
+            print(f"compiling took {self.seconds:.0f} s; the rest of the network runs uncompiled", file=sys.stderr)
+        return True
+
 
 class CompiledWithFallback(Generic[Arguments, Result]):
-    """Calls `torch.compile(function)`, and `fallback` from the first time that compilation fails.
+    """Calls `torch.compile(function)`, or the function itself where that is of no use.
 
-    A failure is reported on stderr, once. Running out of memory is not a failure of the compiler and is raised.
+    The function itself is called after a compilation has failed, when time is up before its first call, and where
+    `module` is not in training: images to predict have any size, and each size would be compiled anew. Running out of
+    memory is not a failure of the compiler and is raised.
 
     Args:
         function: What to compile.
-        fallback: What to call instead; takes the same arguments.
         module: Module whose parameters are trained through the function. The compiler postpones the backward pass until
             it is too late to fall back, so the first call runs it once to try.
+        status: Shared with the other functions of a network.
         options: Arguments of torch.compile.
     """
 
     def __init__(
         self,
         function: Callable[Arguments, Result],
-        fallback: Callable[Arguments, Result],
         module: nn.Module | None = None,
+        status: CompileStatus | None = None,
         **options: Any,
     ) -> None:
-        self.function, self.fallback, self.module, self.options = function, fallback, module, options
+        self.function, self.module, self.options = function, module, options
+        self.status = status or CompileStatus()
         self.compiled: Callable[Arguments, Result] | None = None
-        self.failed = False
 
     def __call__(self, *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
-        if self.failed:
-            return self.fallback(*arguments, **named)
+        if self.status.failure is not None or (self.module is not None and not self.module.training):
+            return self.function(*arguments, **named)
+        if self.compiled is None and self.status.out_of_time():
+            return self.function(*arguments, **named)
         # here, because the import takes a second that runs without compilation should not spend
         from torch._dynamo.exc import TorchDynamoException
 
         try:
             if self.compiled is None:
-                self.compiled = torch.compile(self.function, **self.options)
-                if self.module is not None and torch.is_grad_enabled():
-                    _try_backward(self.compiled(*arguments, **named), self.module)
+                self._compile(*arguments, **named)
+            assert self.compiled is not None
             return self.compiled(*arguments, **named)
         except (TorchDynamoException, _NoBackwardError) as error:
-            self.failed = True
-            name = getattr(self.function, "__qualname__", "a function")
-            reason = " ".join(str(error).split())[:200]
-            print(f"{name} runs uncompiled, which is slower: {reason}", file=sys.stderr)
-            return self.fallback(*arguments, **named)
+            self.status.fail(getattr(self.function, "__qualname__", "a function"), error)
+            return self.function(*arguments, **named)
+
+    def _compile(self, *arguments: Arguments.args, **named: Arguments.kwargs) -> None:
+        begin = time.perf_counter()
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MAX_GRAPHS)
+        self.compiled = torch.compile(self.function, **self.options)
+        result = self.compiled(*arguments, **named)
+        if self.module is not None and torch.is_grad_enabled():
+            _try_backward(result, self.module)
+        self.status.seconds += time.perf_counter() - begin
+
+
+def compile_blocks(blocks: Iterable[nn.Module], status: CompileStatus) -> list[CompiledWithFallback[Any, Any]]:
+    """Compile the forward functions of blocks for training.
+
+    Blocks of one class with the same shapes share one graph, so that a deep network takes no longer to compile than a
+    shallow one.
+    """
+    compiled = []
+    for block in blocks:
+        block.forward = CompiledWithFallback(block.forward, block, status, dynamic=False)
+        compiled.append(block.forward)
+    return compiled
 
 
 class _NoBackwardError(Exception):

@@ -47,7 +47,7 @@ class RoIPooler(nn.Module):
     def pool_rois(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
         """(R, C, size, size) crops of (R, 5) rows of image index and box."""
         levels = self.assign_levels(rois[:, 1:])
-        if rois.device.type != "cpu" and self.sampling_ratio == 0:
+        if self.sampling_ratio == 0 and not _uses_embedding_bag(rois):
             return self._pool_without_sync(features, rois, levels)
         pieces, rows_of_pieces = [], []
         for level, (feature, stride) in enumerate(zip(features, self.strides, strict=True)):
@@ -84,9 +84,22 @@ class RoIPooler(nn.Module):
         return (level.clamp(finest, finest + len(self.strides) - 1) - finest).long()
 
 
+def _on_gpu(tensor: Tensor) -> bool:
+    return tensor.device.type != "cpu"
+
+
+def _uses_embedding_bag(tensor: Tensor) -> bool:
+    """Whether the embedding bag crops: on a CPU, and on a GPU where kernels must be deterministic.
+
+    torchvision's kernel is not. In its place torchvision then takes an implementation in Python, which is slow and has
+    gradients that are not finite for boxes without area.
+    """
+    return not _on_gpu(tensor) or torch.are_deterministic_algorithms_enabled()
+
+
 def _roi_align(feature: Tensor, rois: Tensor, size: int, scale: float, sampling_ratio: int) -> Tensor:
     # always in float32, because bfloat16 cannot tell pixel 1000 from 1003
-    if feature.device.type == "cpu":
+    if _uses_embedding_bag(feature):
         crops = roi_align_embedding_bag(feature, rois, size, scale, sampling_ratio).permute(0, 3, 1, 2)
     else:
         crops = roi_align(feature.float(), rois.float(), size, scale, sampling_ratio, aligned=True)

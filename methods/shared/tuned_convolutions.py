@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import Variable
 from torch.utils._pytree import tree_leaves
 
@@ -34,6 +34,21 @@ def tune_backward(results: object) -> None:
     for tensor in tree_leaves(results):
         if isinstance(tensor, Tensor) and tensor.requires_grad:
             tensor.register_hook(_begin)
+
+
+def tune_in_training(module: nn.Module) -> None:
+    """Do the same in each forward and backward pass of `module` in training, for networks that call it themselves."""
+
+    def begin(part: nn.Module, inputs: object) -> None:
+        _set(part.training)
+
+    def end(part: nn.Module, inputs: object, results: object) -> None:
+        _set(False)
+        if part.training:
+            tune_backward(results)
+
+    module.register_forward_pre_hook(begin)
+    module.register_forward_hook(end, always_call=True)
 
 
 def _begin(gradient: Tensor) -> None:

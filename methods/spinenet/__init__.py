@@ -48,7 +48,7 @@ METHOD = Method(
         "searched order and give a map at every scale; variant is 49S, 49, 96, 143, 143L or 190",
         departures=(
             "outputs at strides 4 to 64 (the later 16-block form), since cells are small; the paper's are 8 to 128 "
-            "(levels=[3,7]). Blocks that no output hangs on are left out",
+            "(levels=[3,7]). Blocks that no output depends on are left out",
             "preset size small: SpineNet-49 at half of every width, outputs as wide as the preset's other pyramids, "
             "and group norm, since the coarsest maps of a small crop are one pixel; no published variant is so narrow",
             "batch norm averages with momentum 0.1 and epsilon 1e-5 (PyTorch's), not 0.01 and 1e-3; ReLU, no "

@@ -190,6 +190,11 @@ class SpineNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    def compiled_blocks(self) -> list[nn.Module]:
+        """The stem, the blocks, the resampling of their inputs, and the outputs."""
+        blocks = [module for module in self.modules() if isinstance(module, Block | Resample)]
+        return [self.stem, *blocks, *self.endpoints.values()]
+
     def forward(self, images: Tensor) -> list[Tensor]:
         nodes = {0: self.blocks["0"](self.stem(images))}
         nodes[1] = self.blocks["1"](nodes[0])

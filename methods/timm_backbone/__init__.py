@@ -28,7 +28,7 @@ def timm_method(model: str) -> Method:
             "feature pyramid",
             departures=(
                 "the same at every preset size",
-                "batch norm, where the network has it, trains as it stands; no stage is frozen",
+                "batch norm, if the network has it, is trained; no stage is frozen",
                 "with --init imagenet, timm's weights are downloaded, or read from --init imagenet:FILE",
             ),
         ),

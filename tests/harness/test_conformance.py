@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import Field
 
 from harness import conformance
 from harness.catalog import find
@@ -16,6 +17,7 @@ from harness.conformance import Check, augmenting, card, learning, predicting
 from harness.conformance.subject import Subject
 from harness.contract import Part, Predictions, Sample
 from harness.masks.crops import CropMasks
+from harness.options import Options
 from methods._templates import engine as toy
 
 
@@ -157,6 +159,29 @@ def test_a_bad_card_and_bad_parts_are_caught(subject_with: Callable[[str], Subje
     for fills, why in (({}, "no slot"), ({"head": part}, "no slot 'head'"), ({"engine": part}, "survive JSON")):
         with pytest.raises(AssertionError, match=why):
             card.parts_can_be_recorded(Subject("x", replace(good.method, parts=fills), good.recipe))
+
+
+def test_options_that_the_factory_does_not_take_are_caught(subject_with: Callable[[str], Subject]) -> None:
+    good = subject_with("")
+    part = replace(good.recipe.engine, options_type=Options, options={})
+    with pytest.raises(AssertionError, match="must take `options` of the type that the part names"):
+        card.parts_can_be_recorded(Subject("x", replace(good.method, parts={"engine": part}), good.recipe))
+
+
+def test_a_size_outside_the_range_of_an_option_is_caught(subject_with: Callable[[str], Subject]) -> None:
+    good = subject_with("")
+    part = replace(good.recipe.engine, factory=f"{__name__}:typed", options_type=Narrow, sizes={"small": {"width": 0}})
+    method = replace(good.method, parts={"engine": replace(part, options={})})
+    with pytest.raises(AssertionError, match="the options of engine at size small: width=0 must be"):
+        card.parts_can_be_recorded(Subject("x", method, good.recipe))
+
+
+class Narrow(Options):
+    width: int = Field(16, ge=1)
+
+
+def typed(recipe: Any, task: Any, options: Narrow) -> Broken:
+    return Broken(task, "")
 
 
 class Clumsy:

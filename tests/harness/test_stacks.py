@@ -163,10 +163,10 @@ _values = st.recursive(
 
 @given(value=_values)
 def test_any_json_value_that_is_written_is_read_again(value: Any) -> None:
-    from harness.stacks import _Term, _term
+    from harness.stacks import _parse_term, _Term
 
     term = _Term("name", {"option": value})
-    assert json.dumps(_term(str(term)).options) == json.dumps(term.options)
+    assert json.dumps(_parse_term(str(term)).options) == json.dumps(term.options)
 
 
 def test_a_row_tells_of_masks_that_are_read_beside_the_loss() -> None:

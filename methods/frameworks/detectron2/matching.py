@@ -5,13 +5,17 @@ The rules are those of detectron2 (`modeling/matcher.py`, `modeling/sampling.py`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from methods.shared.chunking import chunk_size
+
+MATCH_CHUNK = 16
+"""Instances of each image that are matched at once on a GPU. With 8 images of 147,456 anchors a tensor has 75 MB."""
 
 
 class IoUThresholds(NamedTuple):
@@ -78,32 +82,70 @@ def match_chunked(targets: Tensor, anchors: Tensor, thresholds: IoUThresholds) -
     return matches, thresholds.labels(best_iou, low_quality)
 
 
-def match_all(boxes: Tensor, valid: Tensor, anchors: Tensor, thresholds: IoUThresholds) -> tuple[Tensor, Tensor]:
-    """Match anchors with the instances of all images.
+class MatchState(NamedTuple):
+    """What is known of (B, A) anchors after some of the instances.
 
-    Of instances that overlap an anchor equally, any is taken.
+    Attributes:
+        best_iou: (B, A) float32, -1 before the first instance.
+        matches: (B, A) int64 index of the instance with that IoU.
+        low_quality: (B, A) bool, whether the anchor overlaps one of the instances most.
+    """
+
+    best_iou: Tensor
+    matches: Tensor
+    low_quality: Tensor
+
+
+def match_all(
+    boxes: Tensor,
+    valid: Tensor,
+    anchors: Tensor,
+    thresholds: IoUThresholds,
+    step: Callable[[MatchState, Tensor, Tensor, Tensor, Tensor], MatchState] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Match anchors with the instances of all images, MATCH_CHUNK instances of each image at a time.
+
+    No tensor has more than B * MATCH_CHUNK * A elements, however many instances there are. Of instances that overlap an
+    anchor equally, any of a chunk is taken.
 
     Args:
         boxes: (B, M, 4) of the instances.
         valid: (B, M) bool, False in the padding.
         anchors: (A, 4) boxes.
         thresholds: How anchors are labelled.
+        step: `match_step`, or the same compiled. Its arguments have the same shapes at any M.
 
     Returns:
         (B, A) int64 index of the best instance of each anchor, and (B, A) int8 labels.
     """
+    padding = -boxes.shape[1] % MATCH_CHUNK
+    boxes, valid = F.pad(boxes, (0, 0, 0, padding)), F.pad(valid, (0, padding))
+    indices = torch.arange(boxes.shape[1], device=boxes.device)
+    shape = len(boxes), len(anchors)
+    state = MatchState(
+        torch.full(shape, -1.0, device=boxes.device),
+        torch.zeros(shape, dtype=torch.int64, device=boxes.device),
+        torch.zeros(shape, dtype=torch.bool, device=boxes.device),
+    )
+    chunks = (x.split(MATCH_CHUNK, dim=-1) for x in (valid, indices))
+    for chunk, chunk_valid, index in zip(boxes.split(MATCH_CHUNK, dim=1), *chunks, strict=True):
+        # contiguous copies, whose strides do not depend on M
+        state = (step or match_step)(state, chunk.contiguous(), chunk_valid.contiguous(), index.clone(), anchors)
+    low_quality = state.low_quality if thresholds.allow_low_quality_matches else None
+    return state.matches, thresholds.labels(state.best_iou, low_quality)
+
+
+def match_step(state: MatchState, boxes: Tensor, valid: Tensor, index: Tensor, anchors: Tensor) -> MatchState:
+    """The state of anchors after (B, K, 4) more instances with (K,) indices; `valid` is False in the padding."""
     iou = torch.where(valid[..., None], pairwise_iou(boxes.permute(2, 0, 1)[..., None], anchors.unbind(1)), -1.0)
     best_iou, matches = iou.max(dim=1)
-    low_quality = None
-    if thresholds.allow_low_quality_matches:
-        low_quality = ((iou == iou.amax(dim=2, keepdim=True)) & valid[..., None]).any(dim=1)
-    return matches, thresholds.labels(best_iou, low_quality)
-
-
-def match_per_image(boxes: Tensor, valid: Tensor, anchors: Tensor, thresholds: IoUThresholds) -> tuple[Tensor, Tensor]:
-    """The same, with all pairs of one image in memory at a time."""
-    images = [match_all(b, v, anchors, thresholds) for b, v in zip(boxes.split(1), valid.split(1), strict=True)]
-    return torch.cat([matches for matches, _ in images]), torch.cat([labels for _, labels in images])
+    better = best_iou > state.best_iou
+    low_quality = ((iou == iou.amax(dim=2, keepdim=True)) & valid[..., None]).any(dim=1)
+    return MatchState(
+        torch.where(better, best_iou, state.best_iou),
+        torch.where(better, index[matches], state.matches),
+        state.low_quality | low_quality,
+    )
 
 
 def pairwise_iou(boxes: Sequence[Tensor] | Tensor, others: Sequence[Tensor] | Tensor) -> Tensor:

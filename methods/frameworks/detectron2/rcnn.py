@@ -15,19 +15,20 @@ from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 from detectron2.structures import ImageList
 from detectron2.structures import Instances as D2Instances
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.contract import Init, Predictions, Recipe, Sample, Task
 from methods.frameworks.detectron2 import zoo_weights
 from methods.frameworks.detectron2.instance_batch import InstanceBatch
-from methods.frameworks.detectron2.matching import match_all, match_per_image
+from methods.frameworks.detectron2.matching import match_step
 from methods.frameworks.detectron2.resnet import is_zoo_like, zoo_config
 from methods.frameworks.detectron2.roi_heads import RoIHeads, box_branch_arguments, feature_names
 from methods.frameworks.detectron2.rpn import RPN, RPNOutputs
 from methods.frameworks.detectron2.settings import Detectron2Settings
-from methods.shared.compiled import CompiledWithFallback
+from methods.shared.compiled import CompiledWithFallback, CompileStatus, compile_blocks
 from methods.shared.device_transfer import to_device
 from methods.shared.paste_masks import paste_crops
+from methods.shared.prediction_caps import prediction_caps
 from methods.shared.tuned_convolutions import tune_backward, tuned_convolutions
 
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -51,6 +52,10 @@ class BottomUp(Backbone):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         return dict(zip(self._out_features, self.body(images), strict=True))
 
+    def compiled_blocks(self) -> list[nn.Module]:
+        """The blocks that the backbone names, or the backbone as a whole."""
+        return list(self.body.compiled_blocks()) if hasattr(self.body, "compiled_blocks") else [self.body]
+
 
 class PaddedFPN(FPN):
     """detectron2's FPN that also pads images to the multiple that its bottom-up needs."""
@@ -59,6 +64,10 @@ class PaddedFPN(FPN):
     def size_divisibility(self) -> int:
         return max(super().size_divisibility, self.bottom_up.size_divisibility)
 
+    def compiled_blocks(self) -> list[nn.Module]:
+        """The blocks of the backbone and the convolutions of the pyramid with their norms."""
+        return [*self.bottom_up.compiled_blocks(), *self.lateral_convs, *self.output_convs]
+
 
 class RCNN(GeneralizedRCNN):
     """detectron2's, with arrays as input and a training step for all images at once.
@@ -66,17 +75,24 @@ class RCNN(GeneralizedRCNN):
     Args:
         channel_order: Of the colour channels, as in the pretrained weights of the backbone.
         scale: Factor by which images are enlarged for the network.
-        compiled: Whether the part of a training step whose shapes never change is compiled.
+        compiled: Whether the parts of a training step whose shapes do not change are compiled.
         parts: Arguments of GeneralizedRCNN.
     """
 
     def __init__(self, *, channel_order: Literal["BGR", "RGB"], scale: float, compiled: bool, **parts: Any) -> None:
         super().__init__(input_format=channel_order, **parts)
         self.channel_order, self.scale = channel_order, scale
-        self.training_forward = self.dense_forward
         if compiled:
-            self.training_forward = CompiledWithFallback(self.dense_forward, self.dense_forward, self, dynamic=False)
-            self.proposal_generator.match = CompiledWithFallback(match_all, match_per_image, dynamic=True)
+            self._compile()
+
+    def _compile(self) -> None:
+        """Compile the blocks of the backbone, the convolutions of the pyramid, the RPN's head, and matching."""
+        self.compile_status = CompileStatus()
+        blocks = [*self.backbone.compiled_blocks(), self.proposal_generator.rpn_head]
+        self.compiled = compile_blocks(blocks, self.compile_status)
+        matching = CompiledWithFallback(match_step, status=self.compile_status, dynamic=False)
+        self.compiled.append(matching)
+        self.proposal_generator.match_step = matching
 
     def preprocess(self, arrays: Sequence[NDArray[np.uint8]]) -> ImageList:
         """(B, 3, H, W) normalized and enlarged images, padded at the right and bottom to one size."""
@@ -111,7 +127,7 @@ class RCNN(GeneralizedRCNN):
         instances = InstanceBatch.from_samples(samples, self.scale, self.device)
         rpn: RPN = self.proposal_generator
         with tuned_convolutions():
-            features, outputs = self.training_forward(images.tensor)
+            features, outputs = self.dense_forward(images.tensor)
         tune_backward((features, outputs))
         anchors = rpn.anchors([features[name] for name in rpn.in_features])
         losses = rpn.compute_losses(outputs, anchors, instances)
@@ -135,17 +151,24 @@ class RCNN(GeneralizedRCNN):
 class Detectron2Model:
     """An RCNN behind the Model contract of the harness. Predictions are in pixels of the images."""
 
-    def __init__(self, module: RCNN, task: Task) -> None:
-        self.module = module
-        self.task = task
+    def __init__(self, module: RCNN, task: Task, proposals: int) -> None:
+        self.module, self.task, self.proposals = module, task, proposals
+        self.set_caps([])
 
     def losses(self, batch: Sequence[Sample]) -> Mapping[str, Tensor]:
         return self.module.compute_losses(batch)
 
     @torch.no_grad()
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Predictions]:
+        self.set_caps([(image.shape[0], image.shape[1]) for image in images])
         detections = self.module.detect(images)
         return [self._to_predictions(x, image.shape[:2]) for x, image in zip(detections, images, strict=True)]
+
+    def set_caps(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Fit the numbers of proposals and detections to images of these heights and widths."""
+        caps, rpn = prediction_caps(self.task, self.proposals, sizes), self.module.proposal_generator
+        rpn.pre_nms_topk[False] = rpn.post_nms_topk[False] = caps.proposals
+        self.module.roi_heads.box_predictor.test_topk_per_image = caps.detections
 
     def _to_predictions(self, detections: D2Instances, size: tuple[int, int]) -> Predictions:
         boxes = detections.pred_boxes.tensor.float() / self.module.scale
@@ -203,7 +226,7 @@ def build(recipe: Recipe, task: Task) -> Detectron2Model:
     if module.device.type == "cuda":
         module.to(memory_format=torch.channels_last)
     zoo_weights.load(module, init, recipe.backbone)
-    return Detectron2Model(module, task)
+    return Detectron2Model(module, task, settings.proposals)
 
 
 def _config(task: Task, settings: Detectron2Settings, config: Any, zoo_like: bool) -> Any:
@@ -214,10 +237,6 @@ def _config(task: Task, settings: Detectron2Settings, config: Any, zoo_like: boo
     model.RPN.BATCH_SIZE_PER_IMAGE = settings.anchors_per_image
     model.RPN.PRE_NMS_TOPK_TRAIN = 2 * settings.proposals
     model.RPN.POST_NMS_TOPK_TRAIN = settings.proposals
-    # images hold more cells than the 100 detections and 1000 proposals of the zoo
-    detections = max(100, int(1.5 * task.max_cells))
-    model.RPN.POST_NMS_TOPK_TEST = model.RPN.PRE_NMS_TOPK_TEST = max(settings.proposals, 2 * detections)
-    config.TEST.DETECTIONS_PER_IMAGE = detections
     model.ROI_HEADS.NUM_CLASSES = len(task.classes)
     model.ROI_HEADS.BATCH_SIZE_PER_IMAGE = settings.rois_per_image
     model.ROI_BOX_HEAD.FC_DIM = settings.box_head_width

@@ -55,6 +55,12 @@ class ResNet(nn.Module):
         self.strides = tuple(shapes[name].stride for name in self.names)
         self.channels = tuple(shapes[name].channels for name in self.names)
 
+    def compiled_blocks(self) -> list[nn.Module]:
+        """The residual blocks; those of one stage have the same shapes but for the first."""
+        from detectron2.layers import CNNBlockBase
+
+        return [module for module in self.modules() if isinstance(module, CNNBlockBase)]
+
     def forward(self, images: Tensor) -> list[Tensor]:
         maps = self.bottom_up(images)
         return [maps[name] for name in self.names]

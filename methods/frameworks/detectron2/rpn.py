@@ -19,7 +19,14 @@ from torchvision.ops import nms
 
 from methods.frameworks.detectron2.box_losses import box_regression_loss
 from methods.frameworks.detectron2.instance_batch import InstanceBatch
-from methods.frameworks.detectron2.matching import IoUThresholds, match_chunked, match_per_image, subsample_labels
+from methods.frameworks.detectron2.matching import (
+    IoUThresholds,
+    MatchState,
+    match_all,
+    match_chunked,
+    match_step,
+    subsample_labels,
+)
 
 Size = tuple[int, int]
 
@@ -56,10 +63,10 @@ class RPN(rpn.RPN):
     """detectron2's network, built from its config.
 
     Attributes:
-        match: How anchors are matched with instances on a GPU.
+        match_step: How anchors are matched with a chunk of the instances on a GPU: `matching.match_step`, or compiled.
     """
 
-    match: Callable[[Tensor, Tensor, Tensor, IoUThresholds], tuple[Tensor, Tensor]] = staticmethod(match_per_image)
+    match_step: Callable[[MatchState, Tensor, Tensor, Tensor, Tensor], MatchState] = staticmethod(match_step)
     _cached_anchors: tuple[tuple[torch.Size, ...], Tensor] | None = None
 
     def forward(
@@ -115,7 +122,7 @@ class RPN(rpn.RPN):
     ) -> tuple[Tensor, Tensor]:
         """(B, A) indices of the instances that anchors are matched with, and (B, A) labels of the anchors."""
         if anchors.device.type != "cpu":
-            return self.match(instances.boxes, instances.valid, anchors, thresholds)
+            return match_all(instances.boxes, instances.valid, anchors, thresholds, self.match_step)
         images = zip(instances.boxes, instances.counts, strict=True)
         each = [match_chunked(boxes[:count], anchors, thresholds) for boxes, count in images]
         return torch.stack([matches for matches, _ in each]), torch.stack([labels for _, labels in each])

@@ -23,7 +23,10 @@ from torchvision.ops import FrozenBatchNorm2d
 from harness.contract import Init, Predictions, Recipe, Sample, Task
 from harness.errors import HarnessError
 from methods.frameworks.torchvision.settings import TorchvisionOptions, TorchvisionSettings
+from methods.shared.device_transfer import to_device
 from methods.shared.paste_masks import paste_crops
+from methods.shared.prediction_caps import prediction_caps
+from methods.shared.tuned_convolutions import tune_in_training
 from methods.shared.weights import download_weights, load_matching, read_weights
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -36,6 +39,13 @@ class FixedScaleTransform(GeneralizedRCNNTransform):
     def __init__(self, scale: float, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__(min_size=1, max_size=1, image_mean=list(mean), image_std=list(std))
         self.scale = scale
+        # torchvision makes these anew for each image, and each time waits for the copy to the GPU
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
+
+    def normalize(self, image: Tensor) -> Tensor:
+        normalized: Tensor = (image - self.mean) / self.std
+        return normalized
 
     def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
         if self.scale == 1:
@@ -50,10 +60,11 @@ class FixedScaleTransform(GeneralizedRCNNTransform):
 class TorchvisionModel:
     """torchvision's MaskRCNN behind the Model contract of the harness. Label 0 is its background."""
 
-    def __init__(self, module: MaskRCNN, task: Task, scale: float) -> None:
-        self.module = module
-        self.task = task
-        self.scale = scale
+    def __init__(self, module: MaskRCNN, task: Task, scale: float, proposals: int) -> None:
+        self.module, self.task, self.scale, self.proposals = module, task, scale, proposals
+        self.device = torch.device(task.device)
+        self.set_caps([])
+        tune_in_training(module.backbone)
 
     def losses(self, batch: Sequence[Sample]) -> Mapping[str, Tensor]:
         return self.module([self._to_tensor(s.image) for s in batch], [self._to_target(s) for s in batch])
@@ -61,6 +72,7 @@ class TorchvisionModel:
     @torch.no_grad()
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Predictions]:
         """Run the parts one by one: torchvision's own forward ends in a float plane of the image for every box."""
+        self.set_caps([(image.shape[0], image.shape[1]) for image in images])
         module = self.module
         batch, _ = module.transform([self._to_tensor(image) for image in images])
         features = module.backbone(batch.tensors)
@@ -75,21 +87,25 @@ class TorchvisionModel:
             predictions.append(Predictions(size, masks, scores.astype(np.float32), labels))
         return predictions
 
+    def set_caps(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Fit the numbers of proposals and detections to images of these heights and widths."""
+        caps, rpn = prediction_caps(self.task, self.proposals, sizes), self.module.rpn
+        rpn._pre_nms_top_n["testing"] = rpn._post_nms_top_n["testing"] = caps.proposals
+        self.module.roi_heads.detections_per_img = caps.detections
+
     def _to_tensor(self, image: NDArray[np.uint8]) -> Tensor:
         rgb = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
-        pixels = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
-        return pixels.to(self.task.device, non_blocking=True).float() / 255
+        return to_device(rgb.transpose(2, 0, 1), self.device).float() / 255
 
     def _to_target(self, sample: Sample) -> dict[str, Tensor]:
         instances = sample.instances
         if instances.crowd is not None and instances.crowd.any():
             instances = instances.select(~instances.crowd)
         assert instances.masks is not None, "this engine has no supervision slot: it trains on full masks"
-        device = self.task.device
         return {
-            "boxes": torch.from_numpy(instances.boxes.astype(np.float32)).to(device),
-            "labels": torch.from_numpy(instances.labels).to(device) + 1,
-            "masks": torch.from_numpy(instances.masks.planes(*sample.size)).to(device),
+            "boxes": to_device(instances.boxes.astype(np.float32), self.device),
+            "labels": to_device(instances.labels, self.device) + 1,
+            "masks": to_device(instances.masks.planes(*sample.size), self.device),
         }
 
 
@@ -115,14 +131,13 @@ def build(recipe: Recipe, task: Task, options: TorchvisionOptions) -> Torchvisio
         box_batch_size_per_image=settings.rois_per_image,
         rpn_pre_nms_top_n_train=2 * settings.proposals,
         rpn_post_nms_top_n_train=settings.proposals,
-        **_inference_caps(task, settings),
     )
     coco = init.kind == "coco"
     mean = IMAGENET_MEAN if coco else [v / 255 for v in task.pixel_mean]
     std = IMAGENET_STD if coco else [v / 255 for v in task.pixel_std]
     module.transform = FixedScaleTransform(settings.scale, mean, std)
     _load(module, init, options.version, options.depth)
-    return TorchvisionModel(module.to(task.device), task, settings.scale)
+    return TorchvisionModel(module.to(task.device), task, settings.scale, settings.proposals)
 
 
 def network(
@@ -168,17 +183,6 @@ def network(
         mask_predictor=MaskRCNNPredictor(mask_width, mask_width, classes + 1),
         **caps,
     )
-
-
-def _inference_caps(task: Task, settings: TorchvisionSettings) -> dict[str, int]:
-    """Limits for images that hold more cells than torchvision's 100 detections and 1000 proposals."""
-    detections = max(100, int(1.5 * task.max_cells))
-    proposals = max(settings.proposals, 2 * detections)
-    return {
-        "box_detections_per_img": detections,
-        "rpn_pre_nms_top_n_test": proposals,
-        "rpn_post_nms_top_n_test": proposals,
-    }
 
 
 def _load(module: MaskRCNN, init: Init, version: int, depth: int) -> None:

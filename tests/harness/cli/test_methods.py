@@ -140,10 +140,12 @@ def test_a_new_file_is_found_and_resolved(tmp_path: Path, monkeypatch: pytest.Mo
     assert name in planned.output
     again = call("new-method", name, "--slot", slot, "--dir", str(tmp_path))
     assert again.exit_code == 2
-    assert "not written over" in again.stderr
+    assert "not overwritten" in again.stderr
 
 
-@pytest.mark.parametrize(("name", "said"), [("mask_rcnn", "already"), ("Not-a-name", "no name"), ("class", "no name")])
+@pytest.mark.parametrize(
+    ("name", "said"), [("mask_rcnn", "already"), ("Not-a-name", "cannot name"), ("class", "cannot name")]
+)
 def test_a_name_that_cannot_be_is_told(tmp_path: Path, name: str, said: str) -> None:
     result = call("new-method", name, "--slot", "augment", "--dir", str(tmp_path))
     assert result.exit_code == 2

@@ -1,7 +1,10 @@
-"""A training step asks a GPU for nothing but the boxes that remain and those that are positive.
+"""A training step waits for nothing but the proposals that remain after NMS and the boxes that are positive.
 
-No GPU is needed: tensors that pretend to be on one raise where a step would have to know a value that only the GPU has,
-or copies one back. What follows from values (which boxes are left, which are positive) is given as it might come.
+No GPU is needed: tensors that pretend to be on one raise an error where a step needs a value that only the GPU knows,
+and copies that are waited for are counted. What depends on values is replaced by something plausible.
+
+torchvision's engine waits by design: its own samplers and poolers look up the indices of positive anchors and boxes.
+For it the tests show that the first wait is inside torchvision, and that what the project adds waits for nothing.
 """
 
 from __future__ import annotations
@@ -25,12 +28,9 @@ from harness.stacks import resolve
 from harness.training.model_outputs import validated_total_loss
 from methods import mask_rcnn
 
-METHODS = [
-    name
-    for name in find().defaults()
-    if resolve(find(), name, "small", Init("scratch")).recipe.engine == mask_rcnn.ENGINE
-]
-
+ENGINES = {name: resolve(find(), name, "small", Init("scratch")).recipe.engine for name in find().defaults()}
+METHODS = [name for name, engine in ENGINES.items() if engine == mask_rcnn.ENGINE]
+ON_TORCHVISION = [name for name in ENGINES if name not in METHODS]
 
 COPIES = {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default}
 
@@ -63,14 +63,14 @@ class PretendedGPU(TorchDispatchMode):
 @pytest.fixture(autouse=True)
 def _no_driver_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda._lazy_init", lambda: None)
+    monkeypatch.setattr(
+        "methods.shared.device_transfer.copy_to_gpu", lambda tensor, device: tensor.to(device, non_blocking=True)
+    )
 
 
 @contextmanager
 def pretended_gpu(monkeypatch: pytest.MonkeyPatch, module: nn.Module) -> Iterator[PretendedGPU]:
     """The module on a GPU that is not there."""
-    monkeypatch.setattr(
-        "methods.shared.device_transfer.copy_to_gpu", lambda tensor, device: tensor.to(device, non_blocking=True)
-    )
     monkeypatch.setattr("methods.frameworks.detectron2.rpn.nms", lambda boxes, scores, threshold: scores.argsort())
     monkeypatch.setattr("methods.shared.device_transfer.AsyncHostCopy.__init__", keep_shape)
     monkeypatch.setattr("methods.shared.device_transfer.AsyncHostCopy.wait", lambda self: half_positive(self.shape))
@@ -114,6 +114,36 @@ def test_a_step_waits_for_nothing(method: str, monkeypatch: pytest.MonkeyPatch) 
     assert loss.device.type == "cuda"
     assert loss.requires_grad
     assert copies == 0
+
+
+@pytest.mark.parametrize("method", ON_TORCHVISION)
+def test_what_torchvision_is_given_is_copied_without_waiting(method: str) -> None:
+    model, sample = on_pretended_gpu(method), discs(12, side=64, seed=1)
+    with PretendedGPU() as gpu:
+        given = [model._to_tensor(sample.image), *model._to_target(sample).values()]
+    assert {tensor.device.type for tensor in given} == {"cuda"}
+    assert gpu.copies == 0
+
+
+@pytest.mark.parametrize("method", ON_TORCHVISION)
+def test_the_first_wait_of_a_torchvision_step_is_its_own(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = on_pretended_gpu(method)
+    with (
+        pretended_gpu(monkeypatch, model.module.train()),
+        pytest.raises((DataDependentOutputException, DynamicOutputShapeException)) as waited,
+    ):
+        model.losses([discs(12, side=64, seed=1)])
+    files = [str(entry.path) for entry in waited.traceback]
+    ours = max(i for i, file in enumerate(files) if file.endswith("frameworks/torchvision/rcnn.py"))
+    assert any("torchvision/models/detection" in file for file in files[ours + 1 :]), files
+
+
+def on_pretended_gpu(method: str) -> Any:
+    """The model of a method, whose inputs go to the GPU."""
+    stack = resolve(find(), method, "small", Init("scratch")).recipe
+    model = stack.engine.build(stack, task(**SMALL))
+    model.device = torch.device("cuda", 0)
+    return model
 
 
 @pytest.mark.parametrize(

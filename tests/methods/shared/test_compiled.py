@@ -1,4 +1,4 @@
-"""What cannot be compiled runs as it is, and says so once."""
+"""Blocks are compiled once and used many times; what cannot be compiled runs as it is, and says so once."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ import pytest
 import torch
 from builders import SMALL, discs, recipe, task
 from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounterWithBackend
 
-from methods.shared.compiled import CompiledWithFallback
+from harness.contract import Part
+from methods.shared.compiled import CompiledWithFallback, CompileStatus, compile_blocks
+
+
+@pytest.fixture(autouse=True)
+def _nothing_compiled_before() -> None:
+    torch._dynamo.reset()
 
 
 def double(x: Tensor) -> Tensor:
     return x * 2
-
-
-def triple(x: Tensor) -> Tensor:
-    return x * 3
 
 
 def unable(graph: Any, inputs: Any) -> Any:
@@ -25,15 +28,46 @@ def unable(graph: Any, inputs: Any) -> Any:
 
 
 def test_what_is_compiled_is_used() -> None:
-    assert CompiledWithFallback(double, triple, backend="eager")(torch.ones(1)).item() == 2
+    counter = CompileCounterWithBackend("eager")
+    function = CompiledWithFallback(double, backend=counter)
+    assert [function(torch.ones(1)).item() for _ in range(2)] == [2, 2]
+    assert counter.frame_count == 1
 
 
 def test_what_cannot_be_compiled_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
-    function = CompiledWithFallback(double, triple, backend=unable)
-    assert [function(torch.ones(1)).item() for _ in range(3)] == [3, 3, 3]
+    function = CompiledWithFallback(double, backend=unable)
+    assert [function(torch.ones(1)).item() for _ in range(3)] == [2, 2, 2]
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("double runs uncompiled")
     assert "no compiler for this machine" in line
+
+
+def test_a_failure_ends_compiling_for_the_whole_network(capsys: pytest.CaptureFixture[str]) -> None:
+    status, counter = CompileStatus(), CompileCounterWithBackend("eager")
+    CompiledWithFallback(double, status=status, backend=unable)(torch.ones(1))
+    CompiledWithFallback(double, status=status, backend=counter)(torch.ones(1))
+    assert counter.frame_count == 0
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_after_the_time_limit_the_rest_runs_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    status, counter = CompileStatus(limit=1e-9), CompileCounterWithBackend("eager")
+    first, second, third = (CompiledWithFallback(double, status=status, backend=counter) for _ in range(3))
+    assert [function(torch.ones(1)).item() for function in (first, second, third, first)] == [2, 2, 2, 2]
+    assert first.compiled is not None
+    assert second.compiled is None
+    assert status.failure is None
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the rest of the network runs uncompiled" in line
+
+
+def test_images_to_predict_are_not_compiled_for() -> None:
+    counter, layer = CompileCounterWithBackend("eager"), nn.Linear(2, 2)
+    function = CompiledWithFallback(layer.forward, layer, backend=counter)
+    layer.eval()
+    for rows in (1, 2, 3):
+        function(torch.ones(rows, 2))
+    assert counter.frame_count == 0
 
 
 def test_a_backward_pass_that_cannot_be_compiled_is_seen_in_the_first_call() -> None:
@@ -41,8 +75,9 @@ def test_a_backward_pass_that_cannot_be_compiled_is_seen_in_the_first_call() -> 
 
     layer = nn.Linear(2, 2)
     backend = aot_autograd(fw_compiler=lambda graph, inputs: graph.forward, bw_compiler=unable)
-    result = CompiledWithFallback(layer.forward, layer.forward, layer, backend=backend)(torch.ones(1, 2))
-    result.sum().backward()
+    function = CompiledWithFallback(layer.forward, layer, backend=backend)
+    function(torch.ones(1, 2)).sum().backward()
+    assert function.status.failure is not None
     assert layer.weight.grad is not None
 
 
@@ -51,21 +86,69 @@ def test_memory_that_runs_out_is_not_taken_for_a_failure() -> None:
         raise torch.OutOfMemoryError("no memory")
 
     with pytest.raises(torch.OutOfMemoryError):
-        CompiledWithFallback(torch.compiler.disable(hungry), triple, backend="eager")(torch.ones(1))
+        CompiledWithFallback(torch.compiler.disable(hungry), backend="eager")(torch.ones(1))
 
 
-def test_a_compiled_network_learns_from_the_same_losses() -> None:
+def test_equal_blocks_share_a_graph() -> None:
+    counter = CompileCounterWithBackend("eager")
+    network = nn.Sequential(*(nn.Linear(4, 4) for _ in range(5)), nn.Linear(4, 2))
+    for function in compile_blocks(network, CompileStatus()):
+        function.options["backend"] = counter
+    network(torch.ones(3, 4, requires_grad=True)).sum().backward()
+    assert counter.frame_count == 2
+
+
+RESNET = "methods.frameworks.detectron2.resnet:build"
+
+
+@pytest.mark.parametrize(
+    ("backbone", "blocks", "graphs"),
+    [
+        (Part("resnet", RESNET, {"depth": 101}), 34, 9),
+        (
+            Part(
+                "container",
+                "methods.container.backbone:build",
+                {"widths": [32, 32, 32, 32], "depths": [3, 4, 8, 3], "mlp_ratios": [1, 1, 1, 1]},
+            ),
+            22,
+            8,
+        ),
+        (Part("spinenet", "methods.spinenet.backbone:build", {"variant": "96", "scale": 0.1, "norm": "GN"}), 70, 40),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_a_deep_network_has_few_graphs(backbone: Part, blocks: int, graphs: int) -> None:
+    """Counted in the backbone alone, the pyramid and the RPN's head left out."""
+    counter = CompileCounterWithBackend("eager")
+    base = recipe(backbone=backbone)
+    module = base.engine.build(base, task(**SMALL, compile=True)).module.train()
+    body = getattr(module.backbone, "bottom_up", module.backbone)
+    for function in module.compiled:
+        function.options["backend"] = counter
+    with torch.no_grad():
+        body(torch.zeros(1, 3, 128, 128))
+    assert (len(body.compiled_blocks()), counter.frame_count) == (blocks, graphs)
+
+
+def test_a_compiled_network_learns_from_the_same_losses_and_predicts_any_size() -> None:
     base = recipe()
     samples = [discs(5, seed=1), discs(3, seed=2)]
-    losses = {}
+    losses, counter = {}, CompileCounterWithBackend("aot_eager")
     for compiled in (False, True):
         torch.manual_seed(0)
-        module = base.engine.build(base, task(**SMALL, compile=compiled)).module.train()
+        model = base.engine.build(base, task(**SMALL, compile=compiled))
+        module = model.module.train()
         if compiled:
-            for part in (module.training_forward, module.proposal_generator.match):
-                part.options["backend"] = "aot_eager"
+            for function in module.compiled:
+                function.options["backend"] = counter
         torch.manual_seed(1)
         losses[compiled] = {name: float(value.detach()) for name, value in module.compute_losses(samples).items()}
-        if compiled:
-            assert not module.training_forward.failed
     assert losses[True] == pytest.approx(losses[False], rel=1e-5)
+    assert module.compile_status.failure is None
+    graphs = counter.frame_count
+    assert graphs > 0
+    module.eval()
+    for side in (64, 96, 160):
+        model.predict([discs(3, side=side).image])
+    assert counter.frame_count == graphs

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator
+
 import pytest
 import torch
+from torch import Tensor
 
+from methods.shared import roi_pooling
 from methods.shared.roi_pooling import RoIPooler, boxes_to_rois
 
 STRIDES = (4, 8, 16, 32)
@@ -72,3 +77,29 @@ def test_what_is_trained_on_is_laid_out_plainly(sides: tuple[float, ...]) -> Non
 def test_strides_must_double() -> None:
     with pytest.raises(ValueError, match="each double"):
         RoIPooler(7, (4, 16))
+
+
+@pytest.fixture
+def deterministic() -> Iterator[None]:
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("deterministic")
+def test_deterministic_gradients_on_a_gpu_are_finite(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU torchvision then takes an implementation in Python, whose gradients of boxes without area are 0 / 0."""
+    python_roi_align = importlib.import_module("torchvision.ops.roi_align")._roi_align
+
+    def roi_align(x: Tensor, rois: Tensor, size: int, scale: float, ratio: int, aligned: bool) -> Tensor:
+        result: Tensor = python_roi_align(x, rois, scale, size, size, ratio, aligned)
+        return result
+
+    monkeypatch.setattr(roi_pooling, "roi_align", roi_align)
+    monkeypatch.setattr(roi_pooling, "_on_gpu", lambda tensor: True)
+    features, rois = _features(grad=True), boxes_to_rois(_boxes())
+    crops = RoIPooler(7, STRIDES).pool_rois(features, rois)
+    crops.square().sum().backward()
+    assert all(f.grad is not None and bool(torch.isfinite(f.grad).all()) for f in features)
+    monkeypatch.undo()
+    torch.testing.assert_close(crops, RoIPooler(7, STRIDES).pool_rois(features, rois))

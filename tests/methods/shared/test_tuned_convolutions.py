@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from builders import SMALL, discs, recipe, task
+from torch import Tensor, nn
 
+from harness.contract import Part
 from methods.shared.tuned_convolutions import tune_backward, tuned_convolutions
 
 
@@ -69,3 +71,41 @@ def test_what_is_predicted_after_a_failed_backward_pass_is_not_timed() -> None:
         raise ValueError("head")
     assert not torch.backends.cudnn.benchmark
     assert y.requires_grad
+
+
+TORCHVISION = Part("torchvision", "methods.frameworks.torchvision.rcnn:build", {"version": 1, "depth": 18})
+FIRST_CONVOLUTION = {"detectron2": "bottom_up.body.bottom_up.stem.conv1", "torchvision": "body.conv1"}
+HEAD = {"detectron2": "roi_heads.mask_head.convs.0", "torchvision": "roi_heads.mask_predictor.mask_fcn_logits"}
+
+
+@pytest.mark.parametrize("engine", ["detectron2", "torchvision"])
+def test_backbones_are_timed_in_training_and_heads_are_not(engine: str) -> None:
+    base = recipe() if engine == "detectron2" else recipe().filled(engine=TORCHVISION)
+    model = base.engine.build(base, task(**SMALL))
+    seen: dict[str, bool] = {}
+
+    def watch(name: str, layer: Any) -> None:
+        def forward(part: nn.Module, inputs: object, output: object) -> None:
+            seen[f"{name} forward"] = torch.backends.cudnn.benchmark
+
+        def backward(gradient: Tensor) -> None:
+            seen[f"{name} backward"] = torch.backends.cudnn.benchmark
+
+        layer.register_forward_hook(forward)
+        layer.weight.register_hook(backward)
+
+    watch("backbone", model.module.backbone.get_submodule(FIRST_CONVOLUTION[engine]))
+    watch("head", model.module.get_submodule(HEAD[engine]))
+    model.module.train()
+    losses = model.losses([discs(5, seed=1), discs(3, seed=2)])
+    torch.stack(list(losses.values())).sum().backward()
+    assert seen == {
+        "backbone forward": True,
+        "backbone backward": True,
+        "head forward": False,
+        "head backward": False,
+    }
+    seen.clear()
+    model.module.eval()
+    model.predict([discs(5, seed=1).image])
+    assert not any(seen.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from builders import boxes
@@ -10,12 +12,16 @@ from detectron2.modeling.matcher import Matcher
 from detectron2.structures import Boxes, pairwise_iou
 from hypothesis import given
 from hypothesis import strategies as st
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from methods.frameworks.detectron2.matching import (
+    MATCH_CHUNK,
     IoUThresholds,
     match_all,
     match_chunked,
-    match_per_image,
+    match_step,
     subsample_labels,
 )
 
@@ -43,11 +49,45 @@ def test_matches_and_labels(cells: int, low_quality: bool, pairs_at_once: int, m
     places = torch.zeros(2, max(cells, 1) + 3, 4)
     places[1, :cells] = targets
     valid = torch.arange(places.shape[1]) < torch.tensor([[0], [cells]])
-    matches, labels = match_per_image(places, valid, anchors, rule)
-    assert torch.equal(labels, match_all(places, valid, anchors, rule)[1])
+    matches, labels = match_all(places, valid, anchors, rule)
     assert torch.equal(labels[1], theirs[1])
     assert torch.equal(matches[1][labels[1] == 1], theirs[0][labels[1] == 1])
     assert (labels[0] == 0).all()
+
+
+class LargestTensor(TorchDispatchMode):
+    """Records the number of elements of the largest result of any operator."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        sizes = [x.numel() for x in tree_leaves(result) if isinstance(x, torch.Tensor)]
+        self.elements = max([self.elements, *sizes])
+        return result
+
+
+@pytest.mark.parametrize("instances", [10, 200])
+def test_no_tensor_on_a_gpu_holds_all_pairs(instances: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    targets, anchors = boxes(2 * instances, 12, generator).reshape(2, -1, 4), boxes(1000, 16, generator)
+    with LargestTensor() as largest:
+        match_all(targets, torch.ones(2, instances, dtype=torch.bool), anchors, IoUThresholds(0.3, 0.7, True))
+    assert largest.elements == 2 * MATCH_CHUNK * 1000
+
+
+def test_matching_is_compiled_once_for_any_number_of_instances() -> None:
+    generator = torch.Generator().manual_seed(0)
+    anchors, thresholds = boxes(300, 16, generator), IoUThresholds(0.3, 0.7, True)
+    counter = CompileCounterWithBackend("eager")
+    step = torch.compile(match_step, backend=counter, dynamic=False)
+    for instances in (1, 5, 40, 90):
+        targets = boxes(2 * instances, 12, generator).reshape(2, -1, 4)
+        valid = torch.ones(2, instances, dtype=torch.bool)
+        compiled = match_all(targets, valid, anchors, thresholds, step)
+        for one, other in zip(compiled, match_all(targets, valid, anchors, thresholds), strict=True):
+            assert torch.equal(one, other)
+    assert counter.frame_count == 1
 
 
 @given(
