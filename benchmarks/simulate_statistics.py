@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ LOSS = 0.10
 """How much worse the one method is that should be found."""
 
 Family = dict[str, SeedScores]
+MakeFamily = Callable[[Simulation, np.random.Generator], Family]
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Question:
     name: str
     target: str
     simulation: Simulation
-    family: Callable[[Simulation, np.random.Generator], Family]
+    family: MakeFamily
     holds: Callable[[dict[str, Difference], dict[str, Difference]], bool]
 
 
@@ -104,17 +106,18 @@ QUESTIONS = (
 )  # fmt: skip
 
 
-def share(question: Question, families: int) -> tuple[float, float]:
-    """Percent of families in which it happened, and its standard error."""
-    rng, count = np.random.default_rng(0), 0
+def answers(simulation: Simulation, family: MakeFamily, families: int) -> list[float]:
+    """The share of families in which what a row counts happened, for each question on this kind of family."""
+    asked = [question for question in QUESTIONS if (question.simulation, question.family) == (simulation, family)]
+    rng, counts = np.random.default_rng(0), np.zeros(len(asked))
     for _ in range(families):
-        compared = Comparisons(question.family(question.simulation, rng), question.simulation.cell_types)
-        count += question.holds(compared.from_baseline("m0"), compared.from_best())
-    part = count / families
-    return 100 * part, 100 * float(np.sqrt(part * (1 - part) / families))
+        compared = Comparisons(family(simulation, rng), simulation.cell_types)
+        told = compared.from_baseline("m0"), compared.from_best()
+        counts += [question.holds(*told) for question in asked]
+    return (counts / families).tolist()
 
 
-def page(rows: Sequence[tuple[Question, float, float]], families: int) -> str:
+def page(shares: Mapping[Question, float], families: int) -> str:
     lines = [
         "# The statistics on methods whose true differences are known",
         "",
@@ -127,18 +130,11 @@ def page(rows: Sequence[tuple[Question, float, float]], families: int) -> str:
         "| question | images | seeds | sd between runs | target | families | standard error |",
         "|---|---:|---:|---:|---|---:|---:|",
     ]
-    for question, percent, error in rows:
+    for question, share in shares.items():
         s = question.simulation
-        cells = (
-            question.name,
-            s.images,
-            s.seeds,
-            s.seed_sd,
-            question.target or "none",
-            f"{percent:.1f} %",
-            f"{error:.1f}",
-        )
-        lines.append(f"| {' | '.join(map(str, cells))} |")
+        error = 100 * float(np.sqrt(share * (1 - share) / families))
+        measured = (question.target or "none", f"{100 * share:.1f} %", f"{error:.1f}")
+        lines.append(f"| {' | '.join(map(str, (question.name, s.images, s.seeds, s.seed_sd, *measured)))} |")
     s = USUAL
     return "\n".join([
         *lines,
@@ -155,11 +151,15 @@ def main() -> None:
     parser.add_argument("--families", type=int, default=1000)
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "statistics.md")
     options = parser.parse_args()
-    rows = []
-    for question in QUESTIONS:
-        rows.append((question, *share(question, options.families)))
-        print(f"{question.name}: {rows[-1][1]:.1f} %", flush=True)
-    write_text_atomic(options.out, page(rows, options.families))
+    kinds = list(dict.fromkeys((question.simulation, question.family) for question in QUESTIONS))
+    shares: dict[Question, float] = {}
+    with ProcessPoolExecutor() as pool:
+        running = [pool.submit(answers, *kind, options.families) for kind in kinds]
+        for kind, found in zip(kinds, (one.result() for one in running), strict=True):
+            asked = [question for question in QUESTIONS if (question.simulation, question.family) == kind]
+            shares |= zip(asked, found, strict=True)
+            print(*(f"{question.name}: {shares[question]:.1%}" for question in asked), sep="\n", flush=True)
+    write_text_atomic(options.out, page(shares, options.families))
 
 
 if __name__ == "__main__":

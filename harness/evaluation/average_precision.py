@@ -51,16 +51,17 @@ class RankedClass:
     _cells: NDArray[np.int64] | int = 0
 
     def add(self, image: RankedImage) -> None:
+        """Match one image's detections with its cells."""
         outside = _outside(image.cell_areas, self.ranges) | image.crowd
         taken = _assign(image.iou, outside, image.crowd)
         # a last column for taken == -1
         padded = np.pad(outside, ((0, 0), (0, 1)))
         matched = taken >= 0
-        of_nothing = padded[np.arange(len(padded))[:, None, None], taken]
-        of_nothing |= ~matched & _outside(image.areas, self.ranges)[:, None, :]
+        ignored = padded[np.arange(len(padded))[:, None, None], taken]
+        ignored |= ~matched & _outside(image.areas, self.ranges)[:, None, :]
         self._scores.append(image.scores)
         self._hits.append(matched)
-        self._ignored.append(of_nothing)
+        self._ignored.append(ignored)
         self._cells = self._cells + np.count_nonzero(~outside, axis=1)
 
     def average_precision(self) -> NDArray[np.float64]:

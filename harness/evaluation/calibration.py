@@ -1,8 +1,7 @@
 """The post-processing rule: one search for all methods, on the calibration images only.
 
-A rule has a score threshold and a smallest area for each class. Which class's values an image gets is told by the
-predictions alone: the class whose scores on that image have the largest sum. Nothing of the truth is used once the
-rule is chosen.
+A rule has a score threshold and a smallest area for each class. An image gets those of its predicted class, the one
+whose scores on the image have the largest sum. Once the rule is chosen, no annotation is used to apply it.
 """
 
 from __future__ import annotations
@@ -53,32 +52,40 @@ def choose_rule(
 ) -> PostprocessRule:
     """Search thresholds and areas for the largest calibration score, `iou_map`, of each class's images.
 
-    A class with few or no calibration images leans on all of them (SHARED_IMAGES). Of equally good areas the smallest
-    is taken, of equally good thresholds the middle one. threshold: fixes the threshold and searches the area alone.
-    Raises HarnessError where there is no calibration image or a fixed threshold is not in [0, 1].
+    Every class counts the mean over all images too (SHARED_IMAGES), which matters where it has few. Of equally good
+    areas the smallest is taken, of equally good thresholds the middle one.
+
+    Args:
+        predictions: image id to raw predictions, of the calibration images.
+        truth: image id to ground truth, of those images at least.
+        classes: names, in the order of labels.
+        threshold: a fixed score threshold, 0 to 1; the area alone is then searched.
+
+    Raises:
+        HarnessError: there is no calibration image, or the fixed threshold is not in [0, 1].
     """
     if not predictions:
         raise HarnessError("no calibration images: give the calibration split at least one image")
     if threshold is not None and not 0 <= threshold <= 1:
         raise HarnessError(f"score threshold {threshold} is not between 0 and 1")
     thresholds = THRESHOLDS if threshold is None else (threshold,)
-    areas = _areas(truth, predictions)
+    areas = _candidate_areas(truth, predictions)
     by_image = [
         (_score_grid(image_id, found, truth, thresholds, areas), predicted_type(found, len(classes)))
         for image_id, found in predictions.items()
     ]
-    surfaces, types = np.stack([surface for surface, _ in by_image]), np.asarray([label for _, label in by_image])
-    overall = surfaces.mean(axis=0)
+    grids, types = np.stack([grid for grid, _ in by_image]), np.asarray([label for _, label in by_image])
+    overall = grids.mean(axis=0)
 
     chosen, search = {}, []
     for label, name in enumerate(classes):
-        mine = surfaces[types == label]
-        surface = (mine.sum(axis=0) + SHARED_IMAGES * overall) / (len(mine) + SHARED_IMAGES)
-        t, a = _centre_of_plateau(surface)
+        mine = grids[types == label]
+        grid = (mine.sum(axis=0) + SHARED_IMAGES * overall) / (len(mine) + SHARED_IMAGES)
+        t, a = _centre_of_plateau(grid)
         chosen[name] = (thresholds[t], areas[a])
         search += [
             {"class": name, "images": len(mine), "threshold": at, "min_area": area, "iou_map": round(float(value), 6)}
-            for area, row in zip(areas, surface, strict=True)
+            for area, row in zip(areas, grid, strict=True)
             for at, value in zip(thresholds, row, strict=True)
         ]
     return PostprocessRule(
@@ -89,7 +96,7 @@ def choose_rule(
     )
 
 
-def _areas(truth: GroundTruths, image_ids: Mapping[str, Predictions]) -> tuple[int, ...]:
+def _candidate_areas(truth: GroundTruths, image_ids: Mapping[str, Predictions]) -> tuple[int, ...]:
     cells = np.concatenate([truth[i].cells.areas() for i in image_ids])
     median = float(np.median(cells)) if len(cells) else 0.0
     return tuple(sorted({max(1, round(fraction * median)) for fraction in AREA_FRACTIONS}))
@@ -113,10 +120,10 @@ def _score_grid(
     return np.stack(rows)
 
 
-def _centre_of_plateau(surface: NDArray[np.float64]) -> tuple[int, int]:
+def _centre_of_plateau(grid: NDArray[np.float64]) -> tuple[int, int]:
     """Threshold and area index: the area of the largest value, the middle of the run of good thresholds around it."""
-    a, peak = np.unravel_index(int(np.argmax(surface)), surface.shape)
-    good = surface[a] >= surface[a, peak] - TOLERANCE
+    a, peak = np.unravel_index(int(np.argmax(grid)), grid.shape)
+    good = grid[a] >= grid[a, peak] - TOLERANCE
     breaks = np.flatnonzero(~good)
     low = breaks[breaks < peak].max(initial=-1) + 1
     high = breaks[breaks > peak].min(initial=len(good)) - 1

@@ -1,4 +1,4 @@
-"""What cell people read beside the competition's number: F1, panoptic quality, counts, and what went wrong.
+"""What biologists read beside IoU: F1, panoptic quality, counts of cells, and the kinds of errors.
 
 All at an IoU above 0.5, on the disjoint predictions, pooled over images (as StarDist's matching over a data set and as
 panoptic quality are defined), except the count error, which is a mean over images.
@@ -35,6 +35,7 @@ class CellTotals:
     errors: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ERRORS, 0))
 
     def add(self, match: Match) -> None:
+        """Count one image."""
         predictions = int(np.count_nonzero(~match.ignored))
         self.images += 1
         self.hits += int(np.count_nonzero(match.partner >= 0))
@@ -42,7 +43,7 @@ class CellTotals:
         self.predictions += predictions
         self.iou += float(match.iou.sum())
         self.relative_count += abs(predictions - match.cells) / max(match.cells, 1)
-        for name, count in errors(match).items():
+        for name, count in count_errors(match).items():
             self.errors[name] += count
 
     @property
@@ -66,7 +67,7 @@ class CellTotals:
         return self.relative_count / self.images if self.images else None
 
 
-def errors(match: Match) -> dict[str, int]:
+def count_errors(match: Match) -> dict[str, int]:
     """How many of each of ERRORS one image has; all but "false" add up to the cells without a partner."""
     there = ~match.ignored[match.prediction]
     cell, prediction, shared = match.cell[there], match.prediction[there], match.shared[there]

@@ -48,7 +48,12 @@ class CocoScores:
 
 
 class CocoScorer:
-    """Takes images one at a time and keeps no masks."""
+    """Gathers COCO's average precision over images, one at a time; keeps no masks.
+
+    Args:
+        classes: number of classes.
+        cap: detections that count per image and class, the best first.
+    """
 
     def __init__(self, classes: int, cap: int) -> None:
         ranges = np.asarray(list(AREA_RANGES.values()))
@@ -77,6 +82,7 @@ class CocoScorer:
             edged.add(RankedImage(both, image.scores, image.areas, image.cell_areas, crowd))
 
     def result(self) -> CocoScores:
+        """The scores over all images added so far."""
         by_size = mean_over_classes([c.average_precision() for c in self._masks])
         edged = mean_over_classes([c.average_precision() for c in self._boundaries])
         sizes = dict(zip(AREA_RANGES, by_size.mean(axis=1).tolist(), strict=True))

@@ -42,6 +42,7 @@ class GroundTruth:
         )
 
     def pixels(self) -> TruthPixels:
+        """The pixels of cells and crowd regions, as matching needs them."""
         width = self.size[1]
         cells, crowd = MaskPixels.of(self.cells, width), self.crowd.pixel_index(width)[0]
         return TruthPixels(cells, np.setdiff1d(crowd, cells.index) if len(crowd) else crowd)

@@ -49,6 +49,7 @@ class Match:
 
     @property
     def cells(self) -> int:
+        """N, the number of annotated cells."""
         return len(self.cell_areas)
 
 

@@ -29,6 +29,7 @@ class MaskPixels:
 
     @staticmethod
     def of(masks: CropMasks, width: int) -> MaskPixels:
+        """The pixels of these masks in an image of that width."""
         return MaskPixels(*masks.pixel_index(width))
 
 
@@ -60,14 +61,20 @@ class DisjointMasks:
 
 
 def make_disjoint(predictions: Predictions, min_area: int = 1, pixels: MaskPixels | None = None) -> DisjointMasks:
-    """Make predictions disjoint. pixels: those of predictions.masks, where they are at hand."""
+    """Make predictions disjoint.
+
+    Args:
+        predictions: masks that may overlap, in any order.
+        min_area: pixels; a mask with fewer left is dropped.
+        pixels: those of predictions.masks, where they are known already.
+    """
     height, width = predictions.size
     found = MaskPixels.of(predictions.masks, width) if pixels is None else pixels
     order = np.argsort(-predictions.scores, kind="stable")
     counts = found.counts[order]
     conflicts = _PixelConflicts.of(found, order, height * width)
 
-    # what is too small by itself takes nothing from anybody
+    # a mask that is too small even with all its pixels takes none from others
     dropped = counts < max(min_area, 1)
     areas = counts - conflicts.resolve(dropped)
     doubtful = np.flatnonzero(~dropped & (areas < max(min_area, 1)))
@@ -82,10 +89,10 @@ def make_disjoint(predictions: Predictions, min_area: int = 1, pixels: MaskPixel
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _PixelConflicts:
-    """A label image, and the few of its pixels that several masks want.
+    """A label image, and the few of its pixels that several masks share.
 
-    A plain write of all masks first, whichever wins; what reads back as another's place was wanted by both.
-    at: (K,) int64, pixels; one that k masks want is there k - 1 times. first: (K,) the place written there first, and
+    All masks are written into the label image first. Where a mask then reads another's place, both share the pixel.
+    at: (K,) int64, pixels; one that k masks share is there k - 1 times. first: (K,) the place written there first, and
     other: (K,) that of one of the others.
     """
 
@@ -96,6 +103,7 @@ class _PixelConflicts:
 
     @staticmethod
     def of(found: MaskPixels, order: NDArray[np.int64], pixels: int) -> _PixelConflicts:
+        """Of masks visited in that order, in an image of so many pixels."""
         # resolve() counts to twice the number of masks
         kind: type[np.signedinteger] = np.int16 if 2 * len(order) < 2**15 else np.int32
         place = np.empty(len(order), kind)
@@ -108,9 +116,9 @@ class _PixelConflicts:
         return _PixelConflicts(labels, at, labels[at], values[met])
 
     def resolve(self, last: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Give every contested pixel to the earliest place, those in `last` after all others.
+        """Give every shared pixel to the earliest place, and those in `last` only what no other place has.
 
-        last: (N,) by place. Gives the (N,) pixels that each place lost.
+        last: (N,) bool, by place. Returns the (N,) number of pixels that each place lost.
         """
         n = self.labels.dtype.type(len(last))
         if not len(self.at):
@@ -136,10 +144,10 @@ def _restore_small_masks(
     dropped: NDArray[np.bool_],
     min_area: int,
 ) -> None:
-    """Decide in order on the masks that were too small while all others were taken to stay.
+    """Restore, in order, each small mask that is large enough once those before it are dropped.
 
-    The others do stay: whatever is dropped before them can only leave them more. doubtful, areas and dropped are by
-    place less one; the last two and the labels are brought up to date in place.
+    The masks that are not in doubt stay in any case: dropping others can only leave them more pixels. doubtful, areas
+    and dropped are indexed by place less one. areas, dropped and labels are changed in place.
     """
     ends = np.cumsum(found.counts)
     for rank in doubtful.tolist():

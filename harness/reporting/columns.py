@@ -6,12 +6,12 @@ import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, Literal
+from typing import Literal
 
 from harness.reporting.leaderboard import Leaderboard
 from harness.reporting.pareto import SAME_COST
 from harness.reporting.row import Row
-from harness.results.statistics import Difference
+from harness.results.statistics import Difference, Interval
 
 SAME = "≈"
 """What a cell says where two methods cannot be told apart."""
@@ -122,10 +122,12 @@ def number(value: float | None, digits: int) -> str:
 
 
 def percent(value: float | None) -> str:
+    """A share as a percentage; empty where nothing is known."""
     return "" if value is None else f"{100 * value:.0f} %"
 
 
-def interval(value: Any, digits: int, sign: str = "") -> str:
+def interval(value: Interval | None, digits: int, sign: str = "") -> str:
+    """Both ends with that many decimals. sign: "+" writes the sign of positive numbers too."""
     return "" if value is None else f"{value.low:{sign}.{digits}f} to {value.high:{sign}.{digits}f}"
 
 

@@ -38,10 +38,12 @@ class Leaderboard:
 
     @property
     def records(self) -> list[RunRecord]:
+        """Those of all rows."""
         return [record for row in self.rows for record in row.provenance.records]
 
     @property
     def ranked(self) -> list[Row]:
+        """Rows that are compared with each other, the highest IoU first."""
         return [row for row in self.rows if row.ranked]
 
     @property
@@ -57,23 +59,21 @@ class Leaderboard:
 def leaderboard(records: Sequence[RunRecord], problems: Sequence[str] = ()) -> Leaderboard:
     """The table of these records, each given once."""
     entries = [
-        _Entry(record, tuple(unlike), tuple(elsewhere))
-        for record, unlike, elsewhere in zip(
-            records, score_differences(records), time_differences(records), strict=True
-        )
+        _Entry(record, tuple(score), tuple(times))
+        for record, score, times in zip(records, score_differences(records), time_differences(records), strict=True)
     ]
     groups = _groups(entries)
     names = _names(groups)
     scores = {
         names[key]: found
         for key, group in groups.items()
-        if not key.unlike and (found := _scores(group)) and all(found.values())
+        if not key.score_differences and (found := _scores(group)) and all(found.values())
     }
     named = ((names[key], group[0].record.baseline) for key, group in groups.items() if names[key] in scores)
     baseline = next((name for name, its_baseline in named if name == its_baseline), "")
     # a row under another condition may have the name of a ranked one
     rows = [_row(names[key], group) for key, group in groups.items()]
-    fair = [not key.unlike and names[key] in scores for key in groups]
+    fair = [not key.score_differences and names[key] in scores for key in groups]
     order = sorted(range(len(rows)), key=lambda i: (not fair[i], *_by_iou(rows[i])))
     rows = [replace(rows[i], position=at if fair[i] else None) for at, i in enumerate(order, 1)]
     types = sorted({cell_type for row in rows for cell_type in row.quality.by_type})
@@ -122,14 +122,15 @@ def write_leaderboards(run_dir: Path) -> None:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A record, in what its score and in what its times are unlike those of most (harness.results.comparability)."""
+    """A record, and in what its score and its times differ from those of most (harness.results.comparability)."""
 
     record: RunRecord
-    unlike: tuple[str, ...]
-    elsewhere: tuple[str, ...]
+    score_differences: tuple[str, ...]
+    time_differences: tuple[str, ...]
 
     @property
     def good(self) -> bool:
+        """Whether the trial ended well and has scores."""
         return self.record.status == "ok" and self.record.scores is not None
 
 
@@ -138,7 +139,7 @@ class _Key:
     """What makes records seeds of one row. work: everything but the seed and where it was done."""
 
     method: str
-    unlike: tuple[str, ...]
+    score_differences: tuple[str, ...]
     work: str
 
 
@@ -149,9 +150,9 @@ def _groups(entries: Sequence[_Entry]) -> dict[_Key, list[_Entry]]:
         work = {
             "recipe": record.recipe,
             "settings": _settings(record),
-            "unlike": [differs(record, n) for n in entry.unlike],
+            "differs": [differs(record, n) for n in entry.score_differences],
         }
-        groups[_Key(record.method, entry.unlike, json.dumps(work, sort_keys=True))].append(entry)
+        groups[_Key(record.method, entry.score_differences, json.dumps(work, sort_keys=True))].append(entry)
     return groups
 
 
@@ -162,16 +163,20 @@ def _settings(record: RunRecord) -> dict[str, Any]:
 
 def _names(groups: dict[_Key, list[_Entry]]) -> dict[_Key, str]:
     """A row's name: the method's, with what differs where rows that are ranked together have one name."""
-    facts = {key: _facts(group[0].record) for key, group in groups.items()}
+    facts = {key: _distinguishing_facts(group[0].record) for key, group in groups.items()}
     names = {}
     for key in groups:
-        alike = [facts[other] for other in groups if other.method == key.method and other.unlike == key.unlike]
+        alike = [
+            facts[other]
+            for other in groups
+            if other.method == key.method and other.score_differences == key.score_differences
+        ]
         said = [f"{name} {text}" for name, text in facts[key].items() if any(f.get(name) != text for f in alike)]
         names[key] = f"{key.method} [{', '.join(said)}]" if said else key.method
     return names
 
 
-def _facts(record: RunRecord) -> dict[str, str]:
+def _distinguishing_facts(record: RunRecord) -> dict[str, str]:
     """Everything that may tell two rows of one method apart, by name."""
     facts = {}
     for slot, part in record.recipe.items():
@@ -201,7 +206,7 @@ def _row(name: str, group: Sequence[_Entry]) -> Row:
     """The row without its position and its comparison with others."""
     good = [entry.record for entry in group if entry.good]
     failed = [entry.record for entry in group if not entry.good]
-    here = [entry.record for entry in group if entry.good and not entry.elsewhere]
+    here = [entry.record for entry in group if entry.good and not entry.time_differences]
     first = (good or failed)[0]
     scores = _scores(group)
     status = ", ".join(dict.fromkeys(record.status for record in failed)) or "ok"
@@ -222,10 +227,10 @@ def _row(name: str, group: Sequence[_Entry]) -> Row:
 def _notes(group: Sequence[_Entry]) -> tuple[str, ...]:
     notes = []
     good = [entry for entry in group if entry.good]
-    if good and good[0].unlike:
-        said = "; ".join(f"{name}: {differs(good[0].record, name)}" for name in good[0].unlike)
+    if good and good[0].score_differences:
+        said = "; ".join(f"{name}: {differs(good[0].record, name)}" for name in good[0].score_differences)
         notes.append(f"not ranked, since unlike most records in {said}")
-    away = sorted({machine_name(entry.record) for entry in good if entry.elsewhere})
+    away = sorted({machine_name(entry.record) for entry in good if entry.time_differences})
     if away:
         notes.append(f"times are not compared, since made on another machine or in other arithmetic: {', '.join(away)}")
     return tuple(notes)

@@ -110,6 +110,7 @@ class Row:
 
     @property
     def ranked(self) -> bool:
+        """Whether it is compared with the other rows."""
         return self.position is not None
 
     @property
@@ -120,6 +121,7 @@ class Row:
 
     @property
     def is_baseline(self) -> bool:
+        """Whether it is the method that others are compared with."""
         return self.method == self.provenance.records[0].baseline
 
     @property

@@ -1,7 +1,7 @@
 """Which records may stand in one table: the same work on the same images, scored by the same rules.
 
-Nothing is averaged in silently: a record that differs from most others is named with what differs, and left for the
-caller to refuse or to mark. Times are a matter of their own: a record made on another machine keeps its score.
+A record that differs from most others is named with what differs; the caller refuses or marks it. Times are compared
+separately: a record made on another machine keeps its score.
 """
 
 from __future__ import annotations
@@ -31,20 +31,22 @@ _TIME_ASPECTS: Mapping[str, Callable[[RunRecord], Hashable]] = {
 
 
 def score_differences(records: Sequence[RunRecord]) -> list[list[str]]:
-    """For each record, in what it differs from what most have: budget, data, split, scoring version, rule, evaluation.
+    """For each record, in what it differs from most: budget, data, split, scoring version, rule or evaluation.
 
-    Records without scores (a crash has none) are compared in the rest only. Of equally common values the first is
-    taken for the usual one.
+    Records without scores, such as those of crashes, are compared in the rest only. Of equally common values the first
+    counts as that of most.
     """
-    return _unlike(records, _SCORE_ASPECTS)
+    return _differences_from_most(records, _SCORE_ASPECTS)
 
 
 def time_differences(records: Sequence[RunRecord]) -> list[list[str]]:
     """For each record, whether its times were taken on another machine, device or arithmetic than most."""
-    return _unlike(records, _TIME_ASPECTS)
+    return _differences_from_most(records, _TIME_ASPECTS)
 
 
-def _unlike(records: Sequence[RunRecord], aspects: Mapping[str, Callable[[RunRecord], Hashable]]) -> list[list[str]]:
+def _differences_from_most(
+    records: Sequence[RunRecord], aspects: Mapping[str, Callable[[RunRecord], Hashable]]
+) -> list[list[str]]:
     differing: list[list[str]] = [[] for _ in records]
     for name, aspect in aspects.items():
         values = [aspect(record) for record in records]
@@ -58,7 +60,7 @@ def _unlike(records: Sequence[RunRecord], aspects: Mapping[str, Callable[[RunRec
 
 
 def _budget(text: str) -> Hashable:
-    """Equal for "600s" and "10m"; a stranger's budget that cannot be read is like no other, but stops no table."""
+    """Equal for "600s" and "10m". A budget that cannot be read equals no other and raises nothing."""
     try:
         return Budget.parse(text)
     except HarnessError:

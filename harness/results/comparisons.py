@@ -85,6 +85,7 @@ class Comparisons:
         self.seeds = np.asarray([len(matrix) for matrix in matrices])
         self.seed_variance = SeedVariance.of([matrix.mean(axis=1) for matrix in matrices])
         self._values = np.asarray([matrix.mean(axis=0) for matrix in matrices])
+        self._means = self._values.mean(axis=1)
         self._residual = np.asarray([_residual_variance(matrix) for matrix in matrices])
         if len(self.images) > 1:
             self._draws = ImageDraws.of(self.images, cell_types)
@@ -106,10 +107,9 @@ class Comparisons:
         found: dict[str, Difference] = {}
         for scope in ("methods", "networks"):
             mine = [(name, baseline) for name in others if self._scope(name, baseline) == scope]
-            alone = [self.pair(*pair) for pair in mine]
             together = self._differences(mine)
             if scope == "networks":
-                corrected = holm({name: one.p for (name, _), one in zip(mine, alone, strict=True)})
+                corrected = holm({pair[0]: self.pair(*pair).p for pair in mine})
                 together = [_with_p(one, corrected[name]) for (name, _), one in zip(mine, together, strict=True)]
             found |= {name: one for (name, _), one in zip(mine, together, strict=True)}
         least = min((one.p for one in self.all_pairs.values()), default=1.0)
@@ -117,16 +117,16 @@ class Comparisons:
 
     def from_best(self) -> dict[str, Difference]:
         """Each other method minus the one with the best mean, corrected for all pairs."""
-        order = sorted(range(len(self.names)), key=lambda i: (-self._values[i].mean(), self.names[i]))
+        order = sorted(range(len(self.names)), key=lambda i: (-self._means[i], self.names[i]))
         best = self.names[order[0]]
-        return {name: self.all_pairs[name, best] for name in self.names if name != best}
+        found = {name: self.all_pairs.get((name, best)) for name in self.names if name != best}
+        return {name: one or _reversed(self.all_pairs[best, name]) for name, one in found.items()}
 
     @cached_property
     def all_pairs(self) -> dict[tuple[str, str], Difference]:
-        """Every method minus every other, simultaneous over all of them."""
-        forward = [(a, b) for i, a in enumerate(self.names) for b in self.names[i + 1 :]]
-        found = dict(zip(forward, self._differences(forward), strict=True))
-        return {**found, **{(b, a): _reversed(one) for (a, b), one in found.items()}}
+        """Every method minus every one after it, simultaneous over all of them."""
+        pairs = [(a, b) for i, a in enumerate(self.names) for b in self.names[i + 1 :]]
+        return dict(zip(pairs, self._differences(pairs), strict=True))
 
     # ------------------------------------------------------------------------------------------------ one family
 
@@ -157,7 +157,7 @@ class Comparisons:
         return Difference(self._mean(*pair), interval, p, self._scope(*pair), seeds, len(self.images), by_image)
 
     def _mean(self, a: str, b: str) -> float:
-        return float((self._values[self.names.index(a)] - self._values[self.names.index(b)]).mean())
+        return float(self._means[self.names.index(a)] - self._means[self.names.index(b)])
 
     def _scope(self, a: str, b: str) -> Scope:
         return "methods" if min(self.seeds[self.names.index(name)] for name in (a, b)) > 1 else "networks"
@@ -203,9 +203,8 @@ class Comparisons:
 
     def _seed_deviations(self) -> NDArray[np.float64]:
         """(ROUNDS, M) deviations of the methods' means over seeds, as wide as Student's t."""
+        drawn = _normal_draws(len(self.names)) * np.sqrt(self.seed_variance.variances / self.seeds)
         rng = np.random.default_rng(1)
-        drawn = rng.standard_normal((ROUNDS, len(self.names)))
-        drawn *= np.sqrt(self.seed_variance.variances / self.seeds)
         if self.seed_variance.pooled:
             freedom = int(self.seed_variance.freedom[0])
             return drawn * student_factors(rng, freedom, ROUNDS)[:, None] if freedom else drawn
@@ -222,6 +221,12 @@ def paired_difference(a: SeedScores, b: SeedScores, cell_types: CellTypes | None
         HarnessError: no image is in all records of both.
     """
     return Comparisons({"a": a, "b": b}, cell_types).pair("a", "b")
+
+
+@lru_cache(maxsize=4)
+def _normal_draws(methods: int) -> NDArray[np.float64]:
+    """(ROUNDS, methods), the same every time."""
+    return np.random.default_rng(3).standard_normal((ROUNDS, methods))
 
 
 def _residual_variance(scores: NDArray[np.float64]) -> float:

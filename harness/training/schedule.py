@@ -8,8 +8,8 @@ from harness.config.preset import Training
 
 START_FACTOR = 0.01
 STEPS = (7 / 9, 25 / 27)
-"""Where "step" divides the rate by ten: detectron2's 3x schedule, 210k and 250k of 270k steps (configs/COCO-
-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml)."""
+"""Where "step" divides the rate by ten: 210k and 250k of the 270k steps of the 3x schedule (He, Girshick, Dollar 2019,
+arXiv 1811.08883, section 3)."""
 
 
 def learning_rate(training: Training, used: float) -> float:

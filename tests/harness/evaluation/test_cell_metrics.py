@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from random_cells import bars, blobs, jittered, label_image, planes_of, predictions_of, truth_of
 
-from harness.evaluation.cell_metrics import ERRORS, CellTotals, errors
+from harness.evaluation.cell_metrics import ERRORS, CellTotals, count_errors
 from harness.evaluation.matching import Match, match
 from harness.evaluation.overlap import make_disjoint
 
@@ -38,7 +38,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_what_went_wrong(name: str) -> None:
     predictions, cells, expected = CASES[name]
-    assert errors(matched(bars(*predictions), bars(*cells))) == {**dict.fromkeys(ERRORS, 0), **expected}
+    assert count_errors(matched(bars(*predictions), bars(*cells))) == {**dict.fromkeys(ERRORS, 0), **expected}
 
 
 @given(seed=st.integers(0, 2**32 - 1))
@@ -46,7 +46,7 @@ def test_errors_of_cells_add_up_to_those_not_found(seed: int) -> None:
     rng = np.random.default_rng(seed)
     cells = blobs(rng, int(rng.integers(0, 10)))
     found = matched(np.concatenate([jittered(rng, cells, 3), blobs(rng, 3)]), cells)
-    counts = errors(found)
+    counts = count_errors(found)
     lone = found.cells - np.count_nonzero(found.partner >= 0)
     assert counts["missed"] + counts["merged"] + counts["split"] + counts["poor_outline"] == lone
     assert counts["false"] <= np.count_nonzero(found.partner < 0)
