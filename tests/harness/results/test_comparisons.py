@@ -102,7 +102,7 @@ def test_the_test_of_equal_spread_is_right_in_one_of_twenty() -> None:
 
 
 def test_one_unstable_method_is_noticed_and_then_splits_nobody() -> None:
-    """With three seeds the test of equal spread misses it in a third of tables: docs/statistics.md says so."""
+    """With three seeds the test of equal spread misses it in many tables: results/statistics.md says what follows."""
     simulation, rng, noticed, split = Simulation(images=15), np.random.default_rng(5), 0, 0
     unstable = Simulation(images=15, seed_sd=0.12)
     for _ in range(60):

@@ -116,6 +116,41 @@ def test_the_slider_moves_by_keyboard_and_by_mouse(page: Any) -> None:
     assert int(slider.get_attribute("value")) == pytest.approx(25, abs=2)
 
 
+def test_zoom_puts_a_cell_in_the_middle(page: Any) -> None:
+    page.execute_script(
+        "const zoom = document.getElementById('zoom'); zoom.value = '4'; zoom.dispatchEvent(new Event('change'))"
+    )
+    _until(page, "document.getElementById('compare').scrollLeft > 0")
+    away = page.execute_script(
+        """
+        const { pictures, units } = JSON.parse(document.getElementById("payload").textContent);
+        const picture = pictures[document.getElementById("picture").value];
+        const [view, stage] = ["compare", "stage"].map((id) => document.getElementById(id));
+        const scale = stage.clientWidth / picture.width;
+        const x = (view.scrollLeft + view.clientWidth / 2) / scale;
+        const y = (view.scrollTop + view.clientHeight / 2) / scale;
+        const values = new Int16Array(Uint8Array.from(atob(picture.truth), (c) => c.charCodeAt(0)).buffer);
+        let nearest = Infinity;
+        for (let at = 0; at < values.length; ) {
+          const points = values[at++];
+          const middle = [0, 0];
+          for (let i = 0; i < 2 * points; i++) middle[i % 2] += values[at + i] / units / points;
+          nearest = Math.min(nearest, Math.hypot(middle[0] - x, middle[1] - y));
+          at += 2 * points;
+        }
+        return nearest;
+        """
+    )
+    assert away < 3, "pixels from the middle of the view to the middle of a cell"
+
+
+def test_a_method_that_is_not_ticked_has_no_panel(page: Any) -> None:
+    shown = "[...document.querySelectorAll('.panel')].filter((p) => !p.hidden && p.dataset.method === 'deepmac').length"
+    assert page.execute_script(f"return {shown}") == 2
+    page.find_element("css selector", "#key input[data-method=deepmac]").send_keys(" ")
+    assert page.execute_script(f"return {shown}") == 0
+
+
 def test_outlines_are_on_the_images_and_change_with_them(page: Any) -> None:
     first = _pixels(page, "#panels figure:nth-child(2) canvas")
     assert first > 50
