@@ -19,7 +19,7 @@ from harness.contract import Sample
 from harness.errors import one_line
 from harness.masks.crops import CropMasks
 
-EXAMINED = 24
+EXAMINED = 16
 """Cells of an image whose pieces are counted at most, evenly spread over it."""
 
 PIECE = 0.1

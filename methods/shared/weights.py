@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +56,27 @@ def _read_pickle(file: Path) -> dict[str, Tensor]:
             allowed = {("numpy", "ndarray"), ("numpy", "dtype"), ("collections", "OrderedDict")}
             if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in ("_reconstruct", "scalar"):
                 return getattr(np._core.multiarray, name)  # type: ignore[attr-defined]
+            if (module, name) == ("_codecs", "encode"):
+                # pickles of protocol 2 store the bytes of an array as text
+                return partial(_encode_latin1, file.name)
             if (module, name) in allowed:
                 return super().find_class(module, name)
             raise HarnessError(f"{file.name} asks to load {module}.{name}, which weights do not need; not opened")
 
     with file.open("rb") as stream:
         content = ArraysOnly(stream, encoding="latin1").load()
-    content = content.get("model", content) if isinstance(content, Mapping) else {}
+    for key in ("model", "blobs"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping):
+        return {}
     return {str(k): torch.from_numpy(np.asarray(v)) for k, v in content.items() if isinstance(v, np.ndarray)}
+
+
+def _encode_latin1(file: str, text: str, encoding: str) -> bytes:
+    if encoding not in ("latin1", "latin-1"):
+        raise HarnessError(f"{file} holds text in encoding {encoding!r}, which weights do not need; not opened")
+    return text.encode("latin1")
 
 
 def load_matching(module: nn.Module, weights: Mapping[str, Tensor], source: str, may_differ: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of networks share: a task, and annotated cells as tensors."""
+"""Fixtures of the tests of networks: a task, and annotated masks as tensors."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from harness.contract import Init, Part
@@ -80,4 +81,15 @@ def load_imagenet_bottom_up(bottom_up: nn.Module, config_weights: str, path: str
     weights: dict[str, Tensor] = read_weights(path)
     caffe2 = any(name.endswith("_w") for name in weights)
     aligned = align_and_update_state_dicts(bottom_up.state_dict(), weights, c2_conversion=caffe2)
+    if caffe2:
+        aligned = {**_unit_statistics(bottom_up), **aligned}
     load_matching(bottom_up, aligned, str(path), ())
+
+
+def _unit_statistics(network: nn.Module) -> dict[str, Tensor]:
+    """Mean 0 and variance 1 for each batch norm, whose statistics are folded into its scale in Caffe2's files."""
+    statistics = {}
+    for name, value in network.state_dict().items():
+        if name.endswith((".running_mean", ".running_var")):
+            statistics[name] = torch.full_like(value, float(name.endswith("var")))
+    return statistics

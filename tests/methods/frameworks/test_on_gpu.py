@@ -38,7 +38,7 @@ def test_losses_are_those_of_the_cpu() -> None:
     assert losses(on_gpu) == pytest.approx(losses(on_cpu), rel=0.02)
 
 
-def test_a_step_waits_for_overlapping_proposals_alone() -> None:
+def test_a_step_waits_for_nms_only() -> None:
     """Once for each image; the boxes that are positive are awaited by an event, which is no synchronisation."""
     module = built("cuda")
     losses(module)

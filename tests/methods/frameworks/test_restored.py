@@ -1,4 +1,4 @@
-"""A trained model is built again as it was, without the weights it once started from."""
+"""A trained model is built again without the weights that its training started from."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_nothing_is_read_and_the_network_is_the_pretrained_one(
 
 
 @pytest.mark.parametrize(("first", "frozen"), [("coco", True), ("scratch", False)])
-def test_a_run_that_went_on_from_a_checkpoint(first: str, frozen: bool, tmp_path: Path) -> None:
+def test_a_run_that_continued_a_checkpoint(first: str, frozen: bool, tmp_path: Path) -> None:
     """Its own weights tell which network it is; the checkpoint may be gone."""
     start = recipe(init=first).filled(backbone=RESNET)
     start = start.filled(init=start.init.with_options(restored=True))

@@ -1,4 +1,4 @@
-"""The baseline's chain."""
+"""The augmentation of the baseline."""
 
 from __future__ import annotations
 

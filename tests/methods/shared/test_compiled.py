@@ -1,4 +1,4 @@
-"""Blocks are compiled once and used many times; what cannot be compiled runs as it is, and says so once."""
+"""Equal blocks are compiled once; where compilation fails, functions run eagerly and that is reported once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A doubling is a transposed convolution."""
+"""Deconv2x2 is a transposed convolution."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from methods.shared.deconv import Deconv2x2
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_numbers_gradients_and_names(layout: torch.memory_format) -> None:
+def test_results_gradients_and_names_are_those_of_a_transposed_convolution(layout: torch.memory_format) -> None:
     ours, theirs = Deconv2x2(5, 7), nn.ConvTranspose2d(5, 7, 2, 2)
     theirs.load_state_dict(ours.state_dict())
     x = torch.randn(3, 5, 4, 6).contiguous(memory_format=layout)
@@ -25,5 +25,5 @@ def test_numbers_gradients_and_names(layout: torch.memory_format) -> None:
         torch.testing.assert_close(one.grad, another.grad)
 
 
-def test_no_map_at_all() -> None:
+def test_no_maps() -> None:
     assert Deconv2x2(5, 7)(torch.zeros(0, 5, 4, 4)).shape == (0, 7, 8, 8)

@@ -1,4 +1,4 @@
-"""Norms that train on one value a channel."""
+"""Norms can train on one value a channel."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_one_value_or_none_leaves_the_running_statistics(shape: tuple[int, ...])
 
 
 @pytest.mark.parametrize("channels", [5, 16, 41, 164, 256])
-def test_group_norm_keeps_a_single_pixel_apart_from_zero(channels: int) -> None:
+def test_group_norm_of_a_single_pixel_is_not_zero(channels: int) -> None:
     out = get_norm("GN", channels)(torch.randn(2, channels, 1, 1))
     assert out.abs().max() > 0.1
     assert sum(p.numel() for p in get_norm("GN", channels).parameters()) == 2 * channels

@@ -35,13 +35,13 @@ def test_equals_detectron2(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(masks.planes(70, 100), theirs[there])
 
 
-def test_nothing_in_nothing_out() -> None:
+def test_no_boxes_give_no_masks() -> None:
     masks, kept = paste_crops(torch.zeros((0, 28, 28)), torch.zeros((0, 4)), (10, 10))
     assert len(masks) == 0
     assert len(kept) == 0
 
 
-def test_masks_without_a_pixel_leave() -> None:
+def test_masks_without_a_pixel_are_removed() -> None:
     probabilities = torch.stack([torch.ones(28, 28), torch.zeros(28, 28)])
     boxes = torch.tensor([[1.0, 1.0, 5.0, 5.0], [1.0, 1.0, 5.0, 5.0]])
     masks, kept = paste_crops(probabilities, boxes, (10, 10))

@@ -1,4 +1,4 @@
-"""RoIPooler against detectron2's ROIPooler, and what it refuses."""
+"""RoIPooler gives the crops of detectron2's ROIPooler."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_equals_detectron2(sampling_ratio: int, grad: bool) -> None:
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_without_asking_which_box_is_of_which_level() -> None:
+def test_pooling_without_synchronisation_gives_the_same() -> None:
     """As on a GPU: the same numbers and the same gradients."""
     pool, rois = RoIPooler(7, STRIDES), boxes_to_rois(_boxes())
     torch.manual_seed(1)
@@ -67,7 +67,7 @@ def test_no_box_gives_an_empty_crop() -> None:
 
 
 @pytest.mark.parametrize("sides", [(20.0,), (20.0, 300.0)])
-def test_what_is_trained_on_is_laid_out_plainly(sides: tuple[float, ...]) -> None:
+def test_crops_for_training_are_contiguous(sides: tuple[float, ...]) -> None:
     """From one level and from several: DeepMAC's head corrupts memory on any other layout."""
     features = [torch.randn(1, 8, 128 // 2**i, 128 // 2**i, requires_grad=True) for i in range(3)]
     boxes = torch.tensor([[0.0, 0.0, side, side] for side in sides])

@@ -30,7 +30,7 @@ def test_loss_is_the_mean_cross_entropy_of_the_class_channel(task_of: Any, label
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_cell_half_covered_is_inside(task_of: Any, labels_of: Any) -> None:
+def test_a_bin_half_covered_is_inside(task_of: Any, labels_of: Any) -> None:
     planes = np.zeros((1, 8, 8), np.uint8)
     planes[0, :, 1:] = 1
     target = labels_of(planes, torch.tensor([[0.0, 0, 8, 8]]))

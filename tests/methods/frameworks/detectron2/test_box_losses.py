@@ -1,4 +1,4 @@
-"""Offsets between boxes are those of detectron2."""
+"""Box regression targets and loss are those of detectron2."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from methods.frameworks.detectron2.box_losses import box_regression_loss, encode
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 
 
-def test_offsets_between() -> None:
+def test_encoded_boxes_are_those_of_detectron2() -> None:
     generator = torch.Generator().manual_seed(0)
     here, there = boxes(50, 20, generator), boxes(50, 20, generator)
     theirs = Box2BoxTransform(weights=WEIGHTS).get_deltas(here, there)
@@ -24,7 +24,7 @@ def test_offsets_between() -> None:
     )
 
 
-def test_what_does_not_count_may_be_no_box() -> None:
+def test_targets_of_negative_boxes_need_not_be_boxes() -> None:
     given = torch.zeros(2, 4, requires_grad=True)
     here = torch.tensor([[0.0, 0, 10, 10], [0, 0, 0, 0]])
     there = torch.tensor([[5.0, 0, 15, 10], [0, 0, 0, 0]])

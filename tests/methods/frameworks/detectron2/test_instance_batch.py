@@ -1,4 +1,4 @@
-"""Cells of images with any number of them, as tensors of one shape."""
+"""Instances of images with any number of them are padded to one shape."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from methods.pointsup.supervision import Points
 CPU = torch.device("cpu")
 
 
-def test_places_and_numbers() -> None:
+def test_padding_and_indices() -> None:
     samples = [discs(3, seed=1), discs(0, seed=2), discs(5, seed=3, side=64)]
     cells = InstanceBatch.from_samples(samples, 2.0, CPU)
     assert cells.boxes.shape == (3, 5, 4)
@@ -47,7 +47,7 @@ def test_masks_of_a_batch_are_those_of_each_image() -> None:
     torch.testing.assert_close(together.masks.roi_align(together.host_boxes + 0.25, 9), torch.cat(grids))
 
 
-def test_no_cell_at_all() -> None:
+def test_images_without_instances() -> None:
     cells = InstanceBatch.from_samples([discs(0), discs(0)], 1.0, CPU)
     assert cells.boxes.shape == (2, 1, 4)
     assert not cells.valid.any()
@@ -66,7 +66,7 @@ def test_points_where_an_image_has_none() -> None:
     np.testing.assert_array_equal(cells.points[2:].numpy(), labelled[1].instances.points)
 
 
-def test_cells_are_drawn_without_repeats_within_their_image() -> None:
+def test_instances_are_sampled_without_repeats_within_their_image() -> None:
     samples: list[Sample] = [discs(30, seed=1), discs(4, seed=2)]
     many, few = InstanceBatch.from_samples(samples, 1.0, CPU).sample_indices(10)
     assert len(set(many.tolist())) == 10

@@ -1,4 +1,4 @@
-"""Anchors are matched, and boxes drawn, as detectron2 does it."""
+"""Anchors are matched and boxes are sampled as in detectron2."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_matching_is_compiled_once_for_any_number_of_instances() -> None:
     number=st.integers(1, 20),
     fraction=st.sampled_from([0.25, 0.5, 1.0]),
 )
-def test_as_many_are_drawn_as_detectron2_draws(labels: list[list[int]], number: int, fraction: float) -> None:
+def test_as_many_are_sampled_as_detectron2_samples(labels: list[list[int]], number: int, fraction: float) -> None:
     given = torch.tensor(labels, dtype=torch.int8)
     chosen = subsample_labels(given, number, fraction)
     assert chosen.indices.shape == (len(labels), min(number, 12))
@@ -110,7 +110,7 @@ def test_as_many_are_drawn_as_detectron2_draws(labels: list[list[int]], number: 
         assert used.tolist() == sorted(used.tolist(), reverse=True)
 
 
-def test_every_box_is_drawn_as_often_as_any_other() -> None:
+def test_every_box_is_sampled_equally_often() -> None:
     torch.manual_seed(0)
     labels = torch.tensor([1, 1, 1, 1, 0, 0, 0, 0, 0, -1], dtype=torch.int8).repeat(4000, 1)
     chosen = subsample_labels(labels, 4, 0.5)

@@ -113,7 +113,7 @@ def test_crowd_regions_are_not_trained_on() -> None:
     assert cells.boxes[0].tolist() == sample.instances.boxes[[1, 3]].tolist()
 
 
-def test_scale_enlarges_the_input_and_answers_in_image_pixels() -> None:
+def test_scale_enlarges_the_input_and_predictions_are_in_image_pixels() -> None:
     base = recipe()
     torch.manual_seed(0)
     model = base.engine.build(base, task(**SMALL, scale=2.0))
@@ -166,7 +166,7 @@ def test_no_coco_model_for_another_backbone() -> None:
         zoo_weights.coco_url(base.backbone)
 
 
-def test_a_checkpoint_of_a_scratch_run_is_gone_on_from(tmp_path: Path) -> None:
+def test_a_checkpoint_of_a_scratch_run_can_be_continued(tmp_path: Path) -> None:
     """The network is built as that run built it, whatever the kind of start says; other classes get new heads."""
     from harness.training.checkpoint import WEIGHTS, save_weights
 

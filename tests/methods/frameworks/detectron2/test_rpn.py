@@ -1,4 +1,4 @@
-"""Proposals of each level are kept apart as detectron2 keeps them, one level at a time and all at once."""
+"""Non-maximum suppression in each level is that of detectron2, level by level and in one call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from detectron2 import layers
 from methods.frameworks.detectron2.rpn import batched_nms, clip_boxes, nms_per_level
 
 
-def test_what_covers_another_of_its_level_is_left_out() -> None:
+def test_overlapping_boxes_of_one_level_are_suppressed() -> None:
     generator = torch.Generator().manual_seed(0)
     lengths = (300, 200, 3)
     proposals = clip_boxes(boxes(503, 30, generator)[None], [(120, 110)])[0]
@@ -21,6 +21,6 @@ def test_what_covers_another_of_its_level_is_left_out() -> None:
     assert torch.equal(batched_nms(proposals, scores, lengths, 0.7, (120, 110)), theirs)
 
 
-def test_boxes_end_at_the_edges_of_their_own_image() -> None:
+def test_boxes_are_clipped_to_their_own_image() -> None:
     beyond = torch.tensor([[[-5.0, -6.0, 500.0, 600.0]]]).repeat(2, 1, 1)
     assert clip_boxes(beyond, [(20, 30), (40, 50)]).tolist() == [[[0, 0, 30, 20]], [[0, 0, 50, 40]]]
