@@ -29,6 +29,7 @@ from harness.results.io import RECORD, write_record
 from harness.results.schema import Cost, CurvePoint, RunRecord
 from harness.stacks import resolve
 
+OUT_OF_MEMORY = "out of memory: 8.0 of 8.0 GiB in use at step 12"
 HOSTILE = "<script>alert(1)</script>"
 STEPS = 200
 LOSSES = {"loss_cls": 1.3, "loss_box_reg": 0.9, "loss_mask": 0.69}
@@ -65,7 +66,7 @@ METHODS = (
     FakeMethod("deepmac", 0.66, 133, 4.2, 240),
     FakeMethod("mask_rcnn_r101", 0.65, 104, 2.8, 145),
     FakeMethod("container+copy_paste", 0.80, 155, 3.5, 162),
-    FakeMethod("mask_rcnn_x101", 0.0, 60, 8.0, 0, status="oom", reason="out of memory: 8.0 of 8.0 GiB at step 12"),
+    FakeMethod("mask_rcnn_x101", 0.0, 60, 8.0, 0, status="oom", reason=OUT_OF_MEMORY),
     FakeMethod("torchvision_starter", 0.7, 300, 2.5, 120, budget="400it"),
 )
 
