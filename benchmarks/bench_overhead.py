@@ -23,11 +23,11 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from speed_rows import format_rows, row
 
-from harness.config.preset import load
+from harness.config.preset import load_preset
 from harness.results.io import read_records
 
 METHODS = ("mask_rcnn", "copy_paste")
-BUDGET = os.environ.get("BENCH_BUDGET", load("quick").budget)
+BUDGET = os.environ.get("BENCH_BUDGET", load_preset("quick").budget)
 PER_METHOD, SHARE = 3.0, 2.0
 
 

@@ -29,7 +29,7 @@ import pytest
 import torch
 from speed_rows import format_rows, row
 
-from harness.config.preset import Preset, load
+from harness.config.preset import Preset, load_preset
 from harness.evaluation.calibration import choose_rule
 from harness.evaluation.scorer import iou_map
 from harness.orchestration.prepared_data import PreparedData, prepare_data
@@ -153,12 +153,12 @@ def source_of(name: str) -> tuple[str, str]:
 def test_time_to_iou(benchmark: Any, name: str, tmp_path: Path) -> None:
     pytest.importorskip("detectron2")
     source, preset = source_of(name)
-    prepared = prepare_data(source, False, load(preset))
+    prepared = prepare_data(source, False, load_preset(preset))
     peers: dict[float, Reached] = {}
     mine: dict[float, Reached] = {}
 
     def measure() -> None:
-        peer = Peer(prepared, load(preset), tmp_path)
+        peer = Peer(prepared, load_preset(preset), tmp_path)
         steps = peer.steps_in(PEER_SECONDS)
         for rate in RATES:
             peers[rate] = peer.trained(rate, steps)

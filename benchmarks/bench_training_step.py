@@ -31,7 +31,7 @@ import pytest
 import torch
 from speed_rows import format_rows, row
 
-from harness.config.preset import Training, load
+from harness.config.preset import Training, load_preset
 from harness.contract import Sample, Task
 from harness.data.dataset import Dataset
 from harness.platform.memory import gpu_peaks, peak_rss
@@ -60,7 +60,7 @@ class Case:
     batch: int = BATCH
 
     def task(self, dataset: Dataset) -> Task:
-        return our_side.task_of(dataset, {**load(self.preset).model, "scale": self.scale}, self.crop)
+        return our_side.task_of(dataset, {**load_preset(self.preset).model, "scale": self.scale}, self.crop)
 
     def batches(self, dataset: Dataset) -> list[list[Sample]]:
         """Batches that are taken in turn."""
@@ -218,7 +218,7 @@ def test_step(benchmark: Any, name: str, tmp_path: Path) -> None:
         f"{operations / 1e12:.3g} TFLOP a step, counted on the peer's; the device's matrix rate is "
         f"{rate['float32'] / 1e12:.3g} TFLOP/s in float32, {rate['bfloat16'] / 1e12:.3g} in bfloat16"
     )
-    how = kind + ("; backbone and proposal network compiled" if load(case.preset).model.get("compile") else "")
+    how = kind + ("; backbone and proposal network compiled" if load_preset(case.preset).model.get("compile") else "")
     rows = [row(f"training step, {what}", seconds["ours"], "s", SPEED_TARGET, seconds["peer"], note=how)]
     if "ours, float32" in seconds:
         rows.append(row(f"the same in float32, {what}", seconds["ours, float32"], "s", peer=seconds["peer"]))

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from harness.catalog import find
+from harness.catalog import load_catalog
 from harness.config.budget import Budget
 from harness.config.preset import Training
 from harness.contract import Augment, Init, Model, Recipe, Sample, Task
@@ -64,7 +64,7 @@ def task_of(dataset: Dataset, settings: Mapping[str, Any], crop: int, train: Seq
 
 def recipe_of(size: Literal["small", "full"], method: str = "mask_rcnn") -> Recipe:
     """The baseline, or another method, from scratch."""
-    return resolve(find(), method, size, Init("scratch")).recipe
+    return resolve(load_catalog(), method, size, Init("scratch")).recipe
 
 
 def build(recipe: Recipe, task: Task) -> Model:

@@ -14,7 +14,7 @@ import click
 import pytest
 
 from harness.cli import EPILOG, VERBS, harness
-from harness.config.preset import names
+from harness.config.preset import preset_names
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -60,8 +60,8 @@ def test_the_line_for_completion_works(tmp_path: Path) -> None:
 
 
 def test_presets_named_are_there() -> None:
-    assert {"smoke", "quick", "standard", "paper"} == set(names())
-    for name in names():
+    assert {"smoke", "quick", "standard", "paper"} == set(preset_names())
+    for name in preset_names():
         assert f"`{name}`" in README
 
 

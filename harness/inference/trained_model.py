@@ -60,7 +60,7 @@ def load_trained(trial: TrainedTrial, catalog: Catalog, device: str) -> tuple[Mo
     start = {**recipe.init.options, "restored": True}
     if start.get("kind") == "checkpoint":
         start["path"] = str(trial.folder / WEIGHTS)  # which norms it has is read there; where it began may be gone
-    built = recipe.filled(init=recipe.init.with_options(**start))
+    built = recipe.with_parts(init=recipe.init.with_options(**start))
     model: Model = built.engine.build(built, task)
     load_weights(trial.folder, model.module)
     return model, task

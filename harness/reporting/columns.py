@@ -147,7 +147,7 @@ def _versus_best(row: Row) -> str:
     if row.position == 1 or row.quality.vs_best is None:
         return "highest" if row.position == 1 else ""
     # what is worse than the baseline is not the best
-    told = row.quality.vs_best.told_apart or not row.told_worse
+    told = row.quality.vs_best.told_apart or not row.is_worse
     return versus(row.quality.vs_best if told else row.quality.vs_baseline)
 
 

@@ -13,7 +13,7 @@ from plan import SECONDS, Planner, Step
 from run_steps import Outcome, run_part
 
 from harness.cli.run import run as run_command
-from harness.config.preset import load
+from harness.config.preset import load_preset
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +32,7 @@ def test_every_option_of_a_run_is_one_of_the_harness() -> None:
     known = {name for parameter in run_command.params for name in parameter.opts}
     for step in runs:
         assert {word for word in step.command[4:] if word.startswith("--")} <= known, step.name
-        load(str(option(step, "--preset")))
+        load_preset(str(option(step, "--preset")))
 
 
 def test_every_test_and_benchmark_is_there() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import pytest
 
-from harness.catalog import find
+from harness.catalog import load_catalog
 from harness.cli import harness
 
 ROOT = Path(__file__).parents[2]
@@ -96,7 +96,7 @@ def check_names(option: str, typed: str) -> None:
     if option == "--preset":
         assert typed.endswith(".toml") or (ROOT / "harness" / "config" / "presets" / f"{typed}.toml").is_file()
         return
-    catalog = find()
+    catalog = load_catalog()
     for name in re.split(r"[,+]", typed):
         if name != "all" and not name.startswith("my_"):
             catalog.method(name)

@@ -9,13 +9,13 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from harness.contract import Part
 from harness.errors import HarnessError
-from harness.options import Options, Settings, first_problem, minor, options_type_of, range_of, validate
+from harness.options import Options, Settings, first_problem, options_type_of, range_of, validate
 
 
 class NetOptions(Options):
     depth: Literal[10, 20] = Field(10, description="layers")
     rate: float = Field(0.5, ge=0, le=1)
-    most: int | None = minor(None, ge=1)
+    most: int | None = recorded_if_set(None, ge=1)
     widths: tuple[int, ...] = (1, 2)
     levels: tuple[int, int] = (2, 6)
     flip: bool = False

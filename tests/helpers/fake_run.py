@@ -14,8 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from harness.catalog import find
-from harness.config.preset import load
+from harness.catalog import load_catalog
+from harness.config.preset import load_preset
 from harness.contract import Init, Predictions, Sample
 from harness.evaluation.calibration import choose_rule
 from harness.evaluation.prediction_file import PREDICTIONS, write_predictions
@@ -76,9 +76,9 @@ def write_run(
 ) -> Path:
     """Records, curves, predictions and specifications of all methods and seeds. Returns run_dir."""
     made = list(methods)
-    preset = load("smoke")
+    preset = load_preset("smoke")
     prepared = prepare_data(source, False, preset)
-    catalog = find()
+    catalog = load_catalog()
     contenders = [
         Contender(resolve(catalog, m.method or m.name, "small", Init("scratch")), preset, m.budget, m.name)
         for m in made

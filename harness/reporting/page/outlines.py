@@ -51,7 +51,7 @@ def pack(drawn: Sequence[Outline]) -> str:
     return base64.b64encode(flat.astype("<i2").tobytes()).decode("ascii")
 
 
-def display(image: NDArray[np.uint8], scale: float = 1.0) -> tuple[int, int, str]:
+def image_data_uri(image: NDArray[np.uint8], scale: float = 1.0) -> tuple[int, int, str]:
     """Width and height as shown, and a data URI (WebP) of the image with its grey values stretched."""
     from PIL import Image
 

@@ -49,12 +49,12 @@ def write_figures(figures: Figures, folder: Path, form: str) -> list[Path]:
     written = []
     for chart in figures.charts:
         path = folder / f"{chart.slug}.{form}"
-        write_bytes_atomic(path, rendered(chart, figures.styles, form))
+        write_bytes_atomic(path, render(chart, figures.styles, form))
         written.append(path)
     return written
 
 
-def rendered(chart: Chart, styles: Mapping[str, Style], form: str) -> bytes:
+def render(chart: Chart, styles: Mapping[str, Style], form: str) -> bytes:
     """The file's bytes; the same chart gives the same."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -76,7 +76,7 @@ def test_measured_parameters_stand_beside_published_ones() -> None:
 
 
 def test_a_broken_file_is_told_beside_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = catalog.find()
+    found = catalog.load_catalog()
     found.broken.append(catalog.Broken("methods.bad", "methods/bad.py", "SyntaxError: x"))
     monkeypatch.setattr("harness.cli.methods.find", lambda adapters: found)
     result = call("methods")
@@ -93,7 +93,7 @@ def test_doctor_finds_this_machine_well() -> None:
 
 
 def test_doctor_prints_the_line_that_installs_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = catalog.find()
+    found = catalog.load_catalog()
     found.requirements["a_missing_package"] = "python -m pip install a-missing-package"
     monkeypatch.setattr("harness.cli.doctor.find", lambda adapters: found)
     monkeypatch.setattr(

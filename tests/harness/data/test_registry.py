@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from harness.catalog import find
+from harness.catalog import load_catalog
 from harness.cli import harness
 from harness.data import registry
 from harness.data.conformance import CHECKS
@@ -78,7 +78,7 @@ def test_a_file_given_by_path_adds_a_source(file_of_a_user: Path, cells: str) ->
         load(cells)
     result = CliRunner().invoke(harness, ["data", "check", cells, "--adapter", str(file_of_a_user)])
     assert result.output == "nothing wrong: 3 images, 6 cells\n"
-    assert find([file_of_a_user]).entries  # a file without a method is no error
+    assert load_catalog([file_of_a_user]).entries  # a file without a method is no error
 
 
 def test_a_file_given_by_path_is_known_to_processes_started_from_here(file_of_a_user: Path, cells: str) -> None:

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from harness.catalog import find
-from harness.config.preset import load
+from harness.catalog import load_catalog
+from harness.config.preset import load_preset
 from harness.config.trial_spec import TrialSpec
 from harness.conformance.images import draw_sample
 from harness.contract import Init
@@ -31,13 +31,15 @@ FEW = "validation = 0.25", "validation = 0.5\ncurve_fractions = [1.0]\ncurve_ima
 def spec(tmp_path_factory: pytest.TempPathFactory) -> TrialSpec:
     """A method that is looked at when its budget ends, on two of its six validation images."""
     folder = tmp_path_factory.mktemp("trial")
-    text = (Path(load.__code__.co_filename).parent / "presets" / "smoke.toml").read_text()
+    text = (Path(load_preset.__code__.co_filename).parent / "presets" / "smoke.toml").read_text()
     for old, new in (QUICK, FEW):
         assert text.count(old) == 1
         text = text.replace(old, new)
     preset = folder / "few.toml"
     preset.write_text(text)
-    contender = Contender(resolve(find([ADAPTER]), "brightness", "small", Init("scratch")), load(str(preset)), "150it")
+    contender = Contender(
+        resolve(load_catalog([ADAPTER]), "brightness", "small", Init("scratch")), load_preset(str(preset)), "150it"
+    )
     for kind in ("images", "labels"):
         (folder / kind).mkdir()
     for seed in range(12):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.reporting.leaderboard import leaderboard
-from harness.reporting.verdict import last_quarter_gain, listed, more_seeds, verdict
+from harness.reporting.verdict import join_names, last_quarter_gain, more_seeds, verdict
 from harness.results.schema import CurvePoint, RunRecord
 
 Make = Callable[..., RunRecord]
@@ -117,6 +117,6 @@ def test_no_score_no_verdict() -> None:
 
 
 def test_of_many_names_the_first_are_told() -> None:
-    assert listed(["a"]) == "a"
-    assert listed(["a", "b", "c"]) == "a, b and c"
-    assert listed(list("abcdefgh"), 3) == "a, b, c and 5 more"
+    assert join_names(["a"]) == "a"
+    assert join_names(["a", "b", "c"]) == "a, b and c"
+    assert join_names(list("abcdefgh"), 3) == "a, b, c and 5 more"

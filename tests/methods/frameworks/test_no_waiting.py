@@ -22,13 +22,15 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from harness.catalog import find
+from harness.catalog import load_catalog
 from harness.contract import Init, Sample
 from harness.stacks import resolve
 from harness.training.model_outputs import validated_total_loss
 from methods import mask_rcnn
 
-ENGINES = {name: resolve(find(), name, "small", Init("scratch")).recipe.engine for name in find().defaults()}
+ENGINES = {
+    name: resolve(load_catalog(), name, "small", Init("scratch")).recipe.engine for name in load_catalog().defaults()
+}
 METHODS = [name for name, engine in ENGINES.items() if engine == mask_rcnn.ENGINE]
 ON_TORCHVISION = [name for name in ENGINES if name not in METHODS]
 
@@ -98,7 +100,7 @@ def half_positive(shape: tuple[int, ...]) -> Tensor:
 
 
 def losses_of(method: str, monkeypatch: pytest.MonkeyPatch, samples: list[Sample]) -> tuple[Tensor, int]:
-    stack = resolve(find(), method, "small", Init("scratch")).recipe
+    stack = resolve(load_catalog(), method, "small", Init("scratch")).recipe
     model = stack.engine.build(stack, task(**SMALL))
     labeller = stack.supervision.build(task(**SMALL))
     labelled = [s.with_(instances=labeller.labels(s.instances, np.random.default_rng(0))) for s in samples]
@@ -140,7 +142,7 @@ def test_the_first_wait_of_a_torchvision_step_is_its_own(method: str, monkeypatc
 
 def on_pretended_gpu(method: str) -> Any:
     """The model of a method, whose inputs go to the GPU."""
-    stack = resolve(find(), method, "small", Init("scratch")).recipe
+    stack = resolve(load_catalog(), method, "small", Init("scratch")).recipe
     model = stack.engine.build(stack, task(**SMALL))
     model.device = torch.device("cuda", 0)
     return model

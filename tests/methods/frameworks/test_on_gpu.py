@@ -13,7 +13,7 @@ import pytest
 import torch
 from engine_fixtures import EVERYTHING, SMALL, discs, recipe, task
 
-from harness.catalog import find
+from harness.catalog import load_catalog
 from harness.results.io import read_records
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
@@ -67,5 +67,5 @@ def test_every_method_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     records, _ = read_records(tmp_path)
     assert {record.status for record in records} == {"ok"}
-    assert len(records) == len(find().defaults())
+    assert len(records) == len(load_catalog().defaults())
     assert all(record.cost.peak_gpu_allocated for record in records)

@@ -38,7 +38,7 @@ def test_the_caps_of_detectron2_follow_each_image() -> None:
 
 
 def test_the_caps_of_torchvision_follow_each_image() -> None:
-    base = recipe().filled(engine=TORCHVISION)
+    base = recipe().with_parts(engine=TORCHVISION)
     model = base.engine.build(base, task(1, max_cells=10, **SMALL))
     module, seen = model.module.eval(), []
     for side in (96, 960, 96):

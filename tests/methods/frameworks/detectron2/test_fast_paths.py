@@ -14,7 +14,7 @@ from detectron2.structures import Boxes
 from engine_fixtures import EVERYTHING, SMALL, discs, recipe, task
 from torch import Tensor, nn
 
-from harness.config.preset import load
+from harness.config.preset import load_preset
 from harness.contract import Sample
 from harness.masks.rle import to_rle
 
@@ -70,7 +70,7 @@ def spread(module: nn.Module) -> None:
 @pytest.mark.parametrize(("size", "preset"), [("small", "quick"), ("full", "standard")])
 def test_the_peer_has_every_layer_of_ours_and_no_other(size: Literal["small", "full"], preset: str) -> None:
     """What the benchmarks compare: loading the weights is strict."""
-    ours, peer, _ = pair(load(preset).model, size)
+    ours, peer, _ = pair(load_preset(preset).model, size)
     assert sum(p.numel() for p in ours.module.parameters()) == sum(p.numel() for p in peer.parameters())
 
 
