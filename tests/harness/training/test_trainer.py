@@ -314,7 +314,7 @@ class Evaluation:
         self.seconds, self.now, self.begun = seconds, 0.0, 0
         self.trainer: Trainer | None = None
         monkeypatch.setattr("harness.training.trainer.time.monotonic", lambda: self.now)
-        monkeypatch.setattr("harness.training.trainer.LEAST_EVALUATION_SECONDS", 0.0)
+        monkeypatch.setattr("harness.training.trainer.MIN_EVALUATION_SECONDS", 0.0)
         monkeypatch.setattr(TrainingClock, "seconds", property(lambda clock: self.trained()))
 
     def trained(self) -> float:
