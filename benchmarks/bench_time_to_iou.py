@@ -62,18 +62,18 @@ class Reached:
 class Peer:
     """Stock detectron2 on one data set; `folder` takes its image files."""
 
-    setting: PreparedData
+    prepared: PreparedData
     preset: Preset
     folder: Path
 
     def __post_init__(self) -> None:
         import stock_detectron2 as stock
 
-        self.stock, train = stock, self.setting.splits.train
-        task = our_side.task_of(self.setting.dataset, self.preset.model, self.preset.training.crop, train)
+        self.stock, train = stock, self.prepared.splits.train
+        task = our_side.task_of(self.prepared.dataset, self.preset.model, self.preset.training.crop, train)
         self.config = stock.config(task, self.preset.size, self.preset.training.batch)
         # as its own loading of data sets: images without annotation are left out
-        samples = [sample for sample in self.setting.samples(train) if len(sample.instances)]
+        samples = [sample for sample in self.prepared.samples(train) if len(sample.instances)]
         self.batches: Iterator[Any] = iter(
             stock.loader(self.config, stock.dataset_dicts(samples, stock.written(samples, self.folder)), WORKERS)
         )
@@ -110,17 +110,17 @@ class Peer:
         return Reached(self.score(trainer.model.state_dict()), seconds, steps)
 
     def score(self, weights: dict[str, torch.Tensor]) -> float:
-        predictor, splits = self.stock.predictor(self.config, weights), self.setting.splits
+        predictor, splits = self.stock.predictor(self.config, weights), self.prepared.splits
         found = {
             part: {
                 sample.image_id: self.stock.as_predictions(predictor(self.stock.bgr(sample))["instances"], sample.size)
-                for sample in self.setting.samples(getattr(splits, part))
+                for sample in self.prepared.samples(getattr(splits, part))
             }
             for part in ("calibration", "validation")
         }
-        classes = self.setting.dataset.classes
-        rule = choose_rule(found["calibration"], self.setting.truth(splits.calibration), classes)
-        return iou_map(found["validation"], self.setting.truth(splits.validation), rule, classes)
+        classes = self.prepared.dataset.classes
+        rule = choose_rule(found["calibration"], self.prepared.truth(splits.calibration), classes)
+        return iou_map(found["validation"], self.prepared.truth(splits.validation), rule, classes)
 
 
 def ours(source: str, preset: str, seconds: float, out: Path) -> Reached:
@@ -153,12 +153,12 @@ def source_of(name: str) -> tuple[str, str]:
 def test_time_to_iou(benchmark: Any, name: str, tmp_path: Path) -> None:
     pytest.importorskip("detectron2")
     source, preset = source_of(name)
-    setting = prepare_data(source, False, load(preset))
+    prepared = prepare_data(source, False, load(preset))
     peers: dict[float, Reached] = {}
     mine: dict[float, Reached] = {}
 
     def measure() -> None:
-        peer = Peer(setting, load(preset), tmp_path)
+        peer = Peer(prepared, load(preset), tmp_path)
         steps = peer.steps_in(PEER_SECONDS)
         for rate in RATES:
             peers[rate] = peer.trained(rate, steps)
@@ -177,7 +177,7 @@ def test_time_to_iou(benchmark: Any, name: str, tmp_path: Path) -> None:
     reached = min((one.seconds for one in mine.values() if one.iou >= best.iou), default=math.inf)
     tried = "; ".join(f"IoU {one.iou:.3f} in {one.seconds:.0f} s, {one.steps} steps" for one in mine.values())
     rates = "; ".join(f"{one.iou:.3f} at rate {rate:g}, {one.steps} steps" for rate, one in peers.items())
-    note = f"{setting.facts.images} images. Ours: {tried}. Peer, the best is taken: {rates}"
+    note = f"{prepared.facts.images} images. Ours: {tried}. Peer, the best is taken: {rates}"
     rows = [row(f"time to IoU {best.iou:.3f}, {name}", reached, "s", TARGET, best.seconds, note=note)]
     benchmark.extra_info["rows"] = rows
     print(format_rows(rows))

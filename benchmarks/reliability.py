@@ -26,7 +26,8 @@ INPUTS = 10_000
 TESTS = (
     "tests/harness/runs",
     "tests/harness/engine/test_checkpoint.py",
-    "tests/harness/data/test_fuzz_readers.py",
+    "tests/harness/data/readers/test_fuzz_readers.py",
+    "tests/harness/data/readers/test_fuzz_annotation_files.py",
     "tests/harness/scoring/test_store.py",
 )
 

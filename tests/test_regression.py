@@ -27,15 +27,15 @@ def test_baseline_reaches_its_score(tmp_path: Path) -> None:
     training = quick.training.model_copy(update={"crop": 96})
     evaluation = quick.evaluation.model_copy(update={"curve_fractions": ()})
     preset = quick.model_copy(update={"training": training, "evaluation": evaluation, "source": SOURCE})
-    setting = prepare_data(SOURCE, False, preset)
+    prepared = prepare_data(SOURCE, False, preset)
     resolved = resolve(find(), "mask_rcnn", preset.size, Init())
     spec = TrialSpec(
         key="0" * 16,
         method="mask_rcnn",
         seed=0,
         source=SOURCE,
-        data_fingerprint=setting.facts.fingerprint,
-        split_fingerprint=setting.facts.split_fingerprint,
+        data_fingerprint=prepared.facts.fingerprint,
+        split_fingerprint=prepared.facts.split_fingerprint,
         budget=f"{ITERATIONS}it",
         preset=preset,
         recipe=recipe_to_json(resolved.recipe),

@@ -14,7 +14,7 @@ from harness.reporting.columns import interval, number
 from harness.reporting.curves import iou_curve
 from harness.reporting.leaderboard import Leaderboard
 from harness.reporting.row import Row
-from harness.results.statistics import Difference
+from harness.results.statistics import LEVEL, Difference
 
 SEEDS = 3
 """The least for a statement on methods."""
@@ -35,7 +35,7 @@ def verdict(board: Leaderboard) -> list[str]:
     spread = f"95 % over images: {interval(best.quality.interval, 3)}"
     sentences = [f"{best.method} has the highest IoU, {number(best.quality.iou, 3)} ({spread})."]
     if len(ranked) > 1:
-        sentences += [*_best_tier(board), *_against_baseline(board), *_open_question(board)]
+        sentences += [*_best_tier(board), *_against_baseline(board), *_open_question(board), *_unequal_seeds(board)]
     return [*sentences, *_learning(ranked)]
 
 
@@ -105,8 +105,14 @@ def _open_question(board: Leaderboard) -> list[str]:
     seeds, images = min(row.provenance.seeds for row in board.ranked), known[0].images
     reach = fmean(_half_width(d) for d in known)
     said = f"With {seeds} seeds and {images} images, differences below about {reach:.2f} IoU cannot be told from chance"
-    unequal = board.equal_spread_p < 0.05
-    return [f"{said}.{' Seeds of the methods spread unequally, so each was judged by its own.' if unequal else ''}"]
+    return [f"{said}."]
+
+
+def _unequal_seeds(board: Leaderboard) -> list[str]:
+    """Whether the spread over seeds could not be pooled, which makes comparisons much less sure."""
+    if board.equal_spread_p >= LEVEL:
+        return []
+    return ["Seeds of some methods spread more than those of others, so each method is judged by its own seeds alone."]
 
 
 def _half_width(difference: Difference) -> float:

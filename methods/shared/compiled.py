@@ -36,6 +36,15 @@ class CompileStatus:
         self.limit = limit
         self._limit_reported = False
 
+    @property
+    def notes(self) -> list[str]:
+        """Whole sentences for the record: why all or a part of the network runs uncompiled. Empty where all is well."""
+        if self.failure is not None:
+            return [f"The network runs uncompiled, which is slower: {self.failure}"]
+        if self._limit_reported:
+            return [f"Compiling took more than {self.limit:.0f} s; a part of the network runs uncompiled."]
+        return []
+
     def fail(self, name: str, error: Exception) -> None:
         """From now on everything runs as it is. Reports why on stderr."""
         self.failure = " ".join(str(error).split())[:200]

@@ -69,14 +69,14 @@ def write_run(
     """Records, curves, predictions and specifications of all methods and seeds. Returns run_dir."""
     made = list(methods)
     preset = load("smoke")
-    setting = prepare_data(source, False, preset)
+    prepared = prepare_data(source, False, preset)
     catalog = find()
     contenders = [
         Contender(resolve(catalog, m.method or m.name, "small", Init("scratch")), preset, m.budget, m.name)
         for m in made
     ]
     plan = make_plan(
-        contenders, range(seeds), [setting.facts], scoring_version=SCORING_VERSION,
+        contenders, range(seeds), [prepared.facts], scoring_version=SCORING_VERSION,
         command="python -m harness run --methods all --seeds 3", skip_bad=False, device="cpu", deterministic=False,
     )  # fmt: skip
     by_name = {m.name: m for m in made}
@@ -85,16 +85,16 @@ def write_run(
         include={"machine", "versions", "git_commit", "finished"}
     )
     for trial in plan.trials:
-        _write_trial(run_dir, trial, by_name[trial.spec.method], setting, facts)
+        _write_trial(run_dir, trial, by_name[trial.spec.method], prepared, facts)
     return run_dir
 
 
 def _write_trial(
-    run_dir: Path, trial: PlannedTrial, made: Made, setting: PreparedData, facts: Mapping[str, Any]
+    run_dir: Path, trial: PlannedTrial, made: Made, prepared: PreparedData, facts: Mapping[str, Any]
 ) -> None:
     folder = trial.folder(run_dir)
     folder.mkdir(parents=True)
-    told = trial.spec.model_copy(update={"source": setting.dataset.source})
+    told = trial.spec.model_copy(update={"source": prepared.dataset.source})
     write_text_atomic(folder / "trial.json", told.model_dump_json())
     rng = np.random.default_rng([trial.spec.seed, *made.name.encode()])
     spec = trial.spec.model_dump(
@@ -107,23 +107,23 @@ def _write_trial(
         "reason": made.reason,
         "preset": trial.spec.preset.name,
         "settings": trial.spec.settings(),
-        "data": setting.facts,
+        "data": prepared.facts,
         "log": f"trials/{trial.name}/log.txt",
     }
     if made.status == "ok":
-        record |= _scored(folder, made, setting, rng)
+        record |= _scored(folder, made, prepared, rng)
         write_text_atomic(folder / "curve.csv", _curve(made, rng))
     write_record(folder / RECORD, RunRecord(**record))
 
 
-def _scored(folder: Path, made: Made, setting: PreparedData, rng: np.random.Generator) -> dict[str, Any]:
+def _scored(folder: Path, made: Made, prepared: PreparedData, rng: np.random.Generator) -> dict[str, Any]:
     skill = made.skill + rng.normal(0, 0.01)
     splits: dict[str, Mapping[str, Predictions]] = {
-        name: {i: worsened(setting.dataset.sample(i), skill, rng) for i in setting.facts.splits[name]}
+        name: {i: worsened(prepared.dataset.sample(i), skill, rng) for i in prepared.facts.splits[name]}
         for name in ("calibration", "validation")
     }
-    classes = setting.facts.classes
-    truth = setting.truth(setting.dataset.ids)
+    classes = prepared.facts.classes
+    truth = prepared.truth(prepared.dataset.ids)
     rule = choose_rule(splits["calibration"], truth, classes)
     scores = score(splits["validation"], truth, rule, classes)
     write_predictions(folder / PREDICTIONS, splits, classes)

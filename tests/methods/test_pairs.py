@@ -42,19 +42,19 @@ def preset() -> Preset:
 
 
 @pytest.fixture(scope="module")
-def setting(preset: Preset) -> PreparedData:
+def prepared(preset: Preset) -> PreparedData:
     return prepare_data(SOURCE, False, preset)
 
 
-def spec_of(catalog: Catalog, stack: str, preset: Preset, setting: PreparedData) -> TrialSpec:
+def spec_of(catalog: Catalog, stack: str, preset: Preset, prepared: PreparedData) -> TrialSpec:
     resolved = resolve(catalog, stack, preset.size, Init())
     return TrialSpec(
         key="0" * 16,
         method=resolved.name,
         seed=0,
         source=SOURCE,
-        data_fingerprint=setting.facts.fingerprint,
-        split_fingerprint=setting.facts.split_fingerprint,
+        data_fingerprint=prepared.facts.fingerprint,
+        split_fingerprint=prepared.facts.split_fingerprint,
         budget=preset.budget,
         preset=preset,
         recipe=recipe_to_json(resolved.recipe),
@@ -69,9 +69,9 @@ def test_both_kinds_of_pair_exist() -> None:
 
 @pytest.mark.parametrize("pair", [p for p in PAIRS if fits(*p)], ids="+".join)
 def test_pairs_of_different_slots_run(
-    pair: tuple[str, str], preset: Preset, setting: PreparedData, tmp_path: Path
+    pair: tuple[str, str], preset: Preset, prepared: PreparedData, tmp_path: Path
 ) -> None:
-    record = Trial(spec_of(CATALOG, "+".join(pair), preset, setting), tmp_path, ProgressPipe()).run()
+    record = Trial(spec_of(CATALOG, "+".join(pair), preset, prepared), tmp_path, ProgressPipe()).run()
     assert record.status == "ok"
     assert record.scores is not None
     assert 0 <= record.scores.iou_map <= 1
@@ -86,7 +86,7 @@ def test_other_pairs_are_refused_in_one_line_before_anything_trains(pair: tuple[
     assert all(name in str(refused.value) for name in pair)
 
 
-def test_three_changes_on_one_recipe(preset: Preset, setting: PreparedData, tmp_path: Path) -> None:
-    record = Trial(spec_of(CATALOG, "container+copy_paste+pointsup", preset, setting), tmp_path, ProgressPipe()).run()
+def test_three_changes_on_one_recipe(preset: Preset, prepared: PreparedData, tmp_path: Path) -> None:
+    record = Trial(spec_of(CATALOG, "container+copy_paste+pointsup", preset, prepared), tmp_path, ProgressPipe()).run()
     assert record.status == "ok"
     assert set(record.slots_changed) == {"backbone", "augment", "supervision"}

@@ -43,8 +43,11 @@ class LabelFolder:
         return SourceIndex(("cell",), entries, found.problems, found.notes)
 
     def holds_pairs(self) -> bool:
-        """Whether any image has a label image."""
-        return bool(self._pairs().pairs)
+        """Whether any image has its labels."""
+        try:
+            return bool(self._pairs().pairs)
+        except HarnessError:  # no image, or no label image
+            return False
 
     def _pairs(self) -> Pairs:
         for path in self.location.paths:

@@ -109,12 +109,12 @@ def _images_of(lines: Iterable[str]) -> tuple[list[_Image], list[str]]:
     # a csv.DictReader would take twice as long
     reader = csv.reader(lines)
     header = next(reader, [])
-    place_of = {name: place for place, name in enumerate(header)}
-    missing = [c for c in COLUMNS if c not in place_of]
+    column_of = {name: i for i, name in enumerate(header)}
+    missing = [c for c in COLUMNS if c not in column_of]
     if missing:
         raise HarnessError(f"train.csv has no column {', '.join(missing)}")
-    places = [place_of[c] for c in COLUMNS]
-    which, text, width, height, kind = places
+    columns = [column_of[c] for c in COLUMNS]
+    which, text, width, height, kind = columns
     images: dict[str, _Image] = {}
     problems: list[str] = []
     image, of_image = None, ("", "", "")
@@ -128,17 +128,17 @@ def _images_of(lines: Iterable[str]) -> tuple[list[_Image], list[str]]:
                 image.types.append(row[kind])
         elif row:
             try:
-                image = _take(row, header, places, reader.line_num, images)
+                image = _take(row, header, columns, reader.line_num, images)
                 of_image = row[which], row[width], row[height]
             except HarnessError as error:
                 problems.append(f"train.csv row {reader.line_num}: {error}")
     return list(images.values()), problems
 
 
-def _take(row: list[str], header: list[str], places: list[int], line: int, images: dict[str, _Image]) -> _Image:
-    """Add a row to its image, and give that. places: of COLUMNS. Raises HarnessError where the row cannot be used."""
-    whole = max(places) < len(row) <= len(header)
-    image_id, text, width, height, cell_type = [row[place] for place in places] if whole else [""] * len(COLUMNS)
+def _take(row: list[str], header: list[str], columns: list[int], line: int, images: dict[str, _Image]) -> _Image:
+    """Add a row to its image and return the image. columns: where COLUMNS stand. Raises HarnessError on a bad row."""
+    whole = max(columns) < len(row) <= len(header)
+    image_id, text, width, height, cell_type = [row[column] for column in columns] if whole else [""] * len(COLUMNS)
     text = text.strip()
     if not image_id or (text and not cell_type):
         raise HarnessError("a field is missing or there is one too many")

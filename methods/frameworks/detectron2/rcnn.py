@@ -82,12 +82,12 @@ class RCNN(GeneralizedRCNN):
     def __init__(self, *, channel_order: Literal["BGR", "RGB"], scale: float, compiled: bool, **parts: Any) -> None:
         super().__init__(input_format=channel_order, **parts)
         self.channel_order, self.scale = channel_order, scale
+        self.compile_status = CompileStatus()
         if compiled:
             self._compile()
 
     def _compile(self) -> None:
         """Compile the blocks of the backbone, the convolutions of the pyramid, the RPN's head, and matching."""
-        self.compile_status = CompileStatus()
         blocks = [*self.backbone.compiled_blocks(), self.proposal_generator.rpn_head]
         self.compiled = compile_blocks(blocks, self.compile_status)
         matching = CompiledWithFallback(match_step, status=self.compile_status, dynamic=False)
@@ -154,6 +154,11 @@ class Detectron2Model:
     def __init__(self, module: RCNN, task: Task, proposals: int) -> None:
         self.module, self.task, self.proposals = module, task, proposals
         self.set_caps([])
+
+    @property
+    def notes(self) -> list[str]:
+        """Why a network that should be compiled is not."""
+        return self.module.compile_status.notes
 
     def losses(self, batch: Sequence[Sample]) -> Mapping[str, Tensor]:
         return self.module.compute_losses(batch)

@@ -105,6 +105,13 @@ def test_the_last_quarter_is_read_along_the_time(make: Make) -> None:
     assert last_quarter_gain(row) is None
 
 
+def test_seeds_that_spread_unequally_are_told(make: Make) -> None:
+    steady = [make(m, s) for m in ("mask_rcnn", "b", "c") for s in range(3)]
+    unstable = [make("unstable", s, 0.2 + 0.3 * s) for s in range(3)]
+    assert any("judged by its own seeds alone" in line for line in verdict(leaderboard([*steady, *unstable])))
+    assert not any("judged by its own" in line for line in verdict(leaderboard(steady)))
+
+
 def test_no_score_no_verdict() -> None:
     assert verdict(leaderboard([])) == ["No method has a score yet."]
 

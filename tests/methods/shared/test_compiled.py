@@ -48,6 +48,7 @@ def test_a_failure_ends_compiling_for_the_whole_network(capsys: pytest.CaptureFi
     CompiledWithFallback(double, status=status, backend=counter)(torch.ones(1))
     assert counter.frame_count == 0
     assert len(capsys.readouterr().err.splitlines()) == 1
+    assert status.notes[0].startswith("The network runs uncompiled, which is slower: ")
 
 
 def test_after_the_time_limit_the_rest_runs_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,6 +58,7 @@ def test_after_the_time_limit_the_rest_runs_as_it_is(capsys: pytest.CaptureFixtu
     assert first.compiled is not None
     assert second.compiled is None
     assert status.failure is None
+    assert "a part of the network runs uncompiled" in status.notes[0]
     (line,) = capsys.readouterr().err.splitlines()
     assert "the rest of the network runs uncompiled" in line
 
@@ -146,6 +148,7 @@ def test_a_compiled_network_learns_from_the_same_losses_and_predicts_any_size() 
         losses[compiled] = {name: float(value.detach()) for name, value in module.compute_losses(samples).items()}
     assert losses[True] == pytest.approx(losses[False], rel=1e-5)
     assert module.compile_status.failure is None
+    assert model.notes == []
     graphs = counter.frame_count
     assert graphs > 0
     module.eval()
