@@ -4,7 +4,7 @@ What is changed, and why:
 
 - They run in a copy of the project, so that `new-method` writes where it says and the repository stays as it is.
 - Placeholders (PATH, RUN_DIR, ...) stand for small data and folders made here.
-- `run` is typed twice. First as it stands with `--dry-run`, which reads the data and plans every cell; then with
+- `run` is typed twice. First as it stands with `--dry-run`, which reads the data and plans every trial; then with
   SHORTER behind it, where the last of two options counts: the same methods train for two steps. `--methods all` trains
   the baseline alone, for time; the conformance tests train every method.
 - What sets the project up (venv, pip, tox) is not run: the environment of the tests is what it makes.

@@ -112,7 +112,7 @@ def test_a_folder_in_kaggles_layout_is_recognised(tmp_path: Path) -> None:
     (tmp_path / "train.csv").touch()
     result = CliRunner().invoke(harness, ["run", "--methods", "mask_rcnn", "--data", str(tmp_path)])
     assert result.exit_code == 2
-    assert f"type sartorius:{tmp_path}" in result.stderr
+    assert f"like sartorius:{tmp_path}: type that" in result.stderr
 
 
 def test_completion_knows_verbs_and_methods(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playground import DATA, PRESET, plan, resolved
+from fake_worker import DATA, PRESET, plan, resolved
 
 from harness.config.preset import Evaluation
 from harness.orchestration.estimate import START_SECONDS, estimate_trials, find_earlier_records

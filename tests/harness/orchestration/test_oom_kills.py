@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import playground
+import fake_worker
 import pytest
-from playground import WORKER, doubled, plan, rows, run
+from fake_worker import WORKER, doubled, plan, rows, run
 
 from harness.orchestration.process import supervisor as executor
 from harness.orchestration.process.launchers import SubprocessLauncher
@@ -99,7 +99,7 @@ def test_a_kill_by_the_kernel_is_out_of_memory(
     again = {"launcher": SubprocessLauncher(worker_in_a_group), "retry_failed": True, "on_oom": "halve"}
     assert run(tmp_path / "run", manifest, **again) == SOME_FAILED
     found = record(tmp_path / "run", "eats_memory")
-    assert (found.status, found.settings["micro_batches"]) == ("oom", playground.PRESET.training.batch)
+    assert (found.status, found.settings["micro_batches"]) == ("oom", fake_worker.PRESET.training.batch)
     kept = len(read_records(tmp_path / "run")[0])
     assert kept == 3
     kills = (kernel_oom_kills() or 0) - before

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playground import WORKER, FaultyOs, doubled, plan, rows, run
+from fake_worker import WORKER, FaultyOs, doubled, plan, rows, run
 from storage_faults import chosen
 
 from harness.errors import HarnessError
@@ -77,7 +77,7 @@ def test_faults_in_the_run(tmp_path: Path, quiet: list[str], figures: Any, monke
             environment = {
                 **os.environ,
                 "HARNESS_FAULT": f"run:{operation}:{count}:{what}",
-                "HARNESS_PLAY_BUDGET": BUDGET,
+                "HARNESS_FAKE_BUDGET": BUDGET,
             }
             process = subprocess.run([*WORKER, "run", str(run_dir), "healthy", "1"], env=environment, check=False)
             assert process.returncode == -signal.SIGKILL

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_worker import plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from playground import plan
 
 from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playground import FaultyOs
+from fake_worker import FaultyOs
 from storage_faults import chosen
 
 from harness.config.trial_spec import TrialSpec

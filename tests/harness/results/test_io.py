@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_worker import DATA
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from playground import DATA
 
 from harness.errors import HarnessError
 from harness.evaluation.schema import Scores

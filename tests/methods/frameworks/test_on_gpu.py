@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from builders import EVERYTHING, SMALL, discs, recipe, task
+from engine_fixtures import EVERYTHING, SMALL, discs, recipe, task
 
 from harness.catalog import find
 from harness.results.io import read_records

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from builders import SMALL, recipe, task
+from engine_fixtures import SMALL, recipe, task
 
 from harness.contract import Part
 from harness.training.checkpoint import WEIGHTS, load_weights, save_weights

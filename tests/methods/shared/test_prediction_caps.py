@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from builders import SMALL, recipe, task
+from engine_fixtures import SMALL, recipe, task
 
 from harness.contract import Part
 from methods.shared.prediction_caps import PredictionCaps, prediction_caps

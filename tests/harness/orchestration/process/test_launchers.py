@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from playground import Quiet
+from fake_worker import RecordingReporter
 
 from harness.errors import HarnessError
 from harness.orchestration.process.fork_server import TOKEN
@@ -100,8 +100,8 @@ def test_the_same_record_as_by_a_command(plan_of: Any, tmp_path: Path) -> None:
     with fastest_launcher() as ready:
         assert isinstance(ready, ForkServerLauncher)
         options = RunOptions(launcher=ready)
-        assert run_plan(manifest, tmp_path / "forked", options, Quiet(), write_leaderboards) == ALL_OK
-    assert run_plan(manifest, tmp_path / "commands", RunOptions(), Quiet(), write_leaderboards) == ALL_OK
+        assert run_plan(manifest, tmp_path / "forked", options, RecordingReporter(), write_leaderboards) == ALL_OK
+    assert run_plan(manifest, tmp_path / "commands", RunOptions(), RecordingReporter(), write_leaderboards) == ALL_OK
     for trial in manifest.trials:
         a, b = (read_record(trial.folder(tmp_path / name) / "record.json") for name in ("forked", "commands"))
         assert (a.final_losses, a.scores, a.rule, a.machine) == (b.final_losses, b.scores, b.rule, b.machine)
@@ -132,7 +132,7 @@ def test_a_server_killed_under_a_worker(plan_of: Any, tmp_path: Path) -> None:
     """The run still ends the worker at its limit, and goes on with the next."""
     manifest = plan_of(["hangs", "none"])
 
-    class Killer(Quiet):
+    class Killer(RecordingReporter):
         def progress(self, trial: Any, progress: Any) -> None:
             if trial.spec.method == "hangs" and progress.phase == "training":
                 psutil.Process().children()[0].kill()

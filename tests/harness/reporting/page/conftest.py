@@ -25,9 +25,9 @@ FLAGS = (
 @pytest.fixture(scope="session")
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eleven methods and two seeds; one has a hostile name, one no memory, one another budget. Not to be changed."""
-    from drawn_run import HOSTILE, METHODS, Made, write_run
+    from fake_run import HOSTILE, METHODS, FakeMethod, write_run
 
-    hostile = Made(HOSTILE, 0.55, 90, 2.4, 130, method="geometric")
+    hostile = FakeMethod(HOSTILE, 0.55, 90, 2.4, 130, method="geometric")
     return write_run(tmp_path_factory.mktemp("drawn") / "run", [*METHODS, hostile], seeds=2)
 
 

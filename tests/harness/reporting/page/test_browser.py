@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drawn_run import HOSTILE
+from fake_run import HOSTILE
 
 RIGHT = (0x56, 0xB4, 0xE9)
 

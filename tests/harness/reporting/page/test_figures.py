@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_run import STEPS, with_records
+from fake_run import STEPS, with_records
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from drawn_run import with_records
+from fake_run import with_records
 from hypothesis import given
 from hypothesis import strategies as st
 

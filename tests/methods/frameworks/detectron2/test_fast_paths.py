@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from builders import EVERYTHING, SMALL, discs, recipe, task
 from detectron2.structures import Boxes
+from engine_fixtures import EVERYTHING, SMALL, discs, recipe, task
 from torch import Tensor, nn
 
 from harness.config.preset import load

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from builders import SMALL, discs, recipe, task
+from engine_fixtures import SMALL, discs, recipe, task
 
 from harness.contract import Part
 from methods.frameworks.torchvision.rcnn import network
