@@ -27,18 +27,37 @@ def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         yield
 
 
-@pytest.fixture(autouse=True)
-def freed_memory_goes_back() -> Iterator[None]:
-    """The process does not grow from test to test.
+class Memory:
+    """Gives freed memory back to the system when the process has grown.
 
-    Networks lie in cycles, whose few objects do not make Python collect them, and glibc keeps what they free: after
-    the 38 tests of pairs 2.9 GB.
+    Networks lie in reference cycles whose few objects do not make Python collect them, and glibc keeps what they free:
+    after the 38 tests of pairs 2.9 GB. A collection takes most of a second, so it waits for GROWTH since the last.
     """
+
+    GROWTH = 2**28
+
+    def __init__(self) -> None:
+        self.process = psutil.Process()
+        self.trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+        self.limit = MOST_RESIDENT
+
+    def give_back(self) -> None:
+        if self.trim is not None and self.process.memory_info().rss > self.limit:
+            gc.collect()
+            self.trim(0)
+            self.limit = max(MOST_RESIDENT, self.process.memory_info().rss + self.GROWTH)
+
+
+@pytest.fixture(scope="session")
+def memory() -> Memory:
+    return Memory()
+
+
+@pytest.fixture(autouse=True)
+def freed_memory_goes_back(memory: Memory) -> Iterator[None]:
+    """The process does not grow from test to test."""
     yield
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
-    if trim is not None and psutil.Process().memory_info().rss > MOST_RESIDENT:
-        gc.collect()
-        trim(0)
+    memory.give_back()
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from example_sources import NAMES, scene
 
 from harness.catalog import load_catalog
 from harness.cli import harness
@@ -20,7 +21,6 @@ from harness.data.conformance import CHECKS
 from harness.data.registry import add_adapters, find_sources, open_source
 from harness.data.sources import load
 from harness.errors import HarnessError
-from tests.helpers.example_sources import NAMES, scene
 
 PAGE = Path(__file__).parents[3] / "docs" / "adding-a-data-source.md"
 

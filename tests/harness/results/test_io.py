@@ -212,7 +212,7 @@ json_values = st.recursive(
 )
 
 
-EXAMPLES = int(os.environ.get("HARNESS_FUZZ", "300"))
+EXAMPLES = int(os.environ.get("HARNESS_FUZZ", "100"))
 fuzz = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 

@@ -79,7 +79,7 @@ def attacked(tried: Callable[[st.DataObject], None], name: str, figures: Any) ->
     inputs = refused = 0
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-    @settings(max_examples=int(os.environ.get("HARNESS_FUZZ", "300")), deadline=None)
+    @settings(max_examples=int(os.environ.get("HARNESS_FUZZ", "100")), deadline=None)
     @given(data=st.data())
     def attack(data: st.DataObject) -> None:
         nonlocal inputs, refused
