@@ -123,7 +123,7 @@ def test_step(benchmark: BenchmarkFixture, tmp_path: Path, case: Case) -> None:
     def by_turns() -> None:
         for turn in range(SETTLING + case.steps):
             for sides in (live, held):
-                # who comes first changes from turn to turn
+                # the order changes from turn to turn
                 for method in METHODS[turn % 3 :] + METHODS[: turn % 3]:
                     sides[method].step()
 
@@ -136,7 +136,7 @@ def test_step(benchmark: BenchmarkFixture, tmp_path: Path, case: Case) -> None:
 
 
 def added(sides: dict[str, Side], method: str) -> float:
-    """Per cent that the median step takes longer than the baseline's."""
+    """Increase of the median step time over the baseline, in per cent."""
     return 100 * (median(sides[method]) / median(sides[WITHOUT]) - 1)
 
 

@@ -119,7 +119,7 @@ def test_inference(benchmark: Any, tmp_path: Path) -> None:
 
     benchmark.pedantic(measure, rounds=1)
     if not our_side.REHEARSAL:
-        # the work is real, and as much of it on each side
+        # both sides find a similar, realistic number of cells
         assert found["peer"] > CELLS / 3
         assert abs(found["ours"] - found["peer"]) < 0.1 * found["peer"]
 

@@ -70,7 +70,7 @@ def one_run(out: Path) -> Overhead:
 
 @pytest.mark.timeout(3600)
 def test_overhead(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
-    # the packed data set lies in the cache from the second run of a data set on
+    # from the second run on, the packed data set is in the cache
     our_side.images()
     runs: list[Overhead] = []
     rounds = int(os.environ.get("BENCH_ROUNDS", 1))

@@ -121,7 +121,7 @@ class Ours:
 
         def step() -> None:
             losses = self.trainer.train_step(next(turn), TINY_RATE)
-            if not our_side.on_gpu():  # as the trainer looks at them: on a CPU after each step, on a GPU seldom
+            if not our_side.on_gpu():  # as in the trainer: losses are read after each step on a CPU, rarely on a GPU
                 [float(value) for value in losses.values()]
 
         return step
@@ -314,8 +314,8 @@ def measure_peak(side: str, case: Case) -> int:
         built = psutil.Process().memory_info().rss
         step = made.ready(batches)
         gc.collect()
-        Path("/proc/self/clear_refs").write_text("5")  # the peak of what came before is forgotten
-        for _ in range(2):  # the momentum is there from the second on
+        Path("/proc/self/clear_refs").write_text("5")  # reset the peak
+        for _ in range(2):  # momentum buffers exist from the second step on
             step()
         peaks = gpu_peaks(our_side.DEVICE)
         return peaks.allocated if peaks else peak_rss() - built

@@ -1,4 +1,4 @@
-"""Shared by all tests: a cache of their own, and where real images are, if they are here."""
+"""Fixtures of all tests: a separate cache, and the folder of real images if there is one."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import psutil
 import pytest
 
 MOST_RESIDENT = 5 * 2**28
-"""Bytes that the process may have before it gives back what it has freed: what it imports takes 1.0 GB."""
+"""Resident bytes above which freed memory goes back to the system. Imports alone take 1.0 GB."""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test reads or writes the cache of the person who runs it."""
+    """Keep tests away from the cache of the person who runs them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -71,7 +71,7 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def figures() -> Callable[..., None]:
-    """Called with a name and numbers; prints them, and adds them to the file HARNESS_FIGURES names.
+    """A function that prints a name and numbers, and appends them to the file that HARNESS_FIGURES names.
 
     benchmarks/reliability.py makes its page of them.
     """

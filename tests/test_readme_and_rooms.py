@@ -1,4 +1,4 @@
-"""What the README says of options, exit statuses, presets, links and rooms is so; another file runs its commands."""
+"""Options, exit statuses, presets and links in the README are right. test_readme_commands.py runs its commands."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_exit_statuses_are_those_of_the_help() -> None:
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 def test_the_line_for_completion_works(tmp_path: Path) -> None:
-    """With the script that an installation writes for the entry in pyproject.toml."""
+    """Uses the script that an installation makes from the entry point in pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     module, _, function = project["scripts"]["harness"].partition(":")
     script = tmp_path / "harness"

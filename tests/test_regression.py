@@ -1,4 +1,4 @@
-"""A short training with an expected score: what no unit test sees, a method that has quietly become worse."""
+"""A short training must reach an expected score. It detects methods that have silently become worse."""
 
 from __future__ import annotations
 

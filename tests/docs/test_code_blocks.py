@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted({*ROOT.glob("docs/*.md"), ROOT / "CONTRIBUTING.md"} - {ROOT / "docs" / "tutorial.md"})
 BLOCK = re.compile(r"^```(python|sh|toml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 TOOLS = {"lint-imports", "mypy", "pip", "pre-commit", "ruff", "source"}
-"""Programs that are not looked into: the blocks type their plainest commands."""
+"""Programs whose arguments are not checked."""
 
 
 def blocks(language: str) -> list[tuple[str, str]]:

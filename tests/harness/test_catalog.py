@@ -31,7 +31,7 @@ def build(task, strength=1.0):
 
 @pytest.fixture
 def methods_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A second folder of the `methods` package, so that tests can add files to it; forgotten afterwards."""
+    """A second folder of the `methods` package, to which tests add files. Its modules are unloaded afterwards."""
     folder = tmp_path / "more"
     folder.mkdir()
     monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(folder)])
@@ -44,7 +44,7 @@ def methods_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A stranger's file outside the package; the search path is put back afterwards."""
+    """A file outside the package. The search path is restored afterwards."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("PYTHONPATH", "")
     path = tmp_path / "strangers_file.py"

@@ -1,4 +1,4 @@
-"""The suite passes what keeps the contract and catches each way to break it."""
+"""The suite passes methods that keep the contract and detects each violation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from methods._templates import engine as toy
 
 
 class Broken(toy.MyModel):
-    """A good model but for what `fault` names."""
+    """A correct model, except for the fault that `fault` names."""
 
     def __init__(self, task: Any, fault: str) -> None:
         super().__init__(task, 16)
@@ -86,7 +86,7 @@ class Broken(toy.MyModel):
 
 
 def open_table() -> None:
-    """Opens a CSV that is not there: what counts is the attempt."""
+    """Tries to open a CSV file that does not exist. The attempt alone is a violation."""
     try:
         open("/nowhere/train.csv").close()
     except OSError:

@@ -1,4 +1,4 @@
-"""Every registered method keeps the contract; a new one is tested by existing."""
+"""Every registered method keeps the contract. New methods are tested without further code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every two methods that change different slots train, predict and score together; the others say why not."""
+"""Two methods that change different slots train, predict and score together. Other pairs are refused with a reason."""
 
 from __future__ import annotations
 

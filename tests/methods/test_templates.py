@@ -1,4 +1,4 @@
-"""What `new-method` writes keeps the contract as it stands, whatever the slot."""
+"""The files that `new-method` writes keep the contract unchanged, for every slot."""
 
 from __future__ import annotations
 

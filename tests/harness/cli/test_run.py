@@ -1,4 +1,4 @@
-"""`run`, `table` and `check-method`, with a stranger's engine that trains in seconds."""
+"""`run`, `table` and `check-method`, with an engine from outside the project that trains in seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of the machine while it trained, from made-up counters."""
+"""Notes on the state of the machine during training, from fake counters."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def gpu(nvml: Nvml) -> Gpu:
     [
         (0x0, []),
         (0x1, []),  # idle
-        (0x2, []),  # clocks that somebody set
+        (0x2, []),  # clocks set by a user
         (0x4, ["the GPU slowed itself down to stay within its power limit during training"]),
         (0x8, ["the GPU's hardware slowed it down during training"]),
         (0x48, ["the GPU slowed itself down for heat during training"]),
@@ -189,7 +189,7 @@ SHARED = "other processes used more than 25 % of the GPU during training"
         ([(11, 98), (11, 100)], []),
         ([(11, 60), (22, 30), (11, 50), (22, 40)], [SHARED]),
         ([(11, 60), (22, 2)], []),
-        ([(77, 60), (88, 30)], [SHARED]),  # numbers of another namespace: the busiest is ours
+        ([(77, 60), (88, 30)], [SHARED]),  # process ids of another namespace: the busiest process is ours
         ([(77, 99)], []),
     ],
 )

@@ -18,7 +18,7 @@ from harness.stacks import resolve
 
 @pytest.fixture
 def rounds() -> int:
-    """How many rounds of chaos: 20, or as HARNESS_CHAOS_ROUNDS says."""
+    """Number of rounds with random kills: 20, or HARNESS_CHAOS_ROUNDS."""
     return int(os.environ.get("HARNESS_CHAOS_ROUNDS", "20"))
 
 

@@ -1,4 +1,4 @@
-"""Torch models that go wrong, through the real engine: each gets its row, and those beside it are unharmed."""
+"""Faulty torch models in the real engine: each gets a row, and the others are not affected."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_each_is_a_row_and_its_neighbours_are_unharmed(plan_of: Any, tmp_path: P
     child = int((tmp_path / "child.pid").read_text())
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
 
-    # The healthy ones, first and last, are as they are alone.
+    # The healthy trials, first and last, have the results of a run of their own.
     for trial in (first, second):
         (tmp_path / trial.name).mkdir()
         alone = Trial(trial.spec, tmp_path / trial.name, ProgressPipe()).run()

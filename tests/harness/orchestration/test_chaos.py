@@ -1,4 +1,4 @@
-"""A run whose worker and whose own process are killed at random moments ends with the table of a quiet run."""
+"""A run ends with the same table when its process and its workers are killed at random moments."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_random_kills_lose_nothing(tmp_path: Path, rounds: int, figures: Any, mo
             hit = [kill_worker(process)] if target != "run" else []
             hit += [kill_run(process)] if target != "worker" else []
             kills[target] += all(hit)
-        # Between two kills the folder is good: every record whole, and what was ok stays as it was.
+        # Between two kills the folder is good: every record is whole, and good records do not change.
         if folder.is_dir():
             found, problems = read_records(folder)
             assert problems == []

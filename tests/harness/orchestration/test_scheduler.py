@@ -189,7 +189,7 @@ def start(run_dir: Path, methods: str = "healthy", seeds: int = 2) -> subprocess
 
 
 def as_from_a_terminal() -> None:
-    """Background jobs of a script are started deaf to Ctrl-C, and so is all that they start."""
+    """Background jobs of a script ignore Ctrl-C, and so do their children."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
@@ -256,7 +256,7 @@ def test_two_runs_share_the_work(tmp_path: Path, slow: None, quiet_rows: list[st
     first, second = start(tmp_path), start(tmp_path)
     assert (first.wait(60), second.wait(60)) == (ALL_OK, ALL_OK)
     assert rows(tmp_path) == quiet_rows
-    # Each trial was done once: a second attempt would have moved the first one's log aside.
+    # Each trial ran once: a second attempt would have renamed the first log.
     assert not list(tmp_path.glob("trials/*/log.previous.txt"))
 
 
@@ -266,7 +266,7 @@ def test_what_a_killed_run_left_running_is_ended_by_the_next(
     process = start(tmp_path, "healthy")
     wait_for(tmp_path / "trials" / "healthy--seed0" / "state-*.ckpt")
     (orphan,) = [p for p in workers_of(tmp_path) if p.pid != process.pid]
-    orphan.send_signal(signal.SIGSTOP)  # so that it cannot notice that it is alone
+    orphan.send_signal(signal.SIGSTOP)  # so that it cannot notice that its parent is gone
     process.kill()
     process.wait()
     assert orphan.is_running()

@@ -1,4 +1,4 @@
-"""A trial worked through in this process, by a method that trains in a second."""
+"""A whole trial in this process, with a method that trains in a second."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FEW = "validation = 0.25", "validation = 0.5\ncurve_fractions = [1.0]\ncurve_ima
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> TrialSpec:
-    """A method that is looked at when its budget ends, on two of its six validation images."""
+    """A trial that is evaluated once during training, at the end, on two of its six validation images."""
     folder = tmp_path_factory.mktemp("trial")
     text = (Path(load_preset.__code__.co_filename).parent / "presets" / "smoke.toml").read_text()
     for old, new in (QUICK, FEW):
@@ -79,7 +79,7 @@ def test_the_cost_says_how_long_was_predicted_and_scored(record: RunRecord) -> N
     cost = record.cost
     assert cost.evaluation_seconds is not None
     assert cost.inference_ms_per_image is not None
-    # two looks at the curve's images, and all nine of both parts at the end
+    # two images for the learning curve, then all nine of both splits at the end
     assert cost.evaluation_seconds > 9 * cost.inference_ms_per_image / 1000
     assert cost.flops == 0, "the brightness method multiplies no matrix when it predicts"
 

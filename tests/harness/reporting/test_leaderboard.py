@@ -1,4 +1,4 @@
-"""Rows, ranks and what may stand beside what."""
+"""Rows, ranks, and which records may be compared."""
 
 from __future__ import annotations
 

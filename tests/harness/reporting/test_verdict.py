@@ -1,4 +1,4 @@
-"""The sentences above the table: what they claim, and that they claim no more than is known."""
+"""The sentences of the verdict claim what the data show, and no more."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def costs(seconds: float, gibibytes: int, milliseconds: float) -> dict[str, floa
 
 
 def learned(*ious: float) -> dict[str, list[CurvePoint]]:
-    """A learning curve of equally spaced looks."""
+    """A learning curve with equally spaced evaluations."""
     n = len(ious)
     points = [
         CurvePoint(fraction=(i + 1) / n, seconds=75 * (i + 1) / n, iteration=i, iou_map=iou)

@@ -38,7 +38,7 @@ COPIES = {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default}
 
 
 class PretendedGPU(TorchDispatchMode):
-    """Tensors on "cuda" have shapes and no values; all others are as ever.
+    """Tensors on "cuda" have shapes but no values. All others are ordinary.
 
     copies: between there and the host that either waits for.
     """
@@ -72,7 +72,7 @@ def _no_driver_needed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def pretended_gpu(monkeypatch: pytest.MonkeyPatch, module: nn.Module) -> Iterator[PretendedGPU]:
-    """The module on a GPU that is not there."""
+    """The module moved to the fake GPU."""
     monkeypatch.setattr("methods.frameworks.detectron2.rpn.nms", lambda boxes, scores, threshold: scores.argsort())
     monkeypatch.setattr("methods.shared.device_transfer.AsyncHostCopy.__init__", keep_shape)
     monkeypatch.setattr("methods.shared.device_transfer.AsyncHostCopy.wait", lambda self: half_positive(self.shape))
@@ -92,7 +92,7 @@ def keep_shape(returning: Any, value: Tensor) -> None:
 
 
 def half_positive(shape: tuple[int, ...]) -> Tensor:
-    """What might come back of (B, P, 6): of each image the first half is positive, on boxes of its first cell."""
+    """A plausible (B, P, 6) result: in each image the first half is positive, matched to its first cell."""
     rows = torch.zeros(shape)
     rows[:, : shape[1] // 2, 0] = 1
     rows[..., 2:] = torch.tensor([8.0, 8.0, 40.0, 40.0])

@@ -1,4 +1,4 @@
-"""What only a GPU can show: the same losses as on a CPU, no hidden waiting, compilation, and whole runs."""
+"""Tests that need a GPU: losses equal to those of a CPU, no hidden synchronisation, compilation, whole runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trained model is built again without the weights that its training started from."""
+"""A trained model is rebuilt without the weights that its training started from."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_nothing_is_read_and_the_network_is_the_pretrained_one(
 
 @pytest.mark.parametrize(("first", "frozen"), [("coco", True), ("scratch", False)])
 def test_a_run_that_continued_a_checkpoint(first: str, frozen: bool, tmp_path: Path) -> None:
-    """Its own weights tell which network it is; the checkpoint may be gone."""
+    """The trained weights determine the network. The checkpoint it started from may be deleted."""
     start = recipe(init=first).with_parts(backbone=RESNET)
     start = start.with_parts(init=start.init.with_options(restored=True))
     trained = start.engine.build(start, task(2, **SMALL)).module
