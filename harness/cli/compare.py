@@ -40,7 +40,7 @@ def compare(first: str, second: str, as_json: bool) -> None:
 
 
 def side_labels(a: tuple[str, str], b: tuple[str, str]) -> tuple[str, str]:
-    """What to call both sides, each given as what was typed and its method: the methods, where they differ.
+    """Names of both sides, each given as typed text and method: the methods, where they differ.
 
     Else the run's folder is put before: its name, with as many of the folders above as tell the two apart, out of what
     was typed and no more.

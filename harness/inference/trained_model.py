@@ -18,7 +18,7 @@ from harness.training.checkpoint import WEIGHTS, load_weights
 from harness.training.device import select_device
 
 TASK = "task.json"
-"""File in the trial's folder: what the model was told of its data."""
+"""File in the trial's folder: the task, which is what the model knows of its data."""
 
 
 def save_task(folder: Path, task: Task) -> None:

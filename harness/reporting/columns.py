@@ -1,4 +1,4 @@
-"""The columns of the leaderboard: what a cell says, what is best, and what gives way on a narrow screen."""
+"""The columns of the leaderboard: the text of each entry, which is best, and which columns a narrow screen omits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.reporting.row import Row
 from harness.results.statistics import Difference, Interval
 
 SAME = "≈"
-"""What a cell says where two methods cannot be told apart."""
+"""Text in the table where two methods do not differ significantly."""
 
 LEFT = ("method", "changes", "labels", "vs baseline", "vs best", "arithmetic", "status")
 

@@ -18,7 +18,7 @@ from harness.results.schema import RunRecord
 from harness.results.statistics import SeedScores
 
 NOT_PART_OF_THE_WORK = ("device", "deterministic", "micro_batches", "skip_bad")
-"""Settings that make no other work of it: where and how it is done, or what the data's fingerprint tells."""
+"""Settings that do not change the work: device, kernels, memory, and what the fingerprint of the data covers."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from harness.reporting.format import machine_name
 from harness.reporting.leaderboard import Leaderboard
 
 MAX_REASONS = 3
-"""So many different commands, data sets or machines are named; the records have all of them."""
+"""Most commands, data sets or machines that are listed. The records have all of them."""
 
 
 def legend(board: Leaderboard) -> list[str]:

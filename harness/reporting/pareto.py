@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harness.reporting.row import Row
 
 SAME_COST = 0.02
-"""Costs that differ by less than this fraction are not told apart."""
+"""Costs that differ by less than this fraction count as equal."""
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:

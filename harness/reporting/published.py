@@ -27,7 +27,7 @@ MEASURED: dict[str, Callable[[Row], str]] = {
     "AP": lambda row: number(row.quality.ap, 4),
     "AP50": lambda row: number(row.quality.ap50, 4),
 }
-"""What a preset's rows may publish that we measure too; anything else of theirs is printed as it stands."""
+"""Published quantities that are also measured here. Other published values are printed unchanged."""
 
 
 def print_published_comparison(run_dirs: Sequence[Path], preset_name: str, form: str) -> None:

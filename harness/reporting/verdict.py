@@ -23,7 +23,7 @@ FINISHED = 0.01
 """A method has finished learning where the last quarter of its budget gained less IoU than this."""
 
 MAX_NAMES = 6
-"""So many methods are named in a sentence; of more, the number is told."""
+"""A sentence names at most so many methods, and counts the others."""
 
 
 def verdict(board: Leaderboard) -> list[str]:
@@ -176,7 +176,7 @@ def _learning(ranked: Iterable[Row]) -> list[str]:
 
 
 def last_quarter_gain(row: Row) -> float | None:
-    """IoU that the last quarter of the budget gained, by the learning curve; None where it has fewer than two looks."""
+    """IoU that the last quarter of the budget gained, by the learning curve; None without two points in it."""
     curve = iou_curve(row)
     if curve is None or len(curve.value) < 2 or not np.isfinite(curve.value).all():
         return None

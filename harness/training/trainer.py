@@ -224,7 +224,7 @@ class Trainer:
         return self.evaluate is not None and any(used >= f for f in sorted(self.curve_fractions)[done:])
 
     def _evaluate(self, used: float) -> None:
-        """Add a point to the learning curve, if there is time for it. Training goes on as if nothing had been done."""
+        """Add a point to the learning curve, if there is time. Training is not affected."""
         assert self.evaluate is not None
         with self.clock.stopped():
             self._read_losses(used)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from harness.evaluation.ground_truth import GroundTruth
 
 PICTURES_PER_KIND = 2
-"""So many of the worst, the median and the best images."""
+"""Number of images of each kind: worst, median, best."""
 
 MAX_PIXELS = 1024
 """Pixels of an image's longer side in the page; a larger one is made smaller."""
@@ -45,7 +45,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Picture:
-    """One image. why: "worst", "median" or "best". score: by which it was chosen. uri: see outlines.display.
+    """One image. why: "worst", "median" or "best". score: by which it was chosen. uri: see outlines.image_data_uri.
 
     width, height: as they are in the page. cells: number of annotated ones; truth: their outlines, packed.
     """
@@ -72,7 +72,7 @@ class Gallery:
 
     @property
     def opens_on(self) -> int:
-        """Which picture is shown first: the median one, which tells most of the method."""
+        """Index of the picture that is shown first: the median one."""
         middle = [i for i, picture in enumerate(self.pictures) if picture.why == "median"]
         return middle[len(middle) // 2] if middle else 0
 

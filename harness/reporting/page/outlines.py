@@ -18,7 +18,7 @@ UNITS = 4
 """Units of a pixel, of the image as it is shown: coordinates are in quarters."""
 
 _SLACK = 0.4
-"""Pixels by which an outline may lie off the mask's: half the points, and no difference to see."""
+"""Largest simplification error in pixels. It halves the points without a visible difference."""
 
 _TAILS = (0.2, 99.8)
 """Percentiles of the grey values that become black and white."""

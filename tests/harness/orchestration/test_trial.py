@@ -62,7 +62,7 @@ def test_all_points_of_a_learning_curve_are_of_the_same_few_images(record: RunRe
     assert len(record.scores.by_image) == 6
     assert [point.fraction for point in record.learning_curve] == [1.0, 1.0]
     last, end = (point.iou_map for point in record.learning_curve)
-    assert last == end > 0, "the last look is of the model that the curve ends with"
+    assert last == end > 0, "the last evaluation is of the model at the end of the curve"
     assert end != record.scores.iou_map
 
 
@@ -84,7 +84,7 @@ def test_the_cost_says_how_long_was_predicted_and_scored(record: RunRecord) -> N
     assert cost.flops == 0, "the brightness method multiplies no matrix when it predicts"
 
 
-class StopsInTheFirstLook(ProgressPipe):
+class StopsInTheFirstEvaluation(ProgressPipe):
     """Asks to stop as soon as validation images are predicted; remembers when, and what was reported."""
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class StopsInTheFirstLook(ProgressPipe):
 def test_a_request_to_stop_is_heeded_during_a_look_and_training_goes_on_as_if_it_had_not_been(
     spec: TrialSpec, record: RunRecord, tmp_path: Path
 ) -> None:
-    progress = StopsInTheFirstLook()
+    progress = StopsInTheFirstEvaluation()
     with pytest.raises(Interrupted):
         Trial(spec, tmp_path, progress).run()
     assert progress.asked_at is not None
@@ -114,7 +114,7 @@ def test_a_request_to_stop_is_heeded_during_a_look_and_training_goes_on_as_if_it
 
 
 def test_a_look_keeps_the_fraction_of_the_budget(spec: TrialSpec, tmp_path: Path) -> None:
-    progress = StopsInTheFirstLook()
+    progress = StopsInTheFirstEvaluation()
     with pytest.raises(Interrupted):
         Trial(spec, tmp_path, progress).run()
     look = next(i for i, one in enumerate(progress.reported) if one.phase == "validating")

@@ -288,7 +288,7 @@ def test_the_makers_of_batches_start_before_the_clock(
     assert order[:2] == ["batches", "clock"]
 
 
-def test_a_look_that_is_interrupted_changes_nothing_of_the_resumed_training(cells: Dataset, tmp_path: Path) -> None:
+def test_an_interrupted_evaluation_does_not_change_the_resumed_training(cells: Dataset, tmp_path: Path) -> None:
     def draw() -> float:
         torch.rand(3), np.random.rand(3), random.random()
         return 0.5

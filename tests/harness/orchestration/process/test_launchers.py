@@ -75,7 +75,7 @@ def test_a_signal_and_the_environment(either: Launcher, plan_of: Any, tmp_path: 
     assert either.reap(pid).code == -signal.SIGKILL
 
 
-def test_the_most_memory_between_two_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peak_memory_between_two_samples_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The record has the peak memory of a killed worker, however quickly it grew."""
     (tmp_path / "grows.py").write_text(
         "import os, signal\n"
