@@ -79,7 +79,7 @@ def test_ci_and_tox_run_what_the_readme_says() -> None:
 
 
 def test_the_harness_names_no_detection_framework() -> None:
-    """A house rule: a line that mentions one is in methods/frameworks/."""
+    """A line that mentions one is in methods/frameworks/."""
     rooms = (ROOT / "harness").rglob("*")
     told = [p for p in rooms if p.suffix in {".py", ".toml", ".html", ".js"} and "detectron" in p.read_text("utf-8")]
     assert not told

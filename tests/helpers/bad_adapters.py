@@ -164,7 +164,7 @@ def misbehave(fault: str) -> None:
 
 
 def fork() -> None:
-    """Leave a child that has left the session, holds the output open and would live on; and exit."""
+    """Exit and leave a child in a session of its own that holds the output open and ignores SIGTERM."""
     if os.fork() == 0:
         os.setsid()
         Path(os.environ["BAD_ADAPTERS_CHILD"]).write_text(str(os.getpid()))
