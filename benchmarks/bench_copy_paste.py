@@ -58,7 +58,7 @@ def measure(benchmark: BenchmarkFixture, name: str, work: Callable[[], object]) 
 
 def beside_ours(benchmark: BenchmarkFixture, samples: list[Sample], name: str) -> None:
     if "ours" not in RATES:
-        return  # a person has chosen the peer's test alone
+        return  # only the test of the peer was selected
     counts = [len(sample.instances) for sample in samples]
     told_of = f"{len(samples)} images of {samples[0].size}, {min(counts)} to {max(counts)} cells"
     work = f"copy_paste on whole images, against {name}"

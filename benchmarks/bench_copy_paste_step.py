@@ -25,8 +25,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from speed_rows import format_rows, row
 
-from harness.catalog import find
-from harness.config.preset import Training, load
+from harness.catalog import load_catalog
+from harness.config.preset import Training, load_preset
 from harness.contract import Init
 from harness.stacks import resolve
 from harness.training.device import keep_freed_memory, synchroniser
@@ -102,7 +102,7 @@ class Side:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_step(benchmark: BenchmarkFixture, tmp_path: Path, case: Case) -> None:
     keep_freed_memory()  # as the process of a trial does
-    dataset, preset = our_side.images(), load("quick")
+    dataset, preset = our_side.images(), load_preset("quick")
     task = our_side.task_of(dataset, preset.model, case.crop)
     settings = {**preset.training.model_dump(), "crop": case.crop, "batch": case.batch}
     baseline = our_side.recipe_of("small")
@@ -114,7 +114,7 @@ def test_step(benchmark: BenchmarkFixture, tmp_path: Path, case: Case) -> None:
     training = Training(**{**settings, "learning_rate": TINY_RATE})
 
     def trainer(method: str) -> Trainer:
-        recipe = resolve(find(), method, preset.size, Init("scratch")).recipe
+        recipe = resolve(load_catalog(), method, preset.size, Init("scratch")).recipe
         return our_side.trainer_of(model, recipe, task, dataset, training, tmp_path, f"{case.steps}it")
 
     live = {method: Side.live(trainer(method)) for method in METHODS}
@@ -123,7 +123,7 @@ def test_step(benchmark: BenchmarkFixture, tmp_path: Path, case: Case) -> None:
     def by_turns() -> None:
         for turn in range(SETTLING + case.steps):
             for sides in (live, held):
-                # who comes first changes from turn to turn
+                # the order changes from turn to turn
                 for method in METHODS[turn % 3 :] + METHODS[: turn % 3]:
                     sides[method].step()
 
@@ -136,7 +136,7 @@ def test_step(benchmark: BenchmarkFixture, tmp_path: Path, case: Case) -> None:
 
 
 def added(sides: dict[str, Side], method: str) -> float:
-    """Per cent that the median step takes longer than the baseline's."""
+    """Increase of the median step time over the baseline, in per cent."""
     return 100 * (median(sides[method]) / median(sides[WITHOUT]) - 1)
 
 

@@ -50,7 +50,7 @@ IMAGES = (375, 750, 1500, 3000)
 FITTED_FROM = {"cells": 100, "side": 512}
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", 15))
 LINEAR = 1.1
-"""Greatest exponent that is taken for linear: caches that overflow make large images a little dearer."""
+"""Largest exponent that counts as linear. Cache misses make large images slightly slower."""
 PICTURE = Path(__file__).parents[1] / "results" / "growth.png"
 Work = Callable[[], object]
 Curve = dict[int, float]
@@ -69,7 +69,7 @@ def crowded(cells: int, side: int) -> Sample:
         inside = (x / a) ** 2 + (y / b) ** 2 <= 1
         crops.append(inside[12 - b : 13 + b, 12 - a : 13 + a])
     boxes = np.concatenate([centres - half, centres + half + 1], axis=1)
-    # an ellipse at the lower or right edge would stick out by one pixel
+    # an ellipse at the lower or right edge would extend one pixel beyond the image
     boxes -= np.tile((boxes[:, 2:] > side).astype(np.int64), 2)
     masks = CropMasks.from_crops(boxes, crops)
     image = rng.integers(0, 256, (side, side), np.uint8)
@@ -87,7 +87,7 @@ class PoolOf:
 
 
 def reading(sample: Sample) -> Work:
-    """Out of the pack, half the image's side cut out, mirrored."""
+    """Read a sample from the pack, crop it to half its side, and mirror it."""
     dataset, side = Dataset.from_samples([sample], ["cell"]), sample.size[0] // 2
     steps = baseline.build(
         Task(("cell",), (128.0,) * 3, (64.0,) * 3, side, len(sample.instances), sample.size), FlipOptions()
@@ -115,7 +115,7 @@ def making_targets(sample: Sample) -> Work:
 
 
 def scoring(sample: Sample) -> Work:
-    """Overlap removal, matching and thresholds, from predictions a little beside the truth."""
+    """Overlap removal, matching and thresholds, with predictions slightly shifted from the truth."""
     truth, rng = GroundTruth.of(sample), np.random.default_rng(0)
     masks, (height, width) = truth.cells, sample.size
     move = rng.integers(-2, 3, (len(masks), 2))

@@ -26,7 +26,7 @@ import pytest
 import torch
 from speed_rows import format_rows, row
 
-from harness.config.preset import Preset, load
+from harness.config.preset import Preset, load_preset
 from harness.contract import Model, Recipe, Sample, Task
 from harness.data.dataset import Dataset
 from harness.data.store.cache import cache_folder
@@ -99,7 +99,7 @@ def by_turns(sides: dict[str, Work], samples: list[Sample], rounds: int) -> tupl
 @pytest.mark.timeout(3600)
 def test_inference(benchmark: Any, tmp_path: Path) -> None:
     pytest.importorskip("detectron2")
-    preset = load(os.environ.get("BENCH_PRESET", default_preset()))
+    preset = load_preset(os.environ.get("BENCH_PRESET", default_preset()))
     dataset = our_side.images()
     recipe = our_side.recipe_of(preset.size)
     # proposals and detections are capped as for a data set whose fullest image has that many cells
@@ -119,7 +119,7 @@ def test_inference(benchmark: Any, tmp_path: Path) -> None:
 
     benchmark.pedantic(measure, rounds=1)
     if not our_side.REHEARSAL:
-        # the work is real, and as much of it on each side
+        # both sides find a similar, realistic number of cells
         assert found["peer"] > CELLS / 3
         assert abs(found["ours"] - found["peer"]) < 0.1 * found["peer"]
 

@@ -23,11 +23,11 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from speed_rows import format_rows, row
 
-from harness.config.preset import load
+from harness.config.preset import load_preset
 from harness.results.io import read_records
 
 METHODS = ("mask_rcnn", "copy_paste")
-BUDGET = os.environ.get("BENCH_BUDGET", load("quick").budget)
+BUDGET = os.environ.get("BENCH_BUDGET", load_preset("quick").budget)
 PER_METHOD, SHARE = 3.0, 2.0
 
 
@@ -70,7 +70,7 @@ def one_run(out: Path) -> Overhead:
 
 @pytest.mark.timeout(3600)
 def test_overhead(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
-    # the packed data set lies in the cache from the second run of a data set on
+    # from the second run on, the packed data set is in the cache
     our_side.images()
     runs: list[Overhead] = []
     rounds = int(os.environ.get("BENCH_ROUNDS", 1))

@@ -135,7 +135,7 @@ def sides(images: Images) -> dict[str, Callable[[int], object]]:
 
 @pytest.mark.timeout(1800)
 def test_scoring_beside_peers(benchmark: BenchmarkFixture) -> None:
-    """All sides by turns on each image, a few times in a row; the smallest counts: others at work only add."""
+    """Time all sides in turns on each image, several times. The minimum counts, since other load only adds time."""
     images = Images()
     work = sides(images)
     least = {name: np.full(len(images.truth), np.inf) for name in work}
@@ -153,7 +153,7 @@ def test_scoring_beside_peers(benchmark: BenchmarkFixture) -> None:
                     scores.append(float(result))  # type: ignore[arg-type]
 
     benchmark.pedantic(round_of_all, rounds=1)
-    # the work is real: jittered copies are neither perfect nor hopeless
+    # jittered copies score between 0 and 1
     assert 0.2 < np.mean(scores) < 0.95
     print(f"\n{len(images.truth)} images, {images.cells:.0f} cells each on average; milliseconds an image")
     for name, seconds in least.items():

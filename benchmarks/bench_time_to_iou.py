@@ -29,7 +29,7 @@ import pytest
 import torch
 from speed_rows import format_rows, row
 
-from harness.config.preset import Preset, load
+from harness.config.preset import Preset, load_preset
 from harness.evaluation.calibration import choose_rule
 from harness.evaluation.scorer import iou_map
 from harness.orchestration.prepared_data import PreparedData, prepare_data
@@ -44,14 +44,14 @@ RATES = tuple(float(text) for text in os.environ.get("BENCH_RATES", "0.02,0.04,0
 synthetic cells 0.01 came to IoU 0.46 once, 0.02 to 0.53 and 0.50, 0.04 to 0.55 and 0.48; 0.08 diverged, and on
 a machine that fits in 629 steps came to 0.54."""
 WORKERS = 4 if our_side.on_gpu() else 2
-TRIAL = 12
+PROBE_STEPS = 12
 """Steps whose times tell how many fit."""
 TARGET = 1 / 0.33 if our_side.on_gpu() else 1 / 0.5
 
 
 @dataclass(frozen=True)
 class Reached:
-    """What a training came to. seconds: on its training clock."""
+    """Result of a training. seconds: on its training clock."""
 
     iou: float
     seconds: float
@@ -72,7 +72,7 @@ class Peer:
         self.stock, train = stock, self.prepared.splits.train
         task = our_side.task_of(self.prepared.dataset, self.preset.model, self.preset.training.crop, train)
         self.config = stock.config(task, self.preset.size, self.preset.training.batch)
-        # as its own loading of data sets: images without annotation are left out
+        # as detectron2 loads data sets: images without annotations are left out
         samples = [sample for sample in self.prepared.samples(train) if len(sample.instances)]
         self.batches: Iterator[Any] = iter(
             stock.loader(self.config, stock.dataset_dicts(samples, stock.written(samples, self.folder)), WORKERS)
@@ -80,13 +80,13 @@ class Peer:
         self.wait = synchroniser(our_side.DEVICE)
 
     def steps_in(self, seconds: float) -> int:
-        trial, times = self.stock.trainer(self.config, self.batches), []
-        for _ in range(TRIAL):
+        probe, times = self.stock.trainer(self.config, self.batches), []
+        for _ in range(PROBE_STEPS):
             begin = time.perf_counter()
-            self.stock.step(trial)
+            self.stock.step(probe)
             self.wait()
             times.append(time.perf_counter() - begin)
-        return max(1, round(seconds / float(np.median(times[TRIAL // 3 :]))))
+        return max(1, round(seconds / float(np.median(times[PROBE_STEPS // 3 :]))))
 
     def trained(self, rate: float, steps: int) -> Reached:
         """The whole schedule at that rate, scored; IoU 0 where it diverges."""
@@ -153,12 +153,12 @@ def source_of(name: str) -> tuple[str, str]:
 def test_time_to_iou(benchmark: Any, name: str, tmp_path: Path) -> None:
     pytest.importorskip("detectron2")
     source, preset = source_of(name)
-    prepared = prepare_data(source, False, load(preset))
+    prepared = prepare_data(source, False, load_preset(preset))
     peers: dict[float, Reached] = {}
     mine: dict[float, Reached] = {}
 
     def measure() -> None:
-        peer = Peer(prepared, load(preset), tmp_path)
+        peer = Peer(prepared, load_preset(preset), tmp_path)
         steps = peer.steps_in(PEER_SECONDS)
         for rate in RATES:
             peers[rate] = peer.trained(rate, steps)
@@ -173,7 +173,7 @@ def test_time_to_iou(benchmark: Any, name: str, tmp_path: Path) -> None:
     benchmark.pedantic(measure, rounds=1)
     best = best_of(peers)
     assert best.iou > 0, "the peer learned nothing: no time to compare with"
-    # without end where no budget was enough
+    # infinite where no budget was enough
     reached = min((one.seconds for one in mine.values() if one.iou >= best.iou), default=math.inf)
     tried = "; ".join(f"IoU {one.iou:.3f} in {one.seconds:.0f} s, {one.steps} steps" for one in mine.values())
     rates = "; ".join(f"{one.iou:.3f} at rate {rate:g}, {one.steps} steps" for rate, one in peers.items())

@@ -31,7 +31,7 @@ import pytest
 import torch
 from speed_rows import format_rows, row
 
-from harness.config.preset import Training, load
+from harness.config.preset import Training, load_preset
 from harness.contract import Sample, Task
 from harness.data.dataset import Dataset
 from harness.platform.memory import gpu_peaks, peak_rss
@@ -60,7 +60,7 @@ class Case:
     batch: int = BATCH
 
     def task(self, dataset: Dataset) -> Task:
-        return our_side.task_of(dataset, {**load(self.preset).model, "scale": self.scale}, self.crop)
+        return our_side.task_of(dataset, {**load_preset(self.preset).model, "scale": self.scale}, self.crop)
 
     def batches(self, dataset: Dataset) -> list[list[Sample]]:
         """Batches that are taken in turn."""
@@ -121,7 +121,7 @@ class Ours:
 
         def step() -> None:
             losses = self.trainer.train_step(next(turn), TINY_RATE)
-            if not our_side.on_gpu():  # as the trainer looks at them: on a CPU after each step, on a GPU seldom
+            if not our_side.on_gpu():  # as in the trainer: losses are read after each step on a CPU, rarely on a GPU
                 [float(value) for value in losses.values()]
 
         return step
@@ -218,7 +218,7 @@ def test_step(benchmark: Any, name: str, tmp_path: Path) -> None:
         f"{operations / 1e12:.3g} TFLOP a step, counted on the peer's; the device's matrix rate is "
         f"{rate['float32'] / 1e12:.3g} TFLOP/s in float32, {rate['bfloat16'] / 1e12:.3g} in bfloat16"
     )
-    how = kind + ("; backbone and proposal network compiled" if load(case.preset).model.get("compile") else "")
+    how = kind + ("; backbone and proposal network compiled" if load_preset(case.preset).model.get("compile") else "")
     rows = [row(f"training step, {what}", seconds["ours"], "s", SPEED_TARGET, seconds["peer"], note=how)]
     if "ours, float32" in seconds:
         rows.append(row(f"the same in float32, {what}", seconds["ours, float32"], "s", peer=seconds["peer"]))
@@ -314,8 +314,8 @@ def measure_peak(side: str, case: Case) -> int:
         built = psutil.Process().memory_info().rss
         step = made.ready(batches)
         gc.collect()
-        Path("/proc/self/clear_refs").write_text("5")  # the peak of what came before is forgotten
-        for _ in range(2):  # the momentum is there from the second on
+        Path("/proc/self/clear_refs").write_text("5")  # reset the peak
+        for _ in range(2):  # momentum buffers exist from the second step on
             step()
         peaks = gpu_peaks(our_side.DEVICE)
         return peaks.allocated if peaks else peak_rss() - built

@@ -1,4 +1,4 @@
-"""What every benchmark's JSON says of where it was measured: the harness's own facts, and no name of a host."""
+"""Facts on the machine in the JSON of each benchmark: those of the harness, without a host name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prints what a process has resident at most while it reads every image of a packed set twice, in no order.
+"""Prints the peak resident memory of a process that reads every image of a packed set twice, in random order.
 
 python benchmarks/memory_of_reading.py FOLDER      {"before": bytes, "opened": bytes, "peak": bytes}
 """

@@ -1,4 +1,4 @@
-"""What the benchmarks of networks share: the images, the task for them, and this project's model and trainer."""
+"""Shared by the benchmarks of networks: images, their task, and this project's model and trainer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from harness.catalog import find
+from harness.catalog import load_catalog
 from harness.config.budget import Budget
 from harness.config.preset import Training
 from harness.contract import Augment, Init, Model, Recipe, Sample, Task
@@ -25,7 +25,7 @@ from harness.training.trainer import Trainer
 DEVICE = os.environ.get("BENCH_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
 
 REHEARSAL = bool(os.environ.get("BENCH_REHEARSAL"))
-"""Everything at the smallest size, to see that it runs; the figures mean nothing."""
+"""Run everything at the smallest size, as a test. The figures mean nothing."""
 
 
 def on_gpu() -> bool:
@@ -39,7 +39,7 @@ def sartorius() -> Path | None:
 
 
 def images() -> Dataset:
-    """Real images where they are, else synthetic ones of the same size and as crowded."""
+    """Real images if available, else synthetic ones of the same size and density."""
     if REHEARSAL:
         return load("synthetic:images=16,size=96")
     folder = sartorius()
@@ -64,7 +64,7 @@ def task_of(dataset: Dataset, settings: Mapping[str, Any], crop: int, train: Seq
 
 def recipe_of(size: Literal["small", "full"], method: str = "mask_rcnn") -> Recipe:
     """The baseline, or another method, from scratch."""
-    return resolve(find(), method, size, Init("scratch")).recipe
+    return resolve(load_catalog(), method, size, Init("scratch")).recipe
 
 
 def build(recipe: Recipe, task: Task) -> Model:

@@ -24,18 +24,20 @@ ROOT = Path(__file__).parents[1]
 LONG = {"HARNESS_CHAOS_ROUNDS": "200", "HARNESS_ALL_FAULTS": "1"}
 INPUTS = 10_000
 TESTS = (
-    "tests/harness/runs",
-    "tests/harness/engine/test_checkpoint.py",
+    "tests/harness/orchestration",
+    "tests/harness/results/test_io.py",
+    "tests/harness/training/test_checkpoint.py",
+    "tests/harness/training/test_checkpoint_files.py",
     "tests/harness/data/readers/test_fuzz_readers.py",
     "tests/harness/data/readers/test_fuzz_annotation_files.py",
-    "tests/harness/scoring/test_store.py",
+    "tests/harness/evaluation/test_prediction_file.py",
 )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="as in the test suite")
-    parser.add_argument("--inputs", type=int, default=INPUTS, help="mutated inputs a test of a reader")
+    parser.add_argument("--inputs", type=int, default=INPUTS, help="mutated inputs for each test of a reader")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "reliability.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -66,9 +68,9 @@ def page(command: str, code: int, figures: list[dict[str, Any]]) -> str:
             "",
             "## Kills, faults and misbehaviour",
             "",
-            "A fast stand-in for training, and small torch models, run by the real plan, executor, worker and files.",
-            "*lost*: rows that are missing afterwards or differ from those of a quiet run; *doubled*: rows that are",
-            "there twice.",
+            "A fast stand-in for training, and small torch models, run by the real plan, scheduler, worker and files.",
+            "*lost*: rows that are missing afterwards, or differ from those of an undisturbed run. *doubled*:",
+            "duplicate rows.",
             "",
             "| What | rounds | of which | lost | doubled |",
             "|---|---:|---|---:|---:|",
@@ -76,8 +78,8 @@ def page(command: str, code: int, figures: list[dict[str, Any]]) -> str:
             "",
             "## Mutated inputs",
             "",
-            "Each is read soundly or refused by one line of the harness's own; a traceback, a hang or memory out of",
-            "proportion would have failed the check.",
+            "Each is read correctly, or refused with a one-line error of the harness. A traceback, a hang or too much",
+            "memory fails the check.",
             "",
             "| Reader of | inputs | refused | read |",
             "|---|---:|---:|---:|",

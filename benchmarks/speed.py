@@ -26,7 +26,7 @@ from harness.reporting.escape import for_markdown
 
 HERE = Path(__file__).parent
 DECISIVE = ("torch", "detectron2", "numpy", "opencv", "pycocotools", "segpaste", "cellpose", "stardist")
-"""Words in the names of the packages whose version decides a figure."""
+"""Parts of the names of packages whose version affects the figures."""
 
 
 def main() -> int:

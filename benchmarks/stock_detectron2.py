@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from harness.contract import Predictions, Sample, Task
 from harness.masks.crops import CropMasks
 from harness.masks.rle import to_rle
+from methods.frameworks.detectron2.settings import Detectron2Settings
 from methods.frameworks.detectron2.zoo_weights import ZOO_PREFIXES
 
 ZOO = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
@@ -37,7 +38,8 @@ NO_RESIZE = 0
 
 def config(task: Task, size: Literal["small", "full"], batch: int) -> Any:
     """detectron2's config of the network our engine builds from scratch for this task and preset size."""
-    settings, scale = task.settings, float(task.settings.get("scale", 1.0))
+    settings = Detectron2Settings.read(task.settings)
+    scale = settings.scale
     config = model_zoo.get_config(ZOO)
     model = config.MODEL
     model.WEIGHTS, model.DEVICE = "", task.device
@@ -48,17 +50,17 @@ def config(task: Task, size: Literal["small", "full"], batch: int) -> Any:
     if size == "small":
         model.RESNETS.DEPTH, model.RESNETS.RES2_OUT_CHANNELS = 18, 64
         model.ROI_MASK_HEAD.CONV_DIM = 64
-    model.FPN.OUT_CHANNELS = int(settings["width"])
+    model.FPN.OUT_CHANNELS = settings.width
     if size == "full":
-        model.ROI_MASK_HEAD.CONV_DIM = int(settings["width"])
-    model.ROI_BOX_HEAD.FC_DIM = int(settings["box_head_width"])
+        model.ROI_MASK_HEAD.CONV_DIM = settings.width
+    model.ROI_BOX_HEAD.FC_DIM = settings.box_head_width
     model.ROI_HEADS.NUM_CLASSES = len(task.classes)
     model.PIXEL_MEAN, model.PIXEL_STD = list(task.pixel_mean[::-1]), list(task.pixel_std[::-1])
 
-    model.ANCHOR_GENERATOR.SIZES = [[stride * float(settings["anchor_scale"])] for stride in (4, 8, 16, 32, 64)]
-    model.RPN.BATCH_SIZE_PER_IMAGE = int(settings["anchors_per_image"])
-    model.ROI_HEADS.BATCH_SIZE_PER_IMAGE = int(settings["rois_per_image"])
-    proposals, detections = int(settings["proposals"]), max(100, int(1.5 * task.max_cells))
+    model.ANCHOR_GENERATOR.SIZES = [[stride * settings.anchor_scale] for stride in (4, 8, 16, 32, 64)]
+    model.RPN.BATCH_SIZE_PER_IMAGE = settings.anchors_per_image
+    model.ROI_HEADS.BATCH_SIZE_PER_IMAGE = settings.rois_per_image
+    proposals, detections = settings.proposals, max(100, int(1.5 * task.max_cells))
     model.RPN.PRE_NMS_TOPK_TRAIN, model.RPN.POST_NMS_TOPK_TRAIN = 2 * proposals, proposals
     model.RPN.PRE_NMS_TOPK_TEST = model.RPN.POST_NMS_TOPK_TEST = max(proposals, 2 * detections)
     config.TEST.DETECTIONS_PER_IMAGE = detections

@@ -129,7 +129,7 @@ class Catalog:
         self.requirements.update(getattr(module, "REQUIREMENTS", {}))
 
 
-def find(adapters: Sequence[str | Path] = ()) -> Catalog:
+def load_catalog(adapters: Sequence[str | Path] = ()) -> Catalog:
     """The catalogue of all methods.
 
     Args:

@@ -239,7 +239,7 @@ class Recipe:
     supervision: Part
     augment: Part
 
-    def filled(self, **parts: Part) -> Recipe:
+    def with_parts(self, **parts: Part) -> Recipe:
         """A copy with other parts in some slots."""
         return replace(self, **parts)
 

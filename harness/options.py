@@ -28,8 +28,8 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     def recorded(self) -> dict[str, Any]:
-        """The values as a record holds them: all, but of `minor` options only those that were set."""
-        unset = {name for name in _minor_fields(type(self)) if name not in self.model_fields_set}
+        """The values as a record holds them: all, but those declared by `recorded_if_set` only if they were set."""
+        unset = {name for name in _fields_recorded_if_set(type(self)) if name not in self.model_fields_set}
         return self.model_dump(mode="json", exclude=unset)
 
 
@@ -44,14 +44,14 @@ class Settings(Options):
         return validate(cls, {name: value for name, value in table.items() if name in cls.model_fields}, where)
 
 
-def minor(default: Any, **limits: Any) -> Any:
+def recorded_if_set(default: Any, **limits: Any) -> Any:
     """A pydantic Field that a record leaves out unless it was set, so that rows of a table stay short."""
-    return Field(default, json_schema_extra={"minor": True}, **limits)
+    return Field(default, json_schema_extra={"recorded_if_set": True}, **limits)
 
 
-def _minor_fields(kind: type[BaseModel]) -> list[str]:
+def _fields_recorded_if_set(kind: type[BaseModel]) -> list[str]:
     extras = {name: field.json_schema_extra for name, field in kind.model_fields.items()}
-    return [name for name, extra in extras.items() if isinstance(extra, dict) and extra.get("minor")]
+    return [name for name, extra in extras.items() if isinstance(extra, dict) and extra.get("recorded_if_set")]
 
 
 def validate(kind: type[OptionsT], values: Mapping[str, Any], where: str = "") -> OptionsT:

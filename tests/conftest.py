@@ -1,4 +1,4 @@
-"""Shared by all tests: a cache of their own, and where real images are, if they are here."""
+"""Fixtures of all tests: a separate cache, and the folder of real images if there is one."""
 
 from __future__ import annotations
 
@@ -16,29 +16,48 @@ import psutil
 import pytest
 
 MOST_RESIDENT = 5 * 2**28
-"""Bytes that the process may have before it gives back what it has freed: what it imports takes 1.0 GB."""
+"""Resident bytes above which freed memory goes back to the system. Imports alone take 1.0 GB."""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test reads or writes the cache of the person who runs it."""
+    """Keep tests away from the cache of the person who runs them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 
-@pytest.fixture(autouse=True)
-def freed_memory_goes_back() -> Iterator[None]:
-    """The process does not grow from test to test.
+class Memory:
+    """Gives freed memory back to the system when the process has grown.
 
-    Networks lie in cycles, whose few objects do not make Python collect them, and glibc keeps what they free: after
-    the 38 tests of pairs 2.9 GB.
+    Networks lie in reference cycles whose few objects do not make Python collect them, and glibc keeps what they free:
+    after the 38 tests of pairs 2.9 GB. A collection takes most of a second, so it waits for GROWTH since the last.
     """
+
+    GROWTH = 2**28
+
+    def __init__(self) -> None:
+        self.process = psutil.Process()
+        self.trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+        self.limit = MOST_RESIDENT
+
+    def give_back(self) -> None:
+        if self.trim is not None and self.process.memory_info().rss > self.limit:
+            gc.collect()
+            self.trim(0)
+            self.limit = max(MOST_RESIDENT, self.process.memory_info().rss + self.GROWTH)
+
+
+@pytest.fixture(scope="session")
+def memory() -> Memory:
+    return Memory()
+
+
+@pytest.fixture(autouse=True)
+def freed_memory_goes_back(memory: Memory) -> Iterator[None]:
+    """The process does not grow from test to test."""
     yield
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
-    if trim is not None and psutil.Process().memory_info().rss > MOST_RESIDENT:
-        gc.collect()
-        trim(0)
+    memory.give_back()
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +71,7 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def figures() -> Callable[..., None]:
-    """Called with a name and numbers; prints them, and adds them to the file HARNESS_FIGURES names.
+    """A function that prints a name and numbers, and appends them to the file that HARNESS_FIGURES names.
 
     benchmarks/reliability.py makes its page of them.
     """

@@ -1,4 +1,4 @@
-"""What the README says of options, exit statuses, presets, links and rooms is so; another file runs its commands."""
+"""Options, exit statuses, presets and links in the README are right. test_readme_commands.py runs its commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import click
 import pytest
 
 from harness.cli import EPILOG, VERBS, harness
-from harness.config.preset import names
+from harness.config.preset import preset_names
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -45,7 +45,7 @@ def test_exit_statuses_are_those_of_the_help() -> None:
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 def test_the_line_for_completion_works(tmp_path: Path) -> None:
-    """With the script that an installation writes for the entry in pyproject.toml."""
+    """Uses the script that an installation makes from the entry point in pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     module, _, function = project["scripts"]["harness"].partition(":")
     script = tmp_path / "harness"
@@ -60,8 +60,8 @@ def test_the_line_for_completion_works(tmp_path: Path) -> None:
 
 
 def test_presets_named_are_there() -> None:
-    assert {"smoke", "quick", "standard", "paper"} == set(names())
-    for name in names():
+    assert {"smoke", "quick", "standard", "paper"} == set(preset_names())
+    for name in preset_names():
         assert f"`{name}`" in README
 
 
@@ -79,7 +79,7 @@ def test_ci_and_tox_run_what_the_readme_says() -> None:
 
 
 def test_the_harness_names_no_detection_framework() -> None:
-    """A house rule: a line that mentions one lives in methods/engines/."""
+    """A line that mentions one is in methods/frameworks/."""
     rooms = (ROOT / "harness").rglob("*")
     told = [p for p in rooms if p.suffix in {".py", ".toml", ".html", ".js"} and "detectron" in p.read_text("utf-8")]
     assert not told

@@ -4,7 +4,7 @@ What is changed, and why:
 
 - They run in a copy of the project, so that `new-method` writes where it says and the repository stays as it is.
 - Placeholders (PATH, RUN_DIR, ...) stand for small data and folders made here.
-- `run` is typed twice. First as it stands with `--dry-run`, which reads the data and plans every cell; then with
+- `run` is typed twice. First as it stands with `--dry-run`, which reads the data and plans every trial; then with
   SHORTER behind it, where the last of two options counts: the same methods train for two steps. `--methods all` trains
   the baseline alone, for time; the conformance tests train every method.
 - What sets the project up (venv, pip, tox) is not run: the environment of the tests is what it makes.
@@ -54,7 +54,7 @@ WORDS = {
     "--out DIR": "--out predicted",
     "DIR": "data/sartorius/train",
 }
-"""Placeholder to what stands in its place; RUN_DIR is added once there is a run."""
+"""Placeholder to its value. RUN_DIR is added once there is a run."""
 
 PRINTS = {
     "table": "| mask_rcnn ",
@@ -68,11 +68,11 @@ PRINTS = {
 """Verb to what it prints, among other things."""
 
 WRITES = {"report": "{RUN_DIR}/report.html", "predict": "submission.csv", "new-method": "methods/my_head.py"}
-"""Verb to a file that is there afterwards and was not before."""
+"""Verb to a file that it creates."""
 
 
 def filled(line: str, words: dict[str, str]) -> str:
-    """The line without its placeholders. Fails where a word in capitals is left that nothing is known of."""
+    """The line without its placeholders. Fails where an unknown word in capitals is left."""
     for word, value in sorted(words.items(), key=lambda item: -len(item[0])):
         line = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", value, line)
     left = re.findall(r"\b[A-Z][A-Z_]+\b", line)

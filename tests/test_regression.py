@@ -1,4 +1,4 @@
-"""A short training with an expected score: what no unit test sees, a method that has quietly become worse."""
+"""A short training must reach an expected score. It detects methods that have silently become worse."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.catalog import find
-from harness.config.preset import load
+from harness.catalog import load_catalog
+from harness.config.preset import load_preset
 from harness.config.trial_spec import TrialSpec, recipe_to_json
 from harness.contract import Init
 from harness.monitoring.progress import ProgressPipe
@@ -23,12 +23,12 @@ EXPECTED, TOLERANCE = 0.50, 0.12
 
 @pytest.mark.slow
 def test_baseline_reaches_its_score(tmp_path: Path) -> None:
-    quick = load("quick")
+    quick = load_preset("quick")
     training = quick.training.model_copy(update={"crop": 96})
     evaluation = quick.evaluation.model_copy(update={"curve_fractions": ()})
     preset = quick.model_copy(update={"training": training, "evaluation": evaluation, "source": SOURCE})
     prepared = prepare_data(SOURCE, False, preset)
-    resolved = resolve(find(), "mask_rcnn", preset.size, Init())
+    resolved = resolve(load_catalog(), "mask_rcnn", preset.size, Init())
     spec = TrialSpec(
         key="0" * 16,
         method="mask_rcnn",

@@ -1,4 +1,4 @@
-"""The tutorial, followed to the letter: its files are written, its commands typed, its row looked for."""
+"""Follows the tutorial exactly: writes its files, runs its commands, and checks for its row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes results/gpu/ and results/speed-gpu.md of what run_steps.py left, also of half a run.
+"""Makes results/gpu/ and results/speed-gpu.md from the output of run_steps.py, also of an incomplete run.
 
     python benchmarks/gpu/collect.py FOLDER
 

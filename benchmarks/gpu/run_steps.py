@@ -76,7 +76,7 @@ def real_images() -> str | None:
 
 
 def earlier(out: Path) -> list[Outcome]:
-    """What an earlier call for the other part left."""
+    """Outcomes of an earlier call for the other part."""
     file = out / "steps.json"
     return [Outcome(**plain) for plain in json.loads(file.read_text())["steps"]] if file.is_file() else []
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.catalog import Catalog, find
+from harness.catalog import Catalog, load_catalog
 from harness.cli.options import adapters, as_json, complete_methods, print_json
 from harness.errors import HarnessError
 
@@ -26,7 +26,7 @@ def check_method(name: str, adapters: tuple[str, ...], as_json: bool) -> None:
     Runs on the CPU, on small images that are drawn for it.
     """
     is_file = name.endswith(".py")
-    catalog = find([*adapters, name] if is_file else adapters)
+    catalog = load_catalog([*adapters, name] if is_file else adapters)
     results = {method: _run(catalog, method, as_json) for method in (_names_in(name, catalog) if is_file else [name])}
     failed = [method for method, checks in results.items() if any(check.violation for check in checks)]
     if as_json:
@@ -73,6 +73,6 @@ def _names_in(file: str, catalog: Catalog) -> list[str]:
 
 def _print(result: Result) -> None:
     verdict = "FAIL" if result.violation else "skip" if result.expected_failure else "pass"
-    click.echo(f"  {verdict}  {result.promise} ({result.expected_failure or f'{result.seconds:.1f} s'})")
+    click.echo(f"  {verdict}  {result.requirement} ({result.expected_failure or f'{result.seconds:.1f} s'})")
     if result.violation:
         click.echo(f"        {result.check}: {result.violation}")

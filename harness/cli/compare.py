@@ -31,7 +31,7 @@ def compare(first: str, second: str, as_json: bool) -> None:
     """
     a_name, a = records_of(first)
     b_name, b = records_of(second)
-    a_name, b_name = labels((first, a_name), (second, b_name))
+    a_name, b_name = side_labels((first, a_name), (second, b_name))
     facts = comparison(a, b)
     if as_json:
         print_json({"first": a_name, "second": b_name, **facts})
@@ -39,8 +39,8 @@ def compare(first: str, second: str, as_json: bool) -> None:
         _print(a_name, b_name, facts)
 
 
-def labels(a: tuple[str, str], b: tuple[str, str]) -> tuple[str, str]:
-    """What to call both sides, each given as what was typed and its method: the methods, where they differ.
+def side_labels(a: tuple[str, str], b: tuple[str, str]) -> tuple[str, str]:
+    """Names of both sides, each given as typed text and method: the methods, where they differ.
 
     Else the run's folder is put before: its name, with as many of the folders above as tell the two apart, out of what
     was typed and no more.
@@ -100,7 +100,7 @@ def comparison(a: list[RunRecord], b: list[RunRecord]) -> dict[str, Any]:
         if name in unlike:
             remedy = "`score` brings records up to date" if name == "scoring version" else "run both on the same images"
             raise HarnessError(f"the records differ in their {name} and cannot be compared; {remedy}")
-    first, second = by_seed(a), by_seed(b)
+    first, second = scores_by_seed(a), scores_by_seed(b)
     types = {image: name for record in (*a, *b) if record.scores for image, name in record.scores.cell_types.items()}
     whole = paired_difference(first, second, types)
     by_type = {}
@@ -118,7 +118,7 @@ def comparison(a: list[RunRecord], b: list[RunRecord]) -> dict[str, Any]:
     }
 
 
-def by_seed(records: list[RunRecord]) -> SeedScores:
+def scores_by_seed(records: list[RunRecord]) -> SeedScores:
     """Seed to per-image scores. Raises HarnessError where a seed is there twice."""
     found: dict[int, dict[str, float]] = {}
     for record in records:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.catalog import Catalog, find
+from harness.catalog import Catalog, load_catalog
 from harness.cli.options import adapters, as_json, print_json
 from harness.reporting.screen import print_table
 
@@ -25,7 +25,7 @@ DISTRIBUTION = "cell-segmentation-harness"
 @as_json
 def doctor(adapters: tuple[str, ...], as_json: bool) -> None:
     """Say what this machine has and what is missing; exit status 1 where something needed is missing."""
-    catalog = find(adapters)
+    catalog = load_catalog(adapters)
     checks = [_python(), *_packages(catalog), *_torch(), _memory(), _disk(), *_methods(catalog)]
     missing = [check for check in checks if check["state"] == "missing"]
     if as_json:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from harness.catalog import Catalog, find
+from harness.catalog import Catalog, load_catalog
 from harness.cli.options import adapters, as_json, complete_methods, print_json
 from harness.contract import Init, Method, Part
 from harness.options import OptionHelp, describe
@@ -30,7 +30,7 @@ MEASURED_SIDE = 256
 @as_json
 def methods(name: str | None, measure: bool, preset: str, adapters: tuple[str, ...], as_json: bool) -> None:
     """List the methods, or print the card of the method NAME."""
-    catalog = find(adapters)
+    catalog = load_catalog(adapters)
     if name is None:
         if measure:
             raise click.UsageError("--measure is for one method: name it")
@@ -179,11 +179,11 @@ def _measure(catalog: Catalog, name: str, preset_name: str) -> dict[str, str]:
     """
     import numpy as np
 
-    from harness.config.preset import check_settings, load
+    from harness.config.preset import check_settings, load_preset
     from harness.conformance.subject import make_task
     from harness.monitoring.flops import flops_of_prediction
 
-    preset = load(preset_name)
+    preset = load_preset(preset_name)
     resolved = resolve(catalog, name, preset.size, Init("scratch"))
     check_settings(preset, resolved)
     classes = tuple(f"class {i + 1}" for i in range(80))

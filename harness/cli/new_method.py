@@ -24,11 +24,11 @@ def new_method(name: str, slot: str, folder: Path | None) -> None:
 
     The file holds a card to fill in, code that runs, and comments on the contract.
     """
-    from harness.catalog import find
+    from harness.catalog import load_catalog
 
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise HarnessError(f"{name!r} cannot name a method: type small letters, digits and _, as in {PLACEHOLDER}")
-    catalog = find()
+    catalog = load_catalog()
     if name in catalog.entries:
         raise HarnessError(f"the method {name!r} exists already, in {catalog.origin(name)}; type another name")
     home = Path(str(resources.files("methods")))

@@ -46,19 +46,19 @@ def print_json(value: Any) -> None:
 
 def complete_methods(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of methods, also after a comma or a plus."""
-    from harness.catalog import find
+    from harness.catalog import load_catalog
 
     cut = max(incomplete.rfind(","), incomplete.rfind("+")) + 1
     head, tail = incomplete[:cut], incomplete[cut:]
-    names = ["all", *(method.name for method in find())]
+    names = ["all", *(method.name for method in load_catalog())]
     return [CompletionItem(head + name) for name in names if name.startswith(tail)]
 
 
 def complete_presets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of the presets that come with the harness."""
-    from harness.config.preset import names
+    from harness.config.preset import preset_names
 
-    return [CompletionItem(name) for name in names() if name.startswith(incomplete)]
+    return [CompletionItem(name) for name in preset_names() if name.startswith(incomplete)]
 
 
 def choose_device(text: str) -> tuple[str, str]:

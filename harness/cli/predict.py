@@ -53,18 +53,18 @@ def predict(
     (label images), coco.json (COCO run lengths) and overlays/NAME.png. Images that cannot be read are named and left
     out, and the exit status is 1 then. A submission file is checked by Kaggle's rules (see `check-submission`).
     """
-    from harness.catalog import find
+    from harness.catalog import load_catalog
     from harness.data.image_folder import images_by_id
     from harness.results.trained_trial import find_trained_trial
 
     trial = find_trained_trial(run_dir, method, seed)
     files, labels = images_by_id(images)
-    catalog = find(adapters)
+    catalog = load_catalog(adapters)
     device, note = choose_device(device)
 
     from harness.inference.formats.check_submission import check_submission
     from harness.inference.formats.submission import Submission
-    from harness.inference.formats.writer import left_from_before, open_writers
+    from harness.inference.formats.writer import open_writers, warn_of_older_files
     from harness.inference.predict_files import predict_files
     from harness.inference.trained_model import load_trained
 
@@ -79,7 +79,7 @@ def predict(
         click.echo(f"note: {note}", err=True)
     outcome = predict_files(model, task, trial, _with_bar(list(files.values())), writers)
     written = [writer.finish() for writer in writers]
-    about_files = [*_label_files(labels), *(line for writer in writers for line in left_from_before(writer))]
+    about_files = [*_label_files(labels), *(line for writer in writers for line in warn_of_older_files(writer))]
     broken_rules = [] if submission is None else check_submission(submission, outcome.sizes)
     _tell(trial.spec, outcome, written, broken_rules, about_files, as_json)
     if outcome.bad or broken_rules:

@@ -1,4 +1,4 @@
-"""`python -m harness report`: a page to look at, and the same figures for a paper. No model, no torch."""
+"""`python -m harness report`: an HTML page, and its figures as files for a paper. No model, no torch."""
 
 from __future__ import annotations
 

@@ -114,13 +114,13 @@ def run(context: click.Context, **typed: Any) -> None:
 
 def execute(request: RunRequest) -> int:
     """Plan, run and show what was asked for. Returns the exit status."""
-    from harness.catalog import find
-    from harness.config.preset import load
+    from harness.catalog import load_catalog
+    from harness.config.preset import load_preset
     from harness.orchestration.process.launchers import SubprocessLauncher, fastest_launcher
     from harness.orchestration.request import engine_modules, find_contenders
 
-    preset, run_dir = load(request.preset), request.run_dir()
-    contenders = find_contenders(request, find(request.adapters), preset)
+    preset, run_dir = load_preset(request.preset), request.run_dir()
+    contenders = find_contenders(request, load_catalog(request.adapters), preset)
     # The fork server imports torch and the engines while the data are read here.
     starting = nullcontext(SubprocessLauncher()) if request.dry_run else fastest_launcher(engine_modules(contenders))
     with starting as launcher:

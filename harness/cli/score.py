@@ -43,7 +43,7 @@ def score(run_dir: Path, metrics: tuple[str, ...], threshold: float | None, as_j
             record = read_record(path)
             if record.scores is None:
                 continue
-            again = rescored(path.parent, record, data, threshold)
+            again = rescore(path.parent, record, data, threshold)
             write_record(path.parent / RECORD, again)
         except HarnessError as error:
             failed.append(str(error))
@@ -71,7 +71,7 @@ def score(run_dir: Path, metrics: tuple[str, ...], threshold: float | None, as_j
         raise click.exceptions.Exit(1)
 
 
-def rescored(folder: Path, record: RunRecord, data: _Data, threshold: float | None) -> RunRecord:
+def rescore(folder: Path, record: RunRecord, data: _Data, threshold: float | None) -> RunRecord:
     """The record of a trial's folder with rule and scores computed from its stored predictions.
 
     A threshold the run was started with stays fixed. Raises HarnessError where the data are not those of the record,

@@ -30,8 +30,8 @@ def table(run_dirs: tuple[Path, ...], form: str | None, like: str | None, wide: 
 
     chosen = "json" if as_json else form or "screen"
     if like is not None:
-        from harness.reporting.published import print_beside_published
+        from harness.reporting.published import print_published_comparison
 
-        print_beside_published(run_dirs, like, chosen)
+        print_published_comparison(run_dirs, like, chosen)
     else:
         show(run_dirs, chosen, wide)  # type: ignore[arg-type]

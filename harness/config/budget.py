@@ -1,4 +1,4 @@
-"""The budget: the one thing that every method of a run gets the same amount of."""
+"""The training budget, which is the same for every method of a run."""
 
 from __future__ import annotations
 

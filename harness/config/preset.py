@@ -101,22 +101,24 @@ class Preset(_Table):
             raise ValueError(f"row {row.name!r}: {first_problem(Training, error)}") from error
 
 
-def names() -> list[str]:
+def preset_names() -> list[str]:
     """Names of the presets that come with the harness."""
     return sorted(p.name[:-5] for p in _FOLDER.iterdir() if p.name.endswith(".toml"))
 
 
-def load(name: str) -> Preset:
+def load_preset(name: str) -> Preset:
     """The preset of that name, or in that TOML file. Raises HarnessError with the setting to change."""
     if name.endswith(".toml"):
         path = Path(name)
         if not path.is_file():
-            raise HarnessError(f"no preset file {name}; the presets that come with the harness: {', '.join(names())}")
+            raise HarnessError(
+                f"no preset file {name}; the presets that come with the harness: {', '.join(preset_names())}"
+            )
         text, stem = path.read_text(encoding="utf-8"), path.stem
     else:
-        if name not in names():
-            known = f"there are: {', '.join(names())}, or the path of a .toml file"
-            raise HarnessError(f"no preset {name!r}{nearest(name, names())}; {known}")
+        if name not in preset_names():
+            known = f"there are: {', '.join(preset_names())}, or the path of a .toml file"
+            raise HarnessError(f"no preset {name!r}{nearest(name, preset_names())}; {known}")
         text, stem = _FOLDER.joinpath(f"{name}.toml").read_text(encoding="utf-8"), name
     try:
         return Preset(name=stem, **tomllib.loads(text))

@@ -1,4 +1,4 @@
-"""The specification of one trial, as JSON: everything that the worker process is told."""
+"""The specification of one trial, as JSON: all that the worker process needs."""
 
 from __future__ import annotations
 

@@ -40,18 +40,18 @@ CHECKS: tuple[Check, ...] = (
 class Result:
     """The outcome of one check.
 
-    promise: what must hold. violation: how the method breaks it; empty if it does not.
+    requirement: what must hold. violation: how the method breaks it; empty if it does not.
     expected_failure: the method's own reason why it cannot pass; the check was not run then.
     """
 
     check: str
-    promise: str
+    requirement: str
     violation: str
     seconds: float
     expected_failure: str = ""
 
 
-def promise(check: Check) -> str:
+def requirement(check: Check) -> str:
     """What a check demands, in one line."""
     return (check.__doc__ or check.__name__).splitlines()[0].rstrip(".")
 
@@ -72,4 +72,4 @@ def run_check(check: Check, subject: Subject) -> Result:
             violation = " ".join(str(error).split()) or type(error).__name__
             if not isinstance(error, Violation):
                 violation = f"{type(error).__name__}: {violation}"
-    return Result(check.__name__, promise(check), violation, time.perf_counter() - begin, expected_failure)
+    return Result(check.__name__, requirement(check), violation, time.perf_counter() - begin, expected_failure)

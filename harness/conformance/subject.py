@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.catalog import Catalog
-from harness.config.preset import load
+from harness.config.preset import load_preset
 from harness.conformance.images import draw_sample
 from harness.contract import Augment, Init, Method, Model, Predictions, Recipe, Sample, Task
 from harness.errors import HarnessError
@@ -177,7 +177,7 @@ def train(model: Model, batch: Sequence[Sample], steps: int, rate: float = LEARN
 
     if not is_trainable(model):
         return []
-    training = load(PRESET).training.model_copy(update={"learning_rate": rate})
+    training = load_preset(PRESET).training.model_copy(update={"learning_rate": rate})
     stepper = optimiser.build(model.module, training)
     model.module.train()
     totals = []

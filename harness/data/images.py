@@ -93,9 +93,8 @@ def whole_labels(labels: NDArray) -> NDArray[np.integer]:
         with np.errstate(invalid="ignore"):
             whole = labels.astype(np.int64)
         if not (whole == labels).all():
-            raise HarnessError(
-                f"a label image holds whole numbers; this one holds {labels.dtype} with fractions: is it a probability or distance map?"
-            )
+            what = f"{labels.dtype} with fractions: is it a probability or distance map?"
+            raise HarnessError(f"a label image holds whole numbers; this one holds {what}")
         labels = whole
     if labels.dtype == np.bool_:
         labels = labels.astype(np.uint8)

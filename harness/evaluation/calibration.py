@@ -27,7 +27,7 @@ SHARED_IMAGES = 1
 """A class's search counts the mean over all calibration images as if it were this many images of the class."""
 
 TOLERANCE = 0.002
-"""Thresholds whose score is this near to the best are as good: the middle one of their run is taken."""
+"""Thresholds whose score is within this of the best count as equal; the middle one is taken."""
 
 
 def predicted_type(predictions: Predictions, classes: int) -> int:

@@ -1,4 +1,4 @@
-"""What biologists read beside IoU: F1, panoptic quality, counts of cells, and the kinds of errors.
+"""Metrics of biologists beside IoU: F1, panoptic quality, counts of cells, and the kinds of errors.
 
 All at an IoU above 0.5, on the disjoint predictions, pooled over images (as StarDist's matching over a data set and as
 panoptic quality are defined), except the count error, which is a mean over images.

@@ -1,4 +1,4 @@
-"""Predictions on disk: one gzipped JSON file a trial, raw, before any rule; read with suspicion.
+"""Predictions on disk: one gzipped JSON file a trial, raw, before any rule. The reader trusts nothing in it.
 
     {"version": 1,
      "categories": [{"id": 1, "name": "cort"}, ...],
@@ -111,7 +111,7 @@ def write_predictions(path: Path, splits: Mapping[str, Mapping[str, Predictions]
     # level 6 would take four times as long for a file an eighth smaller
     packed = gzip.compress(text.encode(), compresslevel=1, mtime=0)
     if len(text) > RATIO_LIMIT * len(packed):
-        # a model that says the same of every image; the reader would take so dense a file for an attack
+        # a model with the same output for every image: the reader would refuse such a compressible file
         packed = gzip.compress(text.encode(), compresslevel=0, mtime=0)
     write_bytes_atomic(path, packed)
 

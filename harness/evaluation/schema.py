@@ -1,4 +1,4 @@
-"""What the scorer leaves in a record: the post-processing rule and the scores."""
+"""What the scorer writes into a record: the post-processing rule and the scores."""
 
 from __future__ import annotations
 

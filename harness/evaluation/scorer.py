@@ -26,7 +26,7 @@ SCORING_VERSION = "1"
 def score(
     predictions: Mapping[str, Predictions], truth: GroundTruths, rule: PostprocessRule, classes: Sequence[str]
 ) -> Scores:
-    """Every score of harness.results.schema.Scores, over the images of `predictions`.
+    """Every score of harness.evaluation.schema.Scores, over the images of `predictions`.
 
     The image's type decides in which of `by_type` it counts: that of the truth, which the rule never sees.
     Raises HarnessError where an image has no truth or another size.

@@ -72,7 +72,7 @@ def _above(predictions: Predictions, minimum_score: float) -> Predictions:
     )
 
 
-def typical(times: Sequence[float]) -> float | None:
+def median_without_first(times: Sequence[float]) -> float | None:
     """The median time. The first image is left out where there are others: it includes one-time work."""
     rest = times[1:] if len(times) > 1 else times
     return float(np.median(rest)) if len(rest) else None

@@ -18,7 +18,7 @@ from harness.training.checkpoint import WEIGHTS, load_weights
 from harness.training.device import select_device
 
 TASK = "task.json"
-"""File in the trial's folder: what the model was told of its data."""
+"""File in the trial's folder: the task, which is what the model knows of its data."""
 
 
 def save_task(folder: Path, task: Task) -> None:
@@ -60,7 +60,7 @@ def load_trained(trial: TrainedTrial, catalog: Catalog, device: str) -> tuple[Mo
     start = {**recipe.init.options, "restored": True}
     if start.get("kind") == "checkpoint":
         start["path"] = str(trial.folder / WEIGHTS)  # which norms it has is read there; where it began may be gone
-    built = recipe.filled(init=recipe.init.with_options(**start))
+    built = recipe.with_parts(init=recipe.init.with_options(**start))
     model: Model = built.engine.build(built, task)
     load_weights(trial.folder, model.module)
     return model, task

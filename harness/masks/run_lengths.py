@@ -13,7 +13,7 @@ MAX_COVER = 256
 """Most times that the boxes of an image's cells may cover it. Crowded real images stay under 20."""
 
 
-def faults_of_runs(
+def check_runs(
     starts: NDArray[np.int64], stops: NDArray[np.int64], owner: NDArray[np.int64], pixels: int
 ) -> dict[int, str]:
     """What is wrong, by index of the mask.
@@ -136,7 +136,7 @@ def _good_masks(
     height: int,
     width: int,
 ) -> tuple[CropMasks, dict[int, str]]:
-    faults = {**faults_of_runs(starts, stops, owner, height * width), **faults}
+    faults = {**check_runs(starts, stops, owner, height * width), **faults}
     if faults:
         good = ~np.isin(owner, list(faults))
         starts, stops, owner = starts[good], stops[good], owner[good]

@@ -27,7 +27,7 @@ _SLOWED = {
 }
 
 
-def notes(sums: Mapping[str, float]) -> list[str]:
+def condition_notes(sums: Mapping[str, float]) -> list[str]:
     """Sentences for a record, from the sums of the sensors below; empty where nothing disturbed the training."""
     shares = {
         "other processes used more than {} of the processor cores during training": ("cores, others", "cores"),

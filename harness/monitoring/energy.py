@@ -13,9 +13,9 @@ from harness.monitoring.gpu import Gpu
 from harness.monitoring.sensor import Sensor
 
 POWERCAP = Path("/sys/class/powercap")
-MOST_WATTS = 500.0
+MAX_WATTS = 500.0
 """No processor package draws more. A counter may have wrapped more than once where this could have filled it."""
-LEAST_COVERAGE = 0.99
+MIN_COVERAGE = 0.99
 """Fraction of training that must have been measured; otherwise no energy is reported."""
 
 
@@ -58,7 +58,7 @@ class PackageEnergy(Sensor):
             counter_increase(before, after, most) if before is not None and after is not None and most else 0
             for before, after, most in zip(self._before, self._read(), self._ranges, strict=True)
         ]
-        if not all(used) or any(most is None or most < seconds * MOST_WATTS * 1e6 for most in self._ranges):
+        if not all(used) or any(most is None or most < seconds * MAX_WATTS * 1e6 for most in self._ranges):
             return {}
         return _sums(self.NAME, sum(used) / 1e6, seconds)
 
@@ -79,7 +79,7 @@ def energy_used(sums: Mapping[str, float], seconds: float) -> tuple[float | None
     complete = [
         name
         for name in (GpuEnergy.NAME, PackageEnergy.NAME)
-        if 0 < LEAST_COVERAGE * seconds <= sums.get(_seconds(name), 0.0)
+        if 0 < MIN_COVERAGE * seconds <= sums.get(_seconds(name), 0.0)
     ]
     return (sum(sums[_joules(name)] for name in complete), " and ".join(complete)) if complete else (None, None)
 

@@ -19,7 +19,7 @@ def parameters(model: Model) -> tuple[int, int]:
 
 
 class FlopCounter:
-    """A model whose first prediction is counted: nothing has to be predicted twice for it. flops: None before."""
+    """Wraps a model and counts the operations of its first prediction, without an extra one. flops: None before."""
 
     def __init__(self, model: Model) -> None:
         self.module, self.losses = model.module, model.losses

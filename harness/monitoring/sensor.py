@@ -1,4 +1,4 @@
-"""What is read whenever the training clock starts and stops, and added up over training."""
+"""Sensors that are read whenever the training clock starts and stops, and summed over training."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from harness.monitoring.sensor import Sensor, SensorGroup
 
 
 def training_sensors(device: str) -> SensorGroup:
-    """Sensors for training on "cpu" or "cuda[:N]". energy.energy_used and conditions.notes interpret their sums."""
+    """Sensors for training on "cpu" or "cuda[:N]". energy_used and condition_notes interpret their sums."""
     gpu = gpu_of(device)
     energy: list[Sensor] = [PackageEnergy()]
     conditions: list[Sensor] = [CpuQuotaThrottling(), ThermalThrottling(), OtherProcesses()]

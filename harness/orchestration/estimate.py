@@ -23,7 +23,7 @@ from harness.results.status import FAILED
 
 Basis = Literal["done", "the same method", "other methods", "a rule of thumb"]
 
-MOST_RECORDS = 300
+MAX_RECORDS = 300
 """Earlier records that are read at most, newest runs first."""
 START_SECONDS = 15.0
 COMPILE_SECONDS = 180.0
@@ -64,7 +64,7 @@ def find_earlier_records(run_dir: Path) -> list[RunRecord]:
             folders.update(dict.fromkeys(sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)))
     records: list[RunRecord] = []
     for path in (path for folder in folders if folder.is_dir() for path in record_paths(folder)):
-        if len(records) == MOST_RECORDS:
+        if len(records) == MAX_RECORDS:
             break
         try:
             records.append(read_record(path))

@@ -33,7 +33,7 @@ class _Model(BaseModel):
 
 
 class PlannedTrial(_Model):
-    """One trial. name: of its folder under trials/. spec: what its worker is told. skip_reason: empty where it runs."""
+    """One trial. name: of its folder under trials/. spec: the input of its worker. skip_reason: empty where it runs."""
 
     name: str
     spec: TrialSpec

@@ -78,7 +78,7 @@ def prepare_data(source: str, skip_bad: bool, preset: Preset) -> PreparedData:
     return PreparedData(dataset, splits, facts)
 
 
-def refuse_doubts(dataset: Dataset, trust_labels: bool) -> None:
+def refuse_suspicious_labels(dataset: Dataset, trust_labels: bool) -> None:
     """Raise HarnessError where labels look wrong (see harness.data.doubts), unless the user trusts them."""
     if dataset.doubts and not trust_labels:
         more = f" (and {len(dataset.doubts) - 1} more)" if len(dataset.doubts) > 1 else ""

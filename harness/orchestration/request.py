@@ -17,7 +17,7 @@ from harness.contract import Init
 from harness.errors import HarnessError, nearest
 from harness.evaluation.scorer import SCORING_VERSION
 from harness.orchestration.plan import Contender, Manifest, make_plan
-from harness.orchestration.prepared_data import prepare_data, refuse_doubts
+from harness.orchestration.prepared_data import prepare_data, refuse_suspicious_labels
 from harness.orchestration.process.launchers import Launcher
 from harness.orchestration.scheduler import RunOptions
 from harness.stacks import resolve, split_methods
@@ -186,7 +186,7 @@ def plan_trials(
     """
     prepared = [prepare_data(source, skip_bad, contenders[0].preset) for source in sources]
     for data in prepared:
-        refuse_doubts(data.dataset, trust_labels)
+        refuse_suspicious_labels(data.dataset, trust_labels)
         for note in data.dataset.notes + data.dataset.doubts:
             tell(note)
         if data.facts.skipped_bad:

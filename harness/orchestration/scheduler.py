@@ -156,7 +156,7 @@ class _Scheduler:
         return True
 
     def _run(self, trial: PlannedTrial, folder: Path, data: DataFacts) -> RunRecord:
-        """Run the trial, in smaller micro-batches after each want of memory if the options say so."""
+        """Run the trial. After running out of memory, retry with smaller micro-batches if the options say so."""
         options, spec = self.options, trial.spec
         if trial.skip_reason:
             prepare_folder(folder, spec)
@@ -213,7 +213,7 @@ def _clean_up(record: RunRecord, folder: Path, data: DataFacts) -> RunRecord:
 
 @contextmanager
 def _signals(stop: StopRequest, reporter: Reporter) -> Iterator[None]:
-    """Count requests to stop, instead of dying of the signal. Signals that are ignored stay so (nohup)."""
+    """Count requests to stop instead of ending at the signal. Ignored signals stay ignored (nohup)."""
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         stop.times += 1

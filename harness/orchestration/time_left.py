@@ -1,4 +1,4 @@
-"""How long a whole run will still take, judged while it goes on."""
+"""Estimates the remaining time of a whole run while it runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.config.budget import Budget
 from harness.monitoring.progress import Progress
 
 SILENT_BELOW = 0.02
-"""Fraction of the first trial's training up to which nothing is said: too little is known."""
+"""Below this fraction of the first training there is no estimate."""
 PREDICTING, SCORING = "predicting", "scoring"
 
 
@@ -40,7 +40,7 @@ class TimeLeft:
         self._prediction_left: float | None = None
 
     def progress(self, progress: Progress) -> None:
-        """The present trial is so far."""
+        """Update the progress of the present trial."""
         if progress.phase in (PREDICTING, SCORING):
             self._training_end = self._training_end or self.clock()
             self._prediction_left = progress.seconds_left or 0.0

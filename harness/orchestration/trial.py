@@ -15,7 +15,7 @@ from harness.evaluation.prediction_file import PREDICTIONS, write_predictions
 from harness.evaluation.schema import PostprocessRule, Scores
 from harness.evaluation.scorer import iou_map, score
 from harness.fileio import write_text_atomic
-from harness.inference.predictor import predict_all, typical
+from harness.inference.predictor import median_without_first, predict_all
 from harness.inference.trained_model import save_task
 from harness.monitoring import conditions
 from harness.monitoring.energy import energy_used
@@ -194,7 +194,7 @@ class Trial:
             seconds_per_iteration_iqr=float(np.subtract(*np.percentile(steps, [75, 25]))) if len(steps) else None,
             data_wait_seconds=float(sum(trace.wait)),
             images_per_second=self.spec.preset.training.batch / median if median else None,
-            inference_ms_per_image=typical(self._milliseconds),
+            inference_ms_per_image=median_without_first(self._milliseconds),
             peak_host_rss=peak_rss(),
             peak_gpu_allocated=peaks.allocated if peaks else None,
             peak_gpu_reserved=peaks.reserved if peaks else None,
@@ -205,7 +205,7 @@ class Trial:
             trainable_parameters=trainable,
             flops=self._flops,
             flops_at=f"one image of {height}x{width}",
-            notes=[*conditions.notes(trace.measured), *getattr(self.model, "notes", ())],
+            notes=[*conditions.condition_notes(trace.measured), *getattr(self.model, "notes", ())],
         )
 
     def _training_stream(self) -> TrainingStream:

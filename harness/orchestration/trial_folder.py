@@ -1,4 +1,4 @@
-"""The folder of one trial: what the worker is told, and what is removed before it starts."""
+"""The folder of one trial: the worker's input, and what is removed before the worker starts."""
 
 from __future__ import annotations
 

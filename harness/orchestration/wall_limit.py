@@ -9,7 +9,7 @@ from harness.results.schema import DataFacts
 ALLOWANCE = 900.0
 """Seconds for what the budget does not count: start, data, warm-up, checkpoints, evaluation."""
 SECONDS_PER_IMAGE = 2.0
-"""For each image of the data, which is predicted a few times, on the slowest machine worth waiting for."""
+"""Allowance for each image, which is predicted several times, on a slow machine."""
 SECONDS_PER_ITERATION = 60.0
 """Where the budget counts iterations or epochs: a slower trial hangs."""
 COMPILE_ALLOWANCE = 3600.0

@@ -102,7 +102,7 @@ def _run_and_record(
     except BaseException as error:
         status, reason = status_from_exception(error)
         if os.getppid() != parent:
-            # The error may only be that the output had no reader any more.
+            # The error may only be that nobody reads the output any more.
             status, reason = "interrupted", "the run that started this trial was killed"
         with contextlib.suppress(OSError):
             traceback.print_exc()

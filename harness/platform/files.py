@@ -14,7 +14,7 @@ _REPLACE_SECONDS = 2.0
 
 
 def open_to_read(path: Path) -> int:
-    """A descriptor of a file that may be a stranger's: no link is followed, and no pipe waited for. Raises OSError."""
+    """A descriptor for reading an untrusted file: no link is followed, and a pipe does not block. Raises OSError."""
     no_follow = getattr(os, "O_NOFOLLOW", 0)
     if not no_follow and path.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))

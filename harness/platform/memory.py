@@ -1,4 +1,4 @@
-"""How much memory there is, and how much of it processes have."""
+"""Memory of the machine and of processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the kernel has ended processes for want of memory."""
+"""Number of processes that the kernel has killed for lack of memory (OOM kills)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def kernel_oom_kills() -> int | None:
-    """How often since the start of the machine; None where the system does not tell."""
+    """OOM kills since the machine started; None where the system does not report them."""
     try:
         found = re.search(r"^oom_kill (\d+)$", Path("/proc/vmstat").read_text(encoding="ascii"), re.MULTILINE)
     except OSError:

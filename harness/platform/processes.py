@@ -14,7 +14,7 @@ STOP_SIGNALS = tuple(
 """The signals of this system that ask a process to stop. Windows has no SIGHUP; SIGBREAK takes its place."""
 
 KILL_SIGNAL = 9
-"""What ends a process at once. Windows has no such signal; there, exit codes are never negative."""
+"""The signal that kills a process. Windows has none; exit codes are never negative there."""
 
 
 def usable_cores() -> int:

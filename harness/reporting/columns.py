@@ -1,4 +1,4 @@
-"""The columns of the leaderboard: what a cell says, what is best, and what gives way on a narrow screen."""
+"""The columns of the leaderboard: the text of each entry, which is best, and which columns a narrow screen omits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.reporting.row import Row
 from harness.results.statistics import Difference, Interval
 
 SAME = "≈"
-"""What a cell says where two methods cannot be told apart."""
+"""Text in the table where two methods do not differ significantly."""
 
 LEFT = ("method", "changes", "labels", "vs baseline", "vs best", "arithmetic", "status")
 
@@ -147,7 +147,7 @@ def _versus_best(row: Row) -> str:
     if row.position == 1 or row.quality.vs_best is None:
         return "highest" if row.position == 1 else ""
     # what is worse than the baseline is not the best
-    told = row.quality.vs_best.told_apart or not row.told_worse
+    told = row.quality.vs_best.told_apart or not row.is_worse
     return versus(row.quality.vs_best if told else row.quality.vs_baseline)
 
 

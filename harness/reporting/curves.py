@@ -18,9 +18,9 @@ from harness.training.trace import CURVE, Trace
 SIZE_LIMIT = 256 * 2**20
 """Bytes. A million steps have about 100 MB."""
 POINTS = 120
-"""A line of a figure has at most so many."""
+"""Most points of a line in a figure."""
 SAME_FRACTION = 0.05
-"""Evaluations whose parts of the budget differ by no more are of the same moment."""
+"""Evaluations at fractions of the budget that differ by no more count as simultaneous."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,7 +18,7 @@ def machine_name(record: RunRecord) -> str:
     return str(facts.get("cpu", "unknown machine")) + (f", {cores} cores" if cores else "")
 
 
-def differs(record: RunRecord, aspect: str) -> str:
+def aspect_text(record: RunRecord, aspect: str) -> str:
     """What a record has for an aspect of harness.results.comparability, for a reader."""
     if aspect == "budget":
         return record.budget

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.reporting.format import differs, machine_name
+from harness.reporting.format import aspect_text, machine_name
 from harness.reporting.pareto import worth_their_cost
 from harness.reporting.row import Provenance, Row, cell_types, cost_summary, quality
 from harness.results.comparability import score_differences, time_differences
@@ -18,7 +18,7 @@ from harness.results.schema import RunRecord
 from harness.results.statistics import SeedScores
 
 NOT_PART_OF_THE_WORK = ("device", "deterministic", "micro_batches", "skip_bad")
-"""Settings that make no other work of it: where and how it is done, or what the data's fingerprint tells."""
+"""Settings that do not change the work: device, kernels, memory, and what the fingerprint of the data covers."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _groups(entries: Sequence[_Entry]) -> dict[_Key, list[_Entry]]:
         work = {
             "recipe": record.recipe,
             "settings": _settings(record),
-            "differs": [differs(record, n) for n in entry.score_differences],
+            "differs": [aspect_text(record, n) for n in entry.score_differences],
         }
         groups[_Key(record.method, entry.score_differences, json.dumps(work, sort_keys=True))].append(entry)
     return groups
@@ -228,7 +228,7 @@ def _notes(group: Sequence[_Entry]) -> tuple[str, ...]:
     notes = []
     good = [entry for entry in group if entry.good]
     if good and good[0].score_differences:
-        said = "; ".join(f"{name}: {differs(good[0].record, name)}" for name in good[0].score_differences)
+        said = "; ".join(f"{name}: {aspect_text(good[0].record, name)}" for name in good[0].score_differences)
         notes.append(f"not ranked, since unlike most records in {said}")
     away = sorted({machine_name(entry.record) for entry in good if entry.time_differences})
     if away:

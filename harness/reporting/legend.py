@@ -8,8 +8,8 @@ from harness.reporting.columns import SAME
 from harness.reporting.format import machine_name
 from harness.reporting.leaderboard import Leaderboard
 
-MOST = 3
-"""So many different commands, data sets or machines are named; the records have all of them."""
+MAX_REASONS = 3
+"""Most commands, data sets or machines that are listed. The records have all of them."""
 
 
 def legend(board: Leaderboard) -> list[str]:
@@ -78,5 +78,5 @@ def _how_measured(board: Leaderboard) -> list[str]:
 
 def _some(values: Iterable[str]) -> str:
     distinct = [value for value in dict.fromkeys(values) if value]
-    more = f" and {len(distinct) - MOST} more" if len(distinct) > MOST else ""
-    return "; ".join(distinct[:MOST]) + more
+    more = f" and {len(distinct) - MAX_REASONS} more" if len(distinct) > MAX_REASONS else ""
+    return "; ".join(distinct[:MAX_REASONS]) + more

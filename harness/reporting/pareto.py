@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harness.reporting.row import Row
 
 SAME_COST = 0.02
-"""Costs that differ by less than this fraction are not told apart."""
+"""Costs that differ by less than this fraction count as equal."""
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
@@ -30,7 +30,7 @@ def worth_their_cost(rows: Sequence[Row]) -> set[str]:
     One beats another where it costs no more to train (s/it), to hold (memory) and to predict (ms/image), and less in
     one of the three. Times of another machine are not compared.
     """
-    candidates = [row for row in rows if row.ranked and row.cost.same_machine and not row.told_worse]
+    candidates = [row for row in rows if row.ranked and row.cost.same_machine and not row.is_worse]
     costs = [(row.cost.seconds_per_iteration, row.cost.memory, row.cost.inference_ms) for row in candidates]
     # a cost that is not known of all is known of none
     kept = [i for i in range(3) if all(cost[i] is not None for cost in costs)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from harness.config.preset import Preset, load
+from harness.config.preset import Preset, load_preset
 from harness.errors import HarnessError
 from harness.reporting.columns import number, status_text
 from harness.reporting.escape import for_csv, for_latex, for_markdown
@@ -27,13 +27,13 @@ MEASURED: dict[str, Callable[[Row], str]] = {
     "AP": lambda row: number(row.quality.ap, 4),
     "AP50": lambda row: number(row.quality.ap50, 4),
 }
-"""What a preset's rows may publish that we measure too; anything else of theirs is printed as it stands."""
+"""Published quantities that are also measured here. Other published values are printed unchanged."""
 
 
-def print_beside_published(run_dirs: Sequence[Path], preset_name: str, form: str) -> None:
+def print_published_comparison(run_dirs: Sequence[Path], preset_name: str, form: str) -> None:
     """Print the table. Raises HarnessError where the preset has no rows."""
-    preset = load(preset_name)
-    header, body = beside_published(leaderboard_of_runs(run_dirs), preset)
+    preset = load_preset(preset_name)
+    header, body = compare_with_published(leaderboard_of_runs(run_dirs), preset)
     if form == "screen":
         from harness.reporting.screen import print_table
 
@@ -52,7 +52,7 @@ def print_beside_published(run_dirs: Sequence[Path], preset_name: str, form: str
         click.echo(escaped.to_markdown(index=False, tablefmt=style, disable_numparse=True))
 
 
-def beside_published(board: Leaderboard, preset: Preset) -> tuple[list[str], list[list[str]]]:
+def compare_with_published(board: Leaderboard, preset: Preset) -> tuple[list[str], list[list[str]]]:
     """Header and cells: for each row of the preset, each published quantity with ours beside it where we have it.
 
     Only records made with this preset count; a row without a record says so in its status.

@@ -114,7 +114,7 @@ class Row:
         return self.position is not None
 
     @property
-    def told_worse(self) -> bool:
+    def is_worse(self) -> bool:
         """Whether this is not the best: told apart from the best, or worse than the baseline, which the best is not."""
         best, baseline = self.quality.vs_best, self.quality.vs_baseline
         return bool((best and best.told_apart) or (baseline and baseline.told_apart and baseline.mean < 0))

@@ -25,7 +25,7 @@ GAP = 3
 """Characters that a column takes beside its text."""
 
 FOLDED_NAME = 20
-"""A method's name goes on in a second line rather than be wider than this, where the screen has no room for it."""
+"""On a narrow screen, names of methods longer than this continue on a second line."""
 
 
 def print_leaderboard(board: Leaderboard, wide: bool = False) -> None:

@@ -22,8 +22,8 @@ SEEDS = 3
 FINISHED = 0.01
 """A method has finished learning where the last quarter of its budget gained less IoU than this."""
 
-MOST = 6
-"""So many methods are named in a sentence; of more, the number is told."""
+MAX_NAMES = 6
+"""A sentence names at most so many methods, and counts the others."""
 
 
 def verdict(board: Leaderboard) -> list[str]:
@@ -50,7 +50,7 @@ def _against_baseline(board: Leaderboard) -> list[str]:
         worse = [name for name, d in known if d.told_apart and d.mean < 0]
         better = [name for name, d in known if d.told_apart and d.mean > 0]
         said = [
-            f"{listed(names)} {'is' if len(names) == 1 else 'are'} {word} than {board.baseline}"
+            f"{join_names(names)} {'is' if len(names) == 1 else 'are'} {word} than {board.baseline}"
             for names, word in ((better, "better"), (worse, "worse"))
             if names
         ]
@@ -64,11 +64,11 @@ def _against_baseline(board: Leaderboard) -> list[str]:
 def _best_tier(board: Leaderboard) -> list[str]:
     """Which methods cannot be told from the best, and which of them cost least."""
     best, *others = board.ranked
-    tier = [best, *(row for row in others if not row.told_worse)]
+    tier = [best, *(row for row in others if not row.is_worse)]
     if len(tier) == 1:
         alone = all(row.quality.vs_best and row.quality.vs_best.different for row in others)
         return [f"{best.method} is told apart from every other {'method' if alone else 'trained network'}."]
-    same = listed([row.method for row in tier[1:]])
+    same = join_names([row.method for row in tier[1:]])
     costs = "; ".join(_cheapest(tier))
     return [f"{best.method} cannot be told from {same}.{f' Of these, cheapest {costs}.' if costs else ''}"]
 
@@ -166,7 +166,7 @@ def _learning(ranked: Iterable[Row]) -> list[str]:
     rising = {name: gain for name, gain in gains.items() if gain >= FINISHED}
     if not rising:
         return [f"All had nearly finished learning: the last quarter of the budget gained less than {FINISHED} IoU."]
-    who = "No method" if len(rising) == len(gains) else f"{listed(list(rising))}"
+    who = "No method" if len(rising) == len(gains) else f"{join_names(list(rising))}"
     least, most = min(rising.values()), max(rising.values())
     gained = f"{most:.2f}" if f"{least:.2f}" == f"{most:.2f}" else f"{least:.2f} to {most:.2f}"
     said = "had finished learning" if len(rising) == len(gains) else "had not finished learning"
@@ -176,7 +176,7 @@ def _learning(ranked: Iterable[Row]) -> list[str]:
 
 
 def last_quarter_gain(row: Row) -> float | None:
-    """IoU that the last quarter of the budget gained, by the learning curve; None where it has fewer than two looks."""
+    """IoU that the last quarter of the budget gained, by the learning curve; None without two points in it."""
     curve = iou_curve(row)
     if curve is None or len(curve.value) < 2 or not np.isfinite(curve.value).all():
         return None
@@ -188,10 +188,10 @@ def last_quarter_gain(row: Row) -> float | None:
 
 
 def _methods(rows: Sequence[Row]) -> str:
-    return listed([row.method for row in rows])
+    return join_names([row.method for row in rows])
 
 
-def listed(names: Sequence[str], most: int = MOST) -> str:
+def join_names(names: Sequence[str], most: int = MAX_NAMES) -> str:
     """a, b and c; the first of many, and how many more."""
     if len(names) > most:
         return f"{', '.join(names[:most])} and {len(names) - most} more"

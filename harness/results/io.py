@@ -118,7 +118,7 @@ def record_paths(run_dir: Path) -> Iterable[Path]:
 
 
 def read_trial_spec(folder: Path) -> TrialSpec:
-    """What the worker of a trial's folder was told. Raises HarnessError where it cannot be read."""
+    """The specification in a trial's folder. Raises HarnessError where it cannot be read."""
     path = folder / TRIAL
     if not path.exists() and (folder / OLD_TRIAL).exists():
         path = folder / OLD_TRIAL

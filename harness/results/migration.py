@@ -29,7 +29,7 @@ def upgrade_record(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def upgrade_trial_spec(plain: dict[str, Any]) -> dict[str, Any]:
-    """What a worker was told, as the present version says it."""
+    """A trial specification (trial.json) in the present schema."""
     return {"baseline": OLD_BASELINE, **plain, "recipe": upgrade_recipe(plain.get("recipe", {}))}
 
 

@@ -5,12 +5,12 @@ Layout of a run's folder (every path in a record is relative to it; the table ne
     manifest.json                     the plan: every trial, before any trains
     leaderboard.md, leaderboard.csv   made from the records, at any time, by `table`
     trials/<method>--seed<k>/
-        trial.json                    what the worker process is told
+        trial.json                    the specification, input of the worker process
         record.json                   a RunRecord, written when the trial ends
         predictions.json.gz           calibration and validation predictions, COCO run lengths, before any rule
         curve.csv                     step, seconds, learning rate, each loss
         weights.safetensors           the trained model, and
-        task.json                     what it was told of its data: `predict` builds it again from both and trial.json
+        task.json                     the task; `predict` rebuilds the model from both and trial.json
         tensorboard/                  event files, where asked for
         log.txt, log.previous.txt     what the worker printed, and the one of the attempt before
         state-<step>.ckpt             newest good state, and the one before it, until the trial has ended well
@@ -129,7 +129,7 @@ class RunRecord(_Model):
         """The record of a trial, with what its specification and this machine say.
 
         Args:
-            spec: what the trial's worker was told.
+            spec: of the trial.
             status: how the trial ended.
             reason: why it ended so, in one line; empty where all is well.
             **fields: further fields of the record. They take precedence over those of the specification.

@@ -14,7 +14,7 @@ from harness.results.schema import RunRecord
 
 @dataclass(frozen=True)
 class TrainedTrial:
-    """A trial that ended well: where it is, what its worker was told, and the rule chosen for it."""
+    """A trial that ended well: its folder, its specification, and the rule chosen for it."""
 
     folder: Path
     spec: TrialSpec

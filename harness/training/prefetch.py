@@ -128,7 +128,7 @@ def _limit_opencv_to_one_thread() -> None:
 SerialisedBatch = tuple[bytes, list[int], torch.Tensor]
 """A pickle, the lengths in bytes of its out-of-band arrays, and their bytes in memory that processes share."""
 ALIGNMENT = 64
-"""Each array begins at a multiple of so many bytes, as an array in memory of its own does."""
+"""Alignment of arrays in bytes, that of separately allocated arrays."""
 
 
 def serialise(content: object) -> SerialisedBatch:

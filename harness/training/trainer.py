@@ -31,7 +31,7 @@ WARM_UP_PASSES_ON_GPU = 2
 """One on a CPU, where a second changes nothing."""
 STEPS_BETWEEN_READS_ON_GPU = 20
 """Losses of so many steps are read at once on a GPU, since reading them waits for the device."""
-LEAST_EVALUATION_SECONDS = 3.0
+MIN_EVALUATION_SECONDS = 3.0
 """That much evaluation is always allowed: of a training of seconds, nobody minds it."""
 
 
@@ -224,7 +224,7 @@ class Trainer:
         return self.evaluate is not None and any(used >= f for f in sorted(self.curve_fractions)[done:])
 
     def _evaluate(self, used: float) -> None:
-        """Add a point to the learning curve, if there is time for it. Training goes on as if nothing had been done."""
+        """Add a point to the learning curve, if there is time. Training is not affected."""
         assert self.evaluate is not None
         with self.clock.stopped():
             self._read_losses(used)
@@ -258,7 +258,7 @@ class Trainer:
         """What is left of `evaluation_share` of the whole training time, which is projected from the budget used."""
         whole = self.clock.seconds / used if used > 0 else math.inf
         spent = self.trace.measured.get(EVALUATION_SECONDS, 0.0)
-        return max(self.evaluation_share * whole, LEAST_EVALUATION_SECONDS) - spent
+        return max(self.evaluation_share * whole, MIN_EVALUATION_SECONDS) - spent
 
     def _save(self) -> None:
         with self.clock.stopped():

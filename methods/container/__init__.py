@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from harness.contract import Card, Method, Part
-from harness.options import Options, minor
+from harness.options import Options, recorded_if_set
 
 FourNumbers = tuple[int, int, int, int]
 
@@ -16,7 +16,7 @@ class ContainerOptions(Options):
     widths: FourNumbers = Field((64, 128, 320, 512), description="channels of each stage; the last a multiple of 32")
     depths: FourNumbers = Field((3, 4, 8, 3), description="blocks of each stage")
     mlp_ratios: FourNumbers = Field((8, 8, 4, 4), description="width of each stage's MLPs over its channels")
-    drop_path: float = minor(0.0, ge=0, lt=1, description="probability of stochastic depth in the last block")
+    drop_path: float = recorded_if_set(0.0, ge=0, lt=1, description="probability of stochastic depth in the last block")
 
 
 METHOD = Method(

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from harness.contract import Card, Method, Part
-from harness.options import Options, minor
+from harness.options import Options, recorded_if_set
 
 
 class CopyPasteOptions(Options):
@@ -20,19 +20,23 @@ class CopyPasteOptions(Options):
     max_paste_objects: int | None = Field(None, ge=0, description="most cells to paste on an image")
     min_scale: float = Field(0.5, ge=0.01, le=100, description="smallest factor of the scale jitter")
     max_scale: float = Field(2.0, ge=0.01, le=100, description="largest factor of the scale jitter")
-    max_cells: int | None = minor(None, ge=0, description="nothing is pasted beyond so many cells on an image")
-    count: Literal["fraction", "uniform"] = minor(
+    max_cells: int | None = recorded_if_set(
+        None, ge=0, description="nothing is pasted beyond so many cells on an image"
+    )
+    count: Literal["fraction", "uniform"] = recorded_if_set(
         "fraction", description="paste exactly the fraction, or a random number from none up to it"
     )
-    within_type: bool = minor(True, description="paste from an image of the same cell type, if there is one")
-    match_grey: bool = minor(False, description="give the other image the mean brightness of this one first")
-    occlusion: Literal["relative", "absolute"] = minor(
+    within_type: bool = recorded_if_set(True, description="paste from an image of the same cell type, if there is one")
+    match_grey: bool = recorded_if_set(False, description="give the other image the mean brightness of this one first")
+    occlusion: Literal["relative", "absolute"] = recorded_if_set(
         "relative", description="rule for covered cells: min_visible, or the pixels of the authors' code"
     )
-    min_visible: float = minor(0.2, ge=0, le=1, description="a covered cell leaves below this fraction of its area")
-    fit: bool = minor(False, description="factor 1 fits the whole image into the crop")
-    hflip: float = minor(0.5, ge=0, le=1, description="probability of mirroring left to right")
-    vflip: float = minor(0.5, ge=0, le=1, description="probability of mirroring top to bottom")
+    min_visible: float = recorded_if_set(
+        0.2, ge=0, le=1, description="a covered cell leaves below this fraction of its area"
+    )
+    fit: bool = recorded_if_set(False, description="factor 1 fits the whole image into the crop")
+    hflip: float = recorded_if_set(0.5, ge=0, le=1, description="probability of mirroring left to right")
+    vflip: float = recorded_if_set(0.5, ge=0, le=1, description="probability of mirroring top to bottom")
 
     @model_validator(mode="after")
     def _check_scales(self) -> CopyPasteOptions:

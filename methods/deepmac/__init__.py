@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from harness.contract import Card, Method, Part
-from harness.options import Options, minor
+from harness.options import Options, recorded_if_set
 
 CROP_MULTIPLES = {
     "hourglass": {10: 2, 20: 4, 32: 8, 52: 32, 100: 32},
@@ -29,7 +29,7 @@ class DeepMACOptions(Options):
     max_train_boxes: int | None = Field(
         100, ge=1, description="most boxes of an image to train on in each step, drawn at random; none: all"
     )
-    jitter: float = minor(
+    jitter: float = recorded_if_set(
         0.0, ge=0, lt=0.5, description="each side of a training box moves by up to this fraction of the box"
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from harness.contract import Card, Method, Part
-from harness.options import Options, minor
+from harness.options import Options, recorded_if_set
 
 
 class GeometricOptions(Options):
@@ -21,10 +21,10 @@ class GeometricOptions(Options):
         0.1, ge=0, le=0.2, description="largest displacement of a corner as a fraction of each side"
     )
     grid_strength: float = Field(0.3, ge=0, le=0.5, description="rows and columns are scaled by up to 1 - and 1 + this")
-    elastic_spacing: int = minor(32, ge=2, description="between nodes, in pixels")
-    grid_steps: int = minor(5, ge=1, description="rows and columns of the grid")
-    hflip: float = minor(0.5, ge=0, le=1, description="probability of mirroring left to right")
-    vflip: float = minor(0.5, ge=0, le=1, description="probability of mirroring top to bottom")
+    elastic_spacing: int = recorded_if_set(32, ge=2, description="between nodes, in pixels")
+    grid_steps: int = recorded_if_set(5, ge=1, description="rows and columns of the grid")
+    hflip: float = recorded_if_set(0.5, ge=0, le=1, description="probability of mirroring left to right")
+    vflip: float = recorded_if_set(0.5, ge=0, le=1, description="probability of mirroring top to bottom")
 
     @model_validator(mode="after")
     def _check_probabilities(self) -> GeometricOptions:

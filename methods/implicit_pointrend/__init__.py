@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from harness.contract import Card, Method, Part
-from harness.options import Options, minor
+from harness.options import Options, recorded_if_set
 
 
 class ImplicitPointRendOptions(Options):
@@ -21,9 +21,9 @@ class ImplicitPointRendOptions(Options):
     )
     grid_side: int = Field(28, ge=1, description="points of the coarsest grid along each axis")
     steps: int = Field(3, ge=0, description="subdivisions; masks have grid_side * 2 ** steps pixels along each axis")
-    crop: int = minor(14, ge=1, description="bins of an RoI crop along each axis")
-    train_points: int = minor(196, ge=1, description="points of a box in each step, with full masks")
-    regulariser: float = minor(1e-5, ge=0, description="weight of the penalty on the point networks' weights")
+    crop: int = recorded_if_set(14, ge=1, description="bins of an RoI crop along each axis")
+    train_points: int = recorded_if_set(196, ge=1, description="points of a box in each step, with full masks")
+    regulariser: float = recorded_if_set(1e-5, ge=0, description="weight of the penalty on the point networks' weights")
 
 
 METHOD = Method(

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from harness.contract import Card, Method, Part
-from harness.options import Options, minor
+from harness.options import Options, recorded_if_set
 from methods.frameworks.detectron2.settings import Detectron2Settings, ResNetOptions
 
 REQUIREMENTS = {"detectron2": "python -m methods.frameworks.detectron2.install"}
@@ -17,11 +17,13 @@ REQUIREMENTS = {"detectron2": "python -m methods.frameworks.detectron2.install"}
 class FCNOptions(Options):
     """Options of the mask head."""
 
-    width: int | None = minor(None, ge=1, description="channels of the head; none: those of the pyramid")
-    convs: int = minor(4, ge=0, description="3x3 convolutions")
-    crop: int = minor(14, ge=1, description="bins of an RoI crop along each axis; masks have twice as many")
-    norm: Literal["BN", "GN"] | None = minor(None, description="norm after each convolution")
-    sampling_ratio: int = minor(0, ge=0, description="samples of a bin along each axis; 0: one for each pixel")
+    width: int | None = recorded_if_set(None, ge=1, description="channels of the head; none: those of the pyramid")
+    convs: int = recorded_if_set(4, ge=0, description="3x3 convolutions")
+    crop: int = recorded_if_set(14, ge=1, description="bins of an RoI crop along each axis; masks have twice as many")
+    norm: Literal["BN", "GN"] | None = recorded_if_set(None, description="norm after each convolution")
+    sampling_ratio: int = recorded_if_set(
+        0, ge=0, description="samples of a bin along each axis; 0: one for each pixel"
+    )
 
 
 class FlipOptions(Options):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from harness.contract import Card, Method, Part
-from harness.options import Options, minor
+from harness.options import Options, recorded_if_set
 
 
 class SpineNetOptions(Options):
@@ -18,8 +18,8 @@ class SpineNetOptions(Options):
         (2, 6), description="finest and coarsest output, from 2 to 7; their strides are 2 ** level"
     )
     norm: Literal["BN", "GN"] = Field("BN", description="batch or group norm")
-    scale: float | None = minor(None, gt=0, description="of all widths; none: the variant's")
-    endpoints: Annotated[int, Field(ge=1)] | Literal["pyramid"] | None = minor(
+    scale: float | None = recorded_if_set(None, gt=0, description="of all widths; none: the variant's")
+    endpoints: Annotated[int, Field(ge=1)] | Literal["pyramid"] | None = recorded_if_set(
         None, description="channels of the outputs, or as the preset's pyramids have; none: the variant's"
     )
 

@@ -1,4 +1,4 @@
-"""The steps for a GPU name what is there, and whatever becomes of one, the others run and all leave their logs."""
+"""The steps for a GPU name existing files. If one fails, the others still run, and all leave their logs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from plan import SECONDS, Planner, Step
 from run_steps import Outcome, run_part
 
 from harness.cli.run import run as run_command
-from harness.config.preset import load
+from harness.config.preset import load_preset
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,11 +32,11 @@ def test_every_option_of_a_run_is_one_of_the_harness() -> None:
     known = {name for parameter in run_command.params for name in parameter.opts}
     for step in runs:
         assert {word for word in step.command[4:] if word.startswith("--")} <= known, step.name
-        load(str(option(step, "--preset")))
+        load_preset(str(option(step, "--preset")))
 
 
 def test_every_test_and_benchmark_is_there() -> None:
-    """What pytest would collect, so that a renamed file or test is seen without a GPU."""
+    """The tests that pytest would collect, so that a renamed file or test is noticed without a GPU."""
     wanted = sorted({word for step in steps() for word in step.command if word.partition("::")[0].endswith(".py")})
     assert wanted
     for word in wanted:

@@ -1,4 +1,4 @@
-"""The page of timings: every row with its target, what failed told, and nothing that names a host or a folder."""
+"""The page of timings has each row with its target, names failures, and names no host or folder."""
 
 from __future__ import annotations
 

@@ -14,14 +14,14 @@ from pathlib import Path
 import click
 import pytest
 
-from harness.catalog import find
+from harness.catalog import load_catalog
 from harness.cli import harness
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted({*ROOT.glob("docs/*.md"), ROOT / "CONTRIBUTING.md"} - {ROOT / "docs" / "tutorial.md"})
 BLOCK = re.compile(r"^```(python|sh|toml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 TOOLS = {"lint-imports", "mypy", "pip", "pre-commit", "ruff", "source"}
-"""Programs that are not looked into: the blocks type their plainest commands."""
+"""Programs whose arguments are not checked."""
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
@@ -96,7 +96,7 @@ def check_names(option: str, typed: str) -> None:
     if option == "--preset":
         assert typed.endswith(".toml") or (ROOT / "harness" / "config" / "presets" / f"{typed}.toml").is_file()
         return
-    catalog = find()
+    catalog = load_catalog()
     for name in re.split(r"[,+]", typed):
         if name != "all" and not name.startswith("my_"):
             catalog.method(name)

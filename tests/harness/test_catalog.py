@@ -10,7 +10,7 @@ import pytest
 
 import harness.catalog as catalog_module
 import methods
-from harness.catalog import find
+from harness.catalog import load_catalog
 from harness.errors import HarnessError
 
 ADAPTER = """
@@ -31,7 +31,7 @@ def build(task, strength=1.0):
 
 @pytest.fixture
 def methods_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A second folder of the `methods` package, so that tests can add files to it; forgotten afterwards."""
+    """A second folder of the `methods` package, to which tests add files. Its modules are unloaded afterwards."""
     folder = tmp_path / "more"
     folder.mkdir()
     monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(folder)])
@@ -44,7 +44,7 @@ def methods_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A stranger's file outside the package; the search path is put back afterwards."""
+    """A file outside the package. The search path is restored afterwards."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("PYTHONPATH", "")
     path = tmp_path / "strangers_file.py"
@@ -54,7 +54,7 @@ def adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_baseline_is_found() -> None:
-    catalog = find()
+    catalog = load_catalog()
     assert catalog.baseline.name == "mask_rcnn"
     assert "mask_rcnn" in catalog.defaults()
     assert "mask_rcnn_r101" not in catalog.defaults()
@@ -64,7 +64,7 @@ def test_the_baseline_is_found() -> None:
 def test_a_new_file_in_the_package_is_a_method(methods_folder: Path) -> None:
     (methods_folder / "brand_new.py").write_text(ADAPTER.format(name="brand_new"))
     (methods_folder / "_private.py").write_text("raise RuntimeError('must not be imported')")
-    catalog = find()
+    catalog = load_catalog()
     assert "brand_new" in catalog.defaults()
     assert catalog.requirements["a_package"] == "pip install a-package"
     assert not catalog.broken
@@ -82,7 +82,7 @@ def test_a_new_file_in_the_package_is_a_method(methods_folder: Path) -> None:
 )
 def test_a_broken_file_is_listed_with_its_error_and_harms_no_other(methods_folder: Path, text: str, why: str) -> None:
     (methods_folder / "shattered.py").write_text(text)
-    catalog = find()
+    catalog = load_catalog()
     assert "mask_rcnn" in catalog.entries
     (broken,) = catalog.broken
     assert broken.origin.endswith("shattered.py")
@@ -95,37 +95,37 @@ def test_there_is_one_baseline(methods_folder: Path) -> None:
     method = ADAPTER.format(name="rival").replace('build")},', 'build")}, baseline=True,')
     (methods_folder / "rival.py").write_text(method)
     with pytest.raises(HarnessError, match=r"one method must say baseline=True.*mask_rcnn, rival"):
-        _ = find().baseline
+        _ = load_catalog().baseline
 
 
 def test_a_name_in_two_files_names_both(methods_folder: Path) -> None:
     (methods_folder / "imitator.py").write_text(ADAPTER.format(name="mask_rcnn"))
     with pytest.raises(HarnessError, match=r"mask_rcnn.__init__\.py and .*imitator\.py"):
-        find()
+        load_catalog()
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(HarnessError, match="did you mean 'mask_rcnn'"):
-        find().method("mask_rccn")
+        load_catalog().method("mask_rccn")
 
 
 def test_a_family_gives_methods_by_prefix(methods_folder: Path) -> None:
     text = ADAPTER.format(name="unused") + "\nfrom dataclasses import replace\nBASE = METHOD\ndel METHOD\n"
     text += "FAMILIES = {'fam': lambda name: replace(BASE, name='fam:' + name)}\n"
     (methods_folder / "family.py").write_text(text)
-    catalog = find()
+    catalog = load_catalog()
     assert catalog.method("fam:resnet18.a1_in1k").name == "fam:resnet18.a1_in1k"
     assert catalog.origin("fam:x").endswith("family.py")
 
 
 def test_a_file_given_by_path(adapter: Path) -> None:
-    catalog = find([adapter])
+    catalog = load_catalog([adapter])
     assert catalog.method("strange").parts["augment"].build(None) == ()
     assert catalog.origin("strange") == str(adapter)
 
 
 def test_a_part_of_a_file_given_by_path_is_found_by_a_process_started_from_here(adapter: Path) -> None:
-    part = find([adapter]).method("strange").parts["augment"]
+    part = load_catalog([adapter]).method("strange").parts["augment"]
     code = f"from harness.contract import Part; print(Part('x', {part.factory!r}).build(None))"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert child.stdout.strip() == "()"
@@ -136,23 +136,23 @@ def test_a_folder_of_the_same_name_does_not_hide_a_file(
 ) -> None:
     (tmp_path / "work" / adapter.stem).mkdir(parents=True)
     monkeypatch.syspath_prepend(str(tmp_path / "work"))
-    assert find([adapter]).method("strange").parts["augment"].build(None) == ()
+    assert load_catalog([adapter]).method("strange").parts["augment"].build(None) == ()
 
 
 def test_a_path_that_is_no_adapter(tmp_path: Path, adapter: Path) -> None:
     with pytest.raises(HarnessError, match="no adapter file"):
-        find([tmp_path / "absent.py"])
+        load_catalog([tmp_path / "absent.py"])
     wrong = tmp_path / "not-a-name.py"
     wrong.write_text("")
     with pytest.raises(HarnessError, match="can be imported"):
-        find([wrong])
+        load_catalog([wrong])
     shadow = tmp_path / "json.py"
     shadow.write_text(ADAPTER.format(name="shadow"))
     with pytest.raises(HarnessError, match="rename"):
-        find([shadow])
+        load_catalog([shadow])
     adapter.write_text("1 / 0")
     with pytest.raises(HarnessError, match="ZeroDivisionError"):
-        find([adapter])
+        load_catalog([adapter])
 
 
 def test_an_installed_package_adds_methods_by_entry_point(adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,6 +162,6 @@ def test_an_installed_package_adds_methods_by_entry_point(adapter: Path, monkeyp
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: strangers-package\nVersion: 1.0\n")
     (facts / "entry_points.txt").write_text(f"[{catalog_module.GROUP}]\nstrange = strangers_file\n")
     monkeypatch.syspath_prepend(str(site))
-    catalog = find()
+    catalog = load_catalog()
     assert "strange" in catalog.defaults()
     assert "strangers_file" in catalog.origin("strange")

@@ -1,4 +1,4 @@
-"""The suite passes what keeps the contract and catches each way to break it."""
+"""The suite passes methods that keep the contract and detects each violation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 
 from harness import conformance
-from harness.catalog import find
+from harness.catalog import load_catalog
 from harness.conformance import Check, augmenting, card, learning, predicting
 from harness.conformance.subject import Subject
 from harness.contract import Part, Predictions, Sample
@@ -22,7 +22,7 @@ from methods._templates import engine as toy
 
 
 class Broken(toy.MyModel):
-    """A good model but for what `fault` names."""
+    """A correct model, except for the fault that `fault` names."""
 
     def __init__(self, task: Any, fault: str) -> None:
         super().__init__(task, 16)
@@ -86,7 +86,7 @@ class Broken(toy.MyModel):
 
 
 def open_table() -> None:
-    """Opens a CSV that is not there: what counts is the attempt."""
+    """Tries to open a CSV file that does not exist. The attempt alone is a violation."""
     try:
         open("/nowhere/train.csv").close()
     except OSError:
@@ -100,14 +100,14 @@ def build(recipe: Any, task: Any, fault: str = "") -> Broken:
 @pytest.fixture
 def subject_with() -> Callable[[str], Subject]:
     """The toy engine with a fault, as a method under test."""
-    catalog = find()
+    catalog = load_catalog()
     catalog.add(toy, "the template")
     good = Subject.from_catalog(catalog, "my_method")
 
     def make(fault: str) -> Subject:
         part = replace(good.recipe.engine, factory=f"{__name__}:build", options={"fault": fault})
         method = replace(good.method, parts={"engine": part})
-        return Subject("broken", method, good.recipe.filled(engine=part))
+        return Subject("broken", method, good.recipe.with_parts(engine=part))
 
     return make
 
@@ -218,7 +218,7 @@ def test_a_bad_augmentation_is_caught(subject_with: Callable[[str], Subject], fa
     good = subject_with("")
     part = Part("broken", f"{__name__}:{factory}")
     with pytest.raises(AssertionError):
-        getattr(augmenting, check)(Subject("x", good.method, good.recipe.filled(augment=part)))
+        getattr(augmenting, check)(Subject("x", good.method, good.recipe.with_parts(augment=part)))
 
 
 def test_an_expected_failure_is_reported_with_its_reason(subject_with: Callable[[str], Subject]) -> None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from playground import FaultyOs
+from fake_worker import FaultyOs
 
 from harness.errors import StorageError, storage_error
 from harness.fileio import (

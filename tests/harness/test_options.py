@@ -9,13 +9,13 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from harness.contract import Part
 from harness.errors import HarnessError
-from harness.options import Options, Settings, first_problem, minor, options_type_of, range_of, validate
+from harness.options import Options, Settings, first_problem, options_type_of, range_of, recorded_if_set, validate
 
 
 class NetOptions(Options):
     depth: Literal[10, 20] = Field(10, description="layers")
     rate: float = Field(0.5, ge=0, le=1)
-    most: int | None = minor(None, ge=1)
+    most: int | None = recorded_if_set(None, ge=1)
     widths: tuple[int, ...] = (1, 2)
     levels: tuple[int, int] = (2, 6)
     flip: bool = False
@@ -67,7 +67,7 @@ def test_values_are_json_and_whole_numbers_may_be_floats() -> None:
     assert (made.rate, made.widths, made.levels) == (1.0, (3,), (2, 5))
 
 
-def test_minor_options_are_recorded_only_where_they_are_set() -> None:
+def test_options_declared_recorded_if_set_are_left_out_of_a_record_unless_set() -> None:
     assert "most" not in NetOptions().recorded()
     assert NetOptions(most=None).recorded()["most"] is None
     assert NetOptions().recorded()["widths"] == [1, 2]

@@ -170,10 +170,10 @@ def test_any_json_value_that_is_written_is_read_again(value: Any) -> None:
 
 
 def test_a_row_tells_of_masks_that_are_read_beside_the_loss() -> None:
-    """Pasting needs full masks though the loss sees ten points: the row must not hide what was drawn."""
-    from harness.catalog import find
+    """Pasting needs full masks although the loss sees ten points. The row must say so."""
+    from harness.catalog import load_catalog
 
-    both = resolve(find(), "copy_paste+pointsup", "small", Init())
+    both = resolve(load_catalog(), "copy_paste+pointsup", "small", Init())
     assert both.labels == "boxes and 10 points a cell; full masks, to paste"
-    assert resolve(find(), "copy_paste", "small", Init()).labels == "full masks"
-    assert resolve(find(), "container+pointsup", "small", Init()).labels == "boxes and 10 points a cell"
+    assert resolve(load_catalog(), "copy_paste", "small", Init()).labels == "full masks"
+    assert resolve(load_catalog(), "container+pointsup", "small", Init()).labels == "boxes and 10 points a cell"

@@ -1,6 +1,6 @@
-"""Adapters that go wrong in their own ways, and one that does not: small torch models for the real worker.
+"""Adapters with one fault each, and one without: small torch models for the real worker.
 
-Each method is an engine with the option `fault`. What the harness must make of each is in test_bad_adapters.py.
+Each method is an engine with the option `fault`. test_bad_adapters.py says what must become of each.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from harness.masks.crops import CropMasks
 
 FAULTS = (
     "none",
-    # what losses() gives
+    # faults of losses()
     "loss per image",
     "loss as a float",
     "loss as an array",
@@ -34,7 +34,7 @@ FAULTS = (
     "list of losses",
     "nameless loss",
     "loss of nan",
-    # what predict() gives
+    # faults of predict()
     "masks outside",
     "a score too few",
     "scores of nan",
@@ -51,7 +51,7 @@ FAULTS = (
     "crops cut short",
     "empty mask",
     "turned box",
-    # what else it does
+    # other faults
     "raises",
     "segfaults",
     "hangs",
@@ -63,7 +63,7 @@ FAULTS = (
 
 
 class Corner:
-    """Learns the mean brightness of images, and finds two trials of 4x4 pixels in a corner of each."""
+    """Learns the mean brightness of images, and finds two cells of 4x4 pixels in a corner of each."""
 
     def __init__(self, task: Task, fault: str) -> None:
         torch.manual_seed(task.seed)
@@ -150,7 +150,7 @@ def misbehave(fault: str) -> None:
             eaten = []
             while True:
                 eaten.append(torch.ones(16 << 20, dtype=torch.uint8))
-                # so slowly that the five looks a second that are taken at a trial see most of it
+                # slowly enough for the supervisor, which samples memory five times a second
                 time.sleep(0.05)
         case "prints 100 MB":
             line = b"y" * 1023 + b"\n"
@@ -164,7 +164,7 @@ def misbehave(fault: str) -> None:
 
 
 def fork() -> None:
-    """Leave a child that has left the session, holds the output open and would live on; and exit."""
+    """Exit and leave a child in a session of its own that holds the output open and ignores SIGTERM."""
     if os.fork() == 0:
         os.setsid()
         Path(os.environ["BAD_ADAPTERS_CHILD"]).write_text(str(os.getpid()))

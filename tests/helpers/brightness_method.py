@@ -16,7 +16,7 @@ SLOPE = 4.0
 
 
 class Brightness:
-    """What it predicts hangs on its weights (the threshold), on the task (how pixels are scaled) and on options."""
+    """Its predictions depend on its weights (the threshold), the task (scaling of pixels) and the options."""
 
     def __init__(self, task: Task, smallest: int) -> None:
         self.task, self.smallest = task, smallest

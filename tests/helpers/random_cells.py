@@ -1,4 +1,4 @@
-"""Small random images of cells and of what a method might say of them."""
+"""Small random images of cells, and predictions of them."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def planes_of(image: NDArray[np.int32]) -> Planes:
 
 
 def bar(row: int, start: int, stop: int) -> Planes:
-    """One plane of 8 x 400 with a horizontal run of pixels: areas and overlaps can be counted on fingers."""
+    """One plane of 8 x 400 with a horizontal run of pixels: areas and overlaps can be counted by hand."""
     plane = np.zeros((1, 8, 400), np.uint8)
     plane[0, row, start:stop] = 1
     return plane

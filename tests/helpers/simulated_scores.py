@@ -1,4 +1,4 @@
-"""Scores as training runs would give them, of methods whose true differences are known."""
+"""Simulated scores of methods whose true differences are known."""
 
 from __future__ import annotations
 

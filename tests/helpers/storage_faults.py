@@ -1,4 +1,4 @@
-"""Which writes of a program are made to fail, one after the other."""
+"""The write operations that tests make fail, one at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every two methods that change different slots train, predict and score together; the others say why not."""
+"""Two methods that change different slots train, predict and score together. Other pairs are refused with a reason."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.catalog import Catalog, find
-from harness.config.preset import Preset, load
+from harness.catalog import Catalog, load_catalog
+from harness.config.preset import Preset, load_preset
 from harness.config.trial_spec import TrialSpec, recipe_to_json
 from harness.contract import Init
 from harness.errors import HarnessError
@@ -18,7 +18,7 @@ from harness.orchestration.trial import Trial
 from harness.stacks import resolve
 
 SOURCE = "synthetic:images=6,size=64"
-CATALOG = find()
+CATALOG = load_catalog()
 NAMES = [method.name for method in CATALOG if method.default and method.name != "mask_rcnn"]
 PAIRS = list(combinations(NAMES, 2))
 
@@ -36,7 +36,7 @@ def fits(first: str, second: str) -> bool:
 
 @pytest.fixture(scope="module")
 def preset() -> Preset:
-    smoke = load("smoke")
+    smoke = load_preset("smoke")
     training = smoke.training.model_copy(update={"crop": 64, "batch": 2})
     return smoke.model_copy(update={"source": SOURCE, "budget": "1it", "training": training})
 

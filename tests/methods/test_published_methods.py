@@ -1,4 +1,4 @@
-"""The methods that fill one slot with a network or a supervision: their parts build, and their cards tell the truth."""
+"""Methods that change one slot: their parts build, and their cards agree with what they do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `new-method` writes keeps the contract as it stands, whatever the slot."""
+"""The files that `new-method` writes keep the contract unchanged, for every slot."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from harness import conformance
-from harness.catalog import find
+from harness.catalog import load_catalog
 from harness.cli import harness
 from harness.conformance.subject import Subject
 from harness.contract import SLOTS
@@ -23,7 +23,7 @@ def test_a_new_file_keeps_the_contract(slot: str, tmp_path: Path, monkeypatch: p
     name = f"written_for_{slot}"
     made = CliRunner().invoke(harness, ["new-method", name, "--slot", slot, "--dir", str(tmp_path)])
     assert made.exit_code == 0
-    results = list(conformance.run_checks(Subject.from_catalog(find([tmp_path / f"{name}.py"]), name)))
+    results = list(conformance.run_checks(Subject.from_catalog(load_catalog([tmp_path / f"{name}.py"]), name)))
     assert len(results) == len(conformance.CHECKS)
     assert [result for result in results if result.violation or result.expected_failure] == []
     assert sum(result.seconds for result in results) < 120

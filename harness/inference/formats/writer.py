@@ -37,7 +37,7 @@ class Writer(Protocol):
         ...
 
 
-def left_from_before(writer: Writer) -> list[str]:
+def warn_of_older_files(writer: Writer) -> list[str]:
     """A line where the writer's folder holds files that it did not write: an earlier prediction of other images."""
     written: set[str] = getattr(writer, "written", set())
     folder = writer.finish() if written else None

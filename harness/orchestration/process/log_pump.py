@@ -31,7 +31,7 @@ class LogPump:
         try:
             self._file: int | None = create_or_empty(path)
         except OSError:
-            # The result is worth more than its log.
+            # A log that cannot be written does not stop the trial.
             self._file = None
         os.set_blocking(descriptor, False)
         self._thread = threading.Thread(target=self._pump, name="log", daemon=True)

@@ -53,14 +53,14 @@ def default_memory_limit() -> int:
 
 @dataclass
 class StopRequest:
-    """How often the user, or the cluster, has asked to stop. Twice means without a last checkpoint."""
+    """Number of requests to stop, by the user or the cluster. The second one skips the last checkpoint."""
 
     times: int = 0
 
 
 @dataclass
 class _Observation:
-    """What was seen of a trial from outside. stopped_as: the status, where this process stopped the trial."""
+    """What the supervisor observed of a trial. stopped_as: the status, where this process stopped the trial."""
 
     stopped_as: Status | None = None
     reason: str = ""

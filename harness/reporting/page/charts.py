@@ -30,7 +30,7 @@ class Style:
 
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's, without black, which is the baseline's, and yellow, which is lost on white."""
+"""Okabe and Ito's, without black, which is for the baseline, and yellow, which is hard to see on white."""
 
 MARKERS = (
     ("square", "■"),
@@ -89,7 +89,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Chart:
-    """One figure. slug: its file name. caption: what to see and how it was reckoned. front: those on the Pareto front.
+    """One figure. slug: its file name. caption: what to see and how it was computed. front: those on the Pareto front.
 
     header, body: the numbers as a table, for readers who cannot see the figure. wide: as wide as the page.
     """

@@ -55,7 +55,7 @@ def figures(board: Leaderboard, run_dir: Path) -> Figures:
 
 
 def styles(rows: Sequence[Row]) -> dict[str, Style]:
-    """By method: number 0 is the baseline's alone, the others follow in the order of the table."""
+    """Styles by method. Style 0 is reserved for the baseline; the others follow in the order of the table."""
     others = [row.method for row in rows if not row.is_baseline]
     first = {row.method: style(0) for row in rows if row.is_baseline}
     return {**first, **{name: style(i) for i, name in enumerate(others, 1)}}

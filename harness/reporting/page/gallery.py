@@ -12,7 +12,7 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.reporting.curves import trial_folder
 from harness.reporting.leaderboard import Leaderboard
-from harness.reporting.page.outlines import Outline, display, outlines, pack
+from harness.reporting.page.outlines import Outline, image_data_uri, outlines, pack
 from harness.reporting.row import Row
 from harness.results.schema import RunRecord
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from harness.data.dataset import Dataset
     from harness.evaluation.ground_truth import GroundTruth
 
-OF_EACH = 2
-"""So many of the worst, the median and the best images."""
+PICTURES_PER_KIND = 2
+"""Number of images of each kind: worst, median, best."""
 
-LONGEST = 1024
+MAX_PIXELS = 1024
 """Pixels of an image's longer side in the page; a larger one is made smaller."""
 
 
@@ -45,7 +45,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Picture:
-    """One image. why: "worst", "median" or "best". score: by which it was chosen. uri: see outlines.display.
+    """One image. why: "worst", "median" or "best". score: by which it was chosen. uri: see outlines.image_data_uri.
 
     width, height: as they are in the page. cells: number of annotated ones; truth: their outlines, packed.
     """
@@ -72,7 +72,7 @@ class Gallery:
 
     @property
     def opens_on(self) -> int:
-        """Which picture is shown first: the median one, which tells most of the method."""
+        """Index of the picture that is shown first: the median one."""
         middle = [i for i, picture in enumerate(self.pictures) if picture.why == "median"]
         return middle[len(middle) // 2] if middle else 0
 
@@ -109,7 +109,7 @@ def gallery(board: Leaderboard, run_dir: Path) -> Gallery:
     return Gallery(tuple(pictures), chosen_by, tuple(notes))
 
 
-def choose(rows: Sequence[Row], of_each: int = OF_EACH) -> tuple[str, list[tuple[str, str, float]]]:
+def choose(rows: Sequence[Row], of_each: int = PICTURES_PER_KIND) -> tuple[str, list[tuple[str, str, float]]]:
     """By whose score, and (why, image id, score) from the worst to the best; all images where there are few.
 
     The score is the baseline's, or the mean of all methods where it is not there; a mean over seeds.
@@ -149,9 +149,9 @@ def _picture(
     from harness.evaluation.ground_truth import GroundTruth
 
     truth = GroundTruth.of(sample)
-    scale = min(1.0, LONGEST / max(sample.size))
+    scale = min(1.0, MAX_PIXELS / max(sample.size))
     cells = outlines(truth.cells, scale)
-    width, height, uri = display(sample.image, scale)
+    width, height, uri = image_data_uri(sample.image, scale)
     panels = [
         _panel(sample.image_id, method, record, predictions[sample.image_id], truth, cells, scale)
         for method, (record, predictions) in stored.items()

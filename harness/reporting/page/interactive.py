@@ -18,7 +18,7 @@ ROW_PIXELS = 34
 HEIGHT = 380
 PANEL_HEIGHT = 170
 _MARKS = 10
-"""Markers on a line: enough to tell it by, few enough to see it."""
+"""Number of markers on a line."""
 
 
 def plotly_charts(chart: Chart, styles: Mapping[str, Style]) -> dict[str, dict[str, Any]]:
@@ -49,7 +49,7 @@ def _drawing(chart: Chart, traces: Sequence[tuple[str | None, dict[str, Any]]]) 
 
 
 def _panel(chart: Chart, method: str, styles: Mapping[str, Style]) -> dict[str, Any]:
-    """One method's line, and thin behind it that of the first method in the order of looks, the baseline's."""
+    """One method's line. Behind it, thin, is the line of the first method, which is the baseline."""
     first = min(chart.methods, key=list(styles).index)
     lines = dict(_lines(chart, styles))
     behind = {**lines[first], "mode": "lines", "line": {"color": "var(--muted)", "width": 1}, "hoverinfo": "skip"}

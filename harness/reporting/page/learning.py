@@ -14,7 +14,7 @@ from harness.reporting.page.charts import Axis, Chart, Kind, Series
 from harness.reporting.row import Row
 
 TARGETS = (0.5, 0.75, 0.9)
-"""Parts of the highest IoU of all curves: what methods are timed to."""
+"""Fractions of the highest IoU of all curves, to which the training time is measured."""
 _QUARTERS = (0.25, 0.5, 0.75, 1.0)
 
 _LOSS = (
@@ -87,9 +87,9 @@ def time_to_iou(rows: Sequence[Row], curves: Curves) -> list[Chart]:
 
 
 def time_to(curve: Curve, target: float) -> float | None:
-    """Seconds until the IoU first is `target`, on the line between two looks; None where it never is.
+    """Seconds until the IoU first is `target`, interpolated between two evaluations; None where it is never reached.
 
-    Those of the first look where it is so then already, since nothing is known of the time before.
+    Those of the first evaluation where it is reached there already, since nothing is known of the time before.
     """
     reached = np.flatnonzero(curve.value >= target)
     if not len(reached):

@@ -18,7 +18,7 @@ UNITS = 4
 """Units of a pixel, of the image as it is shown: coordinates are in quarters."""
 
 _SLACK = 0.4
-"""Pixels by which an outline may lie off the mask's: half the points, and no difference to see."""
+"""Largest simplification error in pixels. It halves the points without a visible difference."""
 
 _TAILS = (0.2, 99.8)
 """Percentiles of the grey values that become black and white."""
@@ -51,7 +51,7 @@ def pack(drawn: Sequence[Outline]) -> str:
     return base64.b64encode(flat.astype("<i2").tobytes()).decode("ascii")
 
 
-def display(image: NDArray[np.uint8], scale: float = 1.0) -> tuple[int, int, str]:
+def image_data_uri(image: NDArray[np.uint8], scale: float = 1.0) -> tuple[int, int, str]:
     """Width and height as shown, and a data URI (WebP) of the image with its grey values stretched."""
     from PIL import Image
 

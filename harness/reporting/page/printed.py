@@ -32,7 +32,7 @@ _SETTINGS: Any = {
     "grid.color": "#dddddd",
     "grid.linewidth": 0.6,
     "hatch.linewidth": 0.6,
-    # letters stay letters in a PDF, and a dollar in a name stays a dollar
+    # a PDF holds text as text, and a dollar sign in a name is no formula
     "pdf.fonttype": 42,
     "text.parse_math": False,
 }
@@ -49,12 +49,12 @@ def write_figures(figures: Figures, folder: Path, form: str) -> list[Path]:
     written = []
     for chart in figures.charts:
         path = folder / f"{chart.slug}.{form}"
-        write_bytes_atomic(path, rendered(chart, figures.styles, form))
+        write_bytes_atomic(path, render(chart, figures.styles, form))
         written.append(path)
     return written
 
 
-def rendered(chart: Chart, styles: Mapping[str, Style], form: str) -> bytes:
+def render(chart: Chart, styles: Mapping[str, Style], form: str) -> bytes:
     """The file's bytes; the same chart gives the same."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -202,14 +202,14 @@ def _finish(axes: Axes, chart: Chart) -> None:
     if chart.x.log:
         axes.set_xscale("log")
     elif chart.x.zero and chart.kind != "intervals":
-        # the margin is a part of what is shown, not of how far apart the points are
+        # the margin is a fraction of the axis, not of the distance between points
         axes.set_xlim(0, 1.05 * axes.dataLim.x1)
     if chart.y.zero:
         axes.set_ylim(bottom=0)
 
 
 def _key(figure: Any, axes: Axes, chart: Chart) -> None:
-    """Under the chart, where it covers nothing; rows that bear their names need none."""
+    """The legend, below the chart. Charts whose rows have names need none."""
     if chart.kind == "intervals":
         return
     handles, labels = axes.get_legend_handles_labels()

@@ -33,7 +33,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """text: as it is shown. sort: what the script sorts by; empty cells come last either way."""
 
     head: Head
@@ -46,7 +46,7 @@ class Ranking:
     """The table. lines: the row itself, for its status, and its cells."""
 
     heads: Sequence[Head]
-    lines: Sequence[tuple[Row, Sequence[Cell]]]
+    lines: Sequence[tuple[Row, Sequence[TableCell]]]
 
     @property
     def on_demand(self) -> list[str]:
@@ -66,7 +66,7 @@ def ranking(board: Leaderboard) -> Ranking:
     )
 
 
-def _cell(board: Leaderboard, row: Row, column: Column, head: Head) -> Cell:
+def _cell(board: Leaderboard, row: Row, column: Column, head: Head) -> TableCell:
     from markupsafe import Markup, escape
 
     # the reason of a failure has a section of its own
@@ -74,4 +74,4 @@ def _cell(board: Leaderboard, row: Row, column: Column, head: Head) -> Cell:
     number = _NUMBER.search(plain) if head.number else None
     sort = number[0].replace(",", "") if number else "" if head.number else plain.lower()
     text = marked(board, row, column, escape(plain), Markup("<strong>{}</strong>"), Markup("<sup>({})</sup>"))
-    return Cell(head, Markup(text), sort)
+    return TableCell(head, Markup(text), sort)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.options import Options, minor
+from harness.options import Options, recorded_if_set
 from methods.shared.rcnn_settings import RCNNSettings
 
 
@@ -19,4 +19,6 @@ class TorchvisionOptions(Options):
 
     version: Literal[1, 2] = Field(1, description="of torchvision's Mask R-CNN")
     depth: Literal[18, 34, 50, 101, 152] = Field(50, description="layers of the ResNet")
-    mask_width: int | None = minor(None, ge=1, description="channels of the mask head; none: those of the pyramid")
+    mask_width: int | None = recorded_if_set(
+        None, ge=1, description="channels of the mask head; none: those of the pyramid"
+    )

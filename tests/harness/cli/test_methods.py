@@ -76,9 +76,9 @@ def test_measured_parameters_stand_beside_published_ones() -> None:
 
 
 def test_a_broken_file_is_told_beside_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = catalog.find()
+    found = catalog.load_catalog()
     found.broken.append(catalog.Broken("methods.bad", "methods/bad.py", "SyntaxError: x"))
-    monkeypatch.setattr("harness.cli.methods.find", lambda adapters: found)
+    monkeypatch.setattr("harness.cli.methods.load_catalog", lambda adapters: found)
     result = call("methods")
     assert "methods/bad.py: SyntaxError: x" in result.stderr
     assert "mask_rcnn" in result.stdout
@@ -93,9 +93,9 @@ def test_doctor_finds_this_machine_well() -> None:
 
 
 def test_doctor_prints_the_line_that_installs_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = catalog.find()
+    found = catalog.load_catalog()
     found.requirements["a_missing_package"] = "python -m pip install a-missing-package"
-    monkeypatch.setattr("harness.cli.doctor.find", lambda adapters: found)
+    monkeypatch.setattr("harness.cli.doctor.load_catalog", lambda adapters: found)
     monkeypatch.setattr(
         "harness.cli.doctor.metadata.requires",
         lambda name: ["numpy>=999", "nothing-of-that-name>=1", "x; extra == 'y'"],

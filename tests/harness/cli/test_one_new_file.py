@@ -1,4 +1,4 @@
-"""One new file in methods/ is all it takes: it is listed, runs and gets its row, and nothing else is touched."""
+"""One new file in methods/ is enough: the method is listed, runs and gets a row. No other file changes."""
 
 from __future__ import annotations
 

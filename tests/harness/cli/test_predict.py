@@ -1,4 +1,4 @@
-"""Predicting images of one's own with a trained run, from end to end, by a method that trains in a second."""
+"""Prediction of a user's own images by a trained run, end to end, with a method that trains in a second."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(run_dir: Path, cells: Dataset) -> dict[str, Predictions]:
-    """What the run itself predicted of its validation images, under its rule."""
+    """The run's own predictions of its validation images, after its rule."""
     trial = run_dir / "trials" / "brightness--seed0"
     rule = read_record(trial / "record.json").rule
     assert rule is not None
@@ -68,7 +68,7 @@ def expected(run_dir: Path, cells: Dataset) -> dict[str, Predictions]:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory, cells: Dataset, expected: dict[str, Predictions]) -> Path:
-    """The validation images as PNG, and a black one, on which there is nothing to find."""
+    """The validation images as PNG, and a black image without cells."""
     folder = tmp_path_factory.mktemp("images")
     for image_id in expected:
         cv2.imwrite(str(folder / f"{image_id}.png"), cells.sample(image_id).image)
@@ -96,7 +96,7 @@ def test_label_images_are_what_the_run_predicted(out: Path, expected: dict[str, 
 
 
 def test_weights_and_task_of_the_run_are_used(run_dir: Path, images: Path, expected: Any, tmp_path: Path) -> None:
-    """Else the test above could pass with a model that was never trained."""
+    """Without this, the test above could pass with an untrained model."""
     for name, change in (("weights.safetensors", None), ("task.json", {"pixel_mean": [90.0, 90.0, 90.0]})):
         copy = tmp_path / name
         shutil.copytree(run_dir, copy)
@@ -253,7 +253,7 @@ def test_each_mistake_is_one_line(run_dir: Path, images: Path, tmp_path: Path) -
 
 
 def test_a_recipe_may_only_name_modules_that_are_there(run_dir: Path, images: Path, tmp_path: Path) -> None:
-    """A run's folder may be a stranger's: what it names is not imported. And an adapter must be named again."""
+    """A run's folder may come from a stranger, so no module that it names is imported. Adapters are named again."""
     copy = tmp_path / "run"
     shutil.copytree(run_dir, copy)
     trial = copy / "trials" / "brightness--seed0" / "trial.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playground import plan
+from fake_worker import plan
 
 from harness.cli.reporters import Bars, Lines, time_left
 from harness.monitoring.progress import Progress

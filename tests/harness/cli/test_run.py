@@ -1,4 +1,4 @@
-"""`run`, `table` and `check-method`, with a stranger's engine that trains in seconds."""
+"""`run`, `table` and `check-method`, with an engine from outside the project that trains in seconds."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from harness.catalog import find
+from harness.catalog import load_catalog
 from harness.cli import harness
-from harness.config.preset import load
+from harness.config.preset import load_preset
 from harness.conformance.images import draw_sample
 from harness.contract import Init
 from harness.orchestration.plan import Contender
@@ -127,8 +127,8 @@ def test_a_worker_finds_data_in_a_folder_given_by_its_whole_path(tmp_path: Path)
         labels = sum(plane * np.uint8(i + 1) for i, plane in enumerate(sample.instances.masks.planes(*sample.size)))
         Image.fromarray(sample.image).save(tmp_path / "images" / f"{seed}.png")
         Image.fromarray(labels.astype(np.uint8)).save(tmp_path / "labels" / f"{seed}.png")
-    resolved = resolve(find(), "mask_rcnn", "small", Init("scratch"))
-    contenders = [Contender(resolved, load("smoke"), "1it")]
+    resolved = resolve(load_catalog(), "mask_rcnn", "small", Init("scratch"))
+    contenders = [Contender(resolved, load_preset("smoke"), "1it")]
     manifest = plan_trials(contenders, [0], [f"folder:{tmp_path}/images,{tmp_path}/labels"])
     (trial,) = manifest.trials
     assert len(prepare_planned_data(trial.spec).dataset) == 4
@@ -185,7 +185,7 @@ def test_a_mistake_in_a_methods_option_is_one_line_before_any_training(tmp_path:
 
 @pytest.mark.parametrize("method", ["mask_rcnn", "torchvision_starter", "container+pointsup"])
 def test_a_typo_in_the_model_table_is_one_line_before_any_training(tmp_path: Path, method: str) -> None:
-    smoke = Path(load.__code__.co_filename).parent / "presets" / "smoke.toml"
+    smoke = Path(load_preset.__code__.co_filename).parent / "presets" / "smoke.toml"
     preset, out = tmp_path / "own.toml", tmp_path / "run"
     preset.write_text(smoke.read_text(encoding="utf-8") + "anchor_scal = 4\n", encoding="utf-8")
     result = CliRunner().invoke(harness, ["run", "--methods", method, "--preset", str(preset), "--out", str(out)])

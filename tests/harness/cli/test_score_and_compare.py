@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from harness.cli.compare import compare, labels
+from harness.cli.compare import compare, side_labels
 from harness.cli.score import score
-from harness.config.preset import load as load_preset
+from harness.config.preset import load_preset
 from harness.config.trial_spec import TrialSpec
 from harness.contract import Predictions
 from harness.data.sources import load
@@ -214,16 +214,16 @@ def test_compare_says_where_either_side_is_better_by_how_much(run_dir: Path) -> 
     ],
 )
 def test_two_runs_of_one_method_are_called_by_their_folders(first: str, second: str, called: tuple[str, str]) -> None:
-    assert labels((first, "m"), (second, "m")) == (f"{called[0]}:m", f"{called[1]}:m")
-    assert labels((first, "m"), (second, "n")) == ("m", "n")
+    assert side_labels((first, "m"), (second, "m")) == (f"{called[0]}:m", f"{called[1]}:m")
+    assert side_labels((first, "m"), (second, "n")) == ("m", "n")
 
 
 def test_a_run_that_is_typed_as_dots_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "half" / "trials").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "half")
-    assert labels((".", "m"), ("../whole", "m")) == ("half:m", "whole:m")
+    assert side_labels((".", "m"), ("../whole", "m")) == ("half:m", "whole:m")
     monkeypatch.chdir("trials")
-    assert labels(("..:m", "m"), ("../../whole", "m")) == ("half:m", "whole:m")
+    assert side_labels(("..:m", "m"), ("../../whole", "m")) == ("half:m", "whole:m")
 
 
 def test_compare_of_two_runs_of_one_method(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

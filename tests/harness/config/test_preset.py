@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.catalog import Catalog, find
-from harness.config.preset import Preset, check_settings, load, names
+from harness.catalog import Catalog, load_catalog
+from harness.config.preset import Preset, check_settings, load_preset, preset_names
 from harness.contract import Init
 from harness.errors import HarnessError
 from harness.stacks import resolve
@@ -19,17 +19,17 @@ ENGINES = ("mask_rcnn", "torchvision_starter", "torchvision_starter_v2")
 
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
-    return find()
+    return load_catalog()
 
 
 def with_model(**model: Any) -> Preset:
-    return load("quick").model_copy(update={"model": model})
+    return load_preset("quick").model_copy(update={"model": model})
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", preset_names())
 def test_every_engine_takes_every_preset(catalog: Catalog, engine: str, name: str) -> None:
-    preset = load(name)
+    preset = load_preset(name)
     check_settings(preset, resolve(catalog, engine, preset.size, Init("scratch")))
 
 
@@ -70,24 +70,24 @@ def test_a_key_of_another_engine_is_no_mistake(catalog: Catalog) -> None:
     ],
 )
 def test_a_mistake_in_a_preset_file_is_one_line(tmp_path: Path, old: str, new: str, said: str) -> None:
-    text = (Path(load.__code__.co_filename).parent / "presets" / "quick.toml").read_text(encoding="utf-8")
+    text = (Path(load_preset.__code__.co_filename).parent / "presets" / "quick.toml").read_text(encoding="utf-8")
     assert text.count(old) == 1
     path = tmp_path / "own.toml"
     path.write_text(text.replace(old, new), encoding="utf-8")
     with pytest.raises(HarnessError) as caught:
-        load(str(path))
+        load_preset(str(path))
     assert str(caught.value).startswith(f"preset {path}: {said}")
     assert "\n" not in str(caught.value)
 
 
 def test_a_mistake_in_the_training_settings_of_a_row_names_the_row(tmp_path: Path) -> None:
-    text = (Path(load.__code__.co_filename).parent / "presets" / "paper.toml").read_text(encoding="utf-8")
+    text = (Path(load_preset.__code__.co_filename).parent / "presets" / "paper.toml").read_text(encoding="utf-8")
     path = tmp_path / "own.toml"
     path.write_text(text.replace("training = { learning_rate", "training = { learning_rat"), encoding="utf-8")
     with pytest.raises(HarnessError, match=r"row 'mask.*no option 'learning_rat'; did you mean 'learning_rate'"):
-        load(str(path))
+        load_preset(str(path))
 
 
 def test_a_preset_that_is_not_there_names_the_nearest() -> None:
     with pytest.raises(HarnessError, match="no preset 'quik'; did you mean 'quick'"):
-        load("quik")
+        load_preset("quik")

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from example_sources import EXAMPLES
 
 from harness.data.conformance import CHECKS
 from harness.data.registry import find_sources
 from harness.data.sources import check, load
 from harness.errors import HarnessError
-from tests.helpers.example_sources import EXAMPLES
 
 
 def test_every_built_in_source_has_an_example() -> None:

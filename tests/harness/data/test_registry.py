@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from example_sources import NAMES, scene
 
-from harness.catalog import find
+from harness.catalog import load_catalog
 from harness.cli import harness
 from harness.data import registry
 from harness.data.conformance import CHECKS
 from harness.data.registry import add_adapters, find_sources, open_source
 from harness.data.sources import load
 from harness.errors import HarnessError
-from tests.helpers.example_sources import NAMES, scene
 
 PAGE = Path(__file__).parents[3] / "docs" / "adding-a-data-source.md"
 
@@ -78,7 +78,7 @@ def test_a_file_given_by_path_adds_a_source(file_of_a_user: Path, cells: str) ->
         load(cells)
     result = CliRunner().invoke(harness, ["data", "check", cells, "--adapter", str(file_of_a_user)])
     assert result.output == "nothing wrong: 3 images, 6 cells\n"
-    assert find([file_of_a_user]).entries  # a file without a method is no error
+    assert load_catalog([file_of_a_user]).entries  # a file without a method is no error
 
 
 def test_a_file_given_by_path_is_known_to_processes_started_from_here(file_of_a_user: Path, cells: str) -> None:

@@ -1,4 +1,4 @@
-"""No test of these is judged by its speed on a busy machine."""
+"""Tests of evaluation have no deadline: the machine may be busy."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ settings.load_profile("no deadline")
 
 @pytest.fixture(scope="session")
 def agreement_images() -> int:
-    """How many random images ours and another implementation are both asked about; HARNESS_AGREEMENT says how many."""
+    """Number of random images for comparing with other implementations; HARNESS_AGREEMENT sets it."""
     return int(os.environ.get("HARNESS_AGREEMENT", "200"))

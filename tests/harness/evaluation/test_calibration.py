@@ -18,7 +18,7 @@ CLASSES = ("cort", "astro")
 
 
 def noisy(good: float, bad: float, label: int = 0) -> tuple[Predictions, GroundTruth]:
-    """Right predictions of one score and wrong ones of another."""
+    """Correct predictions with one score and wrong ones with another."""
     cells, wrong = bars((0, 0, 20), (2, 0, 30)), bars((4, 0, 20), (6, 0, 20))
     found = predictions_of(np.concatenate([cells, wrong]), [good, good, bad, bad], [label] * 4)
     return found, truth_of(cells)
@@ -58,7 +58,7 @@ def test_small_wrong_predictions_are_met_by_an_area() -> None:
 
 
 def test_search_is_recorded_and_true() -> None:
-    """Every entry of the search is the score that the rule it stands for would give."""
+    """Each entry of the search equals the score under the rule of that entry."""
     rng = np.random.default_rng(3)
     images = []
     for _ in range(3):

@@ -135,7 +135,7 @@ def test_first_predictions_alone(seed: int) -> None:
 
 
 def plain_curve(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """By optimal assignment on a dense IoU matrix: slow, and nothing in common with ours."""
+    """By optimal assignment on a dense IoU matrix: slow, and independent of our code."""
     cells, masks = planes_of(truth).reshape(truth.max(initial=0), -1), planes_of(predicted)
     masks = masks.reshape(predicted.max(initial=0), -1)
     result = []
@@ -172,5 +172,5 @@ def test_agrees_with_an_independent_implementation(
         ours = curve(planes_of(predicted), cells)
         assert ours == pytest.approx(other(label_image(cells), predicted), abs=1e-6)
         between += 0 < ours.mean() < 1
-    # the images are neither all hopeless nor all perfect
+    # scores lie between 0 and 1
     assert between > agreement_images / 2

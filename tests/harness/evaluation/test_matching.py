@@ -32,7 +32,7 @@ def test_iou_at_a_threshold_does_not_count_and_above_it_does(k: int) -> None:
 
 
 def test_whole_numbers_decide_like_the_public_evaluator() -> None:
-    """Every IoU of up to 1,200 pixels: > over np.arange(0.5, 1, 0.05), whose steps are a hair off."""
+    """Every IoU of up to 1,200 pixels: > over np.arange(0.5, 1, 0.05), whose steps have rounding errors."""
     union = np.repeat(np.arange(1, 1201), np.arange(1, 1201))
     shared = np.concatenate([np.arange(1, u + 1) for u in range(1, 1201)])
     for k, step in enumerate(np.arange(0.5, 1.0, 0.05)):

@@ -13,7 +13,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def one_by_one(planes: Planes, scores: np.ndarray, min_area: int) -> tuple[list[int], list[np.ndarray]]:
-    """The rule as it is told, on whole planes."""
+    """The rule as it is documented, on whole planes."""
     used = np.zeros(planes.shape[1:], bool)
     kept, left = [], []
     for i in sorted(range(len(planes)), key=lambda i: (-scores[i], i)):
@@ -79,7 +79,7 @@ def test_smallest_area_is_asked_after_the_subtraction() -> None:
 
 
 def test_pixels_of_a_dropped_mask_stay_free() -> None:
-    # the second is left with 2 pixels and dropped; the third wants those and may have them
+    # the second keeps 2 pixels and is dropped; the third gets those pixels
     found = predictions_of(bars((0, 0, 10), (0, 8, 12), (0, 10, 20)), [0.9, 0.8, 0.7])
     assert remove_overlaps(found, 5).masks.areas().tolist() == [10, 10]
     assert remove_overlaps(found, 2).masks.areas().tolist() == [10, 2, 8]

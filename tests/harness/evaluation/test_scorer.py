@@ -73,7 +73,7 @@ def test_truth_of_a_sample_parts_cells_from_crowd_regions() -> None:
 
 
 class Made(Mapping[str, object]):
-    """Images made when asked for: the same four scenes again and again, so that more images hold no larger one."""
+    """Images made on demand, from the same four scenes, so that more images are not larger ones."""
 
     def __init__(self, images: int, predictions: bool) -> None:
         self.images, self.predictions = images, predictions

@@ -23,7 +23,7 @@ def text_of(plane: np.ndarray) -> str:
 
 
 def whole_boxes(stack: np.ndarray) -> CropMasks:
-    """Masks whose boxes are the image, so that nothing is tight and runs go on from column to column."""
+    """Masks whose boxes are the whole image, so that runs continue from column to column."""
     n, height, width = stack.shape
     return CropMasks.from_crops([(0, 0, width, height)] * n, list(stack))
 
@@ -69,7 +69,7 @@ def test_any_text_is_read_or_refused(texts: list[str]) -> None:
     assert (masks.areas() > 0).all()
     assert masks.boxes[:, 2].max(initial=0) <= 40
     assert masks.boxes[:, 3].max(initial=0) <= 30
-    # the same mask comes back under its own text, which may be a shorter one
+    # the same mask is encoded canonically, so the text may be shorter
     assert np.array_equal(from_rle(to_rle(masks, 30, 40), 30, 40).pixels, masks.pixels)
 
 

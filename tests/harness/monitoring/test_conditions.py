@@ -1,4 +1,4 @@
-"""What is said of the machine while it trained, from made-up counters."""
+"""Notes on the state of the machine during training, from fake counters."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from harness.monitoring.conditions import (
     GpuSlowdown,
     OtherProcesses,
     ThermalThrottling,
+    condition_notes,
     machine_cpu_seconds,
-    notes,
     own_cpu_seconds,
 )
 from harness.monitoring.gpu import Gpu, gpu_by_uuid
@@ -38,7 +38,7 @@ def said(sensor: Sensor, change: Callable[[], object] = lambda: None) -> list[st
     change()
     group.before_stop()
     group.stop()
-    return notes(group.sums)
+    return condition_notes(group.sums)
 
 
 def others(busy: float, total: float, own: float) -> list[str]:
@@ -63,7 +63,7 @@ def test_a_busy_machine_is_said_in_steps(share: float, step: int) -> None:
 
 @given(st.floats(0, 1))
 def test_what_is_said_is_never_more_than_what_was(share: float) -> None:
-    found = notes({"cores, others": share, "cores": 1.0})
+    found = condition_notes({"cores, others": share, "cores": 1.0})
     assert bool(found) == (share > min(LEVELS))
     assert found in ([], *([BUSY.format(round(100 * step))] for step in LEVELS if step < share))
 
@@ -153,7 +153,7 @@ def gpu(nvml: Nvml) -> Gpu:
     [
         (0x0, []),
         (0x1, []),  # idle
-        (0x2, []),  # clocks that somebody set
+        (0x2, []),  # clocks set by a user
         (0x4, ["the GPU slowed itself down to stay within its power limit during training"]),
         (0x8, ["the GPU's hardware slowed it down during training"]),
         (0x48, ["the GPU slowed itself down for heat during training"]),
@@ -176,7 +176,7 @@ def test_one_look_of_many_is_enough_and_one_between_trainings_is_none() -> None:
         group.before_stop()
         nvml.reasons = 0x4  # an evaluation
         group.stop()
-    assert notes(group.sums) == ["the GPU slowed itself down for heat during training"]
+    assert condition_notes(group.sums) == ["the GPU slowed itself down for heat during training"]
 
 
 SHARED = "other processes used more than 25 % of the GPU during training"
@@ -189,7 +189,7 @@ SHARED = "other processes used more than 25 % of the GPU during training"
         ([(11, 98), (11, 100)], []),
         ([(11, 60), (22, 30), (11, 50), (22, 40)], [SHARED]),
         ([(11, 60), (22, 2)], []),
-        ([(77, 60), (88, 30)], [SHARED]),  # numbers of another namespace: the busiest is ours
+        ([(77, 60), (88, 30)], [SHARED]),  # process ids of another namespace: the busiest process is ours
         ([(77, 99)], []),
     ],
 )

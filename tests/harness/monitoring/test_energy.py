@@ -1,4 +1,4 @@
-"""Energy over the training clock, from a made-up processor and a made-up GPU."""
+"""Energy while the training clock runs, from a fake processor and a fake GPU."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def powercap(tmp_path: Path) -> Powercap:
 
 
 def used(sensor: Sensor, change: object, seconds: float = 1.0) -> tuple[float | None, str | None]:
-    """What the sensor makes of a change between start and stop."""
+    """The energy that the sensor reports for a change between start and stop."""
     group = SensorGroup([sensor])
     sensor.start()
     change()  # type: ignore[operator]
@@ -73,7 +73,7 @@ def test_a_stretch_in_which_it_may_have_wrapped_twice_is_not_known(powercap: Pow
 def test_one_package_without_an_answer_blanks_all(powercap: Powercap, broken: str) -> None:
     powercap.zone("intel-rapl:0", "package-0", 0)
     powercap.zone("intel-rapl:1", "package-1", 0)
-    if broken == "denied":  # root may read what nobody may, so a folder stands where the file was
+    if broken == "denied":  # root may read any file, so a folder takes the place of the file
         (powercap.folder / "intel-rapl:1" / "energy_uj").unlink()
         (powercap.folder / "intel-rapl:1" / "energy_uj").mkdir()
     if broken == "nonsense":

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.catalog import find
-from harness.config.preset import load
+from harness.catalog import load_catalog
+from harness.config.preset import load_preset
 from harness.contract import Init
 from harness.orchestration.plan import Contender, Manifest
 from harness.orchestration.request import plan_trials
@@ -18,7 +18,7 @@ from harness.stacks import resolve
 
 @pytest.fixture
 def rounds() -> int:
-    """How many rounds of chaos: 20, or as HARNESS_CHAOS_ROUNDS says."""
+    """Number of rounds with random kills: 20, or HARNESS_CHAOS_ROUNDS."""
     return int(os.environ.get("HARNESS_CHAOS_ROUNDS", "20"))
 
 
@@ -32,11 +32,11 @@ def plan_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Ma
     monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
     monkeypatch.syspath_prepend(str(ADAPTERS.parent))
     monkeypatch.setenv("BAD_ADAPTERS_CHILD", str(tmp_path / "child.pid"))
-    catalog = find([ADAPTERS])
+    catalog = load_catalog([ADAPTERS])
 
     def make(names: list[str], seeds: int = 1) -> Manifest:
         contenders = [
-            Contender(resolve(catalog, name, "small", Init("scratch")), load("smoke"), "3it") for name in names
+            Contender(resolve(catalog, name, "small", Init("scratch")), load_preset("smoke"), "3it") for name in names
         ]
         return plan_trials(contenders, range(seeds), ["synthetic:images=12,size=64"])
 

@@ -1,4 +1,4 @@
-"""Torch models that go wrong, through the real engine: each gets its row, and those beside it are unharmed."""
+"""Faulty torch models in the real engine: each gets a row, and the others are not affected."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 import pytest
-from playground import Quiet, doubled
+from fake_worker import RecordingReporter, doubled
 
 from harness.monitoring.progress import ProgressPipe
 from harness.orchestration.process.launchers import fastest_launcher
@@ -93,7 +93,7 @@ def test_each_is_a_row_and_its_neighbours_are_unharmed(plan_of: Any, tmp_path: P
     manifest = manifest.model_copy(update={"trials": (first, *plan_of(list(ROWS)).trials, second)})
     with fastest_launcher() as ready:
         options = RunOptions(memory_limit=3 << 29, grace=1.0, launcher=ready)
-        assert run_plan(manifest, run_dir, options, Quiet(), write_leaderboards) == SOME_FAILED
+        assert run_plan(manifest, run_dir, options, RecordingReporter(), write_leaderboards) == SOME_FAILED
 
     found, problems = read_records(run_dir)
     assert problems == []
@@ -112,7 +112,7 @@ def test_each_is_a_row_and_its_neighbours_are_unharmed(plan_of: Any, tmp_path: P
     child = int((tmp_path / "child.pid").read_text())
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
 
-    # The healthy ones, first and last, are as they are alone.
+    # The healthy trials, first and last, have the results of a run of their own.
     for trial in (first, second):
         (tmp_path / trial.name).mkdir()
         alone = Trial(trial.spec, tmp_path / trial.name, ProgressPipe()).run()
@@ -126,9 +126,9 @@ def test_each_is_a_row_and_its_neighbours_are_unharmed(plan_of: Any, tmp_path: P
 def test_a_hang_is_a_row_too(plan_of: Any, tmp_path: Path) -> None:
     with fastest_launcher() as ready:
         options = RunOptions(launcher=ready)
-        assert run_plan(plan_of(["none"]), tmp_path, options, Quiet(), write_leaderboards) == ALL_OK
+        assert run_plan(plan_of(["none"]), tmp_path, options, RecordingReporter(), write_leaderboards) == ALL_OK
         healthy = record(tmp_path, "none")
         options = replace(options, wall_limit=2 * (healthy.wall_seconds or 0), grace=0.5)
-        assert run_plan(plan_of(["hangs"]), tmp_path, options, Quiet(), write_leaderboards) == SOME_FAILED
+        assert run_plan(plan_of(["hangs"]), tmp_path, options, RecordingReporter(), write_leaderboards) == SOME_FAILED
     assert record(tmp_path, "hangs").status == "timeout"
     assert record(tmp_path, "none") == healthy

@@ -1,4 +1,4 @@
-"""A run whose worker and whose own process are killed at random moments ends with the table of a quiet run."""
+"""A run ends with the same table when its process and its workers are killed at random moments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
-from playground import WORKER, doubled, plan, rows, run
+from fake_worker import WORKER, doubled, plan, rows, run
 
 from harness.orchestration.scheduler import ALL_OK
 from harness.results.io import read_records
@@ -41,7 +41,7 @@ def test_random_kills_lose_nothing(tmp_path: Path, rounds: int, figures: Any, mo
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert run(tmp_path / "quiet", plan(["healthy"], SEEDS)) == ALL_OK
     quiet = rows(tmp_path / "quiet")
-    monkeypatch.setenv("HARNESS_PLAY_PAUSE", "0.01")
+    monkeypatch.setenv("HARNESS_FAKE_PAUSE", "0.01")
 
     choose = random.Random(0)
     kills = {"worker": 0, "run": 0, "both": 0}
@@ -61,7 +61,7 @@ def test_random_kills_lose_nothing(tmp_path: Path, rounds: int, figures: Any, mo
             hit = [kill_worker(process)] if target != "run" else []
             hit += [kill_run(process)] if target != "worker" else []
             kills[target] += all(hit)
-        # Between two kills the folder is good: every record whole, and what was ok stays as it was.
+        # Between two kills the folder is good: every record is whole, and good records do not change.
         if folder.is_dir():
             found, problems = read_records(folder)
             assert problems == []

@@ -1,4 +1,4 @@
-"""What a dry run says of time and memory."""
+"""Estimates of time and memory in a dry run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playground import DATA, PRESET, plan, resolved
+from fake_worker import DATA, PRESET, plan, resolved
 
 from harness.config.preset import Evaluation
 from harness.orchestration.estimate import START_SECONDS, estimate_trials, find_earlier_records
@@ -16,7 +16,7 @@ from harness.results.schema import Cost, RunRecord
 
 
 def record_of(manifest: Manifest, **fields: Any) -> RunRecord:
-    """A good record: 50 s of 100 steps, 10 s of evaluation, 20 s of all else."""
+    """A good record: 50 s for 100 steps, 10 s for evaluation, 20 s for the rest."""
     cost = Cost(train_seconds=50, evaluation_seconds=10, seconds_per_iteration=0.5, peak_host_rss=1000)
     spec = manifest.trials[0].spec
     return RunRecord.from_spec(spec, "ok", **{"cost": cost, "wall_seconds": 80.0, "data": DATA, **fields})

@@ -1,4 +1,4 @@
-"""The kernel's own kill for want of memory, made to happen in a control group, and told from every other SIGKILL."""
+"""A kill by the kernel's OOM killer, provoked in a control group, is not confused with any other SIGKILL."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import playground
+import fake_worker
 import pytest
-from playground import WORKER, doubled, plan, rows, run
+from fake_worker import WORKER, doubled, plan, rows, run
 
 from harness.orchestration.process import supervisor as executor
 from harness.orchestration.process.launchers import SubprocessLauncher
@@ -26,7 +26,7 @@ REASON = "killed by the system for want of memory (signal 9)"
 
 
 def parents() -> Iterator[tuple[Path, str]]:
-    """Groups that could hold one of ours, and the file of its limit: the group of the tests first, then the top."""
+    """Parent groups for a test group, with the file of its limit: the own group first, then the root."""
     own = {
         controllers: path.lstrip("/")
         for _, controllers, path in (
@@ -37,7 +37,7 @@ def parents() -> Iterator[tuple[Path, str]]:
     for path in dict.fromkeys([own.get("memory", ""), ""]):
         yield top / "memory" / path, "memory.limit_in_bytes"
     for path in dict.fromkeys([own.get("", ""), ""]):
-        # No controller is switched on for this: that would change a group that is not ours.
+        # No controller is enabled: that would change a group that belongs to others.
         with contextlib.suppress(OSError):
             if "memory" in (top / path / "cgroup.subtree_control").read_text(encoding="ascii").split():
                 yield top / path, "memory.max"
@@ -45,7 +45,7 @@ def parents() -> Iterator[tuple[Path, str]]:
 
 @pytest.fixture
 def worker_in_a_group(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, ...]]:
-    """The command of a worker that may hold LIMIT bytes, and is killed by the kernel at more."""
+    """The command of a worker that the kernel kills when it holds more than LIMIT bytes."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     if kernel_oom_kills() is None:
         pytest.skip("this kernel does not count its kills for want of memory")
@@ -95,11 +95,11 @@ def test_a_kill_by_the_kernel_is_out_of_memory(
     assert LIMIT / 2 < found.cost.peak_host_rss < 1.1 * LIMIT
     assert [row for row in rows(tmp_path / "run") if row.startswith("('healthy")] == rows(tmp_path / "quiet")
 
-    # Done again in smaller parts, as after any other want of memory, down to one image at a time.
+    # Repeated with smaller micro-batches, as after any other OOM, down to one image.
     again = {"launcher": SubprocessLauncher(worker_in_a_group), "retry_failed": True, "on_oom": "halve"}
     assert run(tmp_path / "run", manifest, **again) == SOME_FAILED
     found = record(tmp_path / "run", "eats_memory")
-    assert (found.status, found.settings["micro_batches"]) == ("oom", playground.PRESET.training.batch)
+    assert (found.status, found.settings["micro_batches"]) == ("oom", fake_worker.PRESET.training.batch)
     kept = len(read_records(tmp_path / "run")[0])
     assert kept == 3
     kills = (kernel_oom_kills() or 0) - before
@@ -118,7 +118,7 @@ def test_another_sigkill_is_not(tmp_path: Path, worker_in_a_group: tuple[str, ..
 def test_a_sigkill_is_judged_by_the_kernels_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counts: tuple[int | None, int | None], status: str
 ) -> None:
-    """Where no group can be made, at least this: the count before and after decides."""
+    """Runs without control groups too: the kill count before and after decides."""
     told = iter(counts)
     monkeypatch.setattr(executor, "kernel_oom_kills", lambda: next(told))
     run(tmp_path, plan(["killed"]))

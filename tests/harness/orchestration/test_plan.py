@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playground import DATA, PRESET, plan, resolved
+from fake_worker import DATA, PRESET, plan, resolved
 
 from harness.errors import HarnessError
 from harness.orchestration.plan import Contender, make_plan, read_manifest, write_manifest

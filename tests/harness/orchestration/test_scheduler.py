@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import playground
+import fake_worker
 import psutil
 import pytest
-from playground import WORKER, Quiet, doubled, plan, rows, run
+from fake_worker import WORKER, RecordingReporter, doubled, plan, rows, run
 
 from harness.errors import HarnessError
 from harness.orchestration.process.log_pump import LOG_LIMIT
@@ -95,14 +95,14 @@ def test_a_hang_is_ended_and_the_next_goes_on(tmp_path: Path, figures: Any) -> N
 
 
 def test_a_second_run_does_only_what_is_missing(tmp_path: Path) -> None:
-    first = Quiet()
+    first = RecordingReporter()
     assert run(tmp_path, plan(["healthy", "raises"], 2), first) == SOME_FAILED
     before = rows(tmp_path)
 
-    again = Quiet()
+    again = RecordingReporter()
     assert run(tmp_path, plan(["healthy", "raises"], 3), again) == SOME_FAILED
-    assert [name for what, name in again.told if what == "started"] == ["healthy--seed2", "raises--seed2"]
-    assert [name for what, name in again.told if what == "kept"] == [
+    assert [name for what, name in again.events if what == "started"] == ["healthy--seed2", "raises--seed2"]
+    assert [name for what, name in again.events if what == "kept"] == [
         "healthy--seed0",
         "raises--seed0",
         "healthy--seed1",
@@ -110,9 +110,9 @@ def test_a_second_run_does_only_what_is_missing(tmp_path: Path) -> None:
     ]
     assert set(before) < set(rows(tmp_path))
 
-    retry = Quiet()
+    retry = RecordingReporter()
     assert run(tmp_path, plan(["healthy", "raises"], 1), retry, retry_failed=True) == SOME_FAILED
-    assert [name for what, name in retry.told if what == "started"] == ["raises--seed0"]
+    assert [name for what, name in retry.events if what == "started"] == ["raises--seed0"]
     assert run(tmp_path, plan(["healthy"], 3)) == ALL_OK
 
 
@@ -129,9 +129,9 @@ def test_a_damaged_record_is_done_again(tmp_path: Path) -> None:
     before = rows(tmp_path)
     path = tmp_path / "trials" / "healthy--seed1" / "record.json"
     path.write_text(path.read_text()[:-200])
-    quiet = Quiet()
+    quiet = RecordingReporter()
     assert run(tmp_path, plan(["healthy"], 2), quiet) == ALL_OK
-    assert ("started", "healthy--seed1") in quiet.told
+    assert ("started", "healthy--seed1") in quiet.events
     assert rows(tmp_path) == before
 
 
@@ -143,10 +143,10 @@ def test_out_of_memory_halves_the_micro_batch(tmp_path: Path) -> None:
 
 
 def test_halving_ends_at_one_image(tmp_path: Path) -> None:
-    quiet = Quiet()
+    quiet = RecordingReporter()
     assert run(tmp_path, plan(["memory_error"]), quiet, on_oom="halve") == SOME_FAILED
     found = record(tmp_path, "memory_error")
-    assert (found.status, found.settings["micro_batches"]) == ("oom", playground.PRESET.training.batch)
+    assert (found.status, found.settings["micro_batches"]) == ("oom", fake_worker.PRESET.training.batch)
 
 
 def test_a_skipped_method_has_its_row(tmp_path: Path) -> None:
@@ -166,10 +166,10 @@ def test_an_old_record_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
 
 
 def test_progress_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARNESS_PLAY_PAUSE", "0.02")
-    quiet = Quiet()
+    monkeypatch.setenv("HARNESS_FAKE_PAUSE", "0.02")
+    quiet = RecordingReporter()
     run(tmp_path, plan(["healthy"]), quiet)
-    told = [progress for what, progress in quiet.told if what == "progress"]
+    told = [progress for what, progress in quiet.events if what == "progress"]
     assert told
     assert all(progress.phase == "training" and progress.loss is not None for progress in told)
     assert [progress.step for progress in told] == sorted(progress.step for progress in told)
@@ -180,7 +180,7 @@ def test_progress_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARNESS_PLAY_PAUSE", "0.05")
+    monkeypatch.setenv("HARNESS_FAKE_PAUSE", "0.05")
 
 
 def start(run_dir: Path, methods: str = "healthy", seeds: int = 2) -> subprocess.Popen[bytes]:
@@ -189,7 +189,7 @@ def start(run_dir: Path, methods: str = "healthy", seeds: int = 2) -> subprocess
 
 
 def as_from_a_terminal() -> None:
-    """Background jobs of a script are started deaf to Ctrl-C, and so is all that they start."""
+    """Background jobs of a script ignore Ctrl-C, and so do their children."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
@@ -234,7 +234,7 @@ def test_a_request_to_stop_ends_with_a_checkpoint(
     assert not (tmp_path / "trials" / "healthy--seed1").exists()
     assert workers_of(tmp_path) == []
 
-    monkeypatch.setenv("HARNESS_PLAY_PAUSE", "0.001")
+    monkeypatch.setenv("HARNESS_FAKE_PAUSE", "0.001")
     assert run(tmp_path, plan(["healthy"], 2)) == ALL_OK
     assert rows(tmp_path) == quiet_rows
 
@@ -256,7 +256,7 @@ def test_two_runs_share_the_work(tmp_path: Path, slow: None, quiet_rows: list[st
     first, second = start(tmp_path), start(tmp_path)
     assert (first.wait(60), second.wait(60)) == (ALL_OK, ALL_OK)
     assert rows(tmp_path) == quiet_rows
-    # Each trial was done once: a second attempt would have moved the first one's log aside.
+    # Each trial ran once: a second attempt would have renamed the first log.
     assert not list(tmp_path.glob("trials/*/log.previous.txt"))
 
 
@@ -266,11 +266,11 @@ def test_what_a_killed_run_left_running_is_ended_by_the_next(
     process = start(tmp_path, "healthy")
     wait_for(tmp_path / "trials" / "healthy--seed0" / "state-*.ckpt")
     (orphan,) = [p for p in workers_of(tmp_path) if p.pid != process.pid]
-    orphan.send_signal(signal.SIGSTOP)  # so that it cannot notice that it is alone
+    orphan.send_signal(signal.SIGSTOP)  # so that it cannot notice that its parent is gone
     process.kill()
     process.wait()
     assert orphan.is_running()
-    monkeypatch.setenv("HARNESS_PLAY_PAUSE", "0.001")
+    monkeypatch.setenv("HARNESS_FAKE_PAUSE", "0.001")
     assert run(tmp_path, plan(["healthy"], 2)) == ALL_OK
     assert not psutil.pid_exists(orphan.pid) or orphan.status() == psutil.STATUS_ZOMBIE
     assert rows(tmp_path) == quiet_rows

@@ -1,4 +1,4 @@
-"""Every write of a run goes wrong once, in every way; afterwards the folder is good and the run goes on."""
+"""Each write of a run fails once, in each way. Afterwards the folder is good and the run can continue."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playground import WORKER, FaultyOs, doubled, plan, rows, run
+from fake_worker import WORKER, FaultyOs, doubled, plan, rows, run
 from storage_faults import chosen
 
 from harness.errors import HarnessError
@@ -19,7 +19,7 @@ from harness.results.io import read_records
 
 BUDGET = "20it"
 OPERATIONS = {"write": 6, "fsync": 8, "replace": 4}
-"""Of a worker with that budget: two checkpoints of two chunks, the curve, the record; each fsync on file and folder."""
+"""Writes of a worker: two checkpoints of two chunks, the curve, the record. Each has fsync on file and folder."""
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def by_kind(cases: list[tuple[str, int, str]]) -> dict[str, int]:
 
 
 def goes_on(run_dir: Path, quiet: list[str]) -> tuple[int, int]:
-    """Run again without a fault; how many rows are lost, and how many are there twice."""
+    """Run again without a fault. Returns the numbers of lost and of duplicate rows."""
     if run_dir.is_dir():
         assert read_records(run_dir)[1] == []
     assert run(run_dir, plan(["healthy"], budget=BUDGET)) == ALL_OK
@@ -52,7 +52,7 @@ def test_faults_in_the_worker(tmp_path: Path, quiet: list[str], figures: Any, mo
         monkeypatch.setenv("HARNESS_FAULT", f"worker:{operation}:{count}:{what}")
         code = run(run_dir, plan(["healthy"], budget=BUDGET))
         (found,) = read_records(run_dir)[0]
-        # Where the fault hits after the record has its name, the record is good and counts.
+        # If the fault comes after the record was renamed into place, the record is good and counts.
         assert (code, found.status) in ((SOME_FAILED, "interrupted"), (ALL_OK, "ok")), found.reason
         if (operation, count) not in (("fsync", 8), ("fsync", 7), ("replace", 4), ("write", 6)):
             assert found.status == "interrupted"
@@ -77,7 +77,7 @@ def test_faults_in_the_run(tmp_path: Path, quiet: list[str], figures: Any, monke
             environment = {
                 **os.environ,
                 "HARNESS_FAULT": f"run:{operation}:{count}:{what}",
-                "HARNESS_PLAY_BUDGET": BUDGET,
+                "HARNESS_FAKE_BUDGET": BUDGET,
             }
             process = subprocess.run([*WORKER, "run", str(run_dir), "healthy", "1"], env=environment, check=False)
             assert process.returncode == -signal.SIGKILL
@@ -92,7 +92,7 @@ def test_faults_in_the_run(tmp_path: Path, quiet: list[str], figures: Any, monke
 
 
 def test_a_finished_trial_keeps_nothing_of_a_killed_writer(tmp_path: Path) -> None:
-    """Found by the long form: a run killed while it wrote over its worker's record."""
+    """Found by the long form of the tests: a run killed while it overwrote its worker's record."""
     assert run(tmp_path / "run", plan(["healthy"], budget=BUDGET)) == ALL_OK
     (folder,) = (tmp_path / "run" / "trials").iterdir()
     left = folder / ".record.json.0123abcd.tmp"

@@ -1,4 +1,4 @@
-"""The time that a run still takes, as it is shown."""
+"""The remaining time of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Run:
         self.left = TimeLeft(clock=lambda: self.now)
 
     def training(self, fraction: float, at: float) -> float | None:
-        """At that second of the run."""
+        """Set the clock to that second of the run."""
         self.now = 1000.0 + at
         self.left.progress(Progress("training", fraction=fraction))
         return self.left.seconds()

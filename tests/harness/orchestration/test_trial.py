@@ -1,4 +1,4 @@
-"""A trial worked through in this process, by a method that trains in a second."""
+"""A whole trial in this process, with a method that trains in a second."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from harness.catalog import find
-from harness.config.preset import load
+from harness.catalog import load_catalog
+from harness.config.preset import load_preset
 from harness.config.trial_spec import TrialSpec
 from harness.conformance.images import draw_sample
 from harness.contract import Init
@@ -29,15 +29,17 @@ FEW = "validation = 0.25", "validation = 0.5\ncurve_fractions = [1.0]\ncurve_ima
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> TrialSpec:
-    """A method that is looked at when its budget ends, on two of its six validation images."""
+    """A trial that is evaluated once during training, at the end, on two of its six validation images."""
     folder = tmp_path_factory.mktemp("trial")
-    text = (Path(load.__code__.co_filename).parent / "presets" / "smoke.toml").read_text()
+    text = (Path(load_preset.__code__.co_filename).parent / "presets" / "smoke.toml").read_text()
     for old, new in (QUICK, FEW):
         assert text.count(old) == 1
         text = text.replace(old, new)
     preset = folder / "few.toml"
     preset.write_text(text)
-    contender = Contender(resolve(find([ADAPTER]), "brightness", "small", Init("scratch")), load(str(preset)), "150it")
+    contender = Contender(
+        resolve(load_catalog([ADAPTER]), "brightness", "small", Init("scratch")), load_preset(str(preset)), "150it"
+    )
     for kind in ("images", "labels"):
         (folder / kind).mkdir()
     for seed in range(12):
@@ -60,7 +62,7 @@ def test_all_points_of_a_learning_curve_are_of_the_same_few_images(record: RunRe
     assert len(record.scores.by_image) == 6
     assert [point.fraction for point in record.learning_curve] == [1.0, 1.0]
     last, end = (point.iou_map for point in record.learning_curve)
-    assert last == end > 0, "the last look is of the model that the curve ends with"
+    assert last == end > 0, "the last evaluation is of the model at the end of the curve"
     assert end != record.scores.iou_map
 
 
@@ -77,12 +79,12 @@ def test_the_cost_says_how_long_was_predicted_and_scored(record: RunRecord) -> N
     cost = record.cost
     assert cost.evaluation_seconds is not None
     assert cost.inference_ms_per_image is not None
-    # two looks at the curve's images, and all nine of both parts at the end
+    # two images for the learning curve, then all nine of both splits at the end
     assert cost.evaluation_seconds > 9 * cost.inference_ms_per_image / 1000
     assert cost.flops == 0, "the brightness method multiplies no matrix when it predicts"
 
 
-class StopsInTheFirstLook(ProgressPipe):
+class StopsInTheFirstEvaluation(ProgressPipe):
     """Asks to stop as soon as validation images are predicted; remembers when, and what was reported."""
 
     def __init__(self) -> None:
@@ -101,7 +103,7 @@ class StopsInTheFirstLook(ProgressPipe):
 def test_a_request_to_stop_is_heeded_during_a_look_and_training_goes_on_as_if_it_had_not_been(
     spec: TrialSpec, record: RunRecord, tmp_path: Path
 ) -> None:
-    progress = StopsInTheFirstLook()
+    progress = StopsInTheFirstEvaluation()
     with pytest.raises(Interrupted):
         Trial(spec, tmp_path, progress).run()
     assert progress.asked_at is not None
@@ -112,7 +114,7 @@ def test_a_request_to_stop_is_heeded_during_a_look_and_training_goes_on_as_if_it
 
 
 def test_a_look_keeps_the_fraction_of_the_budget(spec: TrialSpec, tmp_path: Path) -> None:
-    progress = StopsInTheFirstLook()
+    progress = StopsInTheFirstEvaluation()
     with pytest.raises(Interrupted):
         Trial(spec, tmp_path, progress).run()
     look = next(i for i, one in enumerate(progress.reported) if one.phase == "validating")

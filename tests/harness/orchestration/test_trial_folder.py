@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_worker import plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from playground import plan
 
 from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError
@@ -55,7 +55,7 @@ def test_a_lock_is_held_once(tmp_path: Path) -> None:
 def test_fuzzed_trial_files_are_read_or_refused(tmp_path: Path, figures: Any) -> None:
     tried, refused, path = 0, 0, tmp_path / TRIAL
 
-    @settings(max_examples=int(os.environ.get("HARNESS_FUZZ", "300")), deadline=None)
+    @settings(max_examples=int(os.environ.get("HARNESS_FUZZ", "100")), deadline=None)
     @given(data=st.data())
     def attack(data: st.DataObject) -> None:
         nonlocal tried, refused

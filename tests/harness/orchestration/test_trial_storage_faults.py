@@ -1,4 +1,4 @@
-"""Every write of the real engine goes wrong once; afterwards the trial's folder is good, and the trial goes on."""
+"""Each write of a real trial fails once. Afterwards its folder is good and the trial can continue."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playground import FaultyOs
+from fake_worker import FaultyOs
 from storage_faults import chosen
 
 from harness.config.trial_spec import TrialSpec
@@ -30,7 +30,7 @@ def worked_through(spec: TrialSpec, folder: Path) -> RunRecord:
 
 
 def left(folder: Path, record: RunRecord) -> Any:
-    """What must not differ between a quiet trial and a troubled one; of the curve, the columns that hold no times."""
+    """What must not differ between an undisturbed trial and a disturbed one. Columns of times are left out."""
     curve = [line.split(",")[:1] + line.split(",")[3:] for line in (folder / "curve.csv").read_text().splitlines()]
     return curve, (folder / KEPT[1]).read_bytes(), (folder / KEPT[3]).read_bytes(), record.scores, record.final_losses
 

@@ -1,4 +1,4 @@
-"""Opening files of strangers, and replacing files, on any system."""
+"""Opening untrusted files and replacing files, on any system."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_plain_file_is_opened(tmp_path: Path) -> None:
 def test_a_file_that_a_reader_holds_open_is_replaced_when_it_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on Windows, where the replacement is refused meanwhile."""
+    """As on Windows, which refuses to replace an open file."""
     refusals = iter([PermissionError(), PermissionError(), None])
     replace = os.replace
 

@@ -1,4 +1,4 @@
-"""What the system tells of memory."""
+"""Memory figures of the system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes are told to stop, waited for and killed by what the system has."""
+"""Processes are asked to stop, waited for and killed by the means of each system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records as runs leave them, made up: nothing here trains."""
+"""Invented records in the form that runs write. Nothing is trained."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def make() -> Make:
 @pytest.fixture
 def run_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """run_of(records, name): a run's folder that holds them."""
-    monkeypatch.setattr("os.fsync", lambda descriptor: None)  # a power cut harms no test
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)  # fsync only guards against power cuts
 
     def write(records: list[RunRecord], name: str = "run") -> Path:
         for i, record in enumerate(records):

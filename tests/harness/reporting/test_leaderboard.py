@@ -1,4 +1,4 @@
-"""Rows, ranks and what may stand beside what."""
+"""Rows, ranks, and which records may be compared."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_every_ranked_row_has_a_position_and_ties_are_told_beside_it(make: Make)
     assert row_of(board, "mask_rcnn").quality.vs_baseline is None
     assert row_of(board, "better").quality.vs_best is None
     assert all(row_of(board, name).quality.vs_best.different for name in ("mask_rcnn", "twin"))
-    assert [row.told_worse for row in board.rows] == [False, True, True]
+    assert [row.is_worse for row in board.rows] == [False, True, True]
 
 
 def test_with_one_seed_networks_are_told_apart_and_methods_never(make: Make) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from harness.config.preset import Preset
 from harness.reporting.escape import for_csv, for_latex, for_markdown
 from harness.reporting.leaderboard import Leaderboard, leaderboard
-from harness.reporting.published import beside_published
+from harness.reporting.published import compare_with_published
 from harness.reporting.table import as_csv, as_json, as_latex, as_markdown, show
 from harness.results.schema import RunRecord
 
@@ -202,7 +202,7 @@ def test_measured_beside_published(make: Make) -> None:
         {"name": "paper", "description": "", "size": "full", "budget": "1it", "training": training, "rows": rows}
     )
     board = leaderboard([make("first", preset="paper", train_seconds=175.0), make("second", preset="quick")])
-    header, body = beside_published(board, preset)
+    header, body = compare_with_published(board, preset)
     first, second = (dict(zip(header, cells, strict=True)) for cells in body)
     assert first["IoU, published"] == "0.085"
     [measured] = [row for row in board.rows if row.method == "first"]

@@ -1,4 +1,4 @@
-"""The table on a terminal: nothing that matters is cut, at any width."""
+"""The table on a terminal: names and numbers are not cut, at any width."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sentences above the table: what they claim, and that they claim no more than is known."""
+"""The sentences of the verdict claim what the data show, and no more."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.reporting.leaderboard import leaderboard
-from harness.reporting.verdict import last_quarter_gain, listed, more_seeds, verdict
+from harness.reporting.verdict import join_names, last_quarter_gain, more_seeds, verdict
 from harness.results.schema import CurvePoint, RunRecord
 
 Make = Callable[..., RunRecord]
@@ -23,7 +23,7 @@ def costs(seconds: float, gibibytes: int, milliseconds: float) -> dict[str, floa
 
 
 def learned(*ious: float) -> dict[str, list[CurvePoint]]:
-    """A learning curve of equally spaced looks."""
+    """A learning curve with equally spaced evaluations."""
     n = len(ious)
     points = [
         CurvePoint(fraction=(i + 1) / n, seconds=75 * (i + 1) / n, iteration=i, iou_map=iou)
@@ -117,6 +117,6 @@ def test_no_score_no_verdict() -> None:
 
 
 def test_of_many_names_the_first_are_told() -> None:
-    assert listed(["a"]) == "a"
-    assert listed(["a", "b", "c"]) == "a, b and c"
-    assert listed(list("abcdefgh"), 3) == "a, b, c and 5 more"
+    assert join_names(["a"]) == "a"
+    assert join_names(["a", "b", "c"]) == "a, b and c"
+    assert join_names(list("abcdefgh"), 3) == "a, b, c and 5 more"

@@ -1,4 +1,4 @@
-"""Many methods at once: false alarms are as rare as promised, and differences that matter are found."""
+"""Comparisons of many methods: the rate of false alarms is kept, and relevant differences are found."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_one_seed_among_several_is_judged_as_a_network(rng: np.random.Generator)
 
 
 def test_equal_networks_of_one_seed_are_rarely_split(rng: np.random.Generator) -> None:
-    """No run differs from another here: only images do."""
+    """Runs do not differ, only images do."""
     simulation, split = Simulation(images=15, seeds=1, seed_sd=0.0), 0
     for _ in range(FAMILIES):
         found = Comparisons(simulation.family(rng, [0.0] * 8), simulation.cell_types)
@@ -75,7 +75,7 @@ def test_the_interval_covers_the_true_difference_however_much_varies_from_run_to
 
 
 def test_what_runs_have_in_common_and_what_they_do_not_is_counted_once() -> None:
-    """Without interaction the images add nothing to what the means of the runs say."""
+    """Without interaction, images add no information to the means of runs."""
     simulation = Simulation(images=15, seeds=20, interaction_sd=0.0)
     family = simulation.family(np.random.default_rng(3), [0.0, 0.0])
     means = [np.asarray([np.mean(list(run.values())) for run in runs.values()]) for runs in family.values()]

@@ -1,4 +1,4 @@
-"""A run that an earlier version made is read as it was."""
+"""A run of an earlier version is read with its values unchanged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harness.results.migration import SCHEMA_VERSION
 from methods.moved import MOVED
 
 RUN = Path(__file__).parents[2] / "data" / "run-of-schema-1"
-"""Records of two runs, the plan of a third, and what one of its workers was told; the table is that of the time."""
+"""Records of two runs, the plan and one specification of a third. The table is the one of that version."""
 
 
 def test_the_table_has_the_numbers_it_had() -> None:
@@ -28,7 +28,7 @@ def test_the_table_has_the_numbers_it_had() -> None:
     board = leaderboard_of_runs([RUN])
     assert not board.problems
     now = {(row["method"], row["seeds"]): row for row in csv.DictReader(io.StringIO(as_csv(board)))}
-    # intervals are computed anew, within cell types since
+    # intervals are recomputed, and since then images are drawn within cell types
     columns = set(before[0]) & set(next(iter(now.values()))) - {"interval_low", "interval_high"}
     assert {"method", "iou", "ap50", "seed_std", "seconds_per_iteration", "iou_cort"} <= columns
     for row in before:

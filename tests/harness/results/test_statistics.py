@@ -23,7 +23,7 @@ IMAGES = 30
 
 
 class World:
-    """Images of their own difficulty, seeds of their own luck, and noise: scores as training runs would give them."""
+    """Scores with an effect of the image, an effect of the seed, and noise."""
 
     def __init__(self, seed: int, seed_deviation: float = 0.015) -> None:
         self.rng = np.random.default_rng(seed)
@@ -45,7 +45,7 @@ def test_seed_sets_of_one_method_are_not_different() -> None:
     found = [paired_difference(*pair) for pair in pairs]
     # of 200 pairs at 5 %, more than 17 would be 1 in 50 times
     assert sum(difference.different for difference in found) <= 17
-    # images alone would have called many of them different: what the seeds are for
+    # by images alone many of them would differ, which is why seeds are needed
     assert np.mean([permutation_p(difference) < 0.05 for difference in found[:60]]) > 0.3
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playground import plan
+from fake_worker import plan
 
 from harness.errors import HarnessError
 from harness.evaluation.schema import PostprocessRule

@@ -1,4 +1,4 @@
-"""Trials in MLflow: whole, once, and never in a run's way. With the real package, where it is installed."""
+"""Trials in MLflow: complete, once, and without harm to the run. Uses the real package if installed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DATA = DataFacts(
 def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     if any(importlib.util.find_spec(name) is None for name in ("mlflow", "sqlalchemy", "alembic")):
         pytest.skip("MLflow is not installed; pip install -e '.[mlflow]'")
-    monkeypatch.chdir(tmp_path)  # artifacts go beside the data base
+    monkeypatch.chdir(tmp_path)  # artifacts go beside the database
     return f"sqlite:///{tmp_path}/runs.db"
 
 
@@ -211,7 +211,7 @@ def test_a_run_is_logged_and_a_later_one_logs_only_what_is_missing(
     assert without.exit_code == 0, without.output
     assert logged(uri) == []
 
-    # What is kept from before is logged too, and the second seed when it has ended.
+    # Finished trials of the earlier run are logged too, and the second seed when it ends.
     both = typed(*words, "--seeds", "2", "--mlflow", uri)
     assert both.exit_code == 0, both.output
     assert "warning" not in both.output
@@ -228,7 +228,7 @@ def test_a_run_is_logged_and_a_later_one_logs_only_what_is_missing(
     assert third.exit_code == 0, third.output
     assert len(logged(uri)) == 2
 
-    # A server that fails harms no row.
+    # A failing server changes no row.
     monkeypatch.setattr(MlflowLog, "_is_logged", lambda *_: 1 / 0)
     fourth = typed(*words, "--seeds", "3", "--mlflow", uri)
     assert fourth.exit_code == 0, fourth.output

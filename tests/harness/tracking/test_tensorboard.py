@@ -1,4 +1,4 @@
-"""TensorBoard's files: every step once, also after a broken-off attempt; and training does not notice."""
+"""TensorBoard's files have each step once, also after an interruption, and training is unchanged."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_every_step_is_written_once_though_an_attempt_was_broken_off(trials: Dat
     with pytest.raises(Interrupted):
         trainer(trials, tmp_path / "trial", progress=StopAt(4), on_losses=EventFiles(folder, 2).steps).run()
     killed = Trace()
-    for step in range(7):  # as an attempt that got to step 7 and was killed before it could keep a checkpoint
+    for step in range(7):  # an attempt that reached step 7 and was killed before it wrote a checkpoint
         killed.add(step + 1.0, 0.0, 0.5, {"guess": 99.0, "still": 99.0})
     time.sleep(1.1)  # TensorBoard reads files in the order of their names, which hold seconds
     EventFiles(folder, 2).steps(killed, 4)

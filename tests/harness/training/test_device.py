@@ -1,4 +1,4 @@
-"""What a process asks of its device and of the system's memory."""
+"""Selection of the device, and memory kept by the process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.training.device import arithmetic, autocast, select_device, validat
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone can be asked for it")
 def test_freed_memory_stays_with_the_process() -> None:
-    """A block that is freed and asked for again brings no new pages."""
+    """Memory that is freed and allocated again causes no page faults."""
     counted = """
 import resource, numpy as np
 from harness.training.device import keep_freed_memory
@@ -34,7 +34,7 @@ print(pages())
 
 
 class RecordedCuda:
-    """Two CUDA devices that are not there; what was asked of them, in order.
+    """Two fake CUDA devices, and the calls to them in order.
 
     As torch does, it refuses to reset peaks before CUDA is initialised.
     """

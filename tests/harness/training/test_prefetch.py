@@ -1,4 +1,4 @@
-"""Batches made ahead come in order, are what they would be otherwise, and bring their errors along."""
+"""Prefetched batches come in order, equal those made without prefetching, and carry errors along."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_processes_are_forked_before_the_first_batch_is_asked_for() -> None:
     before = set(psutil.Process().children())
     batches = ProcessBatches(numbers, 0, workers=2)
     started = set(psutil.Process().children()) - before
-    # multiprocessing may have started a process of its own as well
+    # multiprocessing may have started a helper process too
     assert len(started) >= 2
     batches.close()
     ended, _ = psutil.wait_procs(started, timeout=30)

@@ -95,7 +95,7 @@ def test_partners_are_of_the_asked_type(cells: Dataset) -> None:
 
 
 class NoMasks:
-    """Stands where masks stood and fails whatever is done with it."""
+    """Replaces the masks and raises on any use."""
 
     def __getattribute__(self, name: str) -> object:
         raise AssertionError(f"masks were read: {name}")
@@ -105,7 +105,7 @@ class NoMasks:
 
 
 def test_point_supervision_trains_without_masks(cells: Dataset) -> None:
-    """After the annotator has drawn the points, masks may raise on every touch."""
+    """After the points are drawn, masks are never read."""
     labelled = points.build(TASK, PointSupOptions())
     drawn: dict[int, Instances] = {}
 

@@ -1,4 +1,4 @@
-"""The training loop: resumes bit for bit, splits batches without changing them, stops where it must."""
+"""The training loop resumes bit for bit, splits batches without an effect on results, and stops in time."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Brightness:
     def losses(self, batch: Sequence[Sample]) -> dict[str, Tensor]:
         self.calls += 1
         pixels = torch.stack([torch.from_numpy(s.image.copy()).float() / 255 for s in batch])
-        noise = 0.01 * (np.random.normal() + random.gauss(0, 1))  # whatever a method draws from
+        noise = 0.01 * (np.random.normal() + random.gauss(0, 1))  # every random generator that a method may use
         guess = self.module(pixels + noise * torch.rand_like(pixels))[:, 0]
         loss = (guess - pixels.mean(dim=(1, 2))).square().mean()
         if self.break_at is not None and self.calls >= self.break_at:
@@ -126,7 +126,7 @@ def test_checkpoints_by_the_clock_change_nothing(cells: Dataset, tmp_path: Path)
 
 
 def test_a_training_that_ended_is_not_trained_again(cells: Dataset, tmp_path: Path) -> None:
-    """As when the run is killed between training and its record; also where a budget in seconds has a rest left."""
+    """As when the run is killed between training and its record, also with time of the budget left."""
     first, again = Brightness(), Brightness()
     whole = trainer(cells, tmp_path, first, budget="0.2s").run()
     rest = trainer(cells, tmp_path, again, budget="0.2s").run()
@@ -162,7 +162,7 @@ def test_budget_in_seconds_ends_and_counts_only_training(cells: Dataset, tmp_pat
 
 
 class Watts(Sensor):
-    """A device that always draws 100 W, whatever is asked of it."""
+    """A sensor of a device that always draws 100 W."""
 
     def stop(self, seconds: float) -> dict[str, float]:
         return {"joules, GPU": 100 * seconds, "seconds of joules, GPU": seconds}
@@ -181,7 +181,7 @@ def test_energy_is_that_of_the_clock_also_when_resumed(cells: Dataset, tmp_path:
     assert len(trace.curve) == 3
     joules, of = energy_used(trace.measured, trace.used_seconds)
     assert of == "GPU"
-    # what lies between the last step and the clock's stop is a little, and one look alone would be ten joules
+    # little time passes between the last step and the clock's stop; one evaluation would add ten joules
     assert joules == pytest.approx(100 * trace.used_seconds, abs=5)
 
 
@@ -288,7 +288,7 @@ def test_the_makers_of_batches_start_before_the_clock(
     assert order[:2] == ["batches", "clock"]
 
 
-def test_a_look_that_is_interrupted_changes_nothing_of_the_resumed_training(cells: Dataset, tmp_path: Path) -> None:
+def test_an_interrupted_evaluation_does_not_change_the_resumed_training(cells: Dataset, tmp_path: Path) -> None:
     def draw() -> float:
         torch.rand(3), np.random.rand(3), random.random()
         return 0.5
@@ -308,13 +308,13 @@ def test_a_look_that_is_interrupted_changes_nothing_of_the_resumed_training(cell
 
 
 class Evaluation:
-    """An evaluation of ten images on a clock of its own, during a training that takes 100 s as a whole."""
+    """An evaluation of ten images with a fake clock, during a training of 100 s."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
         self.seconds, self.now, self.begun = seconds, 0.0, 0
         self.trainer: Trainer | None = None
         monkeypatch.setattr("harness.training.trainer.time.monotonic", lambda: self.now)
-        monkeypatch.setattr("harness.training.trainer.LEAST_EVALUATION_SECONDS", 0.0)
+        monkeypatch.setattr("harness.training.trainer.MIN_EVALUATION_SECONDS", 0.0)
         monkeypatch.setattr(TrainingClock, "seconds", property(lambda clock: self.trained()))
 
     def trained(self) -> float:
@@ -346,7 +346,7 @@ def test_evaluations_take_a_tenth_of_the_training_at_most(
     assert len(trace.curve) == points
     assert trace.measured.get("evaluation, left out", 0) == len(FIVE) - points
     assert trace.measured["evaluation, seconds"] == pytest.approx(evaluation.now)
-    # one image more than fits, after which the time is looked at
+    # one image too many: the time is checked after each image
     assert evaluation.now <= 10.0 + seconds / 10 + 1e-6
     assert len(trace) == 30
 

@@ -76,7 +76,7 @@ def test_boxes_are_those_of_the_moved_masks_and_points_move_with_their_cells(sce
     for seed in range(10):
         sample = scene(seed)
         instances = sample.instances
-        # points well inside or outside their cell: at its rim a pixel may change sides when masks are moved by pixels
+        # points well inside or outside their cell: at its edge, rounding to pixels may move a point across
         planes = instances.masks.planes(*sample.size)
         clear = ndimage.minimum_filter(planes, (1, 5, 5), mode="constant") | (
             1 - ndimage.maximum_filter(planes, (1, 5, 5))
@@ -117,7 +117,7 @@ def test_points_lost_in_a_fold_are_marked(scene) -> None:
 
 
 def test_what_vanishes_leaves_everywhere(sample_of) -> None:
-    """The field shows only the left half, stretched: cells of the right half are gone, labels with them."""
+    """The field shows only the left half, stretched. Cells of the right half and their labels are removed."""
     planes = np.zeros((3, 40, 80), bool)
     planes[0, 5:15, 60:70] = planes[1, 5:15, 5:15] = planes[2, 20:30, 75:80] = True
     sample = sample_of(np.zeros((40, 80), np.uint8), planes)

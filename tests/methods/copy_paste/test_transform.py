@@ -67,7 +67,7 @@ def test_check_3_nothing_old_under_what_is_new_and_10_never_more_than_both(scene
     alpha = new.any(axis=0)
     assert not old[:, alpha].any()
     assert len(result) <= len(below.instances) + number
-    # against the plain way: every old plane with the alpha cut out, those with few pixels left out
+    # compared with whole planes: the alpha is removed from each old plane, and small remains are dropped
     plain = below.instances.masks.planes(*below.size)
     cut = plain * ~alpha
     stays = (cut.sum(axis=(1, 2)) >= 4) | (cut == plain).all(axis=(1, 2))
@@ -120,7 +120,7 @@ def test_check_7_blending_changes_the_image_and_no_annotation(scene, pool_of, co
     np.testing.assert_array_equal(hard.instances.masks.pixels, soft.instances.masks.pixels)
     np.testing.assert_array_equal(before[0], below.image)
     np.testing.assert_array_equal(before[1], above.image)
-    # against the plain way, over the whole image
+    # compared with blending the whole image
     number = int((~above.instances.crowd).sum()) // 2
     alpha = soft.instances.masks.select(np.arange(-number, 0)).planes(*below.size).any(axis=0).astype(float)
     alpha = ndimage.gaussian_filter(alpha, sigma, mode="nearest", truncate=4.0)

@@ -16,19 +16,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from builders import SMALL, discs, task
+from engine_fixtures import SMALL, discs, task
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from harness.catalog import find
+from harness.catalog import load_catalog
 from harness.contract import Init, Sample
 from harness.stacks import resolve
 from harness.training.model_outputs import validated_total_loss
 from methods import mask_rcnn
 
-ENGINES = {name: resolve(find(), name, "small", Init("scratch")).recipe.engine for name in find().defaults()}
+ENGINES = {
+    name: resolve(load_catalog(), name, "small", Init("scratch")).recipe.engine for name in load_catalog().defaults()
+}
 METHODS = [name for name, engine in ENGINES.items() if engine == mask_rcnn.ENGINE]
 ON_TORCHVISION = [name for name in ENGINES if name not in METHODS]
 
@@ -36,7 +38,7 @@ COPIES = {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default}
 
 
 class PretendedGPU(TorchDispatchMode):
-    """Tensors on "cuda" have shapes and no values; all others are as ever.
+    """Tensors on "cuda" have shapes but no values. All others are ordinary.
 
     copies: between there and the host that either waits for.
     """
@@ -70,7 +72,7 @@ def _no_driver_needed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def pretended_gpu(monkeypatch: pytest.MonkeyPatch, module: nn.Module) -> Iterator[PretendedGPU]:
-    """The module on a GPU that is not there."""
+    """The module moved to the fake GPU."""
     monkeypatch.setattr("methods.frameworks.detectron2.rpn.nms", lambda boxes, scores, threshold: scores.argsort())
     monkeypatch.setattr("methods.shared.device_transfer.AsyncHostCopy.__init__", keep_shape)
     monkeypatch.setattr("methods.shared.device_transfer.AsyncHostCopy.wait", lambda self: half_positive(self.shape))
@@ -90,7 +92,7 @@ def keep_shape(returning: Any, value: Tensor) -> None:
 
 
 def half_positive(shape: tuple[int, ...]) -> Tensor:
-    """What might come back of (B, P, 6): of each image the first half is positive, on boxes of its first cell."""
+    """A plausible (B, P, 6) result: in each image the first half is positive, matched to its first cell."""
     rows = torch.zeros(shape)
     rows[:, : shape[1] // 2, 0] = 1
     rows[..., 2:] = torch.tensor([8.0, 8.0, 40.0, 40.0])
@@ -98,7 +100,7 @@ def half_positive(shape: tuple[int, ...]) -> Tensor:
 
 
 def losses_of(method: str, monkeypatch: pytest.MonkeyPatch, samples: list[Sample]) -> tuple[Tensor, int]:
-    stack = resolve(find(), method, "small", Init("scratch")).recipe
+    stack = resolve(load_catalog(), method, "small", Init("scratch")).recipe
     model = stack.engine.build(stack, task(**SMALL))
     labeller = stack.supervision.build(task(**SMALL))
     labelled = [s.with_(instances=labeller.labels(s.instances, np.random.default_rng(0))) for s in samples]
@@ -140,7 +142,7 @@ def test_the_first_wait_of_a_torchvision_step_is_its_own(method: str, monkeypatc
 
 def on_pretended_gpu(method: str) -> Any:
     """The model of a method, whose inputs go to the GPU."""
-    stack = resolve(find(), method, "small", Init("scratch")).recipe
+    stack = resolve(load_catalog(), method, "small", Init("scratch")).recipe
     model = stack.engine.build(stack, task(**SMALL))
     model.device = torch.device("cuda", 0)
     return model

@@ -1,4 +1,4 @@
-"""What only a GPU can show: the same losses as on a CPU, no hidden waiting, compilation, and whole runs."""
+"""Tests that need a GPU: losses equal to those of a CPU, no hidden synchronisation, compilation, whole runs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import torch
-from builders import EVERYTHING, SMALL, discs, recipe, task
+from engine_fixtures import EVERYTHING, SMALL, discs, recipe, task
 
-from harness.catalog import find
+from harness.catalog import load_catalog
 from harness.results.io import read_records
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
@@ -67,5 +67,5 @@ def test_every_method_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     records, _ = read_records(tmp_path)
     assert {record.status for record in records} == {"ok"}
-    assert len(records) == len(find().defaults())
+    assert len(records) == len(load_catalog().defaults())
     assert all(record.cost.peak_gpu_allocated for record in records)

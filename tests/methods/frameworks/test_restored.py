@@ -1,4 +1,4 @@
-"""A trained model is built again without the weights that its training started from."""
+"""A trained model is rebuilt without the weights that its training started from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from builders import SMALL, recipe, task
+from engine_fixtures import SMALL, recipe, task
 
 from harness.contract import Part
 from harness.training.checkpoint import WEIGHTS, load_weights, save_weights
@@ -42,8 +42,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_is_read_and_the_network_is_the_pretrained_one(
     init: str, path: str | None, parts: dict[str, Part], frozen: bool
 ) -> None:
-    whole = recipe(init=init, path=path).filled(**parts)
-    restored = whole.filled(init=whole.init.with_options(restored=True))
+    whole = recipe(init=init, path=path).with_parts(**parts)
+    restored = whole.with_parts(init=whole.init.with_options(restored=True))
     module = restored.engine.build(restored, task(2, **SMALL)).module
     kinds = {type(part).__name__ for part in module.modules()}
     assert ("FrozenBatchNorm2d" in kinds) == frozen
@@ -52,13 +52,13 @@ def test_nothing_is_read_and_the_network_is_the_pretrained_one(
 
 @pytest.mark.parametrize(("first", "frozen"), [("coco", True), ("scratch", False)])
 def test_a_run_that_continued_a_checkpoint(first: str, frozen: bool, tmp_path: Path) -> None:
-    """Its own weights tell which network it is; the checkpoint may be gone."""
-    start = recipe(init=first).filled(backbone=RESNET)
-    start = start.filled(init=start.init.with_options(restored=True))
+    """The trained weights determine the network. The checkpoint it started from may be deleted."""
+    start = recipe(init=first).with_parts(backbone=RESNET)
+    start = start.with_parts(init=start.init.with_options(restored=True))
     trained = start.engine.build(start, task(2, **SMALL)).module
     save_weights(tmp_path, trained)
-    later = recipe(init="checkpoint", path=str(tmp_path / WEIGHTS)).filled(backbone=RESNET)
-    restored = later.filled(init=later.init.with_options(restored=True))
+    later = recipe(init="checkpoint", path=str(tmp_path / WEIGHTS)).with_parts(backbone=RESNET)
+    restored = later.with_parts(init=later.init.with_options(restored=True))
     module = restored.engine.build(restored, task(2, **SMALL)).module
     load_weights(tmp_path, module)
     assert ("FrozenBatchNorm2d" in {type(part).__name__ for part in module.modules()}) == frozen

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from builders import SMALL, discs, recipe, task
+from engine_fixtures import SMALL, discs, recipe, task
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 

@@ -26,7 +26,7 @@ class RecordedStream:
 
 
 class RecordedTensor:
-    """A tensor that is on no device."""
+    """A fake tensor without a device."""
 
     def __init__(self, calls: list[str]) -> None:
         self.calls = calls

@@ -12,7 +12,7 @@ from methods.shared.device_transfer import AsyncHostCopy, to_device
 
 
 class TensorOnSecondGPU:
-    """As much of a tensor as a copy needs."""
+    """A fake tensor with the methods that a copy uses."""
 
     device = torch.device("cuda", 1)
 

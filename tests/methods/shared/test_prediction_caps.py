@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from builders import SMALL, recipe, task
+from engine_fixtures import SMALL, recipe, task
 
 from harness.contract import Part
 from methods.shared.prediction_caps import PredictionCaps, prediction_caps
@@ -38,7 +38,7 @@ def test_the_caps_of_detectron2_follow_each_image() -> None:
 
 
 def test_the_caps_of_torchvision_follow_each_image() -> None:
-    base = recipe().filled(engine=TORCHVISION)
+    base = recipe().with_parts(engine=TORCHVISION)
     model = base.engine.build(base, task(1, max_cells=10, **SMALL))
     module, seen = model.module.eval(), []
     for side in (96, 960, 96):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from builders import discs
 from detectron2.structures import BitMasks
+from engine_fixtures import discs
 
 from harness.masks.crops import CropMasks
 from methods.shared.torch_masks import MatchedTargets, TorchMasks

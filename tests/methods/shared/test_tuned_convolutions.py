@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from builders import SMALL, discs, recipe, task
+from engine_fixtures import SMALL, discs, recipe, task
 from torch import Tensor, nn
 
 from harness.contract import Part
@@ -80,7 +80,7 @@ HEAD = {"detectron2": "roi_heads.mask_head.convs.0", "torchvision": "roi_heads.m
 
 @pytest.mark.parametrize("engine", ["detectron2", "torchvision"])
 def test_backbones_are_timed_in_training_and_heads_are_not(engine: str) -> None:
-    base = recipe() if engine == "detectron2" else recipe().filled(engine=TORCHVISION)
+    base = recipe() if engine == "detectron2" else recipe().with_parts(engine=TORCHVISION)
     model = base.engine.build(base, task(**SMALL))
     seen: dict[str, bool] = {}
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from example_sources import EXAMPLES
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,7 +28,6 @@ from harness.data.sources import check, load
 from harness.errors import HarnessError
 from tests.harness.data.conftest import assert_one_line
 from tests.harness.data.readers.test_fuzz_readers import edits, fuzz, odd_values, places
-from tests.helpers.example_sources import EXAMPLES
 
 FILES = {
     "cellpose": "a_seg.npy",

@@ -1,6 +1,6 @@
 """Mutated inputs are read soundly or refused by HarnessError; nothing else may come out of a reader.
 
-HARNESS_FUZZ=20000 tries that many inputs per test; the default is a hundred or so.
+HARNESS_FUZZ=20000 tries that many inputs per test; the default is 40.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from harness.data.sources import check, load
 from harness.errors import HarnessError
 from tests.harness.data.conftest import annotation, assert_one_line, coco_tables, kaggle_row, write_coco, write_kaggle
 
-EXAMPLES = int(os.environ.get("HARNESS_FUZZ", "120"))
+EXAMPLES = int(os.environ.get("HARNESS_FUZZ", "40"))
 fuzz = settings(
     max_examples=EXAMPLES,
     deadline=timedelta(seconds=20),

@@ -57,7 +57,7 @@ def test_a_run_goes_on_in_the_next_row() -> None:
     ).filter(lambda dense: dense.any(axis=(1, 2)).all())
 )
 def test_masks_read_back(dense: np.ndarray) -> None:
-    """Overlapping ones too: the text is of a mask, whatever lies beside it."""
+    """Overlapping masks too: the text of a mask does not depend on others."""
     height, width = dense.shape[1:]
     texts = run_length_pairs(CropMasks.from_planes(dense), width)
     masks, faults = masks_of_pairs(texts, height, width)

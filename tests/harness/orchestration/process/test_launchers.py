@@ -1,4 +1,4 @@
-"""Workers that are forked are workers like those of a command, and their server may die."""
+"""Forked workers behave like workers started by a command, and their server may die."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from playground import Quiet
+from fake_worker import RecordingReporter
 
 from harness.errors import HarnessError
 from harness.orchestration.process.fork_server import TOKEN
@@ -39,7 +39,7 @@ def either(request: pytest.FixtureRequest) -> Iterator[Launcher]:
 
 
 def started(ready: Launcher, folder: Path) -> int:
-    """A worker that prints into a file beside its trial."""
+    """A worker that prints into a file beside its trial's folder."""
     with (folder / "out.txt").open("wb") as output, open(os.devnull, "wb") as progress:
         return ready.start(folder, {TOKEN: TOKEN_OF_TEST, "OF_THIS_TRIAL": "1"}, output.fileno(), progress.fileno())
 
@@ -68,15 +68,15 @@ def test_a_signal_and_the_environment(either: Launcher, plan_of: Any, tmp_path: 
     (trial,) = plan_of(["hangs"]).trials
     prepare_folder(tmp_path, trial.spec)
     pid = started(either, tmp_path)
-    # as another process sees it, which is how what a killed run has left behind is found
+    # as another process sees it: leftovers of a killed run are found in this way
     wait_until(lambda: psutil.Process(pid).environ().get(TOKEN) == TOKEN_OF_TEST)
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: ended(pid))
     assert either.reap(pid).code == -signal.SIGKILL
 
 
-def test_the_most_memory_between_two_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a worker had only just before it was killed is in its record, however quickly it came to that."""
+def test_peak_memory_between_two_samples_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record has the peak memory of a killed worker, however quickly it grew."""
     (tmp_path / "grows.py").write_text(
         "import os, signal\n"
         "def grow(arguments):\n"
@@ -100,8 +100,8 @@ def test_the_same_record_as_by_a_command(plan_of: Any, tmp_path: Path) -> None:
     with fastest_launcher() as ready:
         assert isinstance(ready, ForkServerLauncher)
         options = RunOptions(launcher=ready)
-        assert run_plan(manifest, tmp_path / "forked", options, Quiet(), write_leaderboards) == ALL_OK
-    assert run_plan(manifest, tmp_path / "commands", RunOptions(), Quiet(), write_leaderboards) == ALL_OK
+        assert run_plan(manifest, tmp_path / "forked", options, RecordingReporter(), write_leaderboards) == ALL_OK
+    assert run_plan(manifest, tmp_path / "commands", RunOptions(), RecordingReporter(), write_leaderboards) == ALL_OK
     for trial in manifest.trials:
         a, b = (read_record(trial.folder(tmp_path / name) / "record.json") for name in ("forked", "commands"))
         assert (a.final_losses, a.scores, a.rule, a.machine) == (b.final_losses, b.scores, b.rule, b.machine)
@@ -129,10 +129,10 @@ def test_a_module_that_ends_its_server_is_left_out(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.slow
 def test_a_server_killed_under_a_worker(plan_of: Any, tmp_path: Path) -> None:
-    """The run still ends the worker at its limit, and goes on with the next."""
+    """The run still ends the worker at its limit, and starts the next trial."""
     manifest = plan_of(["hangs", "none"])
 
-    class Killer(Quiet):
+    class Killer(RecordingReporter):
         def progress(self, trial: Any, progress: Any) -> None:
             if trial.spec.method == "hangs" and progress.phase == "training":
                 psutil.Process().children()[0].kill()
@@ -169,7 +169,7 @@ def test_run_trial_with_a_server_that_cannot_start(
 
 
 def test_what_the_server_imports_asks_for_no_gpu() -> None:
-    """A process that has asked the CUDA driver for its GPUs leaves none to those it forks."""
+    """After a process has initialised CUDA, processes forked from it cannot use GPUs."""
     watched = """
 import importlib, torch
 asked = []

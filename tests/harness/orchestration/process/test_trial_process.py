@@ -42,7 +42,7 @@ class Starter:
 def test_what_makers_of_batches_share_with_their_trial_counts_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else four of them make a trial seem five times as large, and it is ended for want of memory."""
+    """Counted twice, four of them make a trial seem five times as large, and it is ended for lack of memory."""
     monkeypatch.setattr(trial_process, "_CHILDREN_INTERVAL", 0.0)
     process = TrialProcess(Starter(), tmp_path, {})
     try:

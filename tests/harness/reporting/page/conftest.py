@@ -1,4 +1,4 @@
-"""One drawn run for all tests here, and a browser to look at its page with."""
+"""One fake run for all tests of the page, and a browser that shows it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ FLAGS = (
 
 @pytest.fixture(scope="session")
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eleven methods and two seeds; one has a hostile name, one no memory, one another budget. Not to be changed."""
-    from drawn_run import HOSTILE, METHODS, Made, write_run
+    """Eleven methods and two seeds: one hostile name, one out-of-memory, one other budget. Tests must not change it."""
+    from fake_run import HOSTILE, METHODS, FakeMethod, write_run
 
-    hostile = Made(HOSTILE, 0.55, 90, 2.4, 130, method="geometric")
+    hostile = FakeMethod(HOSTILE, 0.55, 90, 2.4, 130, method="geometric")
     return write_run(tmp_path_factory.mktemp("drawn") / "run", [*METHODS, hostile], seeds=2)
 
 

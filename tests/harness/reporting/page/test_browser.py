@@ -1,4 +1,4 @@
-"""The page in Chromium, as a reader meets it."""
+"""The page in Chromium, as a reader uses it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drawn_run import HOSTILE
+from fake_run import HOSTILE
 
 RIGHT = (0x56, 0xB4, 0xE9)
 
 
 @pytest.fixture
 def page(browser: Any, report: Path) -> Any:
-    """The page, opened anew and drawn to its end; what it logs is read from here on."""
+    """The page, freshly opened and fully drawn. Its log starts here."""
     browser.get_log("browser")
     browser.get_log("performance")
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
@@ -208,7 +208,7 @@ def test_it_prints_and_is_as_before_afterwards(page: Any) -> None:
 
 
 def _column(page: Any, name: str) -> list[str]:
-    """The texts of a column of the leaderboard, of rows that are shown, from the top down."""
+    """The texts of a column of the leaderboard, for the visible rows, from top to bottom."""
     found: list[str] = page.execute_script(
         """
         const heads = [...document.querySelectorAll("#ranking thead th")].map((h) => h.textContent);
@@ -223,13 +223,13 @@ def _column(page: Any, name: str) -> list[str]:
 
 
 def _cut(page: Any) -> float:
-    """Percent of the left method that is cut off, as the browser has it."""
+    """Percentage of the left image that is hidden, according to the browser."""
     style = page.execute_script("return document.querySelectorAll('#stage canvas')[1].style.clipPath")
     return float(style.split()[1].rstrip("%"))
 
 
 def _count(selector: str) -> str:
-    """JavaScript: how many pixels of a canvas have the colour of what is right."""
+    """JavaScript: number of pixels of a canvas with the colour of correct predictions."""
     return (
         f"((c) => {{ const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let n = 0; "
         f"for (let i = 0; i < d.length; i += 4) n += d[i] === {RIGHT[0]} && d[i + 1] === {RIGHT[1]} "

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_run import STEPS, with_records
+from fake_run import STEPS, with_records
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +19,7 @@ from harness.reporting.page.figures import Figures, figures
 from harness.reporting.page.interactive import panel_key, plotly_charts
 from harness.reporting.page.labels import MARK, PLACES, WIDTH, _around, _overlap, _pixel, _text_box, label_positions
 from harness.reporting.page.learning import _along, time_to
-from harness.reporting.page.printed import rendered
+from harness.reporting.page.printed import render
 from harness.reporting.pareto import pareto
 from harness.results.io import read_record, write_record
 
@@ -88,10 +88,10 @@ def test_plotly_knows_every_property(drawn: Figures) -> None:
 @pytest.mark.parametrize(("form", "begin"), [("png", b"\x89PNG"), ("pdf", b"%PDF")])
 def test_a_paper_gets_the_same_figures(drawn: Figures, form: str, begin: bytes) -> None:
     for chart in (c for c in drawn.charts if c.slug in ("iou", "cost-memory", "loss-time", "types", "errors")):
-        made = rendered(chart, drawn.styles, form)
+        made = render(chart, drawn.styles, form)
         assert made.startswith(begin)
         assert len(made) > 5000
-    assert rendered(drawn.charts[0], drawn.styles, form) == rendered(drawn.charts[0], drawn.styles, form)
+    assert render(drawn.charts[0], drawn.styles, form) == render(drawn.charts[0], drawn.styles, form)
 
 
 def test_loss_is_a_mean_over_seeds_and_stretches(run_dir: Path) -> None:

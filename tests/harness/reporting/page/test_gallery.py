@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from drawn_run import with_records
+from fake_run import with_records
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +19,7 @@ from harness.evaluation.prediction_file import PREDICTIONS
 from harness.masks.crops import CropMasks
 from harness.reporting.leaderboard import leaderboard_of_runs
 from harness.reporting.page.gallery import Gallery, choose, gallery
-from harness.reporting.page.outlines import UNITS, display, outlines, pack
+from harness.reporting.page.outlines import UNITS, image_data_uri, outlines, pack
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_nothing_packs_to_nothing() -> None:
 
 def test_a_large_image_is_made_smaller() -> None:
     rng = np.random.default_rng(0)
-    width, height, uri = display(rng.integers(90, 110, (300, 600), np.uint8), 0.5)
+    width, height, uri = image_data_uri(rng.integers(90, 110, (300, 600), np.uint8), 0.5)
     assert (width, height) == (300, 150)
     encoded = np.frombuffer(base64.b64decode(uri.partition(",")[2]), np.uint8)
     shown = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)

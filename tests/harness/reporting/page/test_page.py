@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from drawn_run import HOSTILE, with_records
+from fake_run import HOSTILE, with_records
 
 from harness.cli import harness
 from harness.evaluation.prediction_file import PREDICTIONS

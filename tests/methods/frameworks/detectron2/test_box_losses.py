@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from builders import boxes
 from detectron2.modeling.box_regression import Box2BoxTransform
+from engine_fixtures import boxes
 
 from methods.frameworks.detectron2.box_losses import box_regression_loss, encode_boxes
 

@@ -1,4 +1,4 @@
-"""The engine held to stock detectron2: with the same weights the same losses, gradients, detections and run lengths."""
+"""With the same weights, the engine has the losses, gradients, detections and run lengths of stock detectron2."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from builders import EVERYTHING, SMALL, discs, recipe, task
 from detectron2.structures import Boxes
+from engine_fixtures import EVERYTHING, SMALL, discs, recipe, task
 from torch import Tensor, nn
 
-from harness.config.preset import load
+from harness.config.preset import load_preset
 from harness.contract import Sample
 from harness.masks.rle import to_rle
 
@@ -58,7 +58,7 @@ def pair(settings: Mapping[str, Any], size: Literal["small", "full"] = "small") 
 
 
 def spread(module: nn.Module) -> None:
-    """Make the outputs of fresh weights differ from place to place; they begin so small that all boxes are tied."""
+    """Make outputs of fresh weights vary over the image. They are so small that all boxes would tie."""
     last = {"proposal_generator.rpn_head.objectness_logits": 1.0, "proposal_generator.rpn_head.anchor_deltas": 0.3}
     last |= {"roi_heads.box_predictor.cls_score": 1.0, "roi_heads.box_predictor.bbox_pred": 0.3}
     last |= {"roi_heads.mask_head.predictor": 1.0}
@@ -70,7 +70,7 @@ def spread(module: nn.Module) -> None:
 @pytest.mark.parametrize(("size", "preset"), [("small", "quick"), ("full", "standard")])
 def test_the_peer_has_every_layer_of_ours_and_no_other(size: Literal["small", "full"], preset: str) -> None:
     """What the benchmarks compare: loading the weights is strict."""
-    ours, peer, _ = pair(load(preset).model, size)
+    ours, peer, _ = pair(load_preset(preset).model, size)
     assert sum(p.numel() for p in ours.module.parameters()) == sum(p.numel() for p in peer.parameters())
 
 
@@ -137,7 +137,7 @@ def test_detections_and_run_lengths_are_those_of_stock_detectron2(scale: float) 
     np.testing.assert_allclose(found.scores[by_score], theirs.scores[theirs_by_score], rtol=1e-6)
     np.testing.assert_array_equal(found.labels[by_score], theirs.labels[theirs_by_score])
     texts = to_rle(found.masks.select(by_score), *sample.size)
-    # a mask without a pixel is no prediction of ours
+    # our engine drops masks without a pixel
     coded = [one["segmentation"]["counts"] for one in sorted(stock.stored(given), key=lambda one: -one["score"])]
     assert texts == [text for text in coded if text != text_of_nothing(sample.size)]
 

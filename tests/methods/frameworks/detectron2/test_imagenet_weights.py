@@ -58,7 +58,7 @@ def test_a_file_without_running_statistics_loads(wrapped: bool, protocol: int, t
 
 
 class Command:
-    """What a pickle could run."""
+    """A function that a malicious pickle would call."""
 
     def __reduce__(self) -> Any:
         return print, ("executed",)

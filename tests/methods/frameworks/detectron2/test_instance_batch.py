@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import torch
-from builders import discs
+from engine_fixtures import discs
 
 from harness.contract import Sample
 from methods.frameworks.detectron2.instance_batch import InstanceBatch

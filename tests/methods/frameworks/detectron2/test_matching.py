@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from builders import boxes
 from detectron2.modeling import sampling
 from detectron2.modeling.matcher import Matcher
 from detectron2.structures import Boxes, pairwise_iou
+from engine_fixtures import boxes
 from hypothesis import given
 from hypothesis import strategies as st
 from torch._dynamo.testing import CompileCounterWithBackend

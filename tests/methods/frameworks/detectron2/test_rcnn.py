@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from builders import SMALL, discs, recipe, task
+from engine_fixtures import SMALL, discs, recipe, task
 
 from harness.contract import Part
 from harness.errors import HarnessError
@@ -27,7 +27,7 @@ def zoo_model(monkeypatch: pytest.MonkeyPatch, classes: int, **backbone: int) ->
     monkeypatch.setattr(zoo_weights, "load", lambda *_: None)
     base = recipe("full", init="coco")
     if backbone:
-        base = base.filled(backbone=base.backbone.with_options(**backbone))
+        base = base.with_parts(backbone=base.backbone.with_options(**backbone))
     return base.engine.build(base, task(classes)).module
 
 

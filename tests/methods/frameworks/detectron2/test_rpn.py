@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from builders import boxes
 from detectron2 import layers
+from engine_fixtures import boxes
 
 from methods.frameworks.detectron2.rpn import batched_nms, clip_boxes, nms_per_level
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from builders import SMALL, discs, recipe, task
+from engine_fixtures import SMALL, discs, recipe, task
 
 from harness.contract import Part
 from methods.frameworks.torchvision.rcnn import network
@@ -45,7 +45,7 @@ def model() -> object:
     part = Part(
         "torchvision", "methods.frameworks.torchvision.rcnn:build", {"version": 1, "depth": 18, "mask_width": 16}
     )
-    base = recipe().filled(engine=part)
+    base = recipe().with_parts(engine=part)
     return base.engine.build(base, task(2, max_cells=359, **SMALL))
 
 

@@ -1,11 +1,11 @@
-"""A fast stand-in for training, healthy and not, that runs as the harness's worker and as a whole run.
+"""A fake worker: methods that take milliseconds, one that works and many that fail, and a whole run of them.
 
-    playground.py TRIAL_DIR --progress N --parent N      a worker (what the executor starts)
-    playground.py run RUN_DIR METHODS SEEDS             a run, as the command line would do it
+    fake_worker.py TRIAL_DIR --progress N --parent N     a worker, as the scheduler starts it
+    fake_worker.py run RUN_DIR METHODS SEEDS             a run, as the command line starts it
 
-The healthy method draws numbers, keeps checkpoints, and ends with losses that depend on every step, so that a step
-lost or done twice shows. HARNESS_FAULT=ROLE:OPERATION:COUNT:WHAT breaks the COUNTth OPERATION (write, fsync, replace)
-of a ROLE (worker, run); WHAT is the name of an errno, or "kill".
+The method `healthy` draws random numbers and writes checkpoints. Its losses depend on every step, so that a lost or
+repeated step shows. HARNESS_FAULT=ROLE:OPERATION:COUNT:WHAT makes the COUNTth OPERATION (write, fsync, replace) of a
+ROLE (worker, run) fail. WHAT is the name of an errno, or "kill".
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ DATA = DataFacts(
 )
 PRESET = Preset.model_validate(
     {
-        "name": "play",
+        "name": "fake",
         "description": "for tests",
         "size": "small",
         "budget": "60it",
@@ -67,9 +67,9 @@ PRESET = Preset.model_validate(
 
 
 def healthy(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
-    """A walk of as many steps as the budget says; a checkpoint every 10."""
+    """Takes the steps of the budget and writes a checkpoint every 10."""
     steps = int(spec.budget.removesuffix("it"))
-    pause = float(os.environ.get("HARNESS_PLAY_PAUSE", "0.001"))
+    pause = float(os.environ.get("HARNESS_FAKE_PAUSE", "0.001"))
     step, total, generator = 0, 0.0, random.Random(f"{spec.method}{spec.seed}")
     found = newest_blob(folder)
     if found is not None:
@@ -121,7 +121,7 @@ def hangs(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
 
 
 def stops_late(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
-    """Takes longer than its limit, but heeds the request to stop."""
+    """Takes longer than its limit, but stops when asked to."""
     while not progress.stop_requested():
         time.sleep(0.01)
     raise Interrupted("stopped")
@@ -137,7 +137,7 @@ def compiles(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord
 
 
 def eats_memory(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
-    """Stops to be looked at after each bite: what a command had at most is known from looks alone."""
+    """Sleeps after each allocation, since peak memory is only sampled from time to time."""
     eaten = []
     while True:
         eaten.append(bytearray(b"x") * (32 << 20))
@@ -172,12 +172,12 @@ def nan_scores(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunReco
 
 
 def garbage(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> Any:
-    """Gives something that is no record at all."""
+    """Returns something that is no record."""
     return {"boxes": [[1, 2, 3]], "scores": "many"}
 
 
 def prints(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
-    """100 MB, and the words that matter at the end."""
+    """Prints 100 MB, then fails with a message that the log must keep."""
     line = b"y" * 1023 + b"\n"
     for _ in range(100):
         os.write(1, line * 1024)
@@ -185,7 +185,7 @@ def prints(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
 
 
 def forks(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
-    """A child that leaves the session, holds the output open and would live for ever; the parent goes."""
+    """Leaves a grandchild behind, in a session of its own, that holds the output open and ignores SIGTERM."""
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
@@ -215,7 +215,7 @@ def killed(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
 
 
 def resolved(name: str) -> Resolved:
-    part = Part(name, f"playground:{name}")
+    part = Part(name, f"fake_worker:{name}")
     return Resolved(name, Recipe(part, part, part, part, part, part), (), "full masks", "healthy", ())
 
 
@@ -225,7 +225,7 @@ def plan(methods: list[str], seeds: int = 1, budget: str = "60it") -> Manifest:
 
 
 def write_table(run_dir: Path) -> None:
-    """What the leaderboard is made from: everything that must not differ between a quiet and a troubled run."""
+    """Write all that must not differ between an undisturbed run and a disturbed one."""
     write_text_atomic(run_dir / "leaderboard.csv", "".join(f"{row}\n" for row in rows(run_dir)))
 
 
@@ -238,42 +238,42 @@ def rows(run_dir: Path) -> list[str]:
 
 
 def doubled(run_dir: Path) -> int:
-    """Rows that are there twice."""
+    """Number of duplicate rows."""
     found = rows(run_dir)
     return len(found) - len(set(found))
 
 
-class Quiet:
-    """A reporter that keeps what it is told."""
+class RecordingReporter:
+    """A reporter that keeps all events in a list."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, Any]] = []
+        self.events: list[tuple[str, Any]] = []
 
     def started(self, trial: Any, index: int, total: int) -> None:
-        self.told.append(("started", trial.name))
+        self.events.append(("started", trial.name))
 
     def progress(self, trial: Any, progress: Progress) -> None:
-        self.told.append(("progress", progress))
+        self.events.append(("progress", progress))
 
     def ended(self, trial: Any, record: RunRecord) -> None:
-        self.told.append(("ended", record.status))
+        self.events.append(("ended", record.status))
 
     def kept(self, trial: Any, record: RunRecord) -> None:
-        self.told.append(("kept", trial.name))
+        self.events.append(("kept", trial.name))
 
     def waiting(self, trial: Any) -> None:
-        self.told.append(("waiting", trial.name))
+        self.events.append(("waiting", trial.name))
 
     def stopping(self, times: int) -> None:
-        self.told.append(("stopping", times))
+        self.events.append(("stopping", times))
 
 
-def run(run_dir: Path, manifest: Manifest, reporter: Quiet | None = None, **options: Any) -> int:
+def run(run_dir: Path, manifest: Manifest, reporter: RecordingReporter | None = None, **options: Any) -> int:
     return run_plan(
         manifest,
         run_dir,
         RunOptions(**{"launcher": SubprocessLauncher(WORKER), **options}),
-        reporter or Quiet(),
+        reporter or RecordingReporter(),
         write_table,
     )
 
@@ -285,7 +285,7 @@ MODULES_THAT_WRITE = (fileio, platform_files)
 
 
 class FaultyOs:
-    """The os module, as the modules that write files see it, with one operation that goes wrong."""
+    """Stands in for the os module in the modules that write files. One operation of it fails."""
 
     def __init__(self, operation: str, count: int, what: str) -> None:
         self._operation, self._left, self._what = operation, count, what
@@ -329,7 +329,7 @@ def break_files(role: str) -> None:
 def main() -> int:
     if sys.argv[1] == "run":
         break_files("run")
-        manifest = plan(sys.argv[3].split(","), int(sys.argv[4]), os.environ.get("HARNESS_PLAY_BUDGET", "60it"))
+        manifest = plan(sys.argv[3].split(","), int(sys.argv[4]), os.environ.get("HARNESS_FAKE_BUDGET", "60it"))
         return run(Path(sys.argv[2]), manifest, grace=10.0)
     break_files("worker")
     return worker.main(run_trial=lambda spec, folder, progress: globals()[spec.method](spec, folder, progress))

@@ -21,7 +21,7 @@ SMALL = {
 }
 
 EVERYTHING = {"anchors_per_image": 10**6, "rois_per_image": 10**6}
-"""So many that no anchor and no proposal is drawn by lot: all of them count."""
+"""So many that nothing is subsampled: the losses count all anchors and proposals."""
 
 
 def task(classes: int = 3, max_cells: int = 20, **settings: Any) -> Task:
@@ -30,10 +30,10 @@ def task(classes: int = 3, max_cells: int = 20, **settings: Any) -> Task:
 
 
 def recipe(size: str = "small", init: str = "scratch", path: str | None = None, **parts: Part) -> Recipe:
-    """The baseline with some slots filled anew."""
-    fills = METHODS[0].parts
-    slots = {slot: fills[slot].sized(size) for slot in ("backbone", "mask_head", "supervision", "augment")}
-    return Recipe(engine=fills["engine"], init=init_part(init, path), **{**slots, **parts})
+    """The baseline, with some of its parts replaced."""
+    baseline = METHODS[0].parts
+    slots = {slot: baseline[slot].sized(size) for slot in ("backbone", "mask_head", "supervision", "augment")}
+    return Recipe(engine=baseline["engine"], init=init_part(init, path), **{**slots, **parts})
 
 
 def discs(count: int, side: int = 96, seed: int = 0, classes: int = 3, height: int | None = None) -> Sample:
@@ -53,6 +53,6 @@ def discs(count: int, side: int = 96, seed: int = 0, classes: int = 3, height: i
 
 
 def boxes(count: int, side: float, generator: torch.Generator) -> torch.Tensor:
-    """(count, 4) boxes of about that side, on 100 pixels."""
+    """(count, 4) boxes, of about that side, whose corners lie within 100 pixels."""
     corner = torch.rand(count, 2, generator=generator) * 100
     return torch.cat([corner, corner + side * (0.5 + torch.rand(count, 2, generator=generator))], dim=1)

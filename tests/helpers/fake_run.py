@@ -1,6 +1,6 @@
-"""The folder of a run as `run` would leave it, drawn in seconds: predictions are annotations made worse.
+"""Writes the folder of a run in seconds, without training: predictions are annotations made worse.
 
-python drawn_run.py OUT [SOURCE]     writes one of eight methods and three seeds, to be looked at
+python fake_run.py OUT [SOURCE]     writes a run of all methods below and three seeds
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from harness.catalog import find
-from harness.config.preset import load
+from harness.catalog import load_catalog
+from harness.config.preset import load_preset
 from harness.contract import Init, Predictions, Sample
 from harness.evaluation.calibration import choose_rule
 from harness.evaluation.prediction_file import PREDICTIONS, write_predictions
@@ -29,14 +29,22 @@ from harness.results.io import RECORD, write_record
 from harness.results.schema import Cost, CurvePoint, RunRecord
 from harness.stacks import resolve
 
+OUT_OF_MEMORY = "out of memory: 8.0 of 8.0 GiB in use at step 12"
 HOSTILE = "<script>alert(1)</script>"
 STEPS = 200
 LOSSES = {"loss_cls": 1.3, "loss_box_reg": 0.9, "loss_mask": 0.69}
 
 
 @dataclass(frozen=True)
-class Made:
-    """How a method does. skill: 0 to 1. seconds, gibibytes, milliseconds: of training, memory, one image."""
+class FakeMethod:
+    """Results of a method.
+
+    Attributes:
+        skill: 0 to 1.
+        seconds: of training.
+        gibibytes: of memory.
+        milliseconds: to predict one image.
+    """
 
     name: str
     skill: float
@@ -50,27 +58,27 @@ class Made:
 
 
 METHODS = (
-    Made("mask_rcnn", 0.60, 74, 2.1, 110),
-    Made("copy_paste", 0.72, 81, 2.2, 112),
-    Made("container", 0.74, 148, 3.4, 160),
-    Made("spinenet", 0.58, 121, 3.0, 175),
-    Made("pointsup", 0.52, 70, 1.9, 108),
-    Made("deepmac", 0.66, 133, 4.2, 240),
-    Made("mask_rcnn_r101", 0.65, 104, 2.8, 145),
-    Made("container+copy_paste", 0.80, 155, 3.5, 162),
-    Made("mask_rcnn_x101", 0.0, 60, 8.0, 0, status="oom", reason="out of memory: 8.0 of 8.0 GiB in use at step 12"),
-    Made("torchvision_starter", 0.7, 300, 2.5, 120, budget="400it"),
+    FakeMethod("mask_rcnn", 0.60, 74, 2.1, 110),
+    FakeMethod("copy_paste", 0.72, 81, 2.2, 112),
+    FakeMethod("container", 0.74, 148, 3.4, 160),
+    FakeMethod("spinenet", 0.58, 121, 3.0, 175),
+    FakeMethod("pointsup", 0.52, 70, 1.9, 108),
+    FakeMethod("deepmac", 0.66, 133, 4.2, 240),
+    FakeMethod("mask_rcnn_r101", 0.65, 104, 2.8, 145),
+    FakeMethod("container+copy_paste", 0.80, 155, 3.5, 162),
+    FakeMethod("mask_rcnn_x101", 0.0, 60, 8.0, 0, status="oom", reason=OUT_OF_MEMORY),
+    FakeMethod("torchvision_starter", 0.7, 300, 2.5, 120, budget="400it"),
 )
 
 
 def write_run(
-    run_dir: Path, methods: Iterable[Made] = METHODS, seeds: int = 3, source: str = "synthetic:images=12,size=96"
+    run_dir: Path, methods: Iterable[FakeMethod] = METHODS, seeds: int = 3, source: str = "synthetic:images=12,size=96"
 ) -> Path:
     """Records, curves, predictions and specifications of all methods and seeds. Returns run_dir."""
     made = list(methods)
-    preset = load("smoke")
+    preset = load_preset("smoke")
     prepared = prepare_data(source, False, preset)
-    catalog = find()
+    catalog = load_catalog()
     contenders = [
         Contender(resolve(catalog, m.method or m.name, "small", Init("scratch")), preset, m.budget, m.name)
         for m in made
@@ -80,7 +88,7 @@ def write_run(
         command="python -m harness run --methods all --seeds 3", skip_bad=False, device="cpu", deterministic=False,
     )  # fmt: skip
     by_name = {m.name: m for m in made}
-    # the machine is looked at once: its packages take a second to list
+    # read once: listing the installed packages takes a second
     facts = RunRecord.from_spec(plan.trials[0].spec, "ok").model_dump(
         include={"machine", "versions", "git_commit", "finished"}
     )
@@ -90,7 +98,7 @@ def write_run(
 
 
 def _write_trial(
-    run_dir: Path, trial: PlannedTrial, made: Made, prepared: PreparedData, facts: Mapping[str, Any]
+    run_dir: Path, trial: PlannedTrial, made: FakeMethod, prepared: PreparedData, facts: Mapping[str, Any]
 ) -> None:
     folder = trial.folder(run_dir)
     folder.mkdir(parents=True)
@@ -116,7 +124,7 @@ def _write_trial(
     write_record(folder / RECORD, RunRecord(**record))
 
 
-def _scored(folder: Path, made: Made, prepared: PreparedData, rng: np.random.Generator) -> dict[str, Any]:
+def _scored(folder: Path, made: FakeMethod, prepared: PreparedData, rng: np.random.Generator) -> dict[str, Any]:
     skill = made.skill + rng.normal(0, 0.01)
     splits: dict[str, Mapping[str, Predictions]] = {
         name: {i: worsened(prepared.dataset.sample(i), skill, rng) for i in prepared.facts.splits[name]}
@@ -145,7 +153,7 @@ def _scored(folder: Path, made: Made, prepared: PreparedData, rng: np.random.Gen
     return {"rule": rule, "scores": scores, "learning_curve": curve, "cost": cost, "total_loss": 1.8 - skill}
 
 
-def _curve(made: Made, rng: np.random.Generator) -> str:
+def _curve(made: FakeMethod, rng: np.random.Generator) -> str:
     lines = [",".join(["step", "seconds", "data_wait", "learning_rate", *LOSSES])]
     for step in range(1, STEPS + 1):
         falls = 1 - made.skill * (1 - np.exp(-4 * step / STEPS))
