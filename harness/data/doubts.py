@@ -42,6 +42,24 @@ SPECKS = 20
 TWINS = 0.3
 """Share of cells with the mask of another cell from which on most are drawn twice."""
 
+NEARLY = 0.7
+"""Intersection over union of two masks that are the same cell: one moved by a pixel, or drawn by another rule."""
+
+MAX_PAIRS = 2**21
+"""Most pairs of masks compared. Only labels that are no cells have more: their boxes all overlap."""
+
+HOLLOW = 2.0
+"""A mask is hollow where it is this many times as large with its holes filled."""
+
+CORNER, CORNER_CELLS = 0.7, 20
+"""Where so many cells all end before this share of height and of width, their coordinates are of a smaller image."""
+
+OUTSIDE, OUTSIDE_CELLS = 0.05, 3
+"""Share of cells of a data set drawn in part outside of their image, and how many are needed besides."""
+
+FILLED, FILLED_CELLS = 0.5, 20
+"""Share of cells that fill their boxes from which on they look like boxes, and how many are needed besides."""
+
 BOXES = 0.5
 """Share of boxes that lie elsewhere than their masks from which on one of them is wrong."""
 
@@ -50,6 +68,9 @@ CAUSES = {
     "specks": "was the file compressed with loss, or is it an image in place of labels?",
     "cover": "is the background a number other than 0?",
     "twins": "was the same annotation merged twice?",
+    "hollow": "are they outlines or a border of a number of its own, in place of whole cells?",
+    "corner": "are the coordinates those of a smaller copy of the image, or in percent?",
+    "outside": "is the order of coordinates y, x, or are they of a larger copy of the image?",
 }
 
 
@@ -67,6 +88,12 @@ class Signs:
         twins: masks equal to an earlier one.
         boxes: given boxes that were held against their masks.
         contradicted: those that lie elsewhere.
+        nearly_twins: masks nearly equal to an earlier one, beside the twins.
+        hollow: examined masks that are mostly hole.
+        rings: those of them that are several rings, or reach all four edges.
+        reach: the largest share of the width or of the height at which a mask ends.
+        outside: cells drawn in part outside of the image.
+        filled: masks that fill their box.
     """
 
     cells: int
@@ -78,6 +105,12 @@ class Signs:
     twins: int = 0
     boxes: int = 0
     contradicted: int = 0
+    nearly_twins: int = 0
+    hollow: int = 0
+    rings: int = 0
+    reach: float = 1.0
+    outside: int = 0
+    filled: int = 0
 
     def doubts(self) -> dict[str, str]:
         """Kind of doubt to what was found on the image, in words."""
@@ -88,39 +121,55 @@ class Signs:
             found["cover"] = f"one cell covers {self.cover:.0%} of the image and reaches all its edges"
         if self.cells >= SPECKS and self.specks > self.cells / 2:
             found["specks"] = f"{self.specks} of {self.cells} cells have {SPECK} pixels or fewer"
-        if self.twins > TWINS * self.cells and self.twins > 1:
-            found["twins"] = f"{self.twins} of {self.cells} cells have the same mask as another one, as if drawn twice"
+        twins, nearly = self.twins + self.nearly_twins, "nearly " if self.nearly_twins else ""
+        if twins > TWINS * self.cells and twins > 1:
+            found["twins"] = (
+                f"{twins} of {self.cells} cells have {nearly}the same mask as another one, as if drawn twice"
+            )
+        if self.rings or (self.hollow > IN_PIECES * self.examined and self.hollow >= EXTRA_PIECES):
+            found["hollow"] = f"{self.hollow} of {self.examined} cells are hollow"
         if self.contradicted > BOXES * self.boxes and self.contradicted > 1:
             found["boxes"] = f"{self.contradicted} of {self.boxes} boxes lie elsewhere than their masks"
         return found
 
 
-def signs_of(sample: Sample, boxes: int = 0, contradicted: int = 0) -> Signs:
-    """Count what tells of wrong labels. boxes, contradicted: as in Signs, where the reader has boxes of its own."""
+def signs_of(sample: Sample, boxes: int = 0, contradicted: int = 0, outside: int = 0) -> Signs:
+    """Count what tells of wrong labels. The numbers are as in Signs, where the reader knows them."""
     masks = sample.instances.masks
     if masks is None or not len(masks):
-        return Signs(0)
+        return Signs(0, outside=outside)
     crowd = sample.instances.crowd
     if crowd is not None and crowd.any():
         masks = masks.select(~crowd)
     if not len(masks):
-        return Signs(0)
+        return Signs(0, outside=outside)
     height, width = sample.size
     sides = masks.boxes[:, 2:] - masks.boxes[:, :2]
     whole = np.flatnonzero((sides == (width, height)).all(axis=1))
     tiny = np.flatnonzero((sides <= SPECK).all(axis=1))
-    examined = np.unique(np.linspace(0, len(masks) - 1, min(len(masks), EXAMINED)).astype(int))
+    spread = np.linspace(0, len(masks) - 1, min(len(masks), EXAMINED)).astype(int)
+    examined = np.union1d(spread, whole[:EXAMINED])
     pieces = [_pieces(masks, i) for i in examined.tolist()]
+    hollow = [_is_hollow(masks, i) for i in examined.tolist()]
+    rings = sum(h and (n >= EXTRA_PIECES or i in whole) for i, n, h in zip(examined, pieces, hollow, strict=True))
+    areas = masks.areas()
+    twins, nearly = _twins(masks), _nearly_twins(masks, areas)
     return Signs(
         len(masks),
         len(examined),
         sum(n > 1 for n in pieces),
         sum(pieces) - len(pieces),
-        float(masks.select(whole).areas().max(initial=0)) / (height * width),
-        int((masks.select(tiny).areas() <= SPECK).sum()),
-        _twins(masks),
+        float(areas[whole].max(initial=0)) / (height * width),
+        int((areas[tiny] <= SPECK).sum()),
+        twins,
         boxes,
         contradicted,
+        max(nearly - twins, 0),
+        sum(hollow),
+        rings,
+        float((masks.boxes[:, 2:] / (width, height)).max()),
+        outside,
+        int(((areas == sides.prod(axis=1)) & (sides > SPECK).all(axis=1)).sum()),
     )
 
 
@@ -134,6 +183,50 @@ def _pieces(masks: CropMasks, i: int) -> int:
         return 1
     areas = np.bincount(numbered.ravel())[1:]
     return int((areas >= PIECE * areas.max()).sum())
+
+
+def _is_hollow(masks: CropMasks, i: int) -> bool:
+    """Whether a mask is mostly hole."""
+    import cv2
+
+    crop = masks.crop(i)
+    if min(crop.shape) <= SPECK:
+        return False
+    outlines, _ = cv2.findContours(crop, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    filled = cv2.drawContours(np.zeros_like(crop), outlines, -1, 1, cv2.FILLED)
+    return bool(np.count_nonzero(filled) > HOLLOW * np.count_nonzero(crop))
+
+
+def _nearly_twins(masks: CropMasks, areas: NDArray[np.int64]) -> int:
+    """Masks that overlap with one before them so far that they are the same cell; equal ones count too."""
+    order = np.argsort(masks.boxes[:, 0], kind="stable")
+    boxes = masks.boxes[order].astype(np.int64)
+    size = boxes[:, 2:] - boxes[:, :2]
+    # a mask with NEARLY of another one in it begins at most as much further right as that one has left
+    last = np.searchsorted(boxes[:, 0], boxes[:, 0] + (1 - NEARLY) * size[:, 0], side="right")
+    each = last - np.arange(len(boxes)) - 1
+    if each.sum() > MAX_PAIRS:
+        return 0
+    a = np.repeat(np.arange(len(boxes)), each)
+    b = np.arange(len(a)) - np.repeat(np.cumsum(each) - each, each) + a + 1
+    common = (np.minimum(boxes[a, 2:], boxes[b, 2:]) - np.maximum(boxes[a, :2], boxes[b, :2])).clip(0)
+    enough = common.prod(axis=1) >= NEARLY * np.maximum(areas[order[a]], areas[order[b]])
+    again = set()
+    for one, other in zip(order[a[enough]].tolist(), order[b[enough]].tolist(), strict=True):
+        if max(one, other) not in again and _overlap(masks, one, other) >= NEARLY * (areas[one] + areas[other]) / (
+            1 + NEARLY
+        ):
+            again.add(max(one, other))
+    return len(again)
+
+
+def _overlap(masks: CropMasks, i: int, j: int) -> int:
+    """Pixels of both of two masks."""
+    (ax0, ay0, ax1, ay1), (bx0, by0, bx1, by1) = masks.boxes[i].tolist(), masks.boxes[j].tolist()
+    x0, y0, x1, y1 = max(ax0, bx0), max(ay0, by0), min(ax1, bx1), min(ay1, by1)
+    a = masks.crop(i)[y0 - ay0 : y1 - ay0, x0 - ax0 : x1 - ax0]
+    b = masks.crop(j)[y0 - by0 : y1 - by0, x0 - bx0 : x1 - bx0]
+    return int(np.count_nonzero(a & b))
 
 
 def _twins(masks: CropMasks) -> int:
@@ -168,15 +261,37 @@ class Doubts:
                 by_kind[kind].append((image_id, what))
         if "pieces" not in by_kind:
             self._add_pieces_of_all(by_kind)
+        self._add_misplaced(by_kind)
         return tuple(self._sentence(kind, found) for kind, found in sorted(by_kind.items()))
 
     def notes(self) -> tuple[str, ...]:
         """What is worth knowing and no reason to stop."""
-        twins = sum(signs.twins for signs in self.signs.values() if "twins" not in signs.doubts())
-        images = sum(1 for signs in self.signs.values() if signs.twins and "twins" not in signs.doubts())
-        if not twins:
-            return ()
-        return (f"cells with the same mask as another cell of their image: {twins}, on {_images(images)}",)
+        sure = [signs for signs in self.signs.values() if "twins" not in signs.doubts()]
+        notes = []
+        for words, counts in (("", [s.twins for s in sure]), ("nearly ", [s.nearly_twins for s in sure])):
+            if any(counts):
+                on = _images(sum(map(bool, counts)))
+                notes.append(f"cells with {words}the same mask as another cell of their image: {sum(counts)}, on {on}")
+        cells, filled = (sum(getattr(s, name) for s in self.signs.values()) for name in ("cells", "filled"))
+        if filled > FILLED * cells and filled >= FILLED_CELLS:
+            notes.append(
+                f"cells that fill their boxes, as if boxes were saved in place of outlines: {filled} of {cells}"
+            )
+        return tuple(notes)
+
+    def _add_misplaced(self, by_kind: dict[str, list[tuple[str, str]]]) -> None:
+        """Annotations of an image of another size: only many of them together tell."""
+        cells = sum(signs.cells for signs in self.signs.values())
+        reach = max((signs.reach for signs in self.signs.values() if signs.cells), default=1.0)
+        if reach < CORNER and cells >= CORNER_CELLS:
+            first = next(image_id for image_id, signs in self.signs.items() if signs.cells)
+            by_kind["corner"] = [
+                (first, f"here and on every image all cells lie in the upper left {reach:.0%} of width and height")
+            ]
+        out = {image_id: signs.outside for image_id, signs in self.signs.items() if signs.outside}
+        outside = sum(out.values())
+        if outside > OUTSIDE * (cells + outside) and outside >= OUTSIDE_CELLS:
+            by_kind["outside"] = [(name, f"{count} outlines reach far out of the image") for name, count in out.items()]
 
     def _add_pieces_of_all(self, by_kind: dict[str, list[tuple[str, str]]]) -> None:
         """A few pieces on every image: none is striking alone, all together are."""

@@ -78,7 +78,7 @@ class FileFinder:
         named = inside(self._folder, name)
         if named.is_file():
             return named
-        parts = [unquote(part) for part in PureWindowsPath(name).parts]
+        parts = [unquote(part) for part in PureWindowsPath(name.strip()).parts]
         for start in range(len(parts)):
             path = inside(self._folder, "/".join(parts[start:]))
             if path.is_file():

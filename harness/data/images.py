@@ -25,9 +25,14 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
+def is_no_file(path: Path) -> bool:
+    """Whether there is something that is not a file: a folder, or a pipe that nobody writes to."""
+    return path.exists() and not path.is_file()
+
+
 def images_in(folder: Path) -> dict[str, Path]:
     """Image files directly in a folder by file name, sorted; hidden files are left out."""
-    return {path.name: path for path in sorted(folder.iterdir()) if is_image(path)}
+    return {path.name: path for path in sorted(folder.iterdir()) if is_image(path) and not is_no_file(path)}
 
 
 def read_image(path: Path | bytes, size: tuple[int, int] | None = None) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
@@ -75,7 +80,10 @@ def read_labels(path: Path | bytes, size: tuple[int, int] | None = None) -> NDAr
         raise HarnessError("label images compressed as JPEG have wrong numbers at every edge; save them as PNG or TIFF")
     labels = same_channels(found.pixels)
     if labels.ndim != 2:
-        raise HarnessError(f"a label image has one channel; this one has the shape {labels.shape}")
+        raise HarnessError(
+            f"a label image has one channel; this one has the shape {labels.shape}. "
+            "Save a number for each cell in a grey image; colours are not read as cells"
+        )
     return whole_labels(labels)
 
 
@@ -85,19 +93,24 @@ def whole_labels(labels: NDArray) -> NDArray[np.integer]:
         with np.errstate(invalid="ignore"):
             whole = labels.astype(np.int64)
         if not (whole == labels).all():
-            raise HarnessError(f"a label image holds whole numbers; this one holds {labels.dtype} with fractions")
+            what = f"{labels.dtype} with fractions: is it a probability or distance map?"
+            raise HarnessError(f"a label image holds whole numbers; this one holds {what}")
         labels = whole
     if labels.dtype == np.bool_:
         labels = labels.astype(np.uint8)
     if labels.dtype.kind not in "ui":
         raise HarnessError(f"a label image holds whole numbers; this one holds {labels.dtype}")
     if labels.dtype.kind == "i" and labels.min(initial=0) < 0:
-        raise HarnessError(f"a label image holds no negative numbers; this one holds {labels.min()}")
+        raise HarnessError(
+            f"a label image holds no negative numbers; this one holds {labels.min()}: set what is no cell to 0"
+        )
     return labels
 
 
 def _decode(path: Path | bytes, size: tuple[int, int] | None, as_labels: bool) -> Decoded:
     try:
+        if isinstance(path, Path) and is_no_file(path):
+            raise HarnessError("cannot be read: a folder or a pipe, not a file")
         data = path if isinstance(path, bytes) else path.read_bytes()
     except FileNotFoundError as error:
         raise HarnessError("the file is missing") from error
@@ -110,11 +123,24 @@ def _decode(path: Path | bytes, size: tuple[int, int] | None, as_labels: bool) -
             from harness.data.tiff import decode_tiff
 
             return decode_tiff(data, size, as_labels)
+        if not data.startswith((b"\xff\xd8", b"BM")):
+            raise HarnessError(_not_an_image(data))
         return _decode_other(data, size, as_labels)
     except HarnessError:
         raise
     except Exception as error:  # decoders of damaged bytes raise nearly anything
         raise HarnessError(f"not a whole image file ({one_line(error) or type(error).__name__})") from error
+
+
+def _not_an_image(data: bytes) -> str:
+    """What a file is that is neither PNG, TIFF, JPEG nor BMP."""
+    if not data:
+        return "the file is empty"
+    if data.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS in place of the image; `git lfs pull` fetches it"
+    known = ((b"GIF8", "GIF"), (b"RIFF", "WebP"), (b"\0\0\0\x0cjP", "JPEG 2000"), (b"\xff\x0a", "JPEG XL"))
+    other = next((f"the format {name}" for start, name in known if data.startswith(start)), "something else")
+    return f"not a whole image file: {other}, whatever its name says; save it as PNG or TIFF"
 
 
 def _decode_png(data: bytes, size: tuple[int, int] | None, as_labels: bool) -> Decoded:
@@ -155,6 +181,8 @@ def _check_png(data: bytes) -> int:
             raise HarnessError(f"the PNG file is damaged (checksum of {kind.decode('ascii', 'replace')!r})")
         if kind == b"eXIf":
             orientation = _exif_orientation(data[at + 8 : end - 4])
+        elif kind in (b"tEXt", b"zTXt") and data[at + 8 : at + 32].lower().startswith(b"raw profile type exif"):
+            orientation = _orientation_of_text(data)
         at = end
     return orientation
 
@@ -165,6 +193,14 @@ def _exif_orientation(data: bytes) -> int:
     exif = Image.Exif()
     exif.load(data)
     return int(exif.get(0x0112, 1))
+
+
+def _orientation_of_text(data: bytes) -> int:
+    """Of EXIF data in a text chunk, as ImageMagick writes it."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+        return int(picture.getexif().get(0x0112, 1))
 
 
 def _decode_other(data: bytes, size: tuple[int, int] | None, as_labels: bool) -> Decoded:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from harness.errors import one_line
 
-LABEL_ENDINGS = ("_cp_masks", "_masks", "_mask", "_labels", "_label", "_seg")
+LABEL_WORDS = ("masks", "mask", "labels", "label", "seg", "instances", "instance")
+LABEL_ENDINGS = ("_cp_masks", *(mark + word for mark in "_- " for word in LABEL_WORDS))
 IMAGE_ENDINGS = ("_img", "_image")
 
 BY_PRODUCTS = ("_flows", "_cp_flows", "_cp_output", "_cp_outlines", "_cp_cellprob", "_cellprob", "_dp")

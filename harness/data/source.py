@@ -21,6 +21,7 @@ class Loaded:
         notes: What was done to the image that the user should know, in words that can be counted over images.
         boxes: How many cells have a box of their own in the file, besides their mask.
         contradicted: How many of those boxes lie elsewhere than the mask.
+        outside: How many outlines reach far out of the image.
     """
 
     sample: Sample | None
@@ -28,6 +29,7 @@ class Loaded:
     notes: tuple[str, ...] = ()
     boxes: int = 0
     contradicted: int = 0
+    outside: int = 0
 
 
 @dataclass(frozen=True)

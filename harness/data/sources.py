@@ -167,7 +167,7 @@ def _read(entry: Callable[[], Loaded]) -> _Read:
     sample = loaded.sample
     if sample is None:
         return _Read(loaded)
-    signs = signs_of(sample, loaded.boxes, loaded.contradicted)
+    signs = signs_of(sample, loaded.boxes, loaded.contradicted, loaded.outside)
     return _Read(loaded, digest(sample), picture_of(sample.image), signs)
 
 

@@ -52,11 +52,14 @@ def decode_tiff(data: bytes, size: tuple[int, int] | None, as_labels: bool) -> D
 
 
 def _only_page(tiff: Any) -> Any:
-    """The one page of full size: thumbnails and pyramids are left out."""
-    full = list(islice((page for page in tiff.pages if not page.is_reduced), 2))
+    """The one page of full size: thumbnails, pyramids and transparency masks are left out."""
+    full = list(islice((page for page in tiff.pages if not (page.is_reduced or page.is_mask)), 2))
+    if not full:  # all are marked as reduced: only one can be the largest
+        most = max(page.imagelength * page.imagewidth for page in tiff.pages)
+        full = [page for page in tiff.pages if page.imagelength * page.imagewidth == most]
     if len(full) > 1:
         raise HarnessError(f"a stack of {len(tiff.pages)} pages; save one image a file")
-    page = full[0] if full else tiff.pages[0]
+    page = full[0]
     planes = page.imagedepth
     if tiff.is_imagej:
         planes = max(planes, int((tiff.imagej_metadata or {}).get("images", 1)))

@@ -7,10 +7,9 @@ against the masks. See docs/data.md for all that is read.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -34,6 +33,9 @@ USAGE = "coco:ANN.json,IMAGES_DIR"
 
 LIVECELL_NAME = re.compile(r"(?P<type>[A-Za-z0-9]+)_Phase_(?P<well>[A-H][0-9]{1,2})_")
 """LIVECell has one category; type and well of a culture stand in its file names."""
+
+OUTSIDE = 0.75
+"""Where no more than this share of the width or height of an outline lies in the image, it counts as outside."""
 
 SLIVERS = "polygons of fewer than three points beside good ones, left out"
 
@@ -103,7 +105,7 @@ class Coco:
         for name in ("images", "annotations", "categories"):
             table = whole.get(name) if isinstance(whole, dict) else None
             if isinstance(table, dict):  # LIVECell's: an object keyed by id
-                table = list(table.values())
+                table = [{"id": key, **row} if isinstance(row, dict) else row for key, row in table.items()]
             if not isinstance(table, list):
                 raise HarnessError(f'{path.name} has no list "{name}"; is it a COCO instances file?')
             tables[name] = table
@@ -115,6 +117,8 @@ def _categories(table: list[Any], annotations: list[Any], notes: list[str]) -> t
     names: dict[Key, str] = {}
     for i, row in enumerate(table):
         key, name = _key(_field(row, "id")), _field(row, "name")
+        if key is not None and names.get(key) == name:  # written twice
+            continue
         if key is None or not isinstance(name, str) or key in names:
             raise HarnessError(f"categories[{i}]: needs an id of its own and a name")
         names[key] = one_line(name, 60)
@@ -128,8 +132,18 @@ def _categories(table: list[Any], annotations: list[Any], notes: list[str]) -> t
                 notes.append(f"a category without annotations that shares its name with another is left out: {name}")
     if len(set(names.values())) < len(names):
         raise HarnessError("two categories share a name, and both have annotations")
+    alike = [same for same in _names_alike(names.values()) if len(same) > 1]
+    notes += [f"categories whose names differ in case or spaces alone, kept apart: {one_line(same)}" for same in alike]
     order = sorted(names, key=lambda key: (isinstance(key, str), key))
     return tuple(names[n] for n in order), {n: label for label, n in enumerate(order)}
+
+
+def _names_alike(names: Iterable[str]) -> list[list[str]]:
+    """Names that are the same but for upper and lower case and spaces."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault("".join(name.split()).casefold(), []).append(name)
+    return list(alike.values())
 
 
 def _images(table: list[Any], files: FileFinder, problems: list[str], notes: list[str]) -> dict[Key, _Image]:
@@ -190,21 +204,21 @@ def _attach(table: list[Any], images: dict[Key, _Image], label_of: Mapping[Key, 
             problems.append(f"{where}: there is no good image with the id {one_line(_field(row, 'image_id'), 40)}")
         elif category is None or category not in label_of:
             problems.append(f"{where}: there is no category with the id {one_line(_field(row, 'category_id'), 40)}")
-        elif crowd not in (None, 0, 1):
+        elif crowd not in (None, 0, 1, "", "0", "1"):
             problems.append(f"{where}: iscrowd is {one_line(crowd, 40)}, not 0 or 1")
         else:
             image = images[image_key]
             image.rows.append(where)
             image.shapes.append(row.get("segmentation"))
             image.labels.append(label_of[category])
-            image.crowd.append(bool(crowd))
+            image.crowd.append(crowd in (1, "1"))
             image.boxes.append(row.get("bbox"))
 
 
 def _load(image: _Image, classes: tuple[str, ...]) -> Loaded:
     faults: dict[int, str] = {}
     counts: dict[int, NDArray[np.int64]] = {}
-    slivers = False
+    slivers, outside = False, 0
     try:
         pixels, notes = read_image(image.path, image.size)
         height, width = pixels.shape[:2]
@@ -212,6 +226,7 @@ def _load(image: _Image, classes: tuple[str, ...]) -> Loaded:
             try:
                 counts[i], some = _counts(shape, height, width)
                 slivers = slivers or some
+                outside += _is_outside(shape, height, width)
             except HarnessError as error:
                 faults[i] = str(error)
         masks, more = masks_of_counts(counts, height, width)
@@ -230,28 +245,28 @@ def _load(image: _Image, classes: tuple[str, ...]) -> Loaded:
     where = f"(image {one_line(image.file_name)})"
     problems = tuple(f"{image.rows[i]} {where}: {what}" for i, what in sorted(faults.items()))
     compared, contradicted = _compare_boxes([image.boxes[i] for i in good], masks)
-    return Loaded(sample, problems, (*notes, SLIVERS) if slivers else notes, compared, contradicted)
+    return Loaded(sample, problems, (*notes, SLIVERS) if slivers else notes, compared, contradicted, outside)
 
 
 def _counts(shape: Any, height: int, width: int) -> tuple[NDArray[np.int64], bool]:
     """Column-major run lengths of a segmentation, background first; whether slivers were left out."""
+    if isinstance(shape, list) and len(shape) == 1 and isinstance(shape[0], dict):
+        shape = shape[0]
     if isinstance(shape, list):
         polygons, slivers = _polygons(shape)
         return polygon_counts(polygons, height, width), slivers
     if not isinstance(shape, dict):
-        raise HarnessError("there is no segmentation")
+        raise HarnessError("there is no segmentation, polygons or run lengths; boxes alone are not enough")
     size = shape.get("size")
     if not isinstance(size, list) or [_key(side) for side in size] != [height, width]:
         raise HarnessError(f"the run lengths are of {one_line(size, 40)}, the image is {[height, width]}")
     counts = shape.get("counts")
     if isinstance(counts, str):
         return counts_of_text(counts, height, width), False
-    if (
-        isinstance(counts, list)
-        and set(map(type, counts)) == {int}
-        and 0 <= min(counts) <= max(counts) <= height * width
-    ):
-        return np.asarray(counts, np.int64), False
+    if isinstance(counts, list) and counts:
+        whole = [_key(count) if isinstance(count, int | float) else None for count in counts]
+        if all(isinstance(count, int) and 0 <= count <= height * width for count in whole):
+            return np.asarray(whole, np.int64), False
     raise HarnessError("counts are neither text nor a list of whole numbers that fit the image")
 
 
@@ -265,12 +280,30 @@ def _polygons(shape: list[Any]) -> tuple[list[Any], bool]:
     one = all(isinstance(value, int | float) for value in shape) or (
         len(shape) > 2 and all(isinstance(v, list) and len(v) == 2 and not isinstance(v[0], list) for v in shape)
     )
-    polygons = [shape] if one else shape
+    polygons = [_without_nesting(polygon) for polygon in ([shape] if one else shape)]
     long = [p for p in polygons if not isinstance(p, list) or len(p) >= 6 or (len(p) > 2 and isinstance(p[0], list))]
     flat = [flat_polygon(polygon) for polygon in (long or polygons)]
     if min(map(min, flat)) >= 0 and max(map(max, flat)) <= 1:
         raise HarnessError("no coordinate is above 1: fractions of the image in place of pixels?")
     return flat, 0 < len(long) < len(polygons)
+
+
+def _without_nesting(polygon: Any) -> Any:
+    """[[[x, y]], [[x, y]], ...], as OpenCV gives outlines, to [[x, y], ...]; others as they are."""
+    nested = isinstance(polygon, list) and len(polygon) > 1
+    if nested and all(isinstance(p, list) and len(p) == 1 and isinstance(p[0], list) for p in polygon):
+        return [point[0] for point in polygon]
+    return polygon
+
+
+def _is_outside(shape: Any, height: int, width: int) -> bool:
+    """Whether polygons that could be drawn lie largely outside the image, by their common extent."""
+    if not isinstance(shape, list) or isinstance(shape[0], dict):
+        return False
+    points = np.concatenate([np.asarray(polygon, np.float64).reshape(-1, 2) for polygon in _polygons(shape)[0]])
+    low, high = points.min(axis=0), points.max(axis=0)
+    inside = np.minimum(high, (width, height)) - np.maximum(low, 0)
+    return bool((inside < OUTSIDE * (high - low)).any())
 
 
 def _compare_boxes(boxes: list[Any], masks: CropMasks) -> tuple[int, int]:
@@ -313,7 +346,7 @@ def _key(value: Any) -> Key | None:
         return int(value)
     if isinstance(value, str) and value.strip():
         text = value.strip()
-        return int(text) if re.fullmatch(r"(0|[1-9][0-9]{0,18})", text) else text
+        return int(text.partition(".")[0]) if re.fullmatch(r"[0-9]{1,19}(\.0+)?", text) else text
     return None
 
 
@@ -331,7 +364,7 @@ def _stem(name: str) -> str:
 def _is_box(value: Any) -> bool:
     if not isinstance(value, list) or len(value) != 4 or not set(map(type, value)) <= {int, float}:
         return False
-    return all(abs(number) < 2**31 for number in value if not math.isnan(number)) and not any(map(math.isnan, value))
+    return all(-(2**31) < number < 2**31 for number in value) and min(value[2:]) > 0  # NaN is in no range
 
 
 def _guess(folder: Path) -> str | None:

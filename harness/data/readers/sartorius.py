@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -107,8 +108,11 @@ class Sartorius:
 def _images_of(lines: Iterable[str]) -> tuple[list[_Image], list[str]]:
     """What the rows say, and what is wrong with them. Raises HarnessError where a column is missing."""
     # a csv.DictReader would take twice as long
-    reader = csv.reader(lines)
-    header = next(reader, [])
+    lines = iter(lines)
+    first = next(lines, "")
+    separator = max(",;\t", key=first.count)
+    reader = csv.reader(chain([first], lines), delimiter=separator)
+    header = [name.strip().lower() for name in next(reader, [])]
     column_of = {name: i for i, name in enumerate(header)}
     missing = [c for c in COLUMNS if c not in column_of]
     if missing:
@@ -139,7 +143,8 @@ def _take(row: list[str], header: list[str], columns: list[int], line: int, imag
     """Add a row to its image and return the image. columns: where COLUMNS stand. Raises HarnessError on a bad row."""
     whole = max(columns) < len(row) <= len(header)
     image_id, text, width, height, cell_type = [row[column] for column in columns] if whole else [""] * len(COLUMNS)
-    text = text.strip()
+    image_id, text, cell_type = image_id.strip().removesuffix(".png"), text.strip(), cell_type.strip()
+    cell_type = cell_type.lower() if cell_type.lower() in CLASSES else cell_type
     if not image_id or (text and not cell_type):
         raise HarnessError("a field is missing or there is one too many")
     image = images.get(image_id)

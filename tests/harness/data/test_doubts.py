@@ -200,3 +200,81 @@ def test_real_labels_are_not_doubted(source: str, real_data: Path) -> None:
         pytest.skip(f"no {source.split('/')[1]} in {real_data}")
     dataset = load(source.format(real_data))
     assert dataset.doubts == ()
+
+
+def outlined(labels: NDArray, number: int) -> NDArray:
+    """Labels whose edges, one pixel wide, all have the same number."""
+    edge = (labels > 0) & (cv2.erode(labels, np.ones((3, 3))) != labels)
+    return np.where(edge, number, labels).astype(np.uint16)
+
+
+def framed(labels: NDArray) -> NDArray:
+    labels = labels.copy()
+    labels[[0, -1]] = labels[:, [0, -1]] = 99
+    return labels
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image, labels: outlined(labels, 255),
+        lambda image, labels: framed(labels),
+        lambda image, labels: labels * (outlined(labels, 255) == 255),
+    ],
+    ids=["edges of one number", "a border around the image", "outlines alone"],
+)
+def test_hollow_cells_are_doubted(tmp_path: Path, change) -> None:
+    found = check(write(tmp_path, change))
+    assert any(
+        "hollow (so too on 3 more images of 4); are they outlines or a border" in line for line in found.problems
+    )
+
+
+def polygons(folder: Path, change, copies: int = 1) -> str:
+    """Four scenes as polygons, each moved by change(points, copy)."""
+    (folder / "i").mkdir()
+    tables: dict = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "cell"}]}
+    for number in range(4):
+        image, labels = scene(number)
+        cv2.imwrite(str(folder / "i" / f"x{number}.png"), image)
+        tables["images"].append({"id": number, "file_name": f"x{number}.png", "height": 64, "width": 80})
+        for value in range(1, labels.max() + 1):
+            outline = cv2.findContours((labels == value).astype(np.uint8), 0, 1)[0][0].reshape(-1, 2) + 0.5
+            for copy in range(copies):
+                shape = [change(outline, copy).ravel().tolist()]
+                tables["annotations"].append({"image_id": number, "category_id": 1, "segmentation": shape})
+    (folder / "a.json").write_text(json.dumps(tables))
+    return f"coco:{folder / 'a.json'},{folder / 'i'}"
+
+
+def test_polygons_as_they_should_be_are_not_doubted(tmp_path: Path) -> None:
+    found = check(polygons(tmp_path, lambda points, copy: points))
+    assert not found.problems + found.notes
+
+
+@pytest.mark.parametrize(
+    ("change", "copies", "words"),
+    [
+        (lambda points, copy: points + copy, 2, "nearly the same mask as another one, as if drawn twice"),
+        (lambda points, copy: points[:, ::-1], 1, "outlines reach far out of the image"),
+        (lambda points, copy: points / 2, 1, "all cells lie in the upper left"),
+    ],
+    ids=["twice, moved by a pixel", "y before x", "of a smaller copy"],
+)
+def test_polygons_that_fit_ill_are_doubted_without_boxes(tmp_path: Path, change, copies: int, words: str) -> None:
+    assert any(words in line for line in check(polygons(tmp_path, change, copies)).problems)
+
+
+def test_boxes_in_place_of_outlines_are_told(tmp_path: Path) -> None:
+    def box(points: NDArray, copy: int) -> NDArray:
+        (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
+        return np.asarray([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+
+    found = check(polygons(tmp_path, box))
+    assert not found.problems
+    assert found.notes == ("cells that fill their boxes, as if boxes were saved in place of outlines: 24 of 24",)
+
+
+def test_labels_that_all_overlap_take_no_long_time(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(1, 3000, (64, 80)).astype(np.uint16)
+    assert check(write(tmp_path, lambda image, labels: noise)).problems

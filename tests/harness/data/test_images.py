@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from harness.data.images import images_in, read_image, read_labels
 from harness.errors import HarnessError
@@ -302,3 +304,53 @@ def test_only_images_are_listed(tmp_path: Path) -> None:
 def test_colour_order_is_rgb(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "x.png"), np.full((3, 3, 3), (1, 2, 3), np.uint8))
     assert read_image(tmp_path / "x.png")[0][0, 0].tolist() == [3, 2, 1]
+
+
+def test_several_pages_that_are_all_marked_as_reduced_are_a_stack(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        for _ in range(2):
+            file.write(GREY, subfiletype=1, metadata=None)
+    with pytest.raises(HarnessError, match="stack of 2 pages"):
+        read_image(tmp_path / "x.tif")
+
+
+def test_a_page_that_is_a_mask_of_another_is_left_out(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        file.write(GREY, metadata=None)
+        file.write(GREY > 90, subfiletype=4, metadata=None)
+    assert np.array_equal(read_image(tmp_path / "x.tif")[0], GREY)
+
+
+def test_orientation_in_a_text_chunk_turns_a_png(tmp_path: Path) -> None:
+    """As ImageMagick writes EXIF data."""
+    exif = Image.Exif()
+    exif[0x112] = 3
+    raw = b"Exif\0\0" + exif.tobytes().removeprefix(b"Exif\0\0")
+    text = PngInfo()
+    text.add_text("Raw profile type exif", f"\nexif\n{len(raw):8d}\n{raw.hex()}\n", zip=True)
+    Image.fromarray(np.ascontiguousarray(GREY[::-1, ::-1])).save(tmp_path / "x.png", pnginfo=text)
+    assert np.array_equal(read_image(tmp_path / "x.png")[0], GREY)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "the file is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "`git lfs pull` fetches it"),
+        (b"GIF89a and so on", "the format GIF"),
+        (b"<!DOCTYPE html>", "something else"),
+    ],
+)
+def test_what_is_no_image_is_named(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(HarnessError, match=words) as caught:
+        read_image(tmp_path / "x.png")
+    assert " at 0x" not in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_no_image_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    assert images_in(tmp_path) == {}
+    with pytest.raises(HarnessError, match="not a file"):
+        read_image(tmp_path / "x.png")

@@ -328,3 +328,56 @@ def test_real_images(real_data: Path) -> None:
         masks = dataset[i].instances.masks
         assert masks is not None
         assert masks.areas().tolist() == areas[image_id]
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        [[[[2, 3]], [[6, 3]], [[6, 7]], [[2, 7]]]],
+        [{"size": [10, 12], "counts": [23, 4, 6, 4, 6, 4, 6, 4, 63]}],
+        {"size": [10, 12], "counts": [23.0, 4.0, 6.0, 4.0, 6.0, 4.0, 6.0, 4.0, 63.0]},
+    ],
+    ids=["as OpenCV nests points", "run lengths in a list", "run lengths as floats"],
+)
+def test_more_ways_to_write_a_square(tmp_path: Path, segmentation: Any) -> None:
+    masks = load(write_coco(tmp_path, coco_tables([annotation(1, segmentation)])))[0].instances.masks
+    assert masks is not None
+    assert masks.boxes.tolist() == [[2, 3, 6, 7]]
+    assert masks.areas().tolist() == [16]
+
+
+@pytest.mark.parametrize("image_id", ["1.0", "001", "0001.00", " 1 "])
+def test_numbers_as_text_are_numbers(tmp_path: Path, image_id: str) -> None:
+    assert check(write_coco(tmp_path, coco_tables([GOOD | {"image_id": image_id}]))).problems == ()
+
+
+@pytest.mark.parametrize("crowd", ["0", "", 0.0])
+def test_crowd_flags_may_be_text(tmp_path: Path, crowd: Any) -> None:
+    flags = load(write_coco(tmp_path, coco_tables([GOOD | {"iscrowd": crowd}])))[0].instances.crowd
+    assert flags is None or not flags.any()
+
+
+@pytest.mark.parametrize("box", [[0, 0, 0, 0], [10**400] * 4, [float("nan")] * 4])
+def test_boxes_that_say_nothing_are_not_held_against_masks(tmp_path: Path, box: list[Any]) -> None:
+    two = [GOOD | {"bbox": box}, annotation(2, [[7, 1, 11, 1, 11, 4, 7, 4]], bbox=box)]
+    assert check(write_coco(tmp_path, coco_tables(two))).problems == ()
+
+
+def test_a_category_written_twice_counts_once(tmp_path: Path) -> None:
+    tables = coco_tables([GOOD])
+    tables["categories"] *= 2
+    assert load(write_coco(tmp_path, tables)).classes == ("nucleus",)
+
+
+def test_categories_that_differ_in_case_or_spaces_are_told(tmp_path: Path) -> None:
+    tables = coco_tables([GOOD])
+    tables["categories"].append({"id": 8, "name": " Nucleus"})
+    assert any("differ in case or spaces" in note for note in check(write_coco(tmp_path, tables)).notes)
+
+
+def test_images_keyed_by_id_need_no_id_of_their_own(tmp_path: Path) -> None:
+    tables = coco_tables([GOOD])
+    source = write_coco(tmp_path, tables)
+    keyed = {"1": {key: value for key, value in tables["images"][0].items() if key != "id"}}
+    (tmp_path / "ann.json").write_text(json.dumps(tables | {"images": keyed}))
+    assert check(source).cells == 1

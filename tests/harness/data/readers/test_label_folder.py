@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -170,3 +171,14 @@ def test_a_file_for_a_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "f").touch()
     with pytest.raises(HarnessError, match="f is not a folder"):
         load(f"folder:{tmp_path},{tmp_path / 'f'}")
+
+
+@pytest.mark.parametrize("ending", ["-labels", " mask", "_instances", "-Label"])
+def test_more_endings_of_labels(tmp_path: Path, ending: str) -> None:
+    for name in ("i", "l"):
+        (tmp_path / name).mkdir()
+    cv2.imwrite(str(tmp_path / "i" / "x.png"), np.arange(120, dtype=np.uint8).reshape(10, 12))
+    labels = np.zeros((10, 12), np.uint8)
+    labels[2:5, 3:7] = 1
+    cv2.imwrite(str(tmp_path / "l" / f"x{ending}.png"), labels)
+    assert load(f"folder:{tmp_path / 'i'},{tmp_path / 'l'}").ids == ("x",)

@@ -141,8 +141,33 @@ def test_groups_are_vessel_and_well() -> None:
 def test_real_images(real_data: Path) -> None:
     dataset = load(f"sartorius:{real_data / 'sartorius'}")
     assert (len(dataset), dataset.cells, dataset.max_cells, dataset.max_size) == (200, 23579, 782, (520, 704))
-    assert dataset.notes == ("cells with the same mask as another cell of their image: 7, on 3 images",)
+    assert dataset.notes == (
+        "cells with the same mask as another cell of their image: 7, on 3 images",
+        "cells with nearly the same mask as another cell of their image: 59, on 3 images",
+    )
+    assert dataset.doubts == ()
     assert dataset.doubts == ()
     sample = dataset[0]
     assert sample.instances.masks is not None
     assert np.array_equal(sample.instances.boxes, sample.instances.masks.tight()[0].boxes)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.replace(",", ";"),
+        lambda table: table.replace(",", "\t"),
+        lambda table: table.replace("id,annotation,width", "ID, Annotation ,Width", 1),
+        lambda table: table.replace("\na,", "\na.png,"),
+        lambda table: table.replace(",cort", ", Cort "),
+    ],
+    ids=["semicolons", "tabs", "names of columns", "ids with suffix", "spaces and case of types"],
+)
+def test_tables_as_spreadsheets_save_them(tmp_path: Path, change) -> None:
+    source = write_kaggle(tmp_path, [kaggle_row("a", "14 3 26 3")])
+    table = (tmp_path / "train.csv").read_text()
+    (tmp_path / "train.csv").write_text(change(table))
+    dataset = load(source)
+    assert dataset.ids == ("a",)
+    assert dataset.classes == ("shsy5y", "astro", "cort")
+    assert dataset[0].instances.labels.tolist() == [2]
