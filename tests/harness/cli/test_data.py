@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from data_files import kaggle_row, write_kaggle
 
 from harness.cli import harness
-from tests.harness.data.conftest import kaggle_row, write_kaggle
 
 
 @pytest.fixture(autouse=True)

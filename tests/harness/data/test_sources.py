@@ -5,11 +5,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from data_files import annotation, coco_tables, kaggle_row, write_coco, write_kaggle
 
 from harness.data.source import public_path
 from harness.data.sources import check, load
 from harness.errors import HarnessError
-from tests.harness.data.conftest import annotation, coco_tables, kaggle_row, write_coco, write_kaggle
 
 SQUARE = [[2, 3, 6, 3, 6, 7, 2, 7]]
 

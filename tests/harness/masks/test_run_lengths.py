@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from data_files import pairs_text
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -9,7 +10,6 @@ from pycocotools import mask as coco
 
 from harness.errors import HarnessError
 from harness.masks.run_lengths import MAX_COVER, counts_of_text, masks_of_counts, masks_of_pairs
-from tests.harness.data.conftest import pairs_text
 
 planes = hnp.arrays(
     np.uint8, st.tuples(st.integers(0, 6), st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 1)

@@ -8,11 +8,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from data_files import annotation, coco_tables, write_coco
 from pycocotools import mask as coco
 
 from harness.data.sources import check, load
 from harness.errors import HarnessError
-from tests.harness.data.conftest import annotation, coco_tables, write_coco
 
 SQUARE = [[2, 3, 6, 3, 6, 7, 2, 7]]
 GOOD = annotation(1, SQUARE)

@@ -19,15 +19,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from data_files import assert_one_line
 from example_sources import EXAMPLES
+from fuzzing import edits, fuzz, odd_values, places
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.data.conformance import assert_sound
 from harness.data.sources import check, load
 from harness.errors import HarnessError
-from tests.harness.data.conftest import assert_one_line
-from tests.harness.data.readers.test_fuzz_readers import edits, fuzz, odd_values, places
 
 FILES = {
     "cellpose": "a_seg.npy",

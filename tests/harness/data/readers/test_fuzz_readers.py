@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import struct
 import tracemalloc
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import HealthCheck, given, settings
+from data_files import annotation, assert_one_line, coco_tables, kaggle_row, write_coco, write_kaggle
+from fuzzing import edits, fuzz, numbers, odd_values, places
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -30,14 +29,6 @@ from harness.data.dataset import Dataset
 from harness.data.images import read_image, read_labels
 from harness.data.sources import check, load
 from harness.errors import HarnessError
-from tests.harness.data.conftest import annotation, assert_one_line, coco_tables, kaggle_row, write_coco, write_kaggle
-
-EXAMPLES = int(os.environ.get("HARNESS_FUZZ", "40"))
-fuzz = settings(
-    max_examples=EXAMPLES,
-    deadline=timedelta(seconds=20),
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 TRIED: Counter[str] = Counter()
 REFUSED: Counter[str] = Counter()
@@ -48,52 +39,6 @@ def counted(figures: Callable[..., None]) -> Iterator[None]:
     yield
     for reader, inputs in TRIED.items():
         figures(reader, inputs=inputs, refused=REFUSED[reader])
-
-
-numbers = st.one_of(st.integers(-3, 300), st.sampled_from([2**31, 2**63, 10**9, 10**30, -(2**63)]))
-odd_values: st.SearchStrategy[Any] = st.one_of(
-    numbers,
-    st.none(),
-    st.booleans(),
-    st.floats(),
-    st.text(max_size=8),
-    st.lists(numbers, max_size=8),
-    st.lists(st.lists(st.one_of(numbers, st.floats()), max_size=8), max_size=3),
-    st.dictionaries(st.sampled_from(["size", "counts", "id"]), st.one_of(numbers, st.text(max_size=9)), max_size=2),
-    st.sampled_from(["../x.png", "/etc/passwd", "a.png\0", "x" * 300, "a.png", ".", "..", "PPYo1PPYo1", "=1+1", "\n"]),
-)
-
-
-@st.composite
-def edits(draw: st.DrawFn) -> Callable[[bytes], bytes]:
-    """A few bytes changed, removed, put in or doubled; places are fractions, so that any content can be edited."""
-    steps = draw(
-        st.lists(
-            st.tuples(
-                st.sampled_from(["set", "cut", "insert", "double", "end"]),
-                st.floats(0, 1),
-                st.integers(1, 30),
-                st.binary(min_size=1, max_size=4),
-            ),
-            min_size=1,
-            max_size=4,
-        )
-    )
-
-    def edit(content: bytes) -> bytes:
-        for kind, place, length, new in steps:
-            at = int(place * len(content))
-            head, tail = content[:at], content[at:]
-            content = {
-                "set": head + new + tail[len(new) :],
-                "cut": head + tail[length:],
-                "insert": head + new + tail,
-                "double": head + tail[:length] + tail,
-                "end": head,
-            }[kind]
-        return content
-
-    return edit
 
 
 def sound(dataset: Dataset) -> None:
@@ -186,12 +131,6 @@ def test_fields_of_train_csv(
         read_or_refused(source, skip_bad)
     finally:
         path.write_bytes(whole)
-
-
-def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every path into a JSON value."""
-    steps = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [at] + [p for step, inner in steps for p in places(inner, (*at, step))]
 
 
 @fuzz

@@ -5,11 +5,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from data_files import kaggle_row, pairs_text, write_kaggle
 
 from harness.data.readers.sartorius import plate_and_well
 from harness.data.sources import check, load
 from harness.errors import HarnessError
-from tests.harness.data.conftest import kaggle_row, pairs_text, write_kaggle
 
 
 def test_cells_come_back_with_their_types(tmp_path: Path) -> None:

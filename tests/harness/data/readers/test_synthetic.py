@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from data_files import assert_one_line
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,7 +11,6 @@ from harness.data.readers.synthetic import Settings, parse
 from harness.data.sources import load
 from harness.data.statistics import describe
 from harness.errors import HarnessError
-from tests.harness.data.conftest import assert_one_line
 
 
 @pytest.fixture(scope="module")

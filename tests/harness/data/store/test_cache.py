@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_files import kaggle_row, write_kaggle
 
 from harness.data import dataset
 from harness.data.dataset import Dataset
@@ -16,7 +17,6 @@ from harness.data.store import pack as packing
 from harness.data.store.pack import digest
 from harness.data.synthetic import phase_contrast
 from harness.errors import HarnessError
-from tests.harness.data.conftest import kaggle_row, write_kaggle
 
 SOURCE = "synthetic:images=4,size=64"
 
