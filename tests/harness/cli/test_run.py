@@ -114,7 +114,7 @@ def test_a_dry_run_writes_nothing_and_says_what_it_would_do(tmp_path: Path, monk
     trials = json.loads(plain.stdout)["trials"]
     assert [(t["method"], t["seed"], t["training_seconds"]) for t in trials].count(("mask_rcnn", 1, 120)) == 1
     assert all(t["seconds"] > t["training_seconds"] for t in trials), "start, prediction and scoring count too"
-    assert json.loads(plain.output)["seconds"] == sum(t["seconds"] for t in trials)
+    assert json.loads(plain.stdout)["seconds"] == sum(t["seconds"] for t in trials)
     assert len(trials) == 4
     assert not list(tmp_path.iterdir())
 
