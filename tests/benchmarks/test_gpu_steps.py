@@ -94,7 +94,7 @@ def test_a_crash_and_a_hang_leave_the_other_steps(tmp_path: Path, monkeypatch: p
     assert len(json.loads((out / "steps.json").read_text())["steps"]) == 4
 
 
-def test_a_step_without_time_is_left_out_and_told(tmp_path: Path) -> None:
+def test_a_step_without_time_is_left_out_and_reported(tmp_path: Path) -> None:
     outcomes: list[Outcome] = []
     run_part([planned("late", "print('done')")], tmp_path, 1.0, outcomes, rehearsal=False)
     assert outcomes[0].status == "left out"

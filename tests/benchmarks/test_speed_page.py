@@ -44,7 +44,7 @@ def test_targets(one: dict[str, Any], expected: bool | None) -> None:
     assert met(one) is expected
 
 
-def test_every_row_is_told_with_its_target() -> None:
+def test_every_row_is_printed_with_its_target() -> None:
     good = row("decode | crop", 0.002, "s", 8.0, peer=0.02, note="warm")
     text = page("python benchmarks/speed.py", {"reader": figures(good, row("start", 2.5, "s", 2.0))})
     assert "| decode \\| crop (1) | 0.00200 | 0.0200 | s | 10.0× | ≥ 8.00× | yes |" in text

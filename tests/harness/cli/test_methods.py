@@ -75,7 +75,7 @@ def test_measured_parameters_stand_beside_published_ones() -> None:
     assert whole == sum(counts.values()) > 1_000_000
 
 
-def test_a_broken_file_is_told_beside_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_file_is_reported_beside_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     found = catalog.load_catalog()
     found.broken.append(catalog.Broken("methods.bad", "methods/bad.py", "SyntaxError: x"))
     monkeypatch.setattr("harness.cli.methods.load_catalog", lambda adapters: found)
@@ -146,7 +146,7 @@ def test_a_new_file_is_found_and_resolved(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("name", "said"), [("mask_rcnn", "already"), ("Not-a-name", "cannot name"), ("class", "cannot name")]
 )
-def test_a_name_that_cannot_be_is_told(tmp_path: Path, name: str, said: str) -> None:
+def test_a_taken_or_impossible_name_is_refused(tmp_path: Path, name: str, said: str) -> None:
     result = call("new-method", name, "--slot", "augment", "--dir", str(tmp_path))
     assert result.exit_code == 2
     assert said in result.stderr

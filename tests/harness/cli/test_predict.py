@@ -118,7 +118,7 @@ def test_weights_and_task_of_the_run_are_used(run_dir: Path, images: Path, expec
         assert [path.name for path in target.iterdir()] == ["labels"]
 
 
-def test_what_lies_in_the_folders_besides_images_is_told(run_dir: Path, tmp_path: Path) -> None:
+def test_other_files_in_the_folders_are_reported(run_dir: Path, tmp_path: Path) -> None:
     """Label files among the images, an image too small for the model, and an earlier prediction."""
     (tmp_path / "images").mkdir()
     names = ("a.png", "b.png", "a_cp_masks.png")

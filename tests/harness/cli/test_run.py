@@ -43,7 +43,7 @@ def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
     )
 
 
-def test_a_strangers_file_runs_and_gets_its_row(adapter: Path, tmp_path: Path) -> None:
+def test_a_file_from_outside_runs_and_gets_its_row(adapter: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     how = ("--adapter", str(adapter), "--data", DATA, "--preset", "smoke", "--out", str(out), "--quiet")
     done = command("run", "--methods", "stranger,stranger+copy_paste", "--seeds", "2", *how)

@@ -71,7 +71,7 @@ def test_text_of_pycocotools_is_read(stack: np.ndarray) -> None:
         ("3 1 3 1", "overlap"),
     ],
 )
-def test_a_faulty_text_is_told_and_the_others_are_kept(text: str, words: str) -> None:
+def test_a_faulty_text_is_reported_and_the_others_are_kept(text: str, words: str) -> None:
     masks, faults = masks_of_pairs(["1 2", text, "13 12"], 10, 12)
     assert list(faults) == [1]
     assert words in faults[1]
@@ -107,6 +107,6 @@ def test_a_short_text_cannot_claim_a_huge_run() -> None:
         )
 
 
-def test_counts_beyond_the_image_are_told() -> None:
+def test_counts_beyond_the_image_are_reported() -> None:
     _, faults = masks_of_counts({3: np.asarray([100, 21])}, 10, 12)
     assert "cover 121 pixels" in faults[3]

@@ -167,7 +167,7 @@ def test_why_a_gpu_slowed_down(reasons: int | None, sentences: list[str]) -> Non
     assert said(GpuSlowdown(gpu(Nvml(reasons=reasons)))) == sentences
 
 
-def test_one_look_of_many_is_enough_and_one_between_trainings_is_none() -> None:
+def test_one_reading_of_many_is_enough_and_one_between_trainings_does_not_count() -> None:
     nvml = Nvml()
     group = SensorGroup([GpuSlowdown(gpu(nvml))])
     for reasons in (0, 0x20, 0):

@@ -11,7 +11,7 @@ import psutil
 from harness.monitoring.machine import git_commit, machine_facts, package_versions
 
 
-def test_the_machine_is_told_and_nobody_is_named() -> None:
+def test_the_machine_is_described_and_nobody_is_named() -> None:
     facts = machine_facts()
     assert facts["cpu"]
     assert 1 <= facts["cores_usable"] <= facts["cores_logical"]

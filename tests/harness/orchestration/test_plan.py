@@ -83,7 +83,7 @@ def test_a_damaged_plan_is_left_aside(tmp_path: Path) -> None:
     assert (tmp_path / "manifest.damaged.json").read_text() == "{"
 
 
-def test_a_strangers_plan_cannot_name_another_folder(tmp_path: Path) -> None:
+def test_an_untrusted_plan_cannot_name_another_folder(tmp_path: Path) -> None:
     plain = json.loads(plan(["a"]).model_dump_json())
     plain["trials"][0]["name"] = "../../home"
     (tmp_path / "manifest.json").write_text(json.dumps(plain))

@@ -53,7 +53,7 @@ def test_it_is_of_the_whole_run() -> None:
     assert run.training(0.5, at=190) == pytest.approx(50 + 10 + 130)
 
 
-def test_a_look_at_validation_images_changes_nothing_but_the_clock() -> None:
+def test_an_evaluation_changes_nothing_but_the_clock() -> None:
     run = Run()
     run.left.started("100s", 1, 1)
     run.training(0.5, at=50)

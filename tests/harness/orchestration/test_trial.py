@@ -100,7 +100,7 @@ class StopsInTheFirstEvaluation(ProgressPipe):
             self.request_stop()
 
 
-def test_a_request_to_stop_is_heeded_during_a_look_and_training_goes_on_as_if_it_had_not_been(
+def test_a_request_to_stop_works_during_an_evaluation_and_the_resumed_training_is_unchanged(
     spec: TrialSpec, record: RunRecord, tmp_path: Path
 ) -> None:
     progress = StopsInTheFirstEvaluation()
@@ -113,7 +113,7 @@ def test_a_request_to_stop_is_heeded_during_a_look_and_training_goes_on_as_if_it
     assert [point.iou_map for point in again.learning_curve] == [point.iou_map for point in record.learning_curve]
 
 
-def test_a_look_keeps_the_fraction_of_the_budget(spec: TrialSpec, tmp_path: Path) -> None:
+def test_an_evaluation_keeps_the_fraction_of_the_budget(spec: TrialSpec, tmp_path: Path) -> None:
     progress = StopsInTheFirstEvaluation()
     with pytest.raises(Interrupted):
         Trial(spec, tmp_path, progress).run()

@@ -32,7 +32,7 @@ def test_seeds_are_one_row(make: Make) -> None:
     assert row.quality.by_type["cort"] == pytest.approx(statistics.fmean(r.scores.by_type["cort"] for r in records))
 
 
-def test_every_ranked_row_has_a_position_and_ties_are_told_beside_it(make: Make) -> None:
+def test_every_ranked_row_has_a_position_and_ties_are_shown_beside_it(make: Make) -> None:
     records = [make(m, s, q) for m, q in (("mask_rcnn", 0.4), ("twin", 0.4), ("better", 0.6)) for s in range(3)]
     board = leaderboard(records)
     assert [row.position for row in board.rows] == [1, 2, 3]

@@ -72,7 +72,7 @@ def test_steps_and_arithmetic_stand_in_every_form(make: Make) -> None:
     assert "bfloat16" in as_latex(board)
 
 
-def test_footnotes_and_failures_are_told(make: Make) -> None:
+def test_footnotes_and_failures_are_printed(make: Make) -> None:
     failed = {"status": "crash", "reason": "ValueError: x", "scores": None, "rule": None}
     text = as_markdown(leaderboard([make(seed=0), make(seed=1), make("late", budget="10m"), make("bad", **failed)]))
     assert "late (1)" in text

@@ -105,7 +105,7 @@ def test_the_last_quarter_is_read_along_the_time(make: Make) -> None:
     assert last_quarter_gain(row) is None
 
 
-def test_seeds_that_spread_unequally_are_told(make: Make) -> None:
+def test_seeds_that_spread_unequally_are_reported(make: Make) -> None:
     steady = [make(m, s) for m in ("mask_rcnn", "b", "c") for s in range(3)]
     unstable = [make("unstable", s, 0.2 + 0.3 * s) for s in range(3)]
     assert any("judged by its own seeds alone" in line for line in verdict(leaderboard([*steady, *unstable])))
@@ -116,7 +116,7 @@ def test_no_score_no_verdict() -> None:
     assert verdict(leaderboard([])) == ["No method has a score yet."]
 
 
-def test_of_many_names_the_first_are_told() -> None:
+def test_of_many_names_the_first_are_listed() -> None:
     assert join_names(["a"]) == "a"
     assert join_names(["a", "b", "c"]) == "a, b and c"
     assert join_names(list("abcdefgh"), 3) == "a, b, c and 5 more"

@@ -43,7 +43,7 @@ def test_records_are_of_the_present_schema() -> None:
     assert {record.baseline for record in records} == {"mask_rcnn"}
 
 
-def test_what_a_worker_was_told_names_parts_that_are_there() -> None:
+def test_an_old_specification_names_parts_that_exist_now() -> None:
     recipe = recipe_from_json(read_trial_spec(RUN / "cells" / "planned").recipe)
     for slot in ("engine", *SLOTS):
         assert callable(getattr(recipe, slot).load())

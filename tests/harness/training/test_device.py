@@ -84,7 +84,7 @@ def test_a_cpu_needs_no_selection(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cuda.calls == []
 
 
-def test_a_device_that_is_not_there_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_device_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     RecordedCuda(monkeypatch)
     assert validate_device("cuda:1") == "cuda:1"
     with pytest.raises(HarnessError, match=r"cuda:2.*the last is cuda:1"):

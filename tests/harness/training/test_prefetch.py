@@ -69,7 +69,7 @@ def test_an_error_in_a_batch_is_raised_where_it_is_asked_for(way: Callable[[Make
     assert str(raised.value) == "broken augmentation"
 
 
-def test_where_a_process_failed_is_told() -> None:
+def test_the_place_where_a_process_failed_is_reported() -> None:
     def make(step: int) -> list[Sample]:
         raise ValueError("broken augmentation")
 
@@ -83,7 +83,7 @@ class Particular(Exception):  # noqa: N818
         super().__init__(what)
 
 
-def test_an_error_that_cannot_travel_is_told_in_words() -> None:
+def test_an_error_that_cannot_be_pickled_is_reported_in_words() -> None:
     def make(step: int) -> list[Sample]:
         raise Particular("odd", "here")
 
@@ -136,7 +136,7 @@ def test_a_thread_serves_a_cpu_and_processes_a_gpu(monkeypatch: pytest.MonkeyPat
     assert chosen == ["ThreadBatches", "ProcessBatches"]
 
 
-def test_little_shared_memory_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_little_shared_memory_is_reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(prefetch, "SHARED_MEMORY_BYTES", 2**60)
     batches = prefetched(numbers, 0, "cuda")
     assert next(batches) == [0]

@@ -20,7 +20,7 @@ def random_planes(seed: int, count: int, size: tuple[int, int]) -> np.ndarray:
 
 
 @given(st.integers(0, 10_000), st.integers(1, 6), st.integers(2, 12), st.integers(2, 12))
-def test_look_up_is_reading_every_plane_through_the_lookup(seed: int, count: int, height: int, width: int) -> None:
+def test_remap_reads_every_plane_through_the_lookup(seed: int, count: int, height: int, width: int) -> None:
     planes = random_planes(seed, count, (height, width))
     rng = np.random.default_rng(seed + 1)
     lookup = rng.integers(-1, height * width, (9, 7))
@@ -42,7 +42,7 @@ def test_from_set_pixels_inverts_set_pixels_in_any_order(seed: int, count: int) 
     np.testing.assert_array_equal(back.pixels, masks.pixels)
 
 
-def test_look_up_of_nothing() -> None:
+def test_remap_of_no_masks() -> None:
     masks, kept = remap(CropMasks.empty(), np.zeros((4, 4), int), (5, 5))
     assert len(masks) == len(kept) == 0
 

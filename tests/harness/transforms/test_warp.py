@@ -154,12 +154,12 @@ def test_each_kind_at_its_chance(scene, pool_of) -> None:
     "options", [{"elastic": 2}, {"elastic_strength": 0.9}, {"perspective_strength": -1}, {"grid_strength": 1},
                 {"grid_steps": 0}, {"elastic_spacing": 1.5}]
 )  # fmt: skip
-def test_bad_options_are_told(options) -> None:
+def test_bad_options_are_refused(options) -> None:
     with pytest.raises(HarnessError, match=next(iter(options))):
         validate(GeometricOptions, options)
 
 
-def test_probabilities_of_more_than_one_in_all_are_told() -> None:
+def test_probabilities_that_sum_to_more_than_one_are_refused() -> None:
     with pytest.raises(HarnessError, match=r"add up to 1\.5"):
         validate(GeometricOptions, {"elastic": 0.75, "perspective": 0.5})
 

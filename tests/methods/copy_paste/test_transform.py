@@ -192,7 +192,7 @@ def test_points_under_what_is_pasted_are_outside_their_cell(sample_of, pool_of) 
     np.testing.assert_array_equal(result.points, np.concatenate([points, points]))
 
 
-def test_partner_is_of_the_same_type_unless_told_otherwise(scene, pool_of) -> None:
+def test_partner_is_of_the_same_type_unless_asked_otherwise(scene, pool_of) -> None:
     pool = pool_of(scene(2))
     paste_with()(scene(1), np.random.default_rng(0), pool)
     paste_with(within_type=False)(scene(1), np.random.default_rng(0), pool)
@@ -255,7 +255,7 @@ def test_options_reach_the_crop_the_flips_and_the_paste() -> None:
         {"min_scale": 3.0},
     ],
 )
-def test_bad_options_are_told(options) -> None:
+def test_bad_options_are_refused(options) -> None:
     with pytest.raises(HarnessError, match=next(iter(options))):
         validate(CopyPasteOptions, options)
 

@@ -36,7 +36,7 @@ def test_of_a_long_log_both_ends_are_kept(tmp_path: Path) -> None:
     assert len(content) - mark + left_out == total
 
 
-def test_it_ends_though_a_stranger_holds_the_pipe(tmp_path: Path) -> None:
+def test_it_ends_though_another_process_holds_the_pipe(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     pump = LogPump(reading, tmp_path / "log")
     os.write(writing, b"said")

@@ -70,7 +70,7 @@ def test_a_fraction_of_a_step_is_no_cheaper_training() -> None:
     assert pareto([(100.0, 0.1), (99.5, 0.09), (90.0, 0.08), (90.5, 0.07)]) == [True, False, True, False]
 
 
-def test_looks_differ_without_colour_among_the_first_and_with_it_among_many() -> None:
+def test_styles_differ_without_colour_among_the_first_and_with_it_among_many() -> None:
     looks = [style(i) for i in range(43)]
     assert len({(look.colour, look.marker) for look in looks}) == 43
     assert len({look.marker for look in looks[:8]}) == 8
@@ -116,7 +116,7 @@ def test_validation_iou_ends_where_the_records_do(run_dir: Path) -> None:
     assert curve.iterations.tolist() == [20, 50, 100, 150, 200]
 
 
-def test_seeds_are_looked_at_a_step_apart_under_a_budget_of_time(run_dir: Path) -> None:
+def test_seeds_are_evaluated_a_step_apart_under_a_budget_of_time(run_dir: Path) -> None:
     row = next(row for row in leaderboard_of_runs([run_dir]).rows if row.method == "mask_rcnn")
     assert len(row.provenance.records) > 1
     records = [
@@ -137,7 +137,7 @@ def test_seeds_are_looked_at_a_step_apart_under_a_budget_of_time(run_dir: Path) 
     assert len(curve.value) == 5
 
 
-def test_quarters_are_read_along_the_time_however_few_looks_there_are() -> None:
+def test_quarters_are_read_along_the_time_however_few_evaluations_there_are() -> None:
     looks = np.asarray([25.0, 50.0, 75.0, 100.0])
     assert _along(Curve(looks, looks, looks / 100)) == ["0.2500", "0.5000", "0.7500", "1.0000", "+0.5000"]
 

@@ -36,7 +36,7 @@ def test_the_page_is_one_file_that_names_no_other(report: Path) -> None:
     assert "url(" not in text
 
 
-def test_what_a_reader_looks_for_is_there(report: Path) -> None:
+def test_the_page_says_what_ran_and_what_failed(report: Path) -> None:
     text = _without_scripts(report)
     for said in (
         " has the highest IoU",
