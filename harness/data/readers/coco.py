@@ -300,10 +300,16 @@ def _is_outside(shape: Any, height: int, width: int) -> bool:
     """Whether polygons that could be drawn lie largely outside the image, by their common extent."""
     if not isinstance(shape, list) or isinstance(shape[0], dict):
         return False
-    points = np.concatenate([np.asarray(polygon, np.float64).reshape(-1, 2) for polygon in _polygons(shape)[0]])
-    low, high = points.min(axis=0), points.max(axis=0)
-    inside = np.minimum(high, (width, height)) - np.maximum(low, 0)
-    return bool((inside < OUTSIDE * (high - low)).any())
+    polygons = (
+        shape
+        if len(shape) == 1 and isinstance(shape[0], list) and type(shape[0][0]) is not list
+        else _polygons(shape)[0]
+    )
+    for axis, side in ((0, width), (1, height)):
+        low, high = min(min(p[axis::2]) for p in polygons), max(max(p[axis::2]) for p in polygons)
+        if min(high, side) - max(low, 0) < OUTSIDE * (high - low):
+            return True
+    return False
 
 
 def _compare_boxes(boxes: list[Any], masks: CropMasks) -> tuple[int, int]:
