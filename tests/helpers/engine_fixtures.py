@@ -26,7 +26,7 @@ EVERYTHING = {"anchors_per_image": 10**6, "rois_per_image": 10**6}
 
 def task(classes: int = 3, max_cells: int = 20, **settings: Any) -> Task:
     names = tuple(f"class{i}" for i in range(classes))
-    return Task(names, (120.0,) * 3, (30.0,) * 3, 64, max_cells, (112, 112), settings=settings)
+    return Task(names, (120.0,) * 3, (30.0,) * 3, 64, max_cells, (96, 96), settings=settings)
 
 
 def recipe(size: str = "small", init: str = "scratch", path: str | None = None, **parts: Part) -> Recipe:

@@ -23,23 +23,17 @@ from harness.data.beside import MAX_BYTES, first_files
 from harness.data.files import FileFinder, stamp_of_files
 from harness.data.images import read_image
 from harness.data.pixels import MAX_PIXELS
+from harness.data.segmentations import Key, compare_boxes, id_key, is_outside, segmentation_counts
 from harness.data.source import DataSource, Loaded, SourceIndex, SourceLocation
 from harness.errors import HarnessError, one_line
-from harness.masks.crops import CropMasks
-from harness.masks.polygons import flat_polygon, polygon_counts
-from harness.masks.run_lengths import counts_of_text, masks_of_counts
+from harness.masks.run_lengths import masks_of_counts
 
 USAGE = "coco:ANN.json,IMAGES_DIR"
 
 LIVECELL_NAME = re.compile(r"(?P<type>[A-Za-z0-9]+)_Phase_(?P<well>[A-H][0-9]{1,2})_")
 """LIVECell has one category; type and well of a culture stand in its file names."""
 
-OUTSIDE = 0.75
-"""Where no more than this share of the width or height of an outline lies in the image, it counts as outside."""
-
 SLIVERS = "polygons of fewer than three points beside good ones, left out"
-
-Key = int | str
 
 
 @dataclass
@@ -116,7 +110,7 @@ def _categories(table: list[Any], annotations: list[Any], notes: list[str]) -> t
     """Class names in the order of their ids, and label by category id."""
     names: dict[Key, str] = {}
     for i, row in enumerate(table):
-        key, name = _key(_field(row, "id")), _field(row, "name")
+        key, name = id_key(_field(row, "id")), _field(row, "name")
         if key is not None and names.get(key) == name:  # written twice
             continue
         if key is None or not isinstance(name, str) or key in names:
@@ -125,7 +119,7 @@ def _categories(table: list[Any], annotations: list[Any], notes: list[str]) -> t
     if not names:
         raise HarnessError('"categories" is empty')
     if len(set(names.values())) < len(names):
-        used = {_key(_field(row, "category_id")) for row in annotations}
+        used = {id_key(_field(row, "category_id")) for row in annotations}
         for key, name in list(names.items()):
             if key not in used and list(names.values()).count(name) > 1:
                 del names[key]
@@ -151,7 +145,7 @@ def _images(table: list[Any], files: FileFinder, problems: list[str], notes: lis
     by_name: dict[str, _Image] = {}
     repeated = set()
     for i, row in enumerate(table):
-        key, name = _key(_field(row, "id")), _field(row, "file_name")
+        key, name = id_key(_field(row, "id")), _field(row, "file_name")
         where = f"images[{i}] ({one_line(name)})"
         sides = [_field(row, "height"), _field(row, "width")]
         size = None if None in sides else _size(*sides)
@@ -198,7 +192,7 @@ def _attach(table: list[Any], images: dict[Key, _Image], label_of: Mapping[Key, 
     """Put each annotation to its image."""
     for i, row in enumerate(table):
         number, crowd = _field(row, "id"), _field(row, "iscrowd")
-        image_key, category = _key(_field(row, "image_id")), _key(_field(row, "category_id"))
+        image_key, category = id_key(_field(row, "image_id")), id_key(_field(row, "category_id"))
         where = f"annotations[{i}]" + ("" if number is None else f" (id {one_line(number, 40)})")
         if image_key is None or image_key not in images:
             problems.append(f"{where}: there is no good image with the id {one_line(_field(row, 'image_id'), 40)}")
@@ -224,9 +218,9 @@ def _load(image: _Image, classes: tuple[str, ...]) -> Loaded:
         height, width = pixels.shape[:2]
         for i, shape in enumerate(image.shapes):
             try:
-                counts[i], some = _counts(shape, height, width)
+                counts[i], some = segmentation_counts(shape, height, width)
                 slivers = slivers or some
-                outside += _is_outside(shape, height, width)
+                outside += is_outside(shape, height, width)
             except HarnessError as error:
                 faults[i] = str(error)
         masks, more = masks_of_counts(counts, height, width)
@@ -244,120 +238,16 @@ def _load(image: _Image, classes: tuple[str, ...]) -> Loaded:
     sample = Sample(image.image_id, pixels, Instances.of_masks(masks, labels, crowd), cell_type, group)
     where = f"(image {one_line(image.file_name)})"
     problems = tuple(f"{image.rows[i]} {where}: {what}" for i, what in sorted(faults.items()))
-    compared, contradicted = _compare_boxes([image.boxes[i] for i in good], masks)
+    compared, contradicted = compare_boxes([image.boxes[i] for i in good], masks)
     return Loaded(sample, problems, (*notes, SLIVERS) if slivers else notes, compared, contradicted, outside)
-
-
-def _counts(shape: Any, height: int, width: int) -> tuple[NDArray[np.int64], bool]:
-    """Column-major run lengths of a segmentation, background first; whether slivers were left out."""
-    if isinstance(shape, list) and len(shape) == 1 and isinstance(shape[0], dict):
-        shape = shape[0]
-    if isinstance(shape, list):
-        polygons, slivers = _polygons(shape)
-        return polygon_counts(polygons, height, width), slivers
-    if not isinstance(shape, dict):
-        raise HarnessError("there is no segmentation, polygons or run lengths; boxes alone are not enough")
-    size = shape.get("size")
-    if not isinstance(size, list) or [_key(side) for side in size] != [height, width]:
-        raise HarnessError(f"the run lengths are of {one_line(size, 40)}, the image is {[height, width]}")
-    counts = shape.get("counts")
-    if isinstance(counts, str):
-        return counts_of_text(counts, height, width), False
-    if isinstance(counts, list) and counts:
-        whole = [_key(count) if isinstance(count, int | float) else None for count in counts]
-        if all(isinstance(count, int) and 0 <= count <= height * width for count in whole):
-            return np.asarray(whole, np.int64), False
-    raise HarnessError("counts are neither text nor a list of whole numbers that fit the image")
-
-
-def _polygons(shape: list[Any]) -> tuple[list[Any], bool]:
-    """Flat polygons from any of the ways to write them; whether slivers beside good ones were left out.
-
-    One polygon may stand without the list around it, and points may be lists of two.
-    """
-    if not shape:
-        raise HarnessError("an empty mask: no polygon")
-    one = all(isinstance(value, int | float) for value in shape) or (
-        len(shape) > 2 and all(isinstance(v, list) and len(v) == 2 and not isinstance(v[0], list) for v in shape)
-    )
-    polygons = [_without_nesting(polygon) for polygon in ([shape] if one else shape)]
-    long = [p for p in polygons if not isinstance(p, list) or len(p) >= 6 or (len(p) > 2 and isinstance(p[0], list))]
-    flat = [flat_polygon(polygon) for polygon in (long or polygons)]
-    if min(map(min, flat)) >= 0 and max(map(max, flat)) <= 1:
-        raise HarnessError("no coordinate is above 1: fractions of the image in place of pixels?")
-    return flat, 0 < len(long) < len(polygons)
-
-
-def _without_nesting(polygon: Any) -> Any:
-    """[[[x, y]], [[x, y]], ...], as OpenCV gives outlines, to [[x, y], ...]; others as they are."""
-    nested = isinstance(polygon, list) and len(polygon) > 1
-    if nested and all(isinstance(p, list) and len(p) == 1 and isinstance(p[0], list) for p in polygon):
-        return [point[0] for point in polygon]
-    return polygon
-
-
-def _is_outside(shape: Any, height: int, width: int) -> bool:
-    """Whether polygons that could be drawn lie largely outside the image, by their common extent."""
-    if not isinstance(shape, list) or isinstance(shape[0], dict):
-        return False
-    polygons = (
-        shape
-        if len(shape) == 1 and isinstance(shape[0], list) and type(shape[0][0]) is not list
-        else _polygons(shape)[0]
-    )
-    for axis, side in ((0, width), (1, height)):
-        low, high = min(min(p[axis::2]) for p in polygons), max(max(p[axis::2]) for p in polygons)
-        if min(high, side) - max(low, 0) < OUTSIDE * (high - low):
-            return True
-    return False
-
-
-def _compare_boxes(boxes: list[Any], masks: CropMasks) -> tuple[int, int]:
-    """How many of the given boxes are usable, and how many of those lie elsewhere than their masks.
-
-    A box counts as right where it covers most of the mask's box and not much more, as x, y, width, height or as two
-    corners: boxes are not used for anything else, so either reading will do.
-    """
-    usable = [i for i, box in enumerate(boxes) if _is_box(box)]
-    if not usable:
-        return 0, 0
-    given = np.asarray([boxes[i] for i in usable], np.float64)
-    own = masks.boxes[usable].astype(np.float64)
-    corners = np.concatenate([given[:, :2], given[:, :2] + given[:, 2:]], axis=1)
-    right = _agree(corners, own) | _agree(given, own)
-    return len(usable), int((~right).sum())
-
-
-def _agree(a: NDArray[np.float64], b: NDArray[np.float64], slack: float = 2.0) -> NDArray[np.bool_]:
-    """Whether most of each (N, 4) box lies in the other, grown by `slack` pixels each way."""
-
-    def share(inner: NDArray[np.float64], outer: NDArray[np.float64]) -> NDArray[np.float64]:
-        low = np.maximum(inner[:, :2], outer[:, :2] - slack)
-        high = np.minimum(inner[:, 2:], outer[:, 2:] + slack)
-        area = np.maximum(inner[:, 2:] - inner[:, :2], 1e-9).prod(axis=1)
-        return np.maximum(high - low, 0).prod(axis=1) / area
-
-    return (share(a, b) >= 0.5) & (share(b, a) >= 0.5)
 
 
 def _field(row: Any, name: str) -> Any:
     return row.get(name) if isinstance(row, dict) else None
 
 
-def _key(value: Any) -> Key | None:
-    """An id that compares alike whether it was written as number, float or text; None where it is none of these."""
-    if type(value) is int:
-        return value
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, str) and value.strip():
-        text = value.strip()
-        return int(text.partition(".")[0]) if re.fullmatch(r"[0-9]{1,19}(\.0+)?", text) else text
-    return None
-
-
 def _size(height: Any, width: Any) -> tuple[int, int] | None:
-    high, wide = _key(height), _key(width)
+    high, wide = id_key(height), id_key(width)
     if not isinstance(high, int) or not isinstance(wide, int) or high < 1 or wide < 1:
         return None
     return (high, wide) if high * wide <= MAX_PIXELS else None
@@ -365,12 +255,6 @@ def _size(height: Any, width: Any) -> tuple[int, int] | None:
 
 def _stem(name: str) -> str:
     return one_line(PurePosixPath(name.replace("\\", "/")).stem)
-
-
-def _is_box(value: Any) -> bool:
-    if not isinstance(value, list) or len(value) != 4 or not set(map(type, value)) <= {int, float}:
-        return False
-    return all(-(2**31) < number < 2**31 for number in value) and min(value[2:]) > 0  # NaN is in no range
 
 
 def _guess(folder: Path) -> str | None:
