@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
-site=${GPU_SITE:-/tmp/harness-gpu-site}
+site=${GPU_SITE:-$("$python" -c "import tempfile; print(tempfile.gettempdir())")/harness-gpu-site}
 if [ -d .gpu/whl ] && ! "$python" -c "import detectron2, pydantic" 2>/dev/null && [ ! -d "$site/detectron2" ]; then
   "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target "$site" .gpu/whl/*.whl
   # its compiled part, which is not needed, is tagged for another Python, so pip refuses the file
