@@ -67,10 +67,7 @@ class BesideImages(ABC):
     @property
     def folder(self) -> Path:
         """Raises HarnessError where it is none."""
-        folder = self.location.paths[0]
-        if not folder.is_dir():
-            raise HarnessError(f"{folder.name} is not a folder; write {self.usage}")
-        return folder
+        return self.location.folder(self.usage)
 
     def _pairs(self) -> Pairs:
         annotations = [path for path in sorted(self.folder.iterdir()) if visible(path) and self.is_annotation(path)]

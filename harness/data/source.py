@@ -65,6 +65,13 @@ class SourceLocation:
     public: str
     paths: tuple[Path, ...] = ()
 
+    def folder(self, usage: str) -> Path:
+        """The one folder that was named. Raises HarnessError, with `usage`, where it is a file."""
+        folder = self.paths[0]
+        if not folder.is_dir():
+            raise HarnessError(f"{folder.name} is not a folder; write {usage}")
+        return folder
+
     @staticmethod
     def of(usage: str, arguments: str) -> SourceLocation:
         """The paths in `arguments`, as many as `usage` names.

@@ -49,9 +49,7 @@ class Dsb2018:
         return SourceIndex(CLASSES, [partial(_load, *entry) for entry in found.entries], tuple(found.problems), notes)
 
     def _found(self) -> _Found:
-        folder = self.location.paths[0]
-        if not folder.is_dir():
-            raise HarnessError(f"{folder.name} is not a folder; write {USAGE}")
+        folder = self.location.folder(USAGE)
         found = _Found([], [], [])
         for one in sorted(path for path in folder.iterdir() if (path / "images").is_dir()):
             name, images = one_line(one.name), list(images_in(one / "images").values())

@@ -62,10 +62,7 @@ class LabelmeFolder:
 
     @property
     def _folder(self) -> Path:
-        folder = self.location.paths[0]
-        if not folder.is_dir():
-            raise HarnessError(f"{folder.name} is not a folder; write {USAGE}")
-        return folder
+        return self.location.folder(USAGE)
 
     def _look_through(self) -> _Found:
         """All files, each read once for its labels and the name of its image."""

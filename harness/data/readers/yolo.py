@@ -64,10 +64,7 @@ class YoloFolder:
 
     @property
     def _folder(self) -> Path:
-        folder = self.location.paths[0]
-        if not folder.is_dir():
-            raise HarnessError(f"{folder.name} is not a folder; write {USAGE}")
-        return folder
+        return self.location.folder(USAGE)
 
     def _pairs(self) -> Pairs:
         files = [path for path in files_below(self._folder) if visible(path)]
