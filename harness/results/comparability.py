@@ -32,7 +32,7 @@ _TIME_ASPECTS: Mapping[str, Callable[[RunRecord], Hashable]] = {
 
 
 def score_differences(records: Sequence[RunRecord]) -> list[list[str]]:
-    """For each record, in what it differs from most: budget, data, split, scoring version, rule, evaluation or scored images.
+    """For each record, in which of _SCORE_ASPECTS it differs from most.
 
     Records without scores, such as those of crashes, are compared in the rest only. Of equally common values the first
     counts as that of most.
