@@ -1,7 +1,8 @@
 """Works through a plan, one trial after the other, and continues where an earlier run of the plan ended.
 
 A trial is done when its folder holds a record of the same key with the status `ok` or `pruned`, or with `oom`,
-`timeout`, `crash` or `diverged` unless `retry_failed` is set. Every other trial runs, from its newest checkpoint if it has one.
+`timeout`, `crash` or `diverged` unless `retry_failed` is set. Every other trial runs, from its newest
+checkpoint if it has one.
 """
 
 from __future__ import annotations
