@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.config.budget import Budget
 from harness.config.preset import Preset, check_settings
 from harness.config.trial_spec import TrialSpec, recipe_to_json, trial_key
+from harness.config.tuning_facts import TuningFacts
 from harness.errors import HarnessError
 from harness.fileio import make_folder, remove_temporaries, write_json_atomic
 from harness.monitoring.machine import utc_now
@@ -56,12 +57,16 @@ class Manifest(_Model):
 
 @dataclass(frozen=True)
 class Contender:
-    """A method that takes part, with its preset and budget. name: of its row; empty for the name of the method."""
+    """A method that takes part, with its preset and budget.
+
+    name: of its row; empty for the name of the method. tuned: how the preset was tuned for it, if it was.
+    """
 
     resolved: Resolved
     preset: Preset
     budget: str
     name: str = ""
+    tuned: TuningFacts | None = None
 
     def __post_init__(self) -> None:
         """Raises HarnessError if an engine cannot take the preset's [model] table."""
@@ -95,7 +100,7 @@ def make_plan(
     for seed in seeds:
         for facts in data:
             for contender in contenders:
-                spec = _spec(contender, seed, facts, scoring_version, {**how, "command": command})
+                spec = make_spec(contender, seed, facts, scoring_version, {**how, "command": command})
                 name = _folder_name(spec, facts if len(data) > 1 else None)
                 if name in trials and trials[name].spec.key != spec.key:
                     name = f"{name}--{spec.key}"
@@ -140,12 +145,15 @@ def read_manifest(run_dir: Path) -> Manifest:
         first = error.errors()[0]
         raise HarnessError(f"{path}: {'.'.join(str(step) for step in first['loc'])}: {first['msg']}") from error
     for trial in manifest.trials:
-        if trial.name != _safe(trial.name):
+        if trial.name != safe_name(trial.name):
             raise HarnessError(f"{path}: {trial.name!r} is not the name of a trial's folder")
     return manifest
 
 
-def _spec(contender: Contender, seed: int, facts: DataFacts, scoring_version: str, how: dict[str, Any]) -> TrialSpec:
+def make_spec(
+    contender: Contender, seed: int, facts: DataFacts, scoring_version: str, how: dict[str, Any]
+) -> TrialSpec:
+    """The specification of one trial, with its resume key. how: further fields of TrialSpec."""
     spec = TrialSpec(
         key="",
         method=contender.name or contender.resolved.name,
@@ -159,6 +167,7 @@ def _spec(contender: Contender, seed: int, facts: DataFacts, scoring_version: st
         slots_changed=list(contender.resolved.slots_changed),
         labels=contender.resolved.labels,
         baseline=contender.resolved.baseline,
+        tuned=contender.tuned,
         **how,
     )
     key = trial_key(
@@ -209,10 +218,10 @@ def _difference(old: TrialSpec, new: TrialSpec) -> str:
 
 def _folder_name(spec: TrialSpec, facts: DataFacts | None) -> str:
     data = "" if facts is None else f"--{facts.source.partition(':')[0]}-{facts.fingerprint[:8]}"
-    end = _safe(f"--seed{spec.seed}{data}")
-    return _safe(spec.method)[: _NAME_LIMIT - len(end)] + end
+    end = safe_name(f"--seed{spec.seed}{data}")
+    return safe_name(spec.method)[: _NAME_LIMIT - len(end)] + end
 
 
-def _safe(name: str) -> str:
+def safe_name(name: str) -> str:
     """The name without characters that mean something in a path or to a shell."""
     return re.sub(r"[^A-Za-z0-9_.+-]", "-", name).lstrip(".") or "-"

@@ -12,12 +12,12 @@ from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, TypeAdapt
 from harness.catalog import BUILT_IN, Catalog
 from harness.config.budget import Budget
 from harness.config.precision import Precision
-from harness.config.preset import Preset, Row
+from harness.config.preset import DEFAULT_PRESET, Preset, Row
 from harness.contract import Init
 from harness.errors import HarnessError, nearest
 from harness.evaluation.scorer import SCORING_VERSION
 from harness.orchestration.plan import Contender, Manifest, make_plan
-from harness.orchestration.prepared_data import prepare_data, refuse_suspicious_labels
+from harness.orchestration.prepared_data import PreparedData, prepare_data, refuse_suspicious_labels
 from harness.orchestration.process.launchers import Launcher
 from harness.orchestration.scheduler import RunOptions
 from harness.stacks import resolve, split_methods
@@ -69,7 +69,8 @@ class RunRequest(BaseModel):
 
     methods: str | None = None
     sources: tuple[str, ...] = ()
-    preset: str = "quick"
+    preset: str = DEFAULT_PRESET
+    tuned: Path | None = None
     budget: str | None = None
     seeds: int = 1
     seed: int = 0
@@ -158,6 +159,23 @@ def engine_modules(contenders: Sequence[Contender]) -> list[str]:
     return sorted(name for name in modules if name.partition(".")[0] == BUILT_IN)
 
 
+def read_source(
+    source: str, preset: Preset, skip_bad: bool, trust_labels: bool, tell: Callable[[str], None]
+) -> PreparedData:
+    """Read and split the data, and tell what is remarkable about them.
+
+    Raises:
+        HarnessError: the data are bad, look wrong or cannot be split.
+    """
+    data = prepare_data(source, skip_bad, preset)
+    refuse_suspicious_labels(data.dataset, trust_labels)
+    for note in data.dataset.notes + data.dataset.doubts:
+        tell(note)
+    if data.facts.skipped_bad:
+        tell(f"{data.facts.source}: {data.facts.skipped_bad} bad left out")
+    return data
+
+
 def plan_trials(
     contenders: Sequence[Contender],
     seeds: Sequence[int],
@@ -184,13 +202,7 @@ def plan_trials(
     Raises:
         HarnessError: the data are bad, look wrong or cannot be split.
     """
-    prepared = [prepare_data(source, skip_bad, contenders[0].preset) for source in sources]
-    for data in prepared:
-        refuse_suspicious_labels(data.dataset, trust_labels)
-        for note in data.dataset.notes + data.dataset.doubts:
-            tell(note)
-        if data.facts.skipped_bad:
-            tell(f"{data.facts.source}: {data.facts.skipped_bad} bad left out")
+    prepared = [read_source(source, contenders[0].preset, skip_bad, trust_labels, tell) for source in sources]
     manifest = make_plan(
         contenders,
         seeds,
