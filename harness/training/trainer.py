@@ -39,6 +39,14 @@ class EvaluationTooSlow(Exception):  # noqa: N818 - an outcome, not a fault
     """A point of the learning curve would take more time than there is for it."""
 
 
+class Pruned(Exception):  # noqa: N818 - an outcome, not a fault
+    """Training was stopped early, since it fell behind other trials. trace: of the training so far."""
+
+    def __init__(self, reason: str, trace: Trace) -> None:
+        super().__init__(reason)
+        self.trace = trace
+
+
 @dataclass
 class Trainer:
     """Trains one model under one budget.
@@ -54,6 +62,7 @@ class Trainer:
             after each image.
         evaluation_share: most that all evaluations together may take, as a share of the training time. Points of the
             curve that do not fit are left out.
+        should_prune: called after each evaluation with the IoU of all so far; true stops the training early.
         on_losses: called whenever losses have been read, with the trace and its length before. Not counted as training.
         sensors: read while the training clock runs.
     """
@@ -71,6 +80,7 @@ class Trainer:
     curve_fractions: Sequence[float] = ()
     evaluate: Callable[[], float] | None = None
     evaluation_share: float = 0.1
+    should_prune: Callable[[Sequence[float]], bool] | None = None
     on_losses: Callable[[Trace, int], None] | None = None
     sensors: SensorGroup = field(default_factory=SensorGroup)
 
@@ -85,6 +95,7 @@ class Trainer:
             Diverged: a loss is not finite.
             HarnessError: the model returns something that is not a loss.
             Interrupted: it was asked to stop; a checkpoint has been written.
+            Pruned: `should_prune` said so.
         """
         module = self.model.module
         if not any(p.requires_grad for p in module.parameters()):
@@ -272,6 +283,8 @@ class Trainer:
                 took = time.monotonic() - begin
                 self._longest_evaluation = max(self._longest_evaluation, took)
                 self._count(EVALUATION_SECONDS, took)
+        if self.should_prune is not None and self.should_prune([point[-1] for point in self.trace.curve]):
+            raise Pruned(f"stopped at {used:.0%} of the budget: behind earlier trials", self.trace)
 
     def check_evaluation_time(self) -> None:
         """Raise EvaluationTooSlow where the evaluation that is running has used up its time."""
