@@ -53,7 +53,8 @@ PAPER = {
 DEPARTURES = (
     "From scratch: group norm in backbone and pyramid and no frozen stages, since batches are small. The zoo's own "
     "configurations for training from scratch have it in the heads too, and a box head of four convolutions and one "
-    "hidden layer (45,296,738 parameters with 3 classes, here 43,983,970); mask_rcnn(heads=scratch_gn) is that network.",
+    "hidden layer (45,296,738 parameters with 3 classes, here 43,983,970); mask_rcnn(heads=scratch_gn) is that "
+    "network.",
     "Anchors, proposals and detections an image follow the cells of the data set, not COCO's objects.",
 )
 SMALL = "Preset size small: {}a 128-channel pyramid and narrower heads, so that it trains on a CPU."

@@ -104,7 +104,7 @@ class RCNN(GeneralizedRCNN):
         self.proposal_generator.match_step = matching
 
     def preprocess(self, arrays: Sequence[NDArray[np.uint8]], scale: float | None = None) -> ImageList:
-        """(B, 3, H, W) normalized images, enlarged by `scale` or self.scale, padded at the right and bottom to one size."""
+        """(B, 3, H, W) normalized and enlarged images, padded at the right and bottom to one size. scale: or self.scale."""
         scale = scale or self.scale
         if len({array.shape for array in arrays}) == 1:
             batches = [self._normalize(np.stack(arrays), scale)]
