@@ -104,7 +104,7 @@ class RCNN(GeneralizedRCNN):
         self.proposal_generator.match_step = matching
 
     def preprocess(self, arrays: Sequence[NDArray[np.uint8]], scale: float | None = None) -> ImageList:
-        """(B, 3, H, W) normalized and enlarged images, padded at the right and bottom to one size. scale: or self.scale."""
+        """(B, 3, H, W) normalized images, enlarged by scale (self.scale) and padded at right and bottom to one size."""
         scale = scale or self.scale
         if len({array.shape for array in arrays}) == 1:
             batches = [self._normalize(np.stack(arrays), scale)]
@@ -251,9 +251,7 @@ def build(recipe: Recipe, task: Task, options: Detectron2Options) -> Detectron2M
     return Detectron2Model(module, task, settings.proposals)
 
 
-def _config(
-    task: Task, settings: Detectron2Settings, options: Detectron2Options, config: Any, zoo_like: bool
-) -> Any:
+def _config(task: Task, settings: Detectron2Settings, options: Detectron2Options, config: Any, zoo_like: bool) -> Any:
     """The zoo's config with what the data, the preset, the options and the initial weights change in it."""
     model = config.MODEL
     model.FPN.OUT_CHANNELS = settings.width
