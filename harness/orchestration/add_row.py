@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from harness.config.trial_spec import TrialSpec, trial_key
 from harness.contract import Predictions
@@ -25,6 +26,8 @@ from harness.results.io import RECORD, TRIAL, TRIALS, read_record, write_record
 from harness.results.schema import Cost, OutsideMasks, RunRecord
 
 AS_THEY_ARE = "taken as they are"
+
+Split = Literal["calibration", "validation"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def add_row(run_dir: Path, request: RowRequest) -> tuple[RunRecord, list[str]]:
     """
     data = load_run_data(run_dir, request.source)
     folder = _folder(run_dir, request)
-    given = {"validation": _read(request.masks, "validation", data, request)}
+    given: dict[Split, GivenMasks] = {"validation": _read(request.masks, "validation", data, request)}
     scored = given["validation"].scored and not request.as_they_are
     if scored and request.calibration_masks is None:
         raise HarnessError(
@@ -85,20 +88,7 @@ def add_row(run_dir: Path, request: RowRequest) -> tuple[RunRecord, list[str]]:
     }
     truth = data.truth()
     rule, scores = score_outside(found, truth, data.facts.classes, classed, scored)
-    paths = {"validation": request.masks, "calibration": request.calibration_masks or request.masks}
-    warnings = [
-        f"masks given for {image_id} fit {other} far better; were files swapped?"
-        for masks in given.values()
-        for image_id, other in swapped_images(masks.found, truth)
-    ]
-    outside = OutsideMasks(
-        given={split: public_path(str(paths[split])) for split in given},
-        sha256={split: masks.sha256 for split, masks in given.items()},
-        scored=scored,
-        classed=classed,
-        note=request.note,
-        warnings=warnings,
-    )
+    outside = _outside(given, truth, request, scored, classed)
     spec = _spec(data, request, outside)
     record = RunRecord.from_spec(
         spec,
@@ -118,7 +108,7 @@ def add_row(run_dir: Path, request: RowRequest) -> tuple[RunRecord, list[str]]:
     make_folder(folder)
     write_predictions(folder / PREDICTIONS, found, data.facts.classes)
     write_json_atomic(folder / TRIAL, spec.model_dump(mode="json"))
-    notes = [note for masks in given.values() for note in masks.notes] + warnings
+    notes = [note for masks in given.values() for note in masks.notes] + outside.warnings
     if request.calibration_masks is not None and not scored:
         notes.append("The calibration masks are not used: without scores no threshold is chosen.")
     if not classed:
@@ -176,6 +166,24 @@ def _read(path: Path, split: str, data: RunData, request: RowRequest) -> GivenMa
         raise HarnessError(f"there is no {path}; give the masks of the {split} images")
     sizes = {image_id: data.dataset.sample(image_id).size for image_id in data.facts.splits[split]}
     return read_given_masks(path, sizes, data.dataset.ids, data.facts.classes, request.missing_are_empty)
+
+
+def _outside(
+    given: Mapping[Split, GivenMasks], truth: GroundTruths, request: RowRequest, scored: bool, classed: bool
+) -> OutsideMasks:
+    paths = {"validation": request.masks, "calibration": request.calibration_masks or request.masks}
+    return OutsideMasks(
+        given={split: public_path(str(paths[split])) for split in given},
+        sha256={split: masks.sha256 for split, masks in given.items()},
+        scored=scored,
+        classed=classed,
+        note=request.note,
+        warnings=[
+            f"masks given for {image_id} fit {other} far better; were files swapped?"
+            for masks in given.values()
+            for image_id, other in swapped_images(masks.found, truth)
+        ],
+    )
 
 
 def _spec(data: RunData, request: RowRequest, outside: OutsideMasks) -> TrialSpec:

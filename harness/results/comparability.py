@@ -21,6 +21,7 @@ _SCORE_ASPECTS: Mapping[str, Callable[[RunRecord], Hashable]] = {
     "scoring version": lambda record: record.scores.scoring_version if record.scores else None,
     "rule": lambda record: record.rule.chosen_on if record.rule and not record.outside else None,
     "evaluation": lambda record: _text(record.settings.get("evaluation")),
+    "scored images": lambda record: record.settings.get("score_on"),
 }
 
 _TIME_ASPECTS: Mapping[str, Callable[[RunRecord], Hashable]] = {
@@ -33,7 +34,7 @@ _TIME_ASPECTS: Mapping[str, Callable[[RunRecord], Hashable]] = {
 
 
 def score_differences(records: Sequence[RunRecord]) -> list[list[str]]:
-    """For each record, in what it differs from most: budget, data, split, scoring version, rule or evaluation.
+    """For each record, in which of _SCORE_ASPECTS it differs from most.
 
     Records without scores, such as those of crashes, are compared in the rest only. Masks of other tools have no budget
     and perhaps no rule; they are compared in data, split and scoring version. Of equally common values the first counts

@@ -24,11 +24,13 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.config.trial_spec import TrialSpec
+from harness.config.tuning_facts import TuningFacts
 from harness.evaluation.schema import Number, PostprocessRule, Scores
 from harness.monitoring.machine import git_commit, machine_facts, package_versions, utc_now
 from harness.results.migration import SCHEMA_VERSION
 
-Status = Literal["ok", "oom", "timeout", "crash", "diverged", "skipped", "interrupted"]
+Status = Literal["ok", "oom", "timeout", "crash", "diverged", "pruned", "skipped", "interrupted"]
+"""pruned: a trial of `tune` that was stopped early since it fell behind earlier ones."""
 
 
 class _Model(BaseModel):
@@ -108,8 +110,8 @@ class RunRecord(_Model):
     """One trial.
 
     key: equal for two trials that are the same work (resume). baseline: the name of the method that others are compared
-    with. outside: of a row whose masks another tool has made; its budget and recipe are empty. checksum: over all other
-    fields.
+    with. tuned: how its preset was tuned, or None. outside: of a row whose masks another tool has made; its
+    budget and recipe are empty. checksum: over all other fields.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -126,6 +128,7 @@ class RunRecord(_Model):
     slots_changed: list[str] = Field(default_factory=list)
     labels: str = ""
     baseline: str = ""
+    tuned: TuningFacts | None = None
     data: DataFacts | None = None
     rule: PostprocessRule | None = None
     outside: OutsideMasks | None = None
@@ -165,5 +168,5 @@ class RunRecord(_Model):
         return cls(**{**facts, "status": status, "reason": reason, **fields})
 
 
-_SAME_IN_SPEC = {"key", "method", "seed", "budget", "command", "recipe", "slots_changed", "labels", "baseline"}
+_SAME_IN_SPEC = {"key", "method", "seed", "budget", "command", "recipe", "slots_changed", "labels", "baseline", "tuned"}
 """Fields that a record takes from the specification as they are."""
