@@ -94,7 +94,8 @@ def load(source: str, *, skip_bad: bool = False, cache: bool = True) -> Dataset:
     """
     reader = open_source(source)
     location = reader.location
-    name = [location.text.partition(":")[0], [str(path) for path in location.paths] or source, skip_bad]
+    place = [str(path) for path in location.paths] or source
+    name = [location.text.partition(":")[0], place, skip_bad, *([location.subset] if location.subset else [])]
 
     def build(sink: Sink) -> Pack:
         return _pack(reader, sink, skip_bad)
