@@ -49,6 +49,12 @@ class Resolved:
         reasons = (method.skip() for method in self.methods if method.skip is not None)
         return next((reason for reason in reasons if reason), None)
 
+    def require_packages(self) -> None:
+        """Raise HarnessError, one line with what to type, where a method needs a package that is not installed."""
+        for method in self.methods:
+            for module, command in method.missing().items():
+                raise HarnessError(f"{method.name} needs the package {module}, which is not installed; type: {command}")
+
 
 @dataclass(frozen=True)
 class _Term:

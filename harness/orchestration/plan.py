@@ -120,7 +120,7 @@ def make_plan(
         for whole, contender, one in ((w, c, one) for w, parts in divided for c in contenders for one in parts):
             spec = _spec(contender, seed, one, scoring_version, {**how, "command": command})
             known[data_key(one.split, one.facts.fingerprint, one.facts.split_fingerprint)] = one.facts
-            name = _folder_name(spec, whole if len(data) > 1 else None)
+            name = folder_name(spec.method, seed, whole if len(data) > 1 else None, spec.split)
             if name in trials and trials[name].spec.key != spec.key:
                 name = f"{name}--{spec.key}"
             trials[name] = PlannedTrial(name=name, spec=spec, skip_reason=reasons[contender.resolved.name])
@@ -234,11 +234,12 @@ def _difference(old: TrialSpec, new: TrialSpec) -> str:
     return f"other settings ({', '.join(names)})" if names else "another version of the scoring rules"
 
 
-def _folder_name(spec: TrialSpec, facts: DataFacts | None) -> str:
+def folder_name(method: str, seed: int, facts: DataFacts | None = None, split: SplitSpec | None = None) -> str:
+    """The name of a trial's folder. facts: of the data, where the run has several data sets. split: says the fold."""
     data = "" if facts is None else f"--{facts.source.partition(':')[0]}-{facts.fingerprint[:8]}"
-    fold = f"--fold{spec.split.fold}of{spec.split.folds}" if spec.split.fold else ""
-    end = _safe(f"--seed{spec.seed}{data}{fold}")
-    return _safe(spec.method)[: _NAME_LIMIT - len(end)] + end
+    fold = f"--fold{split.fold}of{split.folds}" if split and split.fold else ""
+    end = _safe(f"--seed{seed}{data}{fold}")
+    return _safe(method)[: _NAME_LIMIT - len(end)] + end
 
 
 def _safe(name: str) -> str:
