@@ -83,6 +83,8 @@ def rescore(folder: Path, record: RunRecord, data: _Data, threshold: float | Non
     from harness.results.io import read_trial_spec
 
     assert record.data is not None
+    if record.outside:
+        return _rescore_outside(folder, record, data)
     facts, stored = record.data, read_predictions(folder / PREDICTIONS)
     spec = read_trial_spec(folder)
     if list(stored.classes) != facts.classes:
@@ -97,6 +99,24 @@ def rescore(folder: Path, record: RunRecord, data: _Data, threshold: float | Non
     return record.model_copy(
         update={"rule": rule, "scores": scores, "settings": {**record.settings, "threshold": fixed}}
     )
+
+
+def _rescore_outside(folder: Path, record: RunRecord, data: _Data) -> RunRecord:
+    """As rescore, of masks that another tool has made."""
+    from harness.evaluation.prediction_file import PREDICTIONS, read_predictions
+    from harness.orchestration.add_row import score_outside
+    from harness.results.io import read_trial_spec
+
+    assert record.data is not None
+    assert record.outside is not None
+    stored = read_predictions(folder / PREDICTIONS)
+    if set(stored.splits.get("validation", {})) != set(record.data.splits["validation"]):
+        raise HarnessError(f"{folder / PREDICTIONS}: its validation images are not those of the record beside it")
+    truth = data.truth(read_trial_spec(folder), record.data.fingerprint)
+    rule, scores = score_outside(
+        stored.splits, truth, record.data.classes, record.outside.classed, record.outside.scored
+    )
+    return record.model_copy(update={"rule": rule, "scores": scores})
 
 
 class _Data:

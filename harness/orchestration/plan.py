@@ -96,7 +96,7 @@ def make_plan(
         for facts in data:
             for contender in contenders:
                 spec = _spec(contender, seed, facts, scoring_version, {**how, "command": command})
-                name = _folder_name(spec, facts if len(data) > 1 else None)
+                name = folder_name(spec.method, spec.seed, facts if len(data) > 1 else None)
                 if name in trials and trials[name].spec.key != spec.key:
                     name = f"{name}--{spec.key}"
                 trials[name] = PlannedTrial(name=name, spec=spec, skip_reason=reasons[contender.resolved.name])
@@ -207,10 +207,11 @@ def _difference(old: TrialSpec, new: TrialSpec) -> str:
     return f"other settings ({', '.join(names)})" if names else "another version of the scoring rules"
 
 
-def _folder_name(spec: TrialSpec, facts: DataFacts | None) -> str:
+def folder_name(method: str, seed: int, facts: DataFacts | None = None) -> str:
+    """The name of a trial's folder. facts: of the data, where the run has several data sets."""
     data = "" if facts is None else f"--{facts.source.partition(':')[0]}-{facts.fingerprint[:8]}"
-    end = _safe(f"--seed{spec.seed}{data}")
-    return _safe(spec.method)[: _NAME_LIMIT - len(end)] + end
+    end = _safe(f"--seed{seed}{data}")
+    return _safe(method)[: _NAME_LIMIT - len(end)] + end
 
 
 def _safe(name: str) -> str:

@@ -131,8 +131,23 @@ def find_contenders(request: RunRequest, catalog: Catalog, preset: Preset) -> li
     """The methods that take part: those that were named, else the rows of the preset.
 
     Raises:
-        HarnessError: no method is named, one is not there or cannot be stacked, or a budget cannot be read.
+        HarnessError: no method is named, one is not there, cannot be stacked or needs a package that is missing, or a
+            budget cannot be read.
     """
+    found = _named_contenders(request, catalog, preset)
+    for contender in found:
+        contender.resolved.require_packages()
+    return found
+
+
+def left_out_of_all(request: RunRequest, catalog: Catalog) -> list[str]:
+    """One line for each method that `all` leaves out since a package is missing."""
+    if "all" not in (request.methods or "").split(","):
+        return []
+    return [f"all leaves {m.name} out: {m.unavailable()}" for m in catalog if m.default and m.missing()]
+
+
+def _named_contenders(request: RunRequest, catalog: Catalog, preset: Preset) -> list[Contender]:
     init = request.init or Init(preset.init)
     if request.methods is None:
         if not preset.rows:

@@ -30,6 +30,8 @@ def aspect_text(record: RunRecord, aspect: str) -> str:
         return record.scores.scoring_version if record.scores else "unknown"
     if aspect == "rule":
         return record.rule.chosen_on if record.rule else "unknown"
+    if aspect == "scored images":
+        return str(record.settings.get("score_on"))
     inside = record.settings.get(aspect)
     return ", ".join(f"{k} {v}" for k, v in inside.items()) if isinstance(inside, dict) else str(inside)
 

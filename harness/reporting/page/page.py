@@ -76,7 +76,7 @@ def summary(board: Leaderboard) -> str:
         f"{len(good)} of {len(board.rows)} methods" if len(good) < len(board.rows) else f"{len(good)} methods",
         f"{_range(seeds)} seed{'s' if seeds[-1:] != [1] else ''} each" if seeds else "",
         "; ".join(data),
-        "budget " + ", ".join(dict.fromkeys(r.budget for r in records)) if records else "",
+        "budget " + ", ".join(dict.fromkeys(r.budget for r in records if r.budget)) if records else "",
         max((r.finished[:10] for r in records), default=""),
     ]
     return " · ".join(part for part in said if part)
@@ -87,7 +87,7 @@ def provenance(board: Leaderboard) -> list[tuple[str, list[str]]]:
     records = board.records
     facts: dict[str, list[str]] = {
         "Command": [r.command for r in records],
-        "Preset and budget": [f"{r.preset}, {r.budget}" for r in records],
+        "Preset and budget": [f"{r.preset}, {r.budget}" for r in records if not r.outside],
         "Data": [
             f"{r.data.source}: {r.data.images} images, {r.data.cells} cells, "
             + ", ".join(f"{len(ids)} {name}" for name, ids in r.data.splits.items())
@@ -97,7 +97,7 @@ def provenance(board: Leaderboard) -> list[tuple[str, list[str]]]:
         "Fingerprint of the data": [r.data.fingerprint for r in records if r.data],
         "Fingerprint of the split": [r.data.split_fingerprint for r in records if r.data],
         "Scoring rules": [f"version {r.scores.scoring_version}" for r in records if r.scores],
-        "Machine": [f"{machine_name(r)}, {r.machine.get('system', '')}" for r in records],
+        "Machine": [f"{machine_name(r)}, {r.machine.get('system', '')}" for r in records if not r.outside],
         "Code": [r.git_commit for r in records],
         "Arithmetic": [str(r.machine.get("arithmetic", "")) for r in records],
         "Versions": [_versions(records)],
