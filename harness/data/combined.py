@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.contract import Sample
 from harness.data.dataset import Dataset
+from harness.data.doubts.same_pictures import alike_pictures, picture_of, same_pictures
 from harness.errors import HarnessError
-
-SAME_IMAGE = 0.9
-"""Two images of the same name and size whose pixels correlate more than this are copies: one was compressed again."""
 
 
 class CombinedDataset(Dataset):
@@ -107,16 +106,13 @@ class CombinedDataset(Dataset):
         return name
 
 
-def _is_copy(a: np.ndarray, b: np.ndarray) -> bool:
-    if a.shape[:2] != b.shape[:2]:
-        return False
-    a, b = (image.mean(axis=2) if image.ndim == 3 else image.astype(np.float64) for image in (a, b))
-    if a.std() == 0 or b.std() == 0:
-        return bool(np.array_equal(a, b))
-    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1]) > SAME_IMAGE
+def _is_copy(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
+    """Whether two images show the same picture, also where one was compressed again."""
+    pictures = picture_of(a), picture_of(b)
+    return bool(same_pictures("ab", pictures) or alike_pictures("ab", pictures))
 
 
-def _labels_by_name(train: Dataset, other: Dataset) -> np.ndarray | None:
+def _labels_by_name(train: Dataset, other: Dataset) -> NDArray[np.int64] | None:
     """(classes of other,) the label that each class has in train; None where labels are the same.
 
     Raises HarnessError where a class with cells has none.

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.config.split_spec import SplitSpec
 from harness.data.combined import CombinedDataset
 from harness.data.dataset import Dataset
-from harness.data.doubts import picture_of
+from harness.data.doubts.same_pictures import alike_pictures, picture_of, same_pictures
 from harness.data.splits.drawn import Groups, draw_calibration, draw_folds, split
 from harness.data.splits.files import ImageTable, read_image_table
 from harness.data.splits.groups import grouped_by, held_out
@@ -44,16 +44,17 @@ def divide(dataset: Dataset, spec: SplitSpec, *, calibration: float, validation:
 
 
 def refuse_shared_images(dataset: Dataset, splits: Splits) -> None:
-    """Raise HarnessError where the same picture is in two parts, under whatever names."""
-    first: dict[bytes, tuple[str, str]] = {}
-    for part in PARTS:
-        for image_id in getattr(splits, part):
-            picture = picture_of(dataset.sample(image_id).image)
-            other, where = first.setdefault(picture, (image_id, part)) if picture else (image_id, part)
-            if where != part:
-                raise HarnessError(
-                    f"{image_id!r} in {part} and {other!r} in {where} are the same image; leave it out of one of them"
-                )
+    """Raise HarnessError where one picture is in two parts, under whatever names: the same pixels, or saved anew."""
+    part_of = {image_id: part for part in PARTS for image_id in getattr(splits, part)}
+    ids = list(part_of)
+    pictures = [picture_of(dataset.sample(image_id).image) for image_id in ids]
+    for same in (*same_pictures(ids, pictures), *alike_pictures(ids, pictures)):
+        first, other = same[0], next((i for i in same if part_of[i] != part_of[same[0]]), None)
+        if other is not None:
+            raise HarnessError(
+                f"{other!r} in {part_of[other]} and {first!r} in {part_of[first]} are the same image; "
+                "leave it out of one of them"
+            )
 
 
 def _from_table(dataset: Dataset, table: ImageTable, groups: Groups, calibration: float) -> Splits:

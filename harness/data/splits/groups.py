@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 
 from harness.data.dataset import Dataset
-from harness.data.doubts import joined_groups, picture_of, same_pictures
+from harness.data.doubts.same_pictures import alike_pictures, joined_groups, picture_of, same_pictures
 from harness.data.splits.files import ImageTable
 from harness.errors import HarnessError, nearest, one_line
 
@@ -46,16 +46,17 @@ def values_of(dataset: Dataset, name: str, table: ImageTable | None, option: str
 
 
 def grouped_by(dataset: Dataset, name: str, table: ImageTable | None) -> tuple[str | None, ...]:
-    """The group of each image by a column or expression. Images of the same pixels share a group in any case."""
+    """The group of each image by a column or expression. Copies of an image share its group in any case."""
     groups = dict(zip(dataset.ids, values_of(dataset, name, table, "--group-by"), strict=True))
-    joined = joined_groups(groups, same_pictures(list(dataset.ids), _pictures(dataset)))
+    joined = joined_groups(groups, _same_pictures(dataset))
     return tuple(joined[image_id] for image_id in dataset.ids)
 
 
 @lru_cache(maxsize=2)
-def _pictures(dataset: Dataset) -> list[bytes]:
+def _same_pictures(dataset: Dataset) -> list[list[str]]:
     """Kept, since every fold is drawn by the same groups."""
-    return [picture_of(dataset[i].image) for i in range(len(dataset))]
+    ids, pictures = list(dataset.ids), [picture_of(dataset[i].image) for i in range(len(dataset))]
+    return same_pictures(ids, pictures) + alike_pictures(ids, pictures)
 
 
 def held_out(dataset: Dataset, typed: str, table: ImageTable | None) -> set[str]:
