@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -131,8 +132,9 @@ class Part:
         - init: an `Init`.
         - backbone: a torch module with `strides` and `channels` (tuples, one entry per output, fine to coarse) and
           `pad_to` (its input's sides must be multiples of it). forward takes (B, 3, H, W) float and gives one map per
-          stride. Where `channels` differ from level to level, the engine adds a feature pyramid on top. Called with
-          init=Init besides.
+          stride. Where `channels` differ from level to level, the engine adds a feature pyramid on top. It may have
+          `pixel_mean` and `pixel_std` (RGB, 0 to 255), what its pretrained weights were trained with; without them
+          that is ImageNet's. Called with init=Init besides.
         - mask_head: see methods/shared/mask_heads.py. Called with channels= and strides= besides.
         - supervision: see methods/shared/supervision.py.
         - augment: an `Augment` or a sequence of them.
@@ -202,7 +204,7 @@ class Init:
         whole model of an earlier run).
     path: a local file that replaces the download, or the checkpoint.
     restored: True if the harness loads weights of a finished run after the model is built. The engine must then build
-        the same network as for training, and load nothing. With kind "checkpoint", path is the file of those weights.
+        the same network as for training, and load nothing. path is then the file of those weights.
     """
 
     kind: Literal["scratch", "imagenet", "coco", "checkpoint"] = "scratch"
@@ -278,6 +280,8 @@ class Method:
     supported_slots: of a method with an engine: the slots that the engine reads. Other methods can change only these.
     expected_failures: checks of harness.conformance that the method cannot pass, each with the reason.
     skip: called before a run starts. It returns one line on why the method cannot run here, or None.
+    needs: top-level modules that only this method imports, each with the command that installs it. A method with one
+        missing is not part of `all`.
     """
 
     name: str
@@ -288,6 +292,17 @@ class Method:
     supported_slots: tuple[str, ...] = SLOTS
     expected_failures: Mapping[str, str] = field(default_factory=dict)
     skip: Callable[[], str | None] | None = None
+    needs: Mapping[str, str] = field(default_factory=dict)
+
+    def missing(self) -> dict[str, str]:
+        """Those of `needs` that are not installed. Imports nothing."""
+        return {module: command for module, command in self.needs.items() if find_spec(module) is None}
+
+    def unavailable(self) -> str | None:
+        """Why the method cannot run on this machine, in one line; None if it can."""
+        for module, command in self.missing().items():
+            return f"it needs the package {module}, which is not installed; type: {command}"
+        return self.skip() if self.skip is not None else None
 
 
 @dataclass(frozen=True)
@@ -300,6 +315,8 @@ class Task:
     max_cells: largest number of cells on one training image, from which limits on detections follow.
     max_size: height and width of the largest image in pixels.
     settings: the preset's [model] table, the same for all methods. An engine reads it with `Settings.read`.
+    cell_diameter: median over the cells of the training images of the diameter of a circle of the same area, in
+        pixels. 0 where it is not known.
     """
 
     classes: tuple[str, ...]
@@ -311,6 +328,7 @@ class Task:
     seed: int = 0
     device: str = "cpu"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    cell_diameter: float = 0.0
 
 
 class Pool(Protocol):
@@ -338,8 +356,12 @@ class Augment(Protocol):
 class Model(Protocol):
     """What an engine builds. The harness trains it, times it, saves it and asks it for predictions.
 
-    module: holds every parameter and buffer, on task.device. Its state_dict is the checkpoint. A method that learns
-    nothing has an empty torch.nn.Module, and the harness skips its training.
+    module: holds every parameter and buffer, on task.device. Its state_dict is the checkpoint.
+
+    A model that learns nothing has a module without trainable parameters. It does no training step, `losses` is never
+    called, and the checks of conformance that need gradients do not apply. Such a model may have a method
+    `fit(samples)`. It is called once in place of training, with the training images as they are, and may set buffers
+    of the module from them. Its time counts as training time; the samples end where the budget is spent.
 
     A model may have an attribute `notes`, a sequence of whole sentences that a reader of its times must know, for
     example that it runs uncompiled. They are read after training and stand in the record.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.options import adapters, as_json, choose_device, complete_methods, complete_presets, print_json
+from harness.cli.split_options import split_options
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     help="Stop trials that fall behind, at a quarter and at half of the budget.",
 )
 @click.option("--data", "source", metavar="SOURCE", help="Data source.  [default: the preset's]")
+@split_options
 @click.option(
     "--preset",
     default="quick",
@@ -130,7 +132,9 @@ def _search(
 
     assert request.out is not None
     source = (request.sources or (search.preset.source,))[0]
-    data = read_source(source, search.preset, request.skip_bad, request.trust_labels, _print_note)
+    data, split = read_source(
+        source, request.split_spec(), search.preset, request.skip_bad, request.trust_labels, _print_note
+    )
     if request.device_note:
         _print_note(request.device_note)
     _print_note(
@@ -138,7 +142,7 @@ def _search(
         f"scored on {len(data.facts.splits['calibration'])} calibration images"
     )
     with make_reporter(request.out, request.quiet or request.as_json) as reporter:
-        tuner = Tuner(contenders, search, data, request.out, request.options(launcher), reporter)
+        tuner = Tuner(contenders, search, data, split, request.out, request.options(launcher), reporter)
         try:
             return tuner.run()
         except StorageError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -61,6 +61,10 @@ class TrainingStream:
     @property
     def iterations_per_epoch(self) -> float:
         return len(self.indices) / self.batch_size
+
+    def originals(self) -> Iterator[Sample]:
+        """Every training image once, not augmented, with the labels of the supervision."""
+        return (self._labelled(int(index)) for index in self.indices)
 
     def batch(self, step: int) -> list[Sample]:
         """The samples of one step, from 0."""

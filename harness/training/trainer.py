@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from harness.training.model_outputs import validated_total_loss
 from harness.training.prefetch import Batches, prefetched
 from harness.training.schedule import learning_rate
 from harness.training.stream import TrainingStream
-from harness.training.trace import EVALUATION_SECONDS, EVALUATIONS_LEFT_OUT, Trace
+from harness.training.trace import EVALUATION_SECONDS, EVALUATIONS_LEFT_OUT, FIT_SECONDS, Trace
 
 WARM_UP_PASSES_ON_GPU = 2
 """One on a CPU, where a second changes nothing."""
@@ -99,8 +99,7 @@ class Trainer:
         """
         module = self.model.module
         if not any(p.requires_grad for p in module.parameters()):
-            checkpoint.save_weights(self.folder, module)
-            return Trace()
+            return self._fit()
         if self._restore():
             return self.trace
         module.train()
@@ -119,6 +118,34 @@ class Trainer:
         self._read_losses(1.0)
         checkpoint.save_end(self.folder, self.step, module, self.trace, self.device)
         return self.trace
+
+    def _fit(self) -> Trace:
+        """Show the training images to a model that learns nothing, and save its state. No step is done."""
+        trace, module = Trace(), self.model.module
+        self.sensors.sums = trace.measured
+        fit: Callable[[Iterable[Sample]], None] | None = getattr(self.model, "fit", None)
+        if fit is not None:
+            self.progress.report(Progress("fitting"))
+            module.eval()
+            clock = TrainingClock(synchroniser(self.device), 0.0, self.sensors)
+            clock.start()
+            try:
+                fit(self._images_within_budget(clock))
+            finally:
+                clock.stop()
+            trace.measured[FIT_SECONDS] = clock.seconds
+        checkpoint.save_weights(self.folder, module)
+        return trace
+
+    def _images_within_budget(self, clock: TrainingClock) -> Iterator[Sample]:
+        """The training images, each once: as many as the budget allows if a batch of them counted as a step."""
+        for i, sample in enumerate(self.stream.originals()):
+            steps = i / self.stream.batch_size
+            if self.budget.used(clock.seconds, steps, self.stream.iterations_per_epoch) >= 1:
+                return
+            if self.progress.stop_requested():
+                raise Interrupted(f"stopped after {i} images; nothing was trained")
+            yield sample
 
     def _restore(self) -> bool:
         """Set the state to that of the newest checkpoint, or of the start. Returns whether training has ended."""

@@ -58,7 +58,7 @@ class TriedTrial(_Model):
             # the last point of a trial that ended well is the end itself
             looks=tuple(points[:-1] if good else points),
             iou=record.scores.iou_map if good and record.scores else None,
-            seconds=record.cost.train_seconds,
+            seconds=record.cost.train_seconds or 0.0,
         )
 
     @property

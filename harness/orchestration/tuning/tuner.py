@@ -10,6 +10,7 @@ from typing import Any
 from harness.config.preset import Preset
 from harness.config.preset_file import preset_text
 from harness.config.space import SearchSpace, with_values
+from harness.config.split_spec import SplitSpec
 from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError
 from harness.evaluation.scorer import SCORING_VERSION
@@ -17,7 +18,7 @@ from harness.fileio import make_folder, write_text_atomic
 from harness.monitoring.machine import utc_now
 from harness.monitoring.progress import Progress
 from harness.orchestration.early_stopping import FRACTIONS
-from harness.orchestration.plan import Contender, Manifest, PlannedTrial, make_spec, safe_name
+from harness.orchestration.plan import Contender, Manifest, PlannedData, PlannedTrial, make_spec, safe_name
 from harness.orchestration.prepared_data import PreparedData
 from harness.orchestration.scheduler import INTERRUPTED, Reporter, RunOptions, run_plan
 from harness.orchestration.tuning.record import TriedTrial, TunedMethod, TuningRecord, read_tuning, write_tuning
@@ -63,6 +64,7 @@ class Tuner:
     Attributes:
         contenders: the methods, with the preset of the search.
         data: trained on and scored; the validation images are left alone.
+        split: how they are divided; without folds.
         folder: of the search.
         options: how trials are run.
         reporter: told what happens.
@@ -72,6 +74,7 @@ class Tuner:
     contenders: Sequence[Contender]
     search: Search
     data: PreparedData
+    split: SplitSpec
     folder: Path
     options: RunOptions
     reporter: Reporter
@@ -137,7 +140,7 @@ class Tuner:
         spec: TrialSpec = make_spec(
             replace(contender, preset=preset, budget=search.budget),
             search.seed + number,
-            self.data.facts,
+            PlannedData(self.data.facts, self.split),
             SCORING_VERSION,
             {
                 **search.how,

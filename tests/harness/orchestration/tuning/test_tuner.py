@@ -16,6 +16,7 @@ from fake_worker import DATA, PRESET, RecordingReporter, resolved
 import harness.orchestration.tuning.tuner
 from harness.config.preset import load_preset
 from harness.config.space import Parameter, SearchSpace
+from harness.config.split_spec import SplitSpec
 from harness.errors import HarnessError
 from harness.monitoring.progress import ProgressPipe
 from harness.orchestration.plan import Contender, Manifest
@@ -73,7 +74,9 @@ def tuner(folder: Path, search: Search = SEARCH, methods: tuple[str, ...] = ("wi
     contenders = [Contender(resolved(name), PRESET, search.budget) for name in methods]
     options = RunOptions(launcher=SubprocessLauncher((sys.executable, str(WORKER))))
     data: Any = Data()
-    return Tuner(contenders, search, data, folder, options, more.pop("reporter", RecordingReporter()), **more)
+    return Tuner(
+        contenders, search, data, SplitSpec(), folder, options, more.pop("reporter", RecordingReporter()), **more
+    )
 
 
 def found(folder: Path, *arguments: Any, **more: Any) -> TuningRecord:
