@@ -27,6 +27,7 @@ class InstanceBatch:
         host_boxes, host_classes: (N, 4) and (N,), boxes and classes on the host, image after image.
         masks: N masks in pixels of the images, or None where the supervision removed them.
         points, point_labels: (N, P, 2) in pixels of the images, and (N, P); None where there are none.
+        scale: Pixels of the network's input for one pixel of the images.
     """
 
     boxes: Tensor
@@ -38,6 +39,7 @@ class InstanceBatch:
     masks: TorchMasks | None
     points: Tensor | None
     point_labels: Tensor | None
+    scale: float = 1.0
 
     @staticmethod
     def from_samples(samples: Sequence[Sample], scale: float, device: torch.device) -> InstanceBatch:
@@ -68,6 +70,7 @@ class InstanceBatch:
             masks=TorchMasks.from_images(masks, sizes, device) if len(masks) == len(images) else None,
             points=to_device(np.concatenate(points), device) if points else None,
             point_labels=to_device(np.concatenate(point_labels), device) if point_labels else None,
+            scale=scale,
         )
 
     @property
