@@ -296,9 +296,9 @@ class Task:
 
     classes: names, in the order of labels.
     pixel_mean, pixel_std: of the training images, for each channel (RGB), 0 to 255.
-    crop: side of a training crop in pixels.
+    crop: side of a training crop in pixels, as the model sees it.
     max_cells: largest number of cells on one training image, from which limits on detections follow.
-    max_size: height and width of the largest image in pixels.
+    max_size: height and width of the largest image in pixels, as the model sees it.
     settings: the preset's [model] table, the same for all methods. An engine reads it with `Settings.read`.
     """
 
@@ -340,6 +340,10 @@ class Model(Protocol):
 
     module: holds every parameter and buffer, on task.device. Its state_dict is the checkpoint. A method that learns
     nothing has an empty torch.nn.Module, and the harness skips its training.
+
+    A preset may have images resized for all methods (`model.scale`). A model may then have a method
+    `predict_at(images, sizes)`, which is `predict` with the masks drawn at other sizes (height, width) than those of
+    the images. Without it the harness resizes the masks.
 
     A model may have an attribute `notes`, a sequence of whole sentences that a reader of its times must know, for
     example that it runs uncompiled. They are read after training and stand in the record.

@@ -20,7 +20,7 @@ class InstanceBatch:
     """The N annotated instances of B images. Tensors that boxes are matched with are padded to M instances an image.
 
     Attributes:
-        boxes: (B, M, 4) float32, x0 y0 x1 y1 in pixels of the network's input; zeros in the padding.
+        boxes: (B, M, 4) float32, x0 y0 x1 y1 in pixels of the images; zeros in the padding.
         classes: (B, M) int64.
         valid: (B, M) bool, False in the padding.
         counts: Instances of each image; they sum to N.
@@ -40,14 +40,11 @@ class InstanceBatch:
     point_labels: Tensor | None
 
     @staticmethod
-    def from_samples(samples: Sequence[Sample], scale: float, device: torch.device) -> InstanceBatch:
-        """The instances of `samples` without crowd regions.
-
-        scale: pixels of the network's input for one pixel of the image.
-        """
+    def from_samples(samples: Sequence[Sample], device: torch.device) -> InstanceBatch:
+        """The instances of `samples` without crowd regions."""
         images = [_without_crowd(sample.instances) for sample in samples]
         counts = [len(instances) for instances in images]
-        host_boxes = np.concatenate([x.boxes for x in images]).astype(np.float32) * np.float32(scale)
+        host_boxes = np.concatenate([x.boxes for x in images]).astype(np.float32)
         host_classes = np.concatenate([x.labels for x in images])
         valid = np.arange(max(1, *counts)) < np.array(counts)[:, None]
         boxes, classes = np.zeros((*valid.shape, 4), np.float32), np.zeros(valid.shape, np.int64)

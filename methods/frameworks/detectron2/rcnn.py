@@ -27,7 +27,7 @@ from methods.frameworks.detectron2.rpn import RPN, RPNOutputs
 from methods.frameworks.detectron2.settings import Detectron2Settings
 from methods.shared.compiled import CompiledWithFallback, CompileStatus, compile_blocks
 from methods.shared.device_transfer import to_device
-from methods.shared.paste_masks import paste_crops
+from methods.shared.paste_masks import paste_crops, resize_boxes
 from methods.shared.prediction_caps import prediction_caps
 from methods.shared.tuned_convolutions import tune_backward, tuned_convolutions
 
@@ -74,14 +74,13 @@ class RCNN(GeneralizedRCNN):
 
     Args:
         channel_order: Of the colour channels, as in the pretrained weights of the backbone.
-        scale: Factor by which images are enlarged for the network.
         compiled: Whether the parts of a training step whose shapes do not change are compiled.
         parts: Arguments of GeneralizedRCNN.
     """
 
-    def __init__(self, *, channel_order: Literal["BGR", "RGB"], scale: float, compiled: bool, **parts: Any) -> None:
+    def __init__(self, *, channel_order: Literal["BGR", "RGB"], compiled: bool, **parts: Any) -> None:
         super().__init__(input_format=channel_order, **parts)
-        self.channel_order, self.scale = channel_order, scale
+        self.channel_order = channel_order
         self.compile_status = CompileStatus()
         if compiled:
             self._compile()
@@ -95,7 +94,7 @@ class RCNN(GeneralizedRCNN):
         self.proposal_generator.match_step = matching
 
     def preprocess(self, arrays: Sequence[NDArray[np.uint8]]) -> ImageList:
-        """(B, 3, H, W) normalized and enlarged images, padded at the right and bottom to one size."""
+        """(B, 3, H, W) normalized images, padded at the right and bottom to one size."""
         if len({array.shape for array in arrays}) == 1:
             batches = [self._normalize(np.stack(arrays))]
         else:
@@ -116,15 +115,12 @@ class RCNN(GeneralizedRCNN):
         planes = pixels.permute(0, 3, 1, 2) if pixels.dim() == 4 else pixels[:, None]
         if self.channel_order == "BGR" and pixels.dim() == 4:
             planes = planes.flip(1)
-        planes = planes.float()
-        if self.scale != 1:
-            planes = F.interpolate(planes, scale_factor=self.scale, mode="bilinear", align_corners=False)
-        return (planes - self.pixel_mean) / self.pixel_std
+        return (planes.float() - self.pixel_mean) / self.pixel_std
 
     def compute_losses(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """The losses of the proposal network, the box branch and the mask branch, by name."""
         images = self.preprocess([sample.image for sample in samples])
-        instances = InstanceBatch.from_samples(samples, self.scale, self.device)
+        instances = InstanceBatch.from_samples(samples, self.device)
         rpn: RPN = self.proposal_generator
         with tuned_convolutions():
             features, outputs = self.dense_forward(images.tensor)
@@ -163,11 +159,14 @@ class Detectron2Model:
     def losses(self, batch: Sequence[Sample]) -> Mapping[str, Tensor]:
         return self.module.compute_losses(batch)
 
-    @torch.no_grad()
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Predictions]:
+        return self.predict_at(images, [(image.shape[0], image.shape[1]) for image in images])
+
+    @torch.no_grad()
+    def predict_at(self, images: Sequence[NDArray[np.uint8]], sizes: Sequence[tuple[int, int]]) -> list[Predictions]:
         self.set_caps([(image.shape[0], image.shape[1]) for image in images])
         detections = self.module.detect(images)
-        return [self._to_predictions(x, image.shape[:2]) for x, image in zip(detections, images, strict=True)]
+        return [_to_predictions(x, size) for x, size in zip(detections, sizes, strict=True)]
 
     def set_caps(self, sizes: Sequence[tuple[int, int]]) -> None:
         """Fit the numbers of proposals and detections to images of these heights and widths."""
@@ -175,11 +174,13 @@ class Detectron2Model:
         rpn.pre_nms_topk[False] = rpn.post_nms_topk[False] = caps.proposals
         self.module.roi_heads.box_predictor.test_topk_per_image = caps.detections
 
-    def _to_predictions(self, detections: D2Instances, size: tuple[int, int]) -> Predictions:
-        boxes = detections.pred_boxes.tensor.float() / self.module.scale
-        masks, kept = paste_crops(detections.pred_masks, boxes, size)
-        scores = detections.scores.float().cpu().numpy()[kept].clip(0, 1)
-        return Predictions(size, masks, scores.astype(np.float32), detections.pred_classes.cpu().numpy()[kept])
+
+def _to_predictions(detections: D2Instances, size: tuple[int, int]) -> Predictions:
+    """Detections of an image of any size, as predictions for that image resized to `size`."""
+    boxes = resize_boxes(detections.pred_boxes.tensor.float(), detections.image_size, size)
+    masks, kept = paste_crops(detections.pred_masks, boxes, size)
+    scores = detections.scores.float().cpu().numpy()[kept].clip(0, 1)
+    return Predictions(size, masks, scores.astype(np.float32), detections.pred_classes.cpu().numpy()[kept])
 
 
 def build(recipe: Recipe, task: Task) -> Detectron2Model:
@@ -219,13 +220,11 @@ def build(recipe: Recipe, task: Task) -> Detectron2Model:
         roi_heads=RoIHeads(
             mask_head=head,
             supervision=recipe.supervision.build(task),
-            scale=settings.scale,
             **box_branch_arguments(config, shapes),
         ),
         pixel_mean=mean,
         pixel_std=std,
         channel_order=order,
-        scale=settings.scale,
         compiled=settings.compile,
     ).to(task.device)
     if module.device.type == "cuda":

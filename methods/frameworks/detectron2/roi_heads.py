@@ -60,15 +60,13 @@ class RoIHeads(StandardROIHeads):
     Args:
         mask_head: Of the recipe.
         supervision: Of the recipe.
-        scale: Pixels of the network's input for one pixel of the image.
         box_branch: Arguments of StandardROIHeads.
     """
 
-    def __init__(self, *, mask_head: MaskHead, supervision: Supervision, scale: float, **box_branch: Any) -> None:
+    def __init__(self, *, mask_head: MaskHead, supervision: Supervision, **box_branch: Any) -> None:
         super().__init__(**box_branch)
         self.mask_head = mask_head
         self.supervision = supervision
-        self.scale = scale
 
     def forward(
         self, images: Any, features: dict[str, Tensor], proposals: list[D2Instances], targets: None = None
@@ -162,11 +160,11 @@ class RoIHeads(StandardROIHeads):
         index, boxes = tensor_to_device(mask_boxes.instances, device), tensor_to_device(mask_boxes.boxes, device)
         field = self.mask_head(maps, boxes.split(mask_boxes.counts))
         targets = MatchedTargets(
-            boxes=boxes / self.scale,
+            boxes=boxes,
             masks=None if instances.masks is None else instances.masks[index],
             points=None if instances.points is None else instances.points[index],
             point_labels=None if instances.point_labels is None else instances.point_labels[index],
-            host_boxes=mask_boxes.boxes / self.scale,
+            host_boxes=mask_boxes.boxes,
         )
         classes = tensor_to_device(instances.host_classes[mask_boxes.instances], device)
         return self.supervision.loss(field, targets, classes)
