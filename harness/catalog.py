@@ -84,8 +84,8 @@ class Catalog:
         return found[0]
 
     def defaults(self) -> list[str]:
-        """The names of the methods that `all` stands for."""
-        return [method.name for method in self if method.default]
+        """The names of the methods that `all` stands for: without those that need a package that is missing."""
+        return [method.name for method in self if method.default and not method.missing()]
 
     def method(self, name: str) -> Method:
         """The method of that name, or of a family. Raises HarnessError, with the nearest name."""

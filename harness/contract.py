@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -278,6 +279,8 @@ class Method:
     supported_slots: of a method with an engine: the slots that the engine reads. Other methods can change only these.
     expected_failures: checks of harness.conformance that the method cannot pass, each with the reason.
     skip: called before a run starts. It returns one line on why the method cannot run here, or None.
+    needs: top-level modules that only this method imports, each with the command that installs it. A method with one
+        missing is not part of `all`.
     """
 
     name: str
@@ -288,6 +291,17 @@ class Method:
     supported_slots: tuple[str, ...] = SLOTS
     expected_failures: Mapping[str, str] = field(default_factory=dict)
     skip: Callable[[], str | None] | None = None
+    needs: Mapping[str, str] = field(default_factory=dict)
+
+    def missing(self) -> dict[str, str]:
+        """Those of `needs` that are not installed. Imports nothing."""
+        return {module: command for module, command in self.needs.items() if find_spec(module) is None}
+
+    def unavailable(self) -> str | None:
+        """Why the method cannot run on this machine, in one line; None if it can."""
+        for module, command in self.missing().items():
+            return f"it needs the package {module}, which is not installed; type: {command}"
+        return self.skip() if self.skip is not None else None
 
 
 @dataclass(frozen=True)
@@ -300,6 +314,8 @@ class Task:
     max_cells: largest number of cells on one training image, from which limits on detections follow.
     max_size: height and width of the largest image in pixels, as the model sees it.
     settings: the preset's [model] table, the same for all methods. An engine reads it with `Settings.read`.
+    cell_diameter: median over the cells of the training images of the diameter of a circle of the same area, in
+        pixels. 0 where it is not known.
     """
 
     classes: tuple[str, ...]
@@ -311,6 +327,7 @@ class Task:
     seed: int = 0
     device: str = "cpu"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    cell_diameter: float = 0.0
 
 
 class Pool(Protocol):
@@ -338,8 +355,12 @@ class Augment(Protocol):
 class Model(Protocol):
     """What an engine builds. The harness trains it, times it, saves it and asks it for predictions.
 
-    module: holds every parameter and buffer, on task.device. Its state_dict is the checkpoint. A method that learns
-    nothing has an empty torch.nn.Module, and the harness skips its training.
+    module: holds every parameter and buffer, on task.device. Its state_dict is the checkpoint.
+
+    A model that learns nothing has a module without trainable parameters. It does no training step, `losses` is never
+    called, and the checks of conformance that need gradients do not apply. Such a model may have a method
+    `fit(samples)`. It is called once in place of training, with the training images as they are, and may set buffers
+    of the module from them. Its time counts as training time; the samples end where the budget is spent.
 
     A preset may have images resized for all methods (`model.scale`). A model may then have a method
     `predict_at(images, sizes)`, which is `predict` with the masks drawn at other sizes (height, width) than those of

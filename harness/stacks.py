@@ -49,6 +49,12 @@ class Resolved:
         reasons = (method.skip() for method in self.methods if method.skip is not None)
         return next((reason for reason in reasons if reason), None)
 
+    def require_packages(self) -> None:
+        """Raise HarnessError, one line with what to type, where a method needs a package that is not installed."""
+        for method in self.methods:
+            for module, command in method.missing().items():
+                raise HarnessError(f"{method.name} needs the package {module}, which is not installed; type: {command}")
+
 
 @dataclass(frozen=True)
 class _Term:
@@ -144,7 +150,7 @@ def _one_method_a_slot(text: str, base: Method, changes: list[tuple[_Term, Metho
 
 
 def _apply_options(parts: dict[str, Part], term: _Term, method: Method) -> None:
-    """Put the options a user typed on the parts of a method that take them, and check all options of these parts."""
+    """Put each option a user typed on all parts of the method that take it, and check all options of these parts."""
     for name, value in term.options.items():
         takers = {slot: _options_of(slot, parts[slot]) for slot in method.parts}
         takes = [slot for slot, names in takers.items() if names is None or name in names]
@@ -153,7 +159,8 @@ def _apply_options(parts: dict[str, Part], term: _Term, method: Method) -> None:
             raise HarnessError(
                 f"{term.name} has no option {name!r}{nearest(name, known)} (it has: {', '.join(known) or 'none'})"
             )
-        parts[takes[0]] = parts[takes[0]].with_options(**{name: value})
+        for slot in takes:
+            parts[slot] = parts[slot].with_options(**{name: value})
     for slot in method.parts:
         parts[slot] = parts[slot].checked(f"{term.name}: ")
 

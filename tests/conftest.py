@@ -12,8 +12,14 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
+
+# The same inputs every time, so that the suite is red or green for what was changed. HARNESS_FUZZ=5000 draws new ones.
+hypothesis.settings.register_profile("same inputs", derandomize=True)
+hypothesis.settings.register_profile("new inputs", max_examples=int(os.environ.get("HARNESS_FUZZ", 100)), deadline=None)
+hypothesis.settings.load_profile("new inputs" if "HARNESS_FUZZ" in os.environ else "same inputs")
 
 MOST_RESIDENT = 5 * 2**28
 """Resident bytes above which freed memory goes back to the system. Imports alone take 1.0 GB."""

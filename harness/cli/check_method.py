@@ -48,7 +48,7 @@ def _run(catalog: Catalog, name: str, quiet: bool) -> list[Result]:
     from harness.conformance.subject import Subject
 
     subject = Subject.from_catalog(catalog, name)
-    reason = subject.method.skip() if subject.method.skip else None
+    reason = subject.method.unavailable()
     if reason:
         raise HarnessError(f"{name} cannot run here: {reason}")
     if not quiet:

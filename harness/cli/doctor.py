@@ -32,10 +32,10 @@ def doctor(adapters: tuple[str, ...], as_json: bool) -> None:
         print_json({"ok": not missing, "checks": checks})
     else:
         print_table(("", "found", "state"), [(c["what"], c["found"], c["state"]) for c in checks])
-        for check in missing:
+        for check in (check for check in checks if check["remedy"]):
             click.echo(f"{check['what']}: {check['found']}\n    {check['remedy']}")
         if not missing:
-            click.echo("nothing is missing")
+            click.echo("nothing that every run needs is missing")
     if missing:
         raise click.exceptions.Exit(1)
 
@@ -126,9 +126,15 @@ def _disk() -> dict[str, str]:
 
 
 def _methods(catalog: Catalog) -> list[dict[str, str]]:
-    """Methods that cannot be imported (missing), and those that do not run on this machine (not counted as missing)."""
+    """Methods that cannot be imported (missing), and those that do not run on this machine (not counted as missing).
+
+    Where only a package lacks, there is the line that installs it.
+    """
     checks = [_check("method file", f"{b.origin}: {b.error}", "correct or remove that file") for b in catalog.broken]
     for method in catalog:
+        for module, remedy in method.missing().items():
+            found = f"does not run here: the package {module} is not installed"
+            checks.append({**_check(f"method {method.name}", found), "state": "optional", "remedy": remedy})
         reason = method.skip() if method.skip else None
         if reason:
             checks.append(_check(f"method {method.name}", f"does not run here: {reason}"))

@@ -61,6 +61,8 @@ def card_facts(catalog: Catalog, name: str) -> dict[str, Any]:
         "labels": card.labels,
         "engine": engine_of(catalog, method),
         "default": method.default,
+        "needs": dict(method.needs),
+        "missing": method.missing(),
         "departures": list(card.departures),
         "published": dict(card.published),
         "options": {slot: _options(part) for slot, part in method.parts.items()},
@@ -117,14 +119,27 @@ def _list(catalog: Catalog, as_json: bool) -> None:
             "yes" if method.default else "",
         )
         for method in catalog
+        if not method.missing()
     ]
     rows += [
         (f"{prefix}:NAME", "", f"family of methods in {origin}", "", "", "")
         for prefix, (_, origin) in catalog.families.items()
     ]
     print_table(("method", "slot", "paper", "labels", "engine", "in all"), rows)
+    _list_missing(catalog)
     for broken in catalog.broken:
         click.echo(f"cannot be read: {broken.origin}: {broken.error}", err=True)
+
+
+def _list_missing(catalog: Catalog) -> None:
+    """The methods that need a package that is not installed, under the command that installs it."""
+    by_command: dict[str, list[Method]] = {}
+    for method in catalog:
+        for command in method.missing().values():
+            by_command.setdefault(command, []).append(method)
+    for command, found in by_command.items():
+        rows = [(m.name, f"{m.card.title} ({m.card.venue} {m.card.year})", m.card.labels) for m in found]
+        print_table(("method", "paper", "labels"), rows, f"needs {command}")
 
 
 def _print_card(facts: dict[str, Any]) -> None:
@@ -138,6 +153,7 @@ def _print_card(facts: dict[str, Any]) -> None:
         f"engine      {facts['engine']}",
         f"found in    {facts['origin']}",
     ]
+    lines += [f"needs       {module}: {command}" for module, command in facts["needs"].items()]
     lines += [f"departs     {text}" for text in facts["departures"]]
     lines += [f"published   {what}: {value}" for what, value in facts["published"].items()]
     lines += [f"measured    {what}: {value}" for what, value in facts.get("measured", {}).items()]

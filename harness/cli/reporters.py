@@ -44,7 +44,7 @@ def outcome(trial: PlannedTrial, record: RunRecord, run_dir: Path) -> str:
     """How a trial ended, in one line."""
     name = f"{record.method} seed {record.seed}"
     if record.status == "ok" and record.scores is not None:
-        return f"{name}: IoU {record.scores.iou_map:.4f}, {record.cost.train_seconds:.0f} s of training"
+        return f"{name}: IoU {record.scores.iou_map:.4f}, {record.cost.train_seconds or 0:.0f} s of training"
     log = f" (log: {trial.folder(run_dir) / 'log.txt'})" if record.status in FAILED else ""
     return f"{name}: {record.status}: {record.reason}{log}"
 

@@ -12,6 +12,7 @@ import click
 
 from harness.cli.estimates import print_estimates
 from harness.cli.options import adapters, as_json, choose_device, complete_methods, complete_presets
+from harness.cli.split_options import split_options
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     metavar="SOURCE",
     help="Data source (`data --help` lists them); may be given again.  [default: the preset's]",
 )
+@split_options
 @click.option(
     "--preset",
     default="quick",
@@ -117,10 +119,13 @@ def execute(request: RunRequest) -> int:
     from harness.catalog import load_catalog
     from harness.config.preset import load_preset
     from harness.orchestration.process.launchers import SubprocessLauncher, fastest_launcher
-    from harness.orchestration.request import engine_modules, find_contenders
+    from harness.orchestration.request import engine_modules, find_contenders, left_out_of_all
 
     preset, run_dir = load_preset(request.preset), request.run_dir()
-    contenders = find_contenders(request, load_catalog(request.adapters), preset)
+    catalog = load_catalog(request.adapters)
+    contenders = find_contenders(request, catalog, preset)
+    for note in left_out_of_all(request, catalog):
+        _print_note(note)
     # The fork server imports torch and the engines while the data are read here.
     starting = nullcontext(SubprocessLauncher()) if request.dry_run else fastest_launcher(engine_modules(contenders))
     with starting as launcher:

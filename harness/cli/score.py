@@ -83,6 +83,8 @@ def rescore(folder: Path, record: RunRecord, data: _Data, threshold: float | Non
     from harness.results.io import read_trial_spec
 
     assert record.data is not None
+    if record.outside:
+        return _rescore_outside(folder, record, data)
     facts, stored = record.data, read_predictions(folder / PREDICTIONS)
     spec = read_trial_spec(folder)
     if list(stored.classes) != facts.classes:
@@ -99,20 +101,37 @@ def rescore(folder: Path, record: RunRecord, data: _Data, threshold: float | Non
     )
 
 
+def _rescore_outside(folder: Path, record: RunRecord, data: _Data) -> RunRecord:
+    """As rescore, of masks that another tool has made."""
+    from harness.evaluation.prediction_file import PREDICTIONS, read_predictions
+    from harness.orchestration.add_row import score_outside
+    from harness.results.io import read_trial_spec
+
+    assert record.data is not None
+    assert record.outside is not None
+    stored = read_predictions(folder / PREDICTIONS)
+    if set(stored.splits.get("validation", {})) != set(record.data.splits["validation"]):
+        raise HarnessError(f"{folder / PREDICTIONS}: its validation images are not those of the record beside it")
+    truth = data.truth(read_trial_spec(folder), record.data.fingerprint)
+    rule, scores = score_outside(
+        stored.splits, truth, record.data.classes, record.outside.classed, record.outside.scored
+    )
+    return record.model_copy(update={"rule": rule, "scores": scores})
+
+
 class _Data:
     """Loads each source once."""
 
     def __init__(self) -> None:
-        self._loaded: dict[tuple[str, bool], Any] = {}
+        self._loaded: dict[tuple[str, bool, tuple[str, ...], tuple[str, ...]], Any] = {}
 
     def truth(self, spec: TrialSpec, fingerprint: str) -> LazyTruth:
         """Raises HarnessError where the source cannot be loaded or is not what it was."""
-        from harness.data.sources import load
-        from harness.orchestration.prepared_data import LazyTruth
+        from harness.orchestration.prepared_data import LazyTruth, load_data
 
-        key = (spec.source, spec.skip_bad)
+        key = (spec.source, spec.skip_bad, spec.split.calibration, spec.split.validation)
         if key not in self._loaded:
-            self._loaded[key] = load(spec.source, skip_bad=spec.skip_bad)
+            self._loaded[key] = load_data(spec.source, spec.skip_bad, spec.split)
         dataset = self._loaded[key]
         if dataset.fingerprint != fingerprint:
             raise HarnessError(

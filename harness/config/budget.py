@@ -40,7 +40,7 @@ class Budget:
         kind, factor = UNITS[match[2]]
         return Budget(kind, float(match[1]) * factor)
 
-    def used(self, seconds: float, iterations: int, iterations_per_epoch: float) -> float:
+    def used(self, seconds: float, iterations: float, iterations_per_epoch: float) -> float:
         """The fraction spent after so much time and so many steps; 1 or more means spent."""
         if self.kind == "seconds":
             return seconds / self.amount

@@ -26,8 +26,8 @@ class Training(_Table):
 
     crop: side of the square training crop in pixels of the images.
     batch: images in a training step.
-    learning_rate: the largest one. It rises over the fraction `warmup` of the budget, then falls to zero as `decay`
-        says.
+    learning_rate: the largest one. It rises from `warmup_factor` of it over the fraction `warmup` of the budget, then
+        falls to zero as `decay` says.
     clip_norm: largest norm of the whole gradient; 0 for no limit.
     """
 
@@ -38,6 +38,7 @@ class Training(_Table):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=1e-4, ge=0)
     warmup: float = Field(default=0.05, ge=0, lt=1)
+    warmup_factor: float = Field(default=0.01, ge=0, le=1)
     decay: Literal["constant", "linear", "cosine", "step"] = "cosine"
     clip_norm: float = Field(default=0.0, ge=0)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.config.precision import Precision
 from harness.config.preset import Preset
+from harness.config.split_spec import SplitSpec
+from harness.config.tuning_facts import TuningFacts
 from harness.contract import Part, Recipe
 
 
@@ -19,10 +21,16 @@ class TrialSpec(BaseModel):
 
     recipe: see recipe_to_json. budget: "90s", "10m", "2h", "1000it" or "20ep". device: "cpu" or "cuda[:N]".
     split_fingerprint, data_fingerprint: compared with those of the data that the worker has loaded.
+    split: how the images are divided.
+    folds_key: the key that all folds of a method and seed share; empty without folds.
     precision: what is asked for; the record says what it came to.
     threshold: a fixed score threshold, or None to choose it on the calibration images.
     baseline: the name of the method that others are compared with.
     micro_batches: number of parts that each batch is divided into, to save memory.
+    score_on: the split that is scored. Trials of `tune` are scored on the calibration images, and predict no others.
+    earlier_looks: of a trial of `tune`, the IoU of each earlier trial of the method at its points of the learning
+        curve; the trial is stopped early where it falls behind them. None for a trial that is never stopped early.
+    tuned: how the preset was tuned for the method; None where it was not.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -31,6 +39,8 @@ class TrialSpec(BaseModel):
     method: str
     seed: int
     source: str
+    split: SplitSpec = SplitSpec()
+    folds_key: str = ""
     skip_bad: bool = False
     data_fingerprint: str
     split_fingerprint: str
@@ -48,11 +58,14 @@ class TrialSpec(BaseModel):
     command: str = ""
     checkpoint_seconds: float = 120.0
     tensorboard: bool = False
+    score_on: Literal["validation", "calibration"] = "validation"
+    earlier_looks: tuple[tuple[float, ...], ...] | None = None
+    tuned: TuningFacts | None = None
 
     def settings(self) -> dict[str, Any]:
         """Everything but the recipe that decides how the trial is trained and scored."""
         preset = self.preset.model_dump(mode="json", include={"size", "init", "training", "evaluation", "model"})
-        own = {"device", "deterministic", "precision", "threshold", "micro_batches", "skip_bad"}
+        own = {"device", "deterministic", "precision", "threshold", "micro_batches", "skip_bad", "score_on"}
         return {**preset, **self.model_dump(mode="json", include=own)}
 
     def cost_notes(self) -> list[str]:

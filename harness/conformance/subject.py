@@ -66,6 +66,7 @@ def make_task(classes: Sequence[str], settings: Mapping[str, Any], seed: int = 0
         seed=seed,
         device="cpu",
         settings=settings,
+        cell_diameter=22.0,
     )
 
 
@@ -100,6 +101,11 @@ class Subject:
         model: Model = self.recipe.engine.build(self.recipe, self.task(classes, seed))
         model.module.train()
         return model
+
+    @cached_property
+    def learns(self) -> bool:
+        """Whether the model has trainable parameters."""
+        return is_trainable(self.build())
 
     def augments(self) -> tuple[Augment, ...]:
         built = self.recipe.augment.build(self.task())
@@ -170,12 +176,17 @@ def loss_halved(totals: Sequence[float]) -> bool:
 
 
 def train(model: Model, batch: Sequence[Sample], steps: int, rate: float = LEARNING_RATES[0]) -> list[float]:
-    """Train on one batch at a constant learning rate. Returns the total loss before each step."""
+    """Train on one batch at a constant learning rate. Returns the total loss before each step.
+
+    A model without trainable parameters is fitted to the batch, if it can be.
+    """
     import torch
 
     from harness.training import optimiser
 
     if not is_trainable(model):
+        if hasattr(model, "fit"):
+            model.fit(iter(batch))
         return []
     training = load_preset(PRESET).training.model_copy(update={"learning_rate": rate})
     stepper = optimiser.build(model.module, training)

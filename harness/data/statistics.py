@@ -34,6 +34,16 @@ def pixel_statistics(dataset: Dataset, ids: Iterable[str]) -> tuple[RGB, RGB]:
     return (float(mean[0]), float(mean[1]), float(mean[2])), (float(std[0]), float(std[1]), float(std[2]))
 
 
+def median_diameter(dataset: Dataset, ids: Iterable[str]) -> float:
+    """Median over the cells of these images of the diameter of a circle of the same area, in pixels; 0 without cells.
+
+    Cellpose's size of a cell (cellpose/utils.py, `diameters`).
+    """
+    masks = [dataset.sample(image_id).instances.masks for image_id in ids]
+    areas = [m.areas() for m in masks if m is not None and len(m)]
+    return float(2 * np.sqrt(np.median(np.concatenate(areas)) / np.pi)) if areas else 0.0
+
+
 def _histogram(image: NDArray[np.uint8], channel: int) -> NDArray[np.int64]:
     """(256,) how many pixels have each value. Eight times faster than np.bincount, which converts to int64 first."""
     import cv2

@@ -32,6 +32,8 @@ class ScaledModel:
     def __init__(self, model: Model, scale: float) -> None:
         self.model, self.scale = model, scale
         self.module = model.module
+        if hasattr(model, "fit"):
+            self.fit = model.fit
 
     @property
     def notes(self) -> Sequence[str]:

@@ -51,8 +51,8 @@ class Estimate:
 
 def estimate_trials(manifest: Manifest, run_dir: Path, earlier: Iterable[RunRecord]) -> list[Estimate]:
     """One estimate for each planned trial. Those that have their record in run_dir take nothing."""
-    good = [record for record in earlier if record.status == "ok"]
-    return [_estimate(trial, manifest.data[trial.spec.data_fingerprint], run_dir, good) for trial in manifest.trials]
+    good = [record for record in earlier if record.status == "ok" and not record.outside]
+    return [_estimate(trial, manifest.facts_of(trial.spec), run_dir, good) for trial in manifest.trials]
 
 
 def find_earlier_records(run_dir: Path) -> list[RunRecord]:
@@ -122,14 +122,14 @@ def _training_seconds(spec: TrialSpec, data: DataFacts, records: Sequence[RunRec
 
 def _rest_seconds(record: RunRecord, spec: TrialSpec, images: int) -> float | None:
     """Seconds beyond training, if the record's trial had predicted as many images. None where it was resumed."""
-    cost = record.cost
-    if record.wall_seconds is None or record.data is None or record.wall_seconds < cost.train_seconds:
+    cost, trained = record.cost, record.cost.train_seconds
+    if record.wall_seconds is None or record.data is None or trained is None or record.wall_seconds < trained:
         return None
-    evaluation = min(cost.evaluation_seconds or 0.0, record.wall_seconds - cost.train_seconds)
+    evaluation = min(cost.evaluation_seconds or 0.0, record.wall_seconds - trained)
     looks = len([point for point in record.learning_curve if point.fraction < 1])
     curve_images = int(dict(record.settings.get("evaluation") or {}).get("curve_images", 0))
     before = 2 * looks * curve_images + sum(len(record.data.splits[name]) for name in ("calibration", "validation"))
-    return record.wall_seconds - cost.train_seconds - evaluation + evaluation * images / max(before, 1)
+    return record.wall_seconds - trained - evaluation + evaluation * images / max(before, 1)
 
 
 def _predicted_images(spec: TrialSpec, splits: Mapping[str, Sequence[str]]) -> int:

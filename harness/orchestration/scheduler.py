@@ -1,7 +1,8 @@
 """Works through a plan, one trial after the other, and continues where an earlier run of the plan ended.
 
-A trial is done when its folder holds a record of the same key with the status `ok`, or with `oom`, `timeout`, `crash`
-or `diverged` unless `retry_failed` is set. Every other trial runs, from its newest checkpoint if it has one.
+A trial is done when its folder holds a record of the same key with the status `ok` or `pruned`, or with `oom`,
+`timeout`, `crash` or `diverged` unless `retry_failed` is set. Every other trial runs, from its newest
+checkpoint if it has one.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def run_plan(
     if scheduler.stop.times:
         return INTERRUPTED
     statuses = {record.status for record in scheduler.records}
-    return ALL_OK if "ok" in statuses and statuses <= {"ok", "skipped"} else SOME_FAILED
+    return ALL_OK if "ok" in statuses and statuses <= {"ok", "pruned", "skipped"} else SOME_FAILED
 
 
 @dataclass
@@ -140,7 +141,7 @@ class _Scheduler:
 
     def _try(self, trial: PlannedTrial) -> bool:
         """Bring the trial to a record. False where another run works on it."""
-        folder, data = trial.folder(self.run_dir), self.manifest.data[trial.spec.data_fingerprint]
+        folder, data = trial.folder(self.run_dir), self.manifest.facts_of(trial.spec)
         with trial_lock(folder) as ours:
             if not ours:
                 return False
@@ -186,7 +187,7 @@ class _Scheduler:
 
 
 def _is_done(record: RunRecord, options: RunOptions) -> bool:
-    return record.status == "ok" or (record.status in FAILED and not options.retry_failed)
+    return record.status in ("ok", "pruned") or (record.status in FAILED and not options.retry_failed)
 
 
 def _with_earlier_micro_batches(spec: TrialSpec, folder: Path) -> TrialSpec:
@@ -204,7 +205,7 @@ def _clean_up(record: RunRecord, folder: Path, data: DataFacts) -> RunRecord:
     Also for a record of an earlier run, which may have been killed before it did this. The caller holds the lock.
     """
     remove_temporaries(folder)
-    if record.status in ("ok", "diverged"):
+    if record.status in ("ok", "pruned", "diverged"):
         remove_blobs(folder)
     if record.data is not None:
         return record

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ from harness.monitoring.flops import FlopCounter, parameters
 from harness.monitoring.machine import machine_facts
 from harness.monitoring.progress import Progress, ProgressPipe
 from harness.monitoring.training import training_sensors
+from harness.orchestration.early_stopping import falls_behind
 from harness.orchestration.prepared_data import prepare_planned_data, task_of
 from harness.platform.memory import gpu_peaks, peak_rss, reset_gpu_peaks
 from harness.results.schema import Cost, CurvePoint, RunRecord
@@ -33,10 +36,7 @@ from harness.training import device
 from harness.training.clock import Stopwatch
 from harness.training.stream import TrainingStream
 from harness.training.trace import CURVE, Trace
-from harness.training.trainer import Trainer
-
-EVALUATED_SPLITS = ("calibration", "validation")
-"""The splits that are predicted, in this order."""
+from harness.training.trainer import Pruned, Trainer
 
 SplitPredictions = Mapping[str, Mapping[str, Predictions]]
 """Predictions by split and image id."""
@@ -69,14 +69,19 @@ class Trial:
         self.model = at_scale(self.recipe.engine.build(self.recipe, self.task), spec.preset.scale)
         self.events = EventFiles(folder / EVENTS, spec.preset.training.batch) if spec.tensorboard else None
         self.evaluation_time = Stopwatch()
+        # the validation images are not even predicted where they must not be known
+        self.evaluated_splits = ("calibration",) if spec.score_on == "calibration" else ("calibration", "validation")
 
     def run(self) -> RunRecord:
-        """Do the whole trial and return its record with status "ok".
+        """Do the whole trial and return its record, with status "ok", or "pruned" where it was stopped early.
 
         Raises:
             HarnessError, Diverged, Interrupted: see harness.results.status. Anything else is a crash of the method.
         """
-        trace = self.train()
+        try:
+            trace = self.train()
+        except Pruned as pruned:
+            return self.pruned_record(str(pruned), pruned.trace)
         with self.evaluation_time.running():
             predictions = self.predict()
         self.progress.report(Progress("scoring", fraction=1.0))
@@ -84,7 +89,7 @@ class Trial:
             rule, scores = self.score(predictions)
             last_iou = self.score_subset(predictions)[1]
         if self.events is not None:
-            self.events.pictures(len(trace), self.data.dataset, predictions["validation"], rule)
+            self.events.pictures(len(trace), self.data.dataset, predictions[self.spec.score_on], rule)
         losses = trace.final_losses()
         return RunRecord.from_spec(
             self.spec,
@@ -116,6 +121,9 @@ class Trial:
             checkpoint_seconds=spec.checkpoint_seconds,
             curve_fractions=spec.preset.evaluation.curve_fractions,
             evaluate=lambda: self.evaluate_subset(trainer),
+            # tuning compares trials by these points, so that none may be left out
+            evaluation_share=0.1 if spec.earlier_looks is None else math.inf,
+            should_prune=None if spec.earlier_looks is None else partial(falls_behind, spec.earlier_looks),
             on_losses=None if self.events is None else self.events.steps,
             sensors=training_sensors(spec.device),
         )
@@ -125,7 +133,7 @@ class Trial:
         return trace
 
     def evaluate_subset(self, trainer: Trainer) -> float:
-        """IoU of the model as it is on a few validation images: a point of the learning curve.
+        """IoU of the model as it is on a few images: a point of the learning curve.
 
         Raises EvaluationTooSlow where that takes more time than the trainer allows, Interrupted on request.
         """
@@ -137,20 +145,20 @@ class Trial:
         self.progress.report_phase("validating")
         predictions: dict[str, dict[str, Predictions]] = {}
         with self.evaluation_time.running():
-            for split in EVALUATED_SPLITS:
+            for split in self.evaluated_splits:
                 predictions[split], _ = self._predict(self.model, self._subset(split), check)
             rule, iou = self.score_subset(predictions)
         if self.events is not None:
-            self.events.pictures(trainer.step, self.data.dataset, predictions["validation"], rule)
+            self.events.pictures(trainer.step, self.data.dataset, predictions[self.spec.score_on], rule)
         return iou
 
     def predict(self) -> dict[str, dict[str, Predictions]]:
-        """Predict the calibration and the validation images, and store what was found, before any rule."""
+        """Predict the images of the evaluated splits, and store what was found, before any rule."""
         counted = FlopCounter(self.model)
-        ids = {split: self.data.ids(split) for split in EVALUATED_SPLITS}
+        ids = {split: self.data.ids(split) for split in self.evaluated_splits}
         total, done_before = sum(map(len, ids.values())), 0
         predictions: dict[str, dict[str, Predictions]] = {}
-        for split in EVALUATED_SPLITS:
+        for split in self.evaluated_splits:
 
             def report(done: int, milliseconds: float, done_before: int = done_before) -> None:
                 done += done_before
@@ -165,19 +173,34 @@ class Trial:
         return predictions
 
     def score(self, predictions: SplitPredictions) -> tuple[PostprocessRule, Scores]:
-        """Choose the rule on the calibration images, and score the validation images under it."""
-        truth = {split: self.data.truth(self.data.ids(split)) for split in EVALUATED_SPLITS}
+        """Choose the rule on the calibration images, and score the images of `score_on` under it."""
+        truth = {split: self.data.truth(self.data.ids(split)) for split in self.evaluated_splits}
         rule = choose_rule(
             predictions["calibration"], truth["calibration"], self.classes, threshold=self.spec.threshold
         )
-        return rule, score(predictions["validation"], truth["validation"], rule, self.classes)
+        scored = self.spec.score_on
+        return rule, score(predictions[scored], truth[scored], rule, self.classes)
 
     def score_subset(self, predictions: SplitPredictions) -> tuple[PostprocessRule, float]:
         """Rule and IoU from the images of the subset alone. All points of a learning curve use the same images."""
-        subset = {split: {i: predictions[split][i] for i in self._subset(split)} for split in EVALUATED_SPLITS}
-        truth = {split: self.data.truth(self._subset(split)) for split in EVALUATED_SPLITS}
+        subset = {split: {i: predictions[split][i] for i in self._subset(split)} for split in self.evaluated_splits}
+        truth = {split: self.data.truth(self._subset(split)) for split in self.evaluated_splits}
         rule = choose_rule(subset["calibration"], truth["calibration"], self.classes, threshold=self.spec.threshold)
-        return rule, iou_map(subset["validation"], truth["validation"], rule, self.classes)
+        scored = self.spec.score_on
+        return rule, iou_map(subset[scored], truth[scored], rule, self.classes)
+
+    def pruned_record(self, reason: str, trace: Trace) -> RunRecord:
+        """The record of a trial that was stopped early: how far it came, and no scores."""
+        cost = Cost(
+            train_seconds=trace.used_seconds,
+            evaluation_seconds=self.evaluation_time.seconds,
+            iterations=len(trace),
+            peak_host_rss=peak_rss(),
+        )
+        curve = _curve_points(trace)
+        return RunRecord.from_spec(
+            self.spec, "pruned", reason, data=self.data.facts, cost=cost, learning_curve=curve, log="log.txt"
+        )
 
     def cost(self, trace: Trace) -> Cost:
         """What the trial took. Call it after `predict`."""
@@ -186,7 +209,7 @@ class Trial:
         peaks = gpu_peaks(self.spec.device)
         total, trainable = parameters(self.model)
         joules, joules_of = energy_used(trace.measured, trace.used_seconds)
-        height, width = self.data.dataset.sample(self.data.ids(EVALUATED_SPLITS[0])[0]).size
+        height, width = self.data.dataset.sample(self.data.ids(self.evaluated_splits[0])[0]).size
         return Cost(
             train_seconds=trace.used_seconds,
             evaluation_seconds=self.evaluation_time.seconds,
@@ -240,11 +263,15 @@ class Trial:
             raise Interrupted(f"stopped during a prediction, {done} images done; the training so far is kept")
 
 
-def _learning_curve(trace: Trace, last_iou: float) -> list[CurvePoint]:
-    """The points measured during training, and the one at its end."""
-    points = [
+def _curve_points(trace: Trace) -> list[CurvePoint]:
+    """The points measured during training."""
+    return [
         CurvePoint(fraction=fraction, seconds=seconds, iteration=int(iteration), iou_map=iou)
         for fraction, seconds, iteration, iou in trace.curve
     ]
+
+
+def _learning_curve(trace: Trace, last_iou: float) -> list[CurvePoint]:
+    """The points measured during training, and the one at its end."""
     end = CurvePoint(fraction=1.0, seconds=trace.used_seconds, iteration=len(trace), iou_map=last_iou)
-    return [*points, end]
+    return [*_curve_points(trace), end]

@@ -72,7 +72,7 @@ def _quality_columns(board: Leaderboard) -> list[Column]:
 
 def _cost_columns(board: Leaderboard) -> list[Column]:
     mixed = len({row.cost.energy_of for row in board.rows if row.cost.energy is not None}) > 1
-    one_arithmetic = len({row.provenance.arithmetic for row in board.ranked}) < 2
+    one_arithmetic = len({row.provenance.arithmetic for row in board.ranked if not row.is_outside}) < 2
     return [
         Column("steps", lambda row: number(row.cost.steps, 0), 2),
         Column("arithmetic", lambda row: row.provenance.arithmetic, 12 if one_arithmetic else 5),

@@ -206,12 +206,12 @@ def _row(name: str, group: Sequence[_Entry]) -> Row:
     """The row without its position and its comparison with others."""
     good = [entry.record for entry in group if entry.good]
     failed = [entry.record for entry in group if not entry.good]
-    here = [entry.record for entry in group if entry.good and not entry.time_differences]
+    here = [entry.record for entry in group if entry.good and not (entry.time_differences or entry.record.outside)]
     first = (good or failed)[0]
     scores = _scores(group)
     status = ", ".join(dict.fromkeys(record.status for record in failed)) or "ok"
     provenance = Provenance(
-        slots=", ".join(first.slots_changed) or "none",
+        slots="masks of another tool" if first.outside else ", ".join(first.slots_changed) or "none",
         labels=first.labels,
         arithmetic=", ".join(dict.fromkeys(str(r.machine["arithmetic"]) for r in good if "arithmetic" in r.machine)),
         seeds=len(good),
@@ -230,7 +230,19 @@ def _notes(group: Sequence[_Entry]) -> tuple[str, ...]:
     if good and good[0].score_differences:
         said = "; ".join(f"{name}: {aspect_text(good[0].record, name)}" for name in good[0].score_differences)
         notes.append(f"not ranked, since unlike most records in {said}")
+    notes += dict.fromkeys(note for entry in good for note in _outside_notes(entry.record))
     away = sorted({machine_name(entry.record) for entry in good if entry.time_differences})
     if away:
         notes.append(f"times are not compared, since made on another machine or in other arithmetic: {', '.join(away)}")
     return tuple(notes)
+
+
+def _outside_notes(record: RunRecord) -> list[str]:
+    """What a reader must know of masks that another tool has made."""
+    outside = record.outside
+    if outside is None:
+        return []
+    rule = "a rule was chosen for their scores" if outside.scored else "taken as they are, without a rule"
+    given = ", ".join(f"{name} (SHA-256 {outside.sha256[part][:12]})" for part, name in outside.given.items())
+    said = [f"masks of another tool, made outside this run and under no budget of it; {rule}; from {given}"]
+    return [*said, *([f"in the user's words: {outside.note}"] if outside.note else []), *outside.warnings]

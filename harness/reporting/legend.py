@@ -29,9 +29,9 @@ def legend(board: Leaderboard) -> list[str]:
     facts = {
         "Data": (f"{r.data.source}, {r.data.images} images, {r.data.cells} cells, fingerprint {r.data.fingerprint[:12]}"
                  for r in board.records if r.data),
-        "Preset and budget": (f"{r.preset}, {r.budget}" for r in board.records),
+        "Preset and budget": (f"{r.preset}, {r.budget}" for r in board.records if not r.outside),
         "Command": (r.command for r in board.records),
-        "Machine": (machine_name(r) for r in board.records),
+        "Machine": (machine_name(r) for r in board.records if not r.outside),
     }  # fmt: skip
     lines += [f"{name}: {said}" for name, values in facts.items() if (said := _some(values))]
     finished = max((record.finished for record in board.records), default="")
@@ -59,7 +59,8 @@ def _comparisons(board: Leaderboard) -> list[str]:
 
 
 def _how_measured(board: Leaderboard) -> list[str]:
-    chosen_on = _some(r.rule.chosen_on for r in board.records if r.status == "ok" and r.rule)
+    with_rule = (r for r in board.records if r.status == "ok" and not (r.outside and not r.outside.scored))
+    chosen_on = _some(r.rule.chosen_on for r in with_rule if r.rule)
     lines = [
         "Post-processing, the same for all: masks by score, pixels already taken removed, small rests dropped; "
         f"score threshold and smallest area for each cell type chosen on {chosen_on} images.",

@@ -125,6 +125,11 @@ class Row:
         return self.method == self.provenance.records[0].baseline
 
     @property
+    def is_outside(self) -> bool:
+        """Whether another tool has made its masks, outside the run and its budget."""
+        return any(record.outside for record in self.provenance.records)
+
+    @property
     def good_records(self) -> list[RunRecord]:
         """Records of seeds that ended well."""
         return [record for record in self.provenance.records if record.status == "ok"]
@@ -186,7 +191,7 @@ def _largest(records: Sequence[RunRecord], cost: str) -> int | None:
 def _data_wait(record: RunRecord) -> float | None:
     """The share of the training time that was spent waiting for images."""
     waited, seconds = record.cost.data_wait_seconds, record.cost.train_seconds
-    return waited / seconds if waited is not None and seconds > 0 else None
+    return waited / seconds if waited is not None and seconds else None
 
 
 def _energy(records: Sequence[RunRecord]) -> tuple[float | None, str]:

@@ -50,7 +50,7 @@ def print_leaderboard(board: Leaderboard, wide: bool = False) -> None:
 def _below(board: Leaderboard, left: Sequence[str]) -> list[str]:
     """The lines below the table. left: names of the columns that are not shown."""
     arithmetic = dict.fromkeys(row.provenance.arithmetic for row in board.ranked if row.provenance.arithmetic)
-    budgets = ", ".join(dict.fromkeys(record.budget for record in board.records))
+    budgets = ", ".join(dict.fromkeys(record.budget for record in board.records if record.budget))
     failed = [row for row in board.rows if row.provenance.reason]
     return [
         f"Budget {budgets}; arithmetic {', '.join(arithmetic)}." if arithmetic else f"Budget {budgets}.",

@@ -95,9 +95,10 @@ def _cheapest(tier: Sequence[Row]) -> list[str]:
 
 def _open_question(board: Leaderboard) -> list[str]:
     """What one seed leaves open and the command that would settle it, or how small a difference could be told."""
-    single = [row for row in board.ranked if row.provenance.seeds < 2]
+    trained = [row for row in board.ranked if not row.is_outside]
+    single = [row for row in trained if row.provenance.seeds < 2]
     if single:
-        who = "One seed each says" if len(single) == len(board.ranked) else f"One seed of {_methods(single)} says"
+        who = "One seed each says" if len(single) == len(trained) else f"One seed of {_methods(single)} says"
         return [f"{who} nothing of other training runs, so whether the methods differ is open.{_remedy(board)}"]
     known = [d for row in board.ranked if (d := row.quality.vs_baseline) is not None]
     if not known or all(d.told_apart for d in known):
@@ -139,7 +140,8 @@ def more_seeds(board: Leaderboard) -> _Remedy | None:
 
     A run that names its folder keeps the seeds it has, so that only the missing ones cost time.
     """
-    commands = Counter(record.command for row in board.ranked for record in row.good_records if record.command)
+    trained = [row for row in board.ranked if not row.is_outside]
+    commands = Counter(record.command for row in trained for record in row.good_records if record.command)
     if len(commands) != 1:
         return None
     words = shlex.split(next(iter(commands)))
@@ -152,8 +154,8 @@ def more_seeds(board: Leaderboard) -> _Remedy | None:
         skip = word == "--seeds"
     goes_on = any(word == "--out" or word.startswith("--out=") for word in words)
     seconds = 0.0
-    for row in board.ranked:
-        one = fmean(r.wall_seconds or r.cost.train_seconds for r in row.good_records)
+    for row in trained:
+        one = fmean(r.wall_seconds or r.cost.train_seconds or 0.0 for r in row.good_records)
         seconds += one * max(0, SEEDS - (row.provenance.seeds if goes_on else 0))
     return _Remedy(shlex.join([*kept, "--seeds", str(SEEDS)]), max(1.0, seconds / 60))
 

@@ -15,26 +15,30 @@ from harness.errors import HarnessError
 from harness.results.schema import RunRecord
 
 _SCORE_ASPECTS: Mapping[str, Callable[[RunRecord], Hashable]] = {
-    "budget": lambda record: _budget(record.budget),
+    "budget": lambda record: None if record.outside else _budget(record.budget),
     "data": lambda record: record.data.fingerprint if record.data else None,
     "split": lambda record: record.data.split_fingerprint if record.data else None,
     "scoring version": lambda record: record.scores.scoring_version if record.scores else None,
-    "rule": lambda record: record.rule.chosen_on if record.rule else None,
+    "rule": lambda record: record.rule.chosen_on if record.rule and not record.outside else None,
     "evaluation": lambda record: _text(record.settings.get("evaluation")),
+    "scored images": lambda record: record.settings.get("score_on"),
 }
 
 _TIME_ASPECTS: Mapping[str, Callable[[RunRecord], Hashable]] = {
-    "machine": lambda record: _text({k: record.machine.get(k) for k in ("cpu", "cores_usable", "gpus")}),
+    "machine": lambda record: (
+        None if record.outside else _text({k: record.machine.get(k) for k in ("cpu", "cores_usable", "gpus")})
+    ),
     "device": lambda record: _text(record.settings.get("device")),
     "arithmetic": lambda record: record.machine.get("arithmetic"),
 }
 
 
 def score_differences(records: Sequence[RunRecord]) -> list[list[str]]:
-    """For each record, in what it differs from most: budget, data, split, scoring version, rule or evaluation.
+    """For each record, in which of _SCORE_ASPECTS it differs from most.
 
-    Records without scores, such as those of crashes, are compared in the rest only. Of equally common values the first
-    counts as that of most.
+    Records without scores, such as those of crashes, are compared in the rest only. Masks of other tools have no budget
+    and perhaps no rule; they are compared in data, split and scoring version. Of equally common values the first counts
+    as that of most.
     """
     return _differences_from_most(records, _SCORE_ASPECTS)
 

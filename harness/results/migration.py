@@ -21,8 +21,8 @@ def upgrade_record(plain: dict[str, Any]) -> dict[str, Any]:
         return plain
     settings = plain.get("settings", {})
     if isinstance(settings, dict):
-        # the only precision there was
-        settings = {"precision": "auto", **settings}
+        # the only precision and the only scored split there were
+        settings = {"precision": "auto", "score_on": "validation", **settings}
     recipe = upgrade_recipe(plain.get("recipe", {}))
     now = {"settings": settings, "recipe": recipe, "baseline": OLD_BASELINE}
     return {**plain, "schema_version": SCHEMA_VERSION, **now}

@@ -19,16 +19,21 @@ Layout of a run's folder (every path in a record is relative to it; the table ne
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from harness.config.split_spec import SplitSpec
 from harness.config.trial_spec import TrialSpec
+from harness.config.tuning_facts import TuningFacts
+from harness.data.source import public_source
 from harness.evaluation.schema import Number, PostprocessRule, Scores
 from harness.monitoring.machine import git_commit, machine_facts, package_versions, utc_now
 from harness.results.migration import SCHEMA_VERSION
 
-Status = Literal["ok", "oom", "timeout", "crash", "diverged", "skipped", "interrupted"]
+Status = Literal["ok", "oom", "timeout", "crash", "diverged", "pruned", "skipped", "interrupted"]
+"""pruned: a trial of `tune` that was stopped early since it fell behind earlier ones."""
 
 
 class _Model(BaseModel):
@@ -57,9 +62,9 @@ class Cost(_Model):
     notes: what a reader of the times must know, whole sentences.
     """
 
-    train_seconds: float = 0.0
+    train_seconds: float | None = 0.0
     evaluation_seconds: float | None = None
-    iterations: int = 0
+    iterations: int | None = 0
     seconds_per_iteration: float | None = None
     seconds_per_iteration_iqr: float | None = None
     data_wait_seconds: float | None = None
@@ -78,6 +83,23 @@ class Cost(_Model):
     notes: list[str] = Field(default_factory=list)
 
 
+class OutsideMasks(_Model):
+    """Where a row's masks come from that no trial of the harness has made (`add-row`).
+
+    given: the name of the folder or file, by split. sha256: over its content, by split, in hexadecimal.
+    scored: whether the masks have scores, so that a rule was chosen for them; others are taken as they are.
+    classed: whether they have classes of the data; AP is not known of those without.
+    note: the user's own words. warnings: what looks wrong in the masks, whole sentences.
+    """
+
+    given: dict[str, str]
+    sha256: dict[str, str]
+    scored: bool
+    classed: bool
+    note: str = ""
+    warnings: list[str] = Field(default_factory=list)
+
+
 class CurvePoint(_Model):
     """Validation IoU on a fixed subset, at a fraction of the budget, off the clock."""
 
@@ -91,7 +113,9 @@ class RunRecord(_Model):
     """One trial.
 
     key: equal for two trials that are the same work (resume). baseline: the name of the method that others are compared
-    with. checksum: over all other fields.
+    with. split: how the images were divided, without private folders. checksum: over all other fields.
+    with. tuned: how its preset was tuned, or None. outside: of a row whose masks another tool has made; its
+    budget and recipe are empty. checksum: over all other fields.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -108,8 +132,11 @@ class RunRecord(_Model):
     slots_changed: list[str] = Field(default_factory=list)
     labels: str = ""
     baseline: str = ""
+    split: SplitSpec = SplitSpec()
+    tuned: TuningFacts | None = None
     data: DataFacts | None = None
     rule: PostprocessRule | None = None
+    outside: OutsideMasks | None = None
     scores: Scores | None = None
     learning_curve: list[CurvePoint] = Field(default_factory=list)
     cost: Cost = Field(default_factory=Cost)
@@ -141,10 +168,17 @@ class RunRecord(_Model):
             "versions": package_versions(),
             "git_commit": git_commit(),
             "finished": utc_now(),
+            "split": _public_split(spec.split),
             **spec.model_dump(include=_SAME_IN_SPEC),
         }
         return cls(**{**facts, "status": status, "reason": reason, **fields})
 
 
-_SAME_IN_SPEC = {"key", "method", "seed", "budget", "command", "recipe", "slots_changed", "labels", "baseline"}
+_SAME_IN_SPEC = {"key", "method", "seed", "budget", "command", "recipe", "slots_changed", "labels", "baseline", "tuned"}
 """Fields that a record takes from the specification as they are."""
+
+
+def _public_split(split: SplitSpec) -> SplitSpec:
+    """Without private folders."""
+    sources = {part: tuple(map(public_source, getattr(split, part))) for part in ("validation", "calibration")}
+    return split.model_copy(update={"file": PurePath(split.file).name, **sources})

@@ -45,6 +45,8 @@ def find_trained_trial(run_dir: Path, method: str, seed: int | None = None) -> T
     if len(chosen) > 1:
         raise HarnessError(f"{method} was trained on several data sets; type --method {' or '.join(_names(chosen))}")
     folder, record = chosen[0], named[chosen[0]]
+    if record.outside:
+        raise HarnessError(f"{folder.name} is a row of masks that another tool made: there is no model to predict with")
     if record.status != "ok" or record.rule is None:
         raise HarnessError(f"{folder.name} did not end well ({record.status}: {record.reason}); run it again")
     return TrainedTrial(folder, read_trial_spec(folder), record.rule)

@@ -180,7 +180,7 @@ def _finals(record: RunRecord, when: int) -> Iterator[Metric]:
     from mlflow.entities import Metric
 
     for name, value in metrics(record).items():
-        yield Metric(name, value, when, record.cost.iterations)
+        yield Metric(name, value, when, record.cost.iterations or 0)
 
 
 def _curves(folder: Path, record: RunRecord, begin: int) -> Iterator[Metric]:

@@ -19,17 +19,18 @@ NORMS = (
 def build(module: nn.Module, training: Training) -> torch.optim.Optimizer:
     """SGD with momentum, or AdamW, over the trainable parameters.
 
-    Normalisation layers and scalars have no weight decay.
+    Normalisation layers and scalars have no weight decay. A scalar is a parameter of one number that is not a bias.
     """
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     seen: set[int] = set()
     for part in module.modules():
-        for parameter in part.parameters(recurse=False):
+        for name, parameter in part.named_parameters(recurse=False):
             if not parameter.requires_grad or id(parameter) in seen:
                 continue
             seen.add(id(parameter))
-            (plain if isinstance(part, NORMS) or parameter.dim() == 0 else decayed).append(parameter)
+            scalar = parameter.numel() == 1 and name != "bias"
+            (plain if isinstance(part, NORMS) or scalar else decayed).append(parameter)
     groups = [
         {"params": decayed, "weight_decay": training.weight_decay},
         {"params": plain, "weight_decay": 0.0},

@@ -6,7 +6,6 @@ import math
 
 from harness.config.preset import Training
 
-START_FACTOR = 0.01
 STEPS = (7 / 9, 25 / 27)
 """Where "step" divides the rate by ten: 210k and 250k of the 270k steps of the 3x schedule (He, Girshick, Dollar 2019,
 arXiv 1811.08883, section 3)."""
@@ -19,7 +18,8 @@ def learning_rate(training: Training, used: float) -> float:
     """
     peak = training.learning_rate
     if used < training.warmup:
-        return peak * (START_FACTOR + (1 - START_FACTOR) * used / training.warmup)
+        start = training.warmup_factor
+        return peak * (start + (1 - start) * used / training.warmup)
     progress = min((used - training.warmup) / (1 - training.warmup), 1.0)
     if training.decay == "linear":
         return peak * (1 - progress)

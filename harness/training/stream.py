@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -69,6 +69,10 @@ class TrainingStream:
     @property
     def iterations_per_epoch(self) -> float:
         return len(self.indices) / self.batch_size
+
+    def originals(self) -> Iterator[Sample]:
+        """Every training image once, resized but not augmented, with the labels of the supervision."""
+        return (self._augmented(int(index), 0, np.random.default_rng(0)) for index in self.indices)
 
     def batch(self, step: int) -> list[Sample]:
         """The samples of one step, from 0."""

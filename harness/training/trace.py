@@ -19,6 +19,9 @@ EVALUATION_SECONDS = "evaluation, seconds"
 EVALUATIONS_LEFT_OUT = "evaluation, left out"
 """Names in `Trace.measured`: what the points of the learning curve took, and how many were left out to save time."""
 
+FIT_SECONDS = "fit, seconds"
+"""Name in `Trace.measured`: the training time of a model that does no step."""
+
 
 @dataclass
 class Trace:
@@ -56,7 +59,8 @@ class Trace:
 
     @property
     def used_seconds(self) -> float:
-        return self.seconds[-1] if self.seconds else 0.0
+        """Training time in seconds."""
+        return self.seconds[-1] if self.seconds else self.measured.get(FIT_SECONDS, 0.0)
 
     def recent_step_seconds(self, steps: int) -> float:
         """Mean seconds of a step over the last 20 of the first `steps`; 0 where there are fewer than two."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from harness.training.model_outputs import validated_total_loss
 from harness.training.prefetch import Batches, prefetched
 from harness.training.schedule import learning_rate
 from harness.training.stream import TrainingStream
-from harness.training.trace import EVALUATION_SECONDS, EVALUATIONS_LEFT_OUT, Trace
+from harness.training.trace import EVALUATION_SECONDS, EVALUATIONS_LEFT_OUT, FIT_SECONDS, Trace
 
 WARM_UP_PASSES_ON_GPU = 2
 """One on a CPU, where a second changes nothing."""
@@ -37,6 +37,14 @@ MIN_EVALUATION_SECONDS = 3.0
 
 class EvaluationTooSlow(Exception):  # noqa: N818 - an outcome, not a fault
     """A point of the learning curve would take more time than there is for it."""
+
+
+class Pruned(Exception):  # noqa: N818 - an outcome, not a fault
+    """Training was stopped early, since it fell behind other trials. trace: of the training so far."""
+
+    def __init__(self, reason: str, trace: Trace) -> None:
+        super().__init__(reason)
+        self.trace = trace
 
 
 @dataclass
@@ -54,6 +62,7 @@ class Trainer:
             after each image.
         evaluation_share: most that all evaluations together may take, as a share of the training time. Points of the
             curve that do not fit are left out.
+        should_prune: called after each evaluation with the IoU of all so far; true stops the training early.
         on_losses: called whenever losses have been read, with the trace and its length before. Not counted as training.
         sensors: read while the training clock runs.
     """
@@ -71,6 +80,7 @@ class Trainer:
     curve_fractions: Sequence[float] = ()
     evaluate: Callable[[], float] | None = None
     evaluation_share: float = 0.1
+    should_prune: Callable[[Sequence[float]], bool] | None = None
     on_losses: Callable[[Trace, int], None] | None = None
     sensors: SensorGroup = field(default_factory=SensorGroup)
 
@@ -85,11 +95,11 @@ class Trainer:
             Diverged: a loss is not finite.
             HarnessError: the model returns something that is not a loss.
             Interrupted: it was asked to stop; a checkpoint has been written.
+            Pruned: `should_prune` said so.
         """
         module = self.model.module
         if not any(p.requires_grad for p in module.parameters()):
-            checkpoint.save_weights(self.folder, module)
-            return Trace()
+            return self._fit()
         if self._restore():
             return self.trace
         module.train()
@@ -108,6 +118,34 @@ class Trainer:
         self._read_losses(1.0)
         checkpoint.save_end(self.folder, self.step, module, self.trace, self.device)
         return self.trace
+
+    def _fit(self) -> Trace:
+        """Show the training images to a model that learns nothing, and save its state. No step is done."""
+        trace, module = Trace(), self.model.module
+        self.sensors.sums = trace.measured
+        fit: Callable[[Iterable[Sample]], None] | None = getattr(self.model, "fit", None)
+        if fit is not None:
+            self.progress.report(Progress("fitting"))
+            module.eval()
+            clock = TrainingClock(synchroniser(self.device), 0.0, self.sensors)
+            clock.start()
+            try:
+                fit(self._images_within_budget(clock))
+            finally:
+                clock.stop()
+            trace.measured[FIT_SECONDS] = clock.seconds
+        checkpoint.save_weights(self.folder, module)
+        return trace
+
+    def _images_within_budget(self, clock: TrainingClock) -> Iterator[Sample]:
+        """The training images, each once: as many as the budget allows if a batch of them counted as a step."""
+        for i, sample in enumerate(self.stream.originals()):
+            steps = i / self.stream.batch_size
+            if self.budget.used(clock.seconds, steps, self.stream.iterations_per_epoch) >= 1:
+                return
+            if self.progress.stop_requested():
+                raise Interrupted(f"stopped after {i} images; nothing was trained")
+            yield sample
 
     def _restore(self) -> bool:
         """Set the state to that of the newest checkpoint, or of the start. Returns whether training has ended."""
@@ -245,6 +283,8 @@ class Trainer:
                 took = time.monotonic() - begin
                 self._longest_evaluation = max(self._longest_evaluation, took)
                 self._count(EVALUATION_SECONDS, took)
+        if self.should_prune is not None and self.should_prune([point[-1] for point in self.trace.curve]):
+            raise Pruned(f"stopped at {used:.0%} of the budget: behind earlier trials", self.trace)
 
     def check_evaluation_time(self) -> None:
         """Raise EvaluationTooSlow where the evaluation that is running has used up its time."""

@@ -67,6 +67,8 @@ METHOD = Method(
             "How many are pasted: int(N * pct_objects_paste), as in the public PyTorch code; the authors' released "
             "code draws a number from 0 to N (count='uniform', pct_objects_paste=1).",
             "Flips go both ways up: cells on a dish have no upright.",
+            "Where images are blended, a pixel is rounded to the nearest whole number; the public PyTorch code cuts "
+            "the fraction off, so that its pixels are half a grey level darker on average.",
         ),
         published={
             "COCO val2017, R50, 1024 px, from scratch": "box AP 48.3, mask AP 42.4",

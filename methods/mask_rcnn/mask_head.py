@@ -70,6 +70,6 @@ def build(task: Task, options: FCNOptions, *, channels: int, strides: tuple[int,
         width,
         options.convs,
         options.crop,
-        options.norm,
+        "GN" if options.heads == "scratch_gn" else options.norm,
         options.sampling_ratio,
     )

@@ -12,9 +12,17 @@ from torch import Tensor, nn
 from methods.shared.norms import Norm, get_norm
 
 
-def conv_norm_relu(cin: int, cout: int, norm: Norm, stride: int = 1, relu: bool = True, kernel: int = 3) -> nn.Module:
-    """A convolution without bias, its norm and, unless `relu` is False, a ReLU."""
-    layers = [nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False), get_norm(norm, cout)]
+def conv_norm_relu(
+    cin: int,
+    cout: int,
+    norm: Norm,
+    stride: int = 1,
+    relu: bool = True,
+    kernel: int = 3,
+    conv: type[nn.Conv2d] = nn.Conv2d,
+) -> nn.Module:
+    """A convolution without bias, its norm and, unless `relu` is False, a ReLU. conv: the class of the convolution."""
+    layers = [conv(cin, cout, kernel, stride, kernel // 2, bias=False), get_norm(norm, cout)]
     return nn.Sequential(*layers, nn.ReLU(inplace=True)) if relu else nn.Sequential(*layers)
 
 

@@ -18,6 +18,10 @@ class SpineNetOptions(Options):
         (2, 6), description="finest and coarsest output, from 2 to 7; their strides are 2 ** level"
     )
     norm: Literal["BN", "GN"] = Field("BN", description="batch or group norm")
+    padding: Literal["symmetric", "same"] = recorded_if_set(
+        "symmetric", description="of layers with stride 2: zeros on both sides, or as TensorFlow's SAME"
+    )
+    eps: float = recorded_if_set(1e-5, gt=0, description="epsilon of the norms; the released code has 0.001")
     scale: float | None = recorded_if_set(None, gt=0, description="of all widths; none: the variant's")
     endpoints: Annotated[int, Field(ge=1)] | Literal["pyramid"] | None = recorded_if_set(
         None, description="channels of the outputs, or as the preset's pyramids have; none: the variant's"
@@ -53,6 +57,9 @@ METHOD = Method(
             "and group norm, since the coarsest maps of a small crop are one pixel; no published variant is so narrow",
             "batch norm averages with momentum 0.1 and epsilon 1e-5 (PyTorch's), not 0.01 and 1e-3; ReLU, no "
             "stochastic depth",
+            "layers with stride 2 are padded alike on both sides. The released code runs on TensorFlow, whose SAME "
+            "padding adds less on the left and top than on the right and bottom, so each map lies shifted against "
+            "ours; padding='same' is that, for weights of that code (with eps=0.001)",
             "images are padded to a multiple of 128, which the blocks at level 7 need",
             "made to be trained from scratch for hundreds of epochs, and no weights for PyTorch can be downloaded: no "
             "path leads from block to block unchanged, so its first steps cut the loss more slowly than a ResNet's",

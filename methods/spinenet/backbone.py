@@ -18,6 +18,7 @@ from methods.shared.pretrained import load_imagenet_backbone
 from methods.shared.rcnn_settings import RCNNSettings
 from methods.shared.residual import conv_norm_relu
 from methods.spinenet import SpineNetOptions
+from methods.spinenet.same_padding import SameConv2d, SameMaxPool2d
 
 
 @dataclass(frozen=True)
@@ -124,16 +125,17 @@ class Resample(nn.Module):
         cin, middle, cout: Channels.
         down: Levels to go down; negative to go up.
         norm: Of the convolutions.
+        same: Whether layers of stride 2 are padded as TensorFlow's SAME.
     """
 
-    def __init__(self, cin: int, middle: int, cout: int, down: int, norm: Norm) -> None:
+    def __init__(self, cin: int, middle: int, cout: int, down: int, norm: Norm, same: bool = False) -> None:
         super().__init__()
         self.up = 2**-down if down < 0 else 1
         layers = [conv_norm_relu(cin, middle, norm, kernel=1)]
         if down > 0:
             layers += [
-                conv_norm_relu(middle, middle, norm, kernel=3, stride=2),
-                *(nn.MaxPool2d(3, 2, 1) for _ in range(down - 1)),
+                conv_norm_relu(middle, middle, norm, kernel=3, stride=2, conv=SameConv2d if same else nn.Conv2d),
+                *(_max_pool(same) for _ in range(down - 1)),
             ]
         self.narrow = nn.Sequential(*layers)
         self.widen = conv_norm_relu(middle, cout, norm, kernel=1, relu=False)
@@ -149,12 +151,14 @@ class Resample(nn.Module):
 class SpineNet(nn.Module):
     """Maps at strides 2 ** level, for each of `levels`, of (B, 3, H, W) images; H and W multiples of `pad_to`.
 
-    Nodes that no output of these levels depends on are not built.
+    Nodes that no output of these levels depends on are not built. same: see Resample. eps: of the norms.
     """
 
     is_pyramid = True
 
-    def __init__(self, variant: Variant, levels: Sequence[int], norm: Norm) -> None:
+    def __init__(
+        self, variant: Variant, levels: Sequence[int], norm: Norm, same: bool = False, eps: float = 1e-5
+    ) -> None:
         super().__init__()
         width_of = {level: int(width * variant.scale) for level, width in WIDTHS.items()}
         self.outputs = {node.level: index for index, node in NODES.items() if node.output and node.level in levels}
@@ -164,7 +168,8 @@ class SpineNet(nn.Module):
         self.pad_to = 2 ** max(NODES[index].level for index in self.needed)
 
         stem = width_of[2]
-        self.stem = nn.Sequential(conv_norm_relu(3, 64, norm, kernel=7, stride=2), nn.MaxPool2d(3, 2, 1))
+        first = conv_norm_relu(3, 64, norm, kernel=7, stride=2, conv=SameConv2d if same else nn.Conv2d)
+        self.stem = nn.Sequential(first, _max_pool(same))
         self.blocks = nn.ModuleDict()
         self.blocks["0"] = _group(64, stem, True, variant.repeats, norm)
         self.blocks["1"] = _group(stem * 4, stem, True, variant.repeats, norm)
@@ -178,7 +183,7 @@ class SpineNet(nn.Module):
                 base = width_of[kind[parent].level]
                 cin = base * 4 if kind[parent].bottleneck else base
                 down = node.level - kind[parent].level
-                self.resamples[f"{index}_{slot}"] = Resample(cin, int(base * variant.alpha), cout, down, norm)
+                self.resamples[f"{index}_{slot}"] = Resample(cin, int(base * variant.alpha), cout, down, norm, same)
             self.blocks[str(index)] = _group(cout, width, node.bottleneck, variant.repeats, norm)
         self.endpoints = nn.ModuleDict(
             {
@@ -189,6 +194,8 @@ class SpineNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
+                module.eps = eps
 
     def compiled_blocks(self) -> list[nn.Module]:
         """The stem, the blocks, the resampling of their inputs, and the outputs."""
@@ -205,6 +212,10 @@ class SpineNet(nn.Module):
                 x = x + nodes[EXTRA_EDGE[0]]
             nodes[index] = self.blocks[str(index)](F.relu(x))
         return [self.endpoints[str(level)](nodes[self.outputs[level]]) for level in sorted(self.outputs)]
+
+
+def _max_pool(same: bool) -> nn.MaxPool2d:
+    return SameMaxPool2d(3, 2) if same else nn.MaxPool2d(3, 2, 1)
 
 
 def _group(cin: int, width: int, bottleneck: bool, repeats: int, norm: Norm) -> nn.Module:
@@ -230,6 +241,7 @@ def build(task: Task, options: SpineNetOptions, *, init: Init) -> SpineNet:
         endpoints = RCNNSettings.read(task.settings).width
     chosen = Variant(endpoints or plain.endpoints, options.scale or plain.scale, plain.alpha, plain.repeats)
     finest, coarsest = options.levels
-    backbone = SpineNet(chosen, range(finest, coarsest + 1), options.norm)
+    levels = range(finest, coarsest + 1)
+    backbone = SpineNet(chosen, levels, options.norm, options.padding == "same", options.eps)
     load_imagenet_backbone(backbone, init, f"SpineNet-{options.variant}")
     return backbone

@@ -33,12 +33,15 @@ class Broken(toy.MyModel):
         if fault == "frozen":
             self.module.requires_grad_(False)
             self.module.predictor.bias.requires_grad_(True)
+        if fault == "learns nothing":
+            self.module.requires_grad_(False)
         if fault == "remembers":
             self.module.register_buffer("seen", torch.zeros(1))
         if fault == "for one class only" and len(task.classes) > 1:
             raise ValueError("one class only")
 
     def losses(self, batch: Sequence[Sample]) -> Mapping[str, torch.Tensor]:
+        assert self.fault != "learns nothing", "never called"
         losses = dict(super().losses(batch))
         self.steps += 1
         match self.fault:
@@ -148,6 +151,16 @@ def test_a_good_engine_passes(subject_with: Callable[[str], Subject]) -> None:
 )
 def test_a_fault_is_caught(subject_with: Callable[[str], Subject], fault: str, check: Check, said: str) -> None:
     assert said in conformance.run_check(check, subject_with(fault)).violation
+
+
+def test_checks_of_gradients_do_not_apply_to_a_model_without_trainable_parameters(
+    subject_with: Callable[[str], Subject],
+) -> None:
+    subject = subject_with("learns nothing")
+    results = {check: conformance.run_check(check, subject) for check in conformance.CHECKS}
+    assert not any(result.violation for result in results.values())
+    left_out = {check for check, result in results.items() if result.expected_failure}
+    assert left_out == set(conformance.NEED_GRADIENTS)
 
 
 def test_a_bad_card_and_bad_parts_are_caught(subject_with: Callable[[str], Subject]) -> None:

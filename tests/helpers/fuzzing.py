@@ -10,7 +10,13 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-EXAMPLES = int(os.environ.get("HARNESS_FUZZ", "40"))
+
+def examples(usual: int) -> int:
+    """How many inputs a property test tries: HARNESS_FUZZ where that is set, else `usual`."""
+    return int(os.environ.get("HARNESS_FUZZ", usual))
+
+
+EXAMPLES = examples(40)
 fuzz = settings(
     max_examples=EXAMPLES,
     deadline=timedelta(seconds=20),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.catalog import load_catalog
-from harness.conformance import CHECKS, Check
+from harness.conformance import CHECKS, Check, why_not_run
 from harness.conformance.learning import losses_and_gradients_are_finite
 from harness.conformance.subject import Subject
 
@@ -29,7 +29,7 @@ def _cases() -> list[object]:
 def subject(request: pytest.FixtureRequest) -> Subject:
     """One at a time: those of all methods, with the networks they have trained, are gigabytes."""
     subject = Subject.from_catalog(CATALOG, request.param)
-    reason = subject.method.skip() if subject.method.skip else None
+    reason = subject.method.unavailable()
     if reason:
         pytest.skip(reason)
     return subject
@@ -37,8 +37,9 @@ def subject(request: pytest.FixtureRequest) -> Subject:
 
 @pytest.mark.parametrize(("subject", "check"), _cases(), indirect=["subject"])
 def test_method(subject: Subject, check: Check) -> None:
-    if check.__name__ in subject.method.expected_failures:
-        pytest.skip(subject.method.expected_failures[check.__name__])
+    reason = why_not_run(check, subject)
+    if reason:
+        pytest.skip(reason)
     check(subject)
 
 

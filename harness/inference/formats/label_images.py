@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from harness.contract import Predictions
 from harness.fileio import make_folder, write_bytes_atomic
 from harness.inference.formats.writer import PredictedImage
+from harness.masks.label_image import paint_labels
 
 
 class LabelImages:
@@ -37,9 +38,4 @@ class LabelImages:
 
 def label_image(predictions: Predictions) -> NDArray[np.unsignedinteger[Any]]:
     """(H, W): 0 where there is no cell, k + 1 where mask k of disjoint predictions is. uint32 beyond 65,535 cells."""
-    height, width = predictions.size
-    kind = np.uint16 if len(predictions) <= np.iinfo(np.uint16).max else np.uint32
-    labels: NDArray[np.unsignedinteger[Any]] = np.zeros(height * width, kind)
-    index, owner = predictions.masks.set_pixels(width)
-    labels[index] = owner + 1
-    return labels.reshape(height, width)
+    return paint_labels(predictions.masks, predictions.size)

@@ -20,13 +20,14 @@ class InstanceBatch:
     """The N annotated instances of B images. Tensors that boxes are matched with are padded to M instances an image.
 
     Attributes:
-        boxes: (B, M, 4) float32, x0 y0 x1 y1 in pixels of the images; zeros in the padding.
+        boxes: (B, M, 4) float32, x0 y0 x1 y1 in pixels of the network's input; zeros in the padding.
         classes: (B, M) int64.
         valid: (B, M) bool, False in the padding.
         counts: Instances of each image; they sum to N.
         host_boxes, host_classes: (N, 4) and (N,), boxes and classes on the host, image after image.
         masks: N masks in pixels of the images, or None where the supervision removed them.
         points, point_labels: (N, P, 2) in pixels of the images, and (N, P); None where there are none.
+        scale: Pixels of the network's input for one pixel of the images.
     """
 
     boxes: Tensor
@@ -38,13 +39,17 @@ class InstanceBatch:
     masks: TorchMasks | None
     points: Tensor | None
     point_labels: Tensor | None
+    scale: float = 1.0
 
     @staticmethod
-    def from_samples(samples: Sequence[Sample], device: torch.device) -> InstanceBatch:
-        """The instances of `samples` without crowd regions."""
+    def from_samples(samples: Sequence[Sample], scale: float, device: torch.device) -> InstanceBatch:
+        """The instances of `samples` without crowd regions.
+
+        scale: pixels of the network's input for one pixel of the image.
+        """
         images = [_without_crowd(sample.instances) for sample in samples]
         counts = [len(instances) for instances in images]
-        host_boxes = np.concatenate([x.boxes for x in images]).astype(np.float32)
+        host_boxes = np.concatenate([x.boxes for x in images]).astype(np.float32) * np.float32(scale)
         host_classes = np.concatenate([x.labels for x in images])
         valid = np.arange(max(1, *counts)) < np.array(counts)[:, None]
         boxes, classes = np.zeros((*valid.shape, 4), np.float32), np.zeros(valid.shape, np.int64)
@@ -65,6 +70,7 @@ class InstanceBatch:
             masks=TorchMasks.from_images(masks, sizes, device) if len(masks) == len(images) else None,
             points=to_device(np.concatenate(points), device) if points else None,
             point_labels=to_device(np.concatenate(point_labels), device) if point_labels else None,
+            scale=scale,
         )
 
     @property

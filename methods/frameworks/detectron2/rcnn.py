@@ -24,7 +24,7 @@ from methods.frameworks.detectron2.matching import match_step
 from methods.frameworks.detectron2.resnet import is_zoo_like, zoo_config
 from methods.frameworks.detectron2.roi_heads import RoIHeads, box_branch_arguments, feature_names
 from methods.frameworks.detectron2.rpn import RPN, RPNOutputs
-from methods.frameworks.detectron2.settings import Detectron2Settings
+from methods.frameworks.detectron2.settings import Detectron2Options, Detectron2Settings
 from methods.shared.compiled import CompiledWithFallback, CompileStatus, compile_blocks
 from methods.shared.device_transfer import to_device
 from methods.shared.paste_masks import paste_crops, resize_boxes
@@ -74,13 +74,21 @@ class RCNN(GeneralizedRCNN):
 
     Args:
         channel_order: Of the colour channels, as in the pretrained weights of the backbone.
+        train_scales: Factors from which one is drawn for each batch in training, to resize its crops; none for 1.
         compiled: Whether the parts of a training step whose shapes do not change are compiled.
         parts: Arguments of GeneralizedRCNN.
     """
 
-    def __init__(self, *, channel_order: Literal["BGR", "RGB"], compiled: bool, **parts: Any) -> None:
+    def __init__(
+        self,
+        *,
+        channel_order: Literal["BGR", "RGB"],
+        train_scales: Sequence[float] = (),
+        compiled: bool,
+        **parts: Any,
+    ) -> None:
         super().__init__(input_format=channel_order, **parts)
-        self.channel_order = channel_order
+        self.channel_order, self.train_scales = channel_order, tuple(train_scales)
         self.compile_status = CompileStatus()
         if compiled:
             self._compile()
@@ -93,12 +101,12 @@ class RCNN(GeneralizedRCNN):
         self.compiled.append(matching)
         self.proposal_generator.match_step = matching
 
-    def preprocess(self, arrays: Sequence[NDArray[np.uint8]]) -> ImageList:
-        """(B, 3, H, W) normalized images, padded at the right and bottom to one size."""
+    def preprocess(self, arrays: Sequence[NDArray[np.uint8]], scale: float = 1.0) -> ImageList:
+        """(B, 3, H, W) normalized images, resized by a factor and padded at the right and bottom to one size."""
         if len({array.shape for array in arrays}) == 1:
-            batches = [self._normalize(np.stack(arrays))]
+            batches = [self._normalize(np.stack(arrays), scale)]
         else:
-            batches = [self._normalize(array[None]) for array in arrays]
+            batches = [self._normalize(array[None], scale) for array in arrays]
         sizes = [tuple(batch.shape[-2:]) for batch in batches for _ in batch]
         multiple = max(1, self.backbone.size_divisibility)
         height, width = (-(-max(sides) // multiple) * multiple for sides in zip(*sizes, strict=True))
@@ -109,18 +117,22 @@ class RCNN(GeneralizedRCNN):
             images.tensor = images.tensor.contiguous(memory_format=torch.channels_last)
         return images
 
-    def _normalize(self, arrays: NDArray[np.uint8]) -> Tensor:
+    def _normalize(self, arrays: NDArray[np.uint8], scale: float) -> Tensor:
         """(B, 3, H, W) float32 of (B, H, W) or (B, H, W, 3) images of one size."""
         pixels = to_device(arrays, self.device)
         planes = pixels.permute(0, 3, 1, 2) if pixels.dim() == 4 else pixels[:, None]
         if self.channel_order == "BGR" and pixels.dim() == 4:
             planes = planes.flip(1)
-        return (planes.float() - self.pixel_mean) / self.pixel_std
+        planes = planes.float()
+        if scale != 1:
+            planes = F.interpolate(planes, scale_factor=scale, mode="bilinear", align_corners=False)
+        return (planes - self.pixel_mean) / self.pixel_std
 
     def compute_losses(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """The losses of the proposal network, the box branch and the mask branch, by name."""
-        images = self.preprocess([sample.image for sample in samples])
-        instances = InstanceBatch.from_samples(samples, self.device)
+        scale = self.training_scale()
+        images = self.preprocess([sample.image for sample in samples], scale)
+        instances = InstanceBatch.from_samples(samples, scale, self.device)
         rpn: RPN = self.proposal_generator
         with tuned_convolutions():
             features, outputs = self.dense_forward(images.tensor)
@@ -129,6 +141,12 @@ class RCNN(GeneralizedRCNN):
         losses = rpn.compute_losses(outputs, anchors, instances)
         proposals = rpn.select_proposals(outputs, anchors, images.image_sizes)
         return {**losses, **self.roi_heads.compute_losses(features, proposals, instances)}
+
+    def training_scale(self) -> float:
+        """The factor by which the images of the next batch are resized."""
+        if not self.train_scales:
+            return 1.0
+        return self.train_scales[int(torch.randint(len(self.train_scales), ()))]
 
     def dense_forward(self, images: Tensor) -> tuple[dict[str, Tensor], RPNOutputs]:
         """The feature pyramid, and the outputs of the proposal network on it."""
@@ -183,13 +201,13 @@ def _to_predictions(detections: D2Instances, size: tuple[int, int]) -> Predictio
     return Predictions(size, masks, scores.astype(np.float32), detections.pred_classes.cpu().numpy()[kept])
 
 
-def build(recipe: Recipe, task: Task) -> Detectron2Model:
+def build(recipe: Recipe, task: Task, options: Detectron2Options) -> Detectron2Model:
     """Build the network of a recipe on task.device. Of task.settings it reads Detectron2Settings."""
     init: Init = recipe.init.build(task)
     settings = Detectron2Settings.read(task.settings)
     body = recipe.backbone.build(task, init=init)
     zoo_like, zoo = is_zoo_like(init), getattr(body, "config", None)
-    config = _config(task, settings, zoo or zoo_config(50), zoo_like)
+    config = _config(task, settings, options, zoo or zoo_config(50), zoo_like)
     order: Literal["BGR", "RGB"] = "BGR" if zoo and zoo_like else "RGB"
     if not zoo_like:
         mean, std = task.pixel_mean, task.pixel_std
@@ -225,6 +243,7 @@ def build(recipe: Recipe, task: Task) -> Detectron2Model:
         pixel_mean=mean,
         pixel_std=std,
         channel_order=order,
+        train_scales=settings.train_scales,
         compiled=settings.compile,
     ).to(task.device)
     if module.device.type == "cuda":
@@ -233,8 +252,8 @@ def build(recipe: Recipe, task: Task) -> Detectron2Model:
     return Detectron2Model(module, task, settings.proposals)
 
 
-def _config(task: Task, settings: Detectron2Settings, config: Any, zoo_like: bool) -> Any:
-    """The zoo's config with what the data, the preset and the initial weights change in it."""
+def _config(task: Task, settings: Detectron2Settings, options: Detectron2Options, config: Any, zoo_like: bool) -> Any:
+    """The zoo's config with what the data, the preset, the options and the initial weights change in it."""
     model = config.MODEL
     model.FPN.OUT_CHANNELS = settings.width
     model.RPN.CONV_DIMS = [-1]
@@ -244,6 +263,10 @@ def _config(task: Task, settings: Detectron2Settings, config: Any, zoo_like: boo
     model.ROI_HEADS.NUM_CLASSES = len(task.classes)
     model.ROI_HEADS.BATCH_SIZE_PER_IMAGE = settings.rois_per_image
     model.ROI_BOX_HEAD.FC_DIM = settings.box_head_width
+    if options.heads == "scratch_gn":
+        # configs/Misc/scratch_mask_rcnn_R_50_FPN_3x_gn.yaml
+        box = model.ROI_BOX_HEAD
+        box.NUM_CONV, box.NUM_FC, box.CONV_DIM, box.NORM = 4, 1, settings.width, "GN"
     if not zoo_like:
         model.FPN.NORM = "GN"
     return config

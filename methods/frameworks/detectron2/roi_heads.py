@@ -160,11 +160,11 @@ class RoIHeads(StandardROIHeads):
         index, boxes = tensor_to_device(mask_boxes.instances, device), tensor_to_device(mask_boxes.boxes, device)
         field = self.mask_head(maps, boxes.split(mask_boxes.counts))
         targets = MatchedTargets(
-            boxes=boxes,
+            boxes=boxes / instances.scale,
             masks=None if instances.masks is None else instances.masks[index],
             points=None if instances.points is None else instances.points[index],
             point_labels=None if instances.point_labels is None else instances.point_labels[index],
-            host_boxes=mask_boxes.boxes,
+            host_boxes=mask_boxes.boxes / instances.scale,
         )
         classes = tensor_to_device(instances.host_classes[mask_boxes.instances], device)
         return self.supervision.loss(field, targets, classes)

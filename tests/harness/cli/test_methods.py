@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,70 @@ def test_a_taken_or_impossible_name_is_refused(tmp_path: Path, name: str, said: 
     assert result.exit_code == 2
     assert said in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+# -------------------------------------------------------------------------- packages that only one method needs
+
+COMMAND = 'python -m pip install -e ".[absent]"'
+NEEDY = f"""
+from harness.contract import Card, Method, Part
+
+METHOD = Method(
+    "needy",
+    Card("A title", "A paper", 2021, "A venue", "changes a thing"),
+    {{"engine": Part("none", f"{{__name__}}:build")}},
+    needs={{"absent_package": {COMMAND!r}}},
+)
+
+
+def build(recipe, task):
+    raise AssertionError("never built")
+"""
+
+
+@pytest.fixture
+def needy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
+    """The option that names the file of a method whose package is not installed."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("PYTHONPATH", "")
+    path = tmp_path / "needy_file.py"
+    path.write_text(NEEDY)
+    yield "--adapter", str(path)
+    sys.modules.pop("needy_file", None)
+
+
+def test_a_method_without_its_package_is_listed_under_the_line_to_type(needy: tuple[str, str]) -> None:
+    lines = call("methods", *needy).output.splitlines()
+    heading = next(i for i, line in enumerate(lines) if line.strip() == f"needs {COMMAND}")
+    row = next(i for i, line in enumerate(lines) if line.split()[:1] == ["needy"])
+    baseline = next(i for i, line in enumerate(lines) if line.split()[:1] == ["mask_rcnn"])
+    assert baseline < heading < row
+    plain = json.loads(call("methods", "needy", *needy, "--json").output)
+    assert plain["missing"] == plain["needs"] == {"absent_package": COMMAND}
+
+
+def test_all_leaves_out_what_needs_a_package_and_says_so(needy: tuple[str, str]) -> None:
+    planned = call("run", "--methods", "all", *needy, "--preset", "smoke", "--dry-run")
+    assert planned.exit_code == 0, planned.output
+    assert "needy" not in planned.stdout
+    assert f"all leaves needy out: it needs the package absent_package, which is not installed; type: {COMMAND}" in (
+        planned.stderr
+    )
+
+
+@pytest.mark.parametrize("verb", [("run", "--preset", "smoke", "--methods"), ("check-method",)])
+def test_a_named_method_without_its_package_is_one_line_before_any_work(
+    needy: tuple[str, str], verb: tuple[str, ...]
+) -> None:
+    result = call(*verb, "needy", *needy)
+    assert result.exit_code == 2
+    assert "needs the package absent_package, which is not installed" in result.stderr
+    assert COMMAND in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_doctor_prints_the_line_for_an_optional_package_and_misses_nothing(needy: tuple[str, str]) -> None:
+    result = call("doctor", *needy)
+    assert result.exit_code == 0
+    assert "method needy: does not run here: the package absent_package is not installed" in result.output
+    assert COMMAND in result.output

@@ -88,6 +88,19 @@ def test_a_mistake_in_the_training_settings_of_a_row_names_the_row(tmp_path: Pat
         load_preset(str(path))
 
 
+def test_the_copy_paste_row_of_the_papers_preset_is_the_code_that_its_parameters_name(catalog: Catalog) -> None:
+    """copy-paste-aug `copy_paste.py`: the partner is any image, and an object leaves only where nothing is seen."""
+    (row,) = [row for row in load_preset("paper").rows if "copy_paste" in row.method]
+    options = resolve(catalog, row.method, "full", Init("scratch")).recipe.augment.options
+    assert {name: options[name] for name in ("within_type", "min_visible", "blend", "sigma", "pct_objects_paste")} == {
+        "within_type": False,
+        "min_visible": 0,
+        "blend": True,
+        "sigma": 1,
+        "pct_objects_paste": 0.5,
+    }
+
+
 def test_a_preset_that_is_not_there_names_the_nearest() -> None:
     with pytest.raises(HarnessError, match="no preset 'quik'; did you mean 'quick'"):
         load_preset("quik")

@@ -7,7 +7,7 @@ import pytest
 
 from harness.contract import Instances, Sample
 from harness.data.dataset import Dataset
-from harness.data.statistics import describe, pixel_statistics
+from harness.data.statistics import describe, median_diameter, pixel_statistics
 from harness.masks.crops import CropMasks
 
 RNG = np.random.default_rng(0)
@@ -52,3 +52,10 @@ def test_figures_of_a_data_set() -> None:
     assert ring["area"] == dict.fromkeys(("min", "p5", "median", "p95", "max"), 24.0)
     assert (others["cells"], others["overlapped"], others["with_holes"]) == (2, 1, 0)
     assert (others["width"]["max"], others["height"]["max"]) == (4, 2)
+
+
+def test_the_median_diameter_is_that_of_a_circle_of_the_median_area() -> None:
+    data = two_images()
+    assert sorted(data.sample("grey").instances.masks.areas()) == [4, 8, 24]
+    assert median_diameter(data, ("grey", "rgb")) == pytest.approx(2 * np.sqrt(8 / np.pi))
+    assert median_diameter(data, ("rgb",)) == 0

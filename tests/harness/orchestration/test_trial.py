@@ -14,8 +14,10 @@ from harness.config.preset import load_preset
 from harness.config.trial_spec import TrialSpec
 from harness.conformance.images import draw_sample
 from harness.contract import Init
+from harness.evaluation.prediction_file import PREDICTIONS, read_predictions
 from harness.monitoring.progress import Progress, ProgressPipe
 from harness.orchestration.plan import Contender
+from harness.orchestration.prepared_data import PreparedData
 from harness.orchestration.request import plan_trials
 from harness.orchestration.trial import Trial
 from harness.results.schema import RunRecord
@@ -131,3 +133,33 @@ def test_the_notes_of_a_model_stand_in_the_record(spec: TrialSpec, tmp_path: Pat
     trial = Trial(spec.model_copy(update={"budget": "2it"}), tmp_path, ProgressPipe())
     trial.model.notes = ["It runs uncompiled."]  # type: ignore[attr-defined]
     assert "It runs uncompiled." in trial.run().cost.notes
+
+
+def test_a_trial_scored_on_calibration_images_never_meets_a_validation_image(
+    spec: TrialSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met: set[str] = set()
+    samples, truth = PreparedData.samples, PreparedData.truth
+    monkeypatch.setattr(PreparedData, "samples", lambda data, ids: met.update(ids) or samples(data, ids))
+    monkeypatch.setattr(PreparedData, "truth", lambda data, ids: met.update(ids) or truth(data, ids))
+    trial = Trial(spec.model_copy(update={"score_on": "calibration"}), tmp_path, ProgressPipe())
+    found = trial.run()
+    assert met == set(trial.data.splits.calibration)
+    assert found.scores is not None
+    assert set(found.scores.by_image) == set(trial.data.splits.calibration)
+    assert set(read_predictions(tmp_path / PREDICTIONS).splits) == {"calibration"}
+    assert found.settings["score_on"] == "calibration"
+
+
+def test_a_trial_behind_earlier_ones_is_stopped_early_and_says_how_far_it_came(spec: TrialSpec, tmp_path: Path) -> None:
+    evaluation = spec.preset.evaluation.model_copy(update={"curve_fractions": (0.25, 0.5)})
+    preset = spec.preset.model_copy(update={"evaluation": evaluation})
+    told = spec.model_copy(update={"score_on": "calibration", "preset": preset, "earlier_looks": ((0.9, 0.95),)})
+    found = Trial(told, tmp_path, ProgressPipe()).run()
+    assert (found.status, found.scores) == ("pruned", None)
+    assert found.reason == "stopped at 25% of the budget: behind earlier trials"
+    assert [point.fraction for point in found.learning_curve] == [pytest.approx(0.25, abs=0.02)]
+    assert 0 < found.cost.iterations < 50
+    first = Trial(told.model_copy(update={"earlier_looks": ()}), tmp_path / "first", ProgressPipe())
+    first.folder.mkdir()
+    assert first.run().status == "ok"

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_worker import plan
+from fuzzing import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -55,7 +55,7 @@ def test_a_lock_is_held_once(tmp_path: Path) -> None:
 def test_fuzzed_trial_files_are_read_or_refused(tmp_path: Path, figures: Any) -> None:
     tried, refused, path = 0, 0, tmp_path / TRIAL
 
-    @settings(max_examples=int(os.environ.get("HARNESS_FUZZ", "100")), deadline=None)
+    @settings(max_examples=examples(100), deadline=None)
     @given(data=st.data())
     def attack(data: st.DataObject) -> None:
         nonlocal tried, refused

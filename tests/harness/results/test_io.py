@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fake_worker import DATA
+from fuzzing import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -212,7 +213,7 @@ json_values = st.recursive(
 )
 
 
-EXAMPLES = int(os.environ.get("HARNESS_FUZZ", "100"))
+EXAMPLES = examples(100)
 fuzz = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 

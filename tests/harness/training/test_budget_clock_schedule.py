@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.config.budget import Budget
-from harness.config.preset import Training
+from harness.config.preset import Training, load_preset
 from harness.errors import HarnessError
 from harness.training.clock import TrainingClock
 from harness.training.schedule import learning_rate
@@ -36,7 +36,11 @@ def test_anything_else_is_refused_in_one_line(text: str) -> None:
         budget = Budget.parse(text)
     except HarnessError as error:
         refused = str(error)
-    assert ("10m" in refused and "\n" not in refused) if refused else budget.amount > 0
+    if refused:
+        assert refused.startswith(f"budget {text!r} cannot be read; type ")
+        assert "\n" not in refused
+    else:
+        assert budget.amount > 0
 
 
 def test_used_in_each_unit() -> None:
@@ -79,6 +83,13 @@ def test_rate_rises_then_falls_to_zero(decay: str) -> None:
     assert rates[:101] == sorted(rates[:101])
     assert rates[100:] == sorted(rates[100:], reverse=True)
     assert rates[550] == pytest.approx(0.05)
+
+
+def test_warm_up_starts_at_the_factor_of_the_preset() -> None:
+    """Preset paper: detectron2's 0.001 (`config/defaults.py`, SOLVER.WARMUP_FACTOR)."""
+    assert learning_rate(training(warmup_factor=0.25), 0.0) == pytest.approx(0.025)
+    assert load_preset("paper").training.warmup_factor == 0.001
+    assert learning_rate(load_preset("paper").training, 0.0) == pytest.approx(5e-7)
 
 
 def test_step_decay_is_the_published_3x() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import resource
 import zipfile
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from fuzzing import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -79,7 +79,7 @@ def attacked(tried: Callable[[st.DataObject], None], name: str, figures: Any) ->
     inputs = refused = 0
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-    @settings(max_examples=int(os.environ.get("HARNESS_FUZZ", "100")), deadline=None)
+    @settings(max_examples=examples(100), deadline=None)
     @given(data=st.data())
     def attack(data: st.DataObject) -> None:
         nonlocal inputs, refused

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +238,47 @@ def test_a_method_that_learns_nothing_is_not_trained(cells: Dataset, tmp_path: P
 
     assert len(trainer(cells, tmp_path, Fixed()).run()) == 0
     assert (tmp_path / WEIGHTS).is_file()
+
+
+class Counts(Brightness):
+    """Learns nothing: counts the training images that it is shown."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        super().__init__()
+        self.module = nn.Module()  # type: ignore[assignment]
+        self.module.register_buffer("images", torch.tensor(0))
+        self.seconds = seconds
+
+    def fit(self, samples: Iterable[Sample]) -> None:
+        for _ in samples:
+            self.module.images += 1
+            time.sleep(self.seconds)
+
+
+def test_a_method_that_learns_nothing_sees_each_training_image_once_and_does_no_step(
+    cells: Dataset, tmp_path: Path
+) -> None:
+    model = Counts(seconds=0.02)
+    trace = trainer(cells, tmp_path, model).run()
+    assert (len(trace), int(model.module.images)) == (0, len(cells))
+    assert 0.02 * len(cells) <= trace.used_seconds < 1, "the time it takes is training time"
+    stored = Counts()
+    load_weights(tmp_path, stored.module)
+    assert int(stored.module.images) == len(cells)
+
+
+@pytest.mark.parametrize(("budget", "images"), [("0.5it", 2), ("0.05s", 1), ("0.5ep", 2)])
+def test_a_method_that_learns_nothing_keeps_the_budget(
+    cells: Dataset, tmp_path: Path, budget: str, images: int
+) -> None:
+    model = Counts(seconds=0.1 if budget.endswith("s") else 0)
+    trainer(cells, tmp_path, model, budget).run()
+    assert int(model.module.images) == images
+
+
+def test_a_method_that_learns_nothing_stops_when_asked(cells: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        trainer(cells, tmp_path, Counts(), progress=StopAfter(0)).run()
 
 
 def test_a_checkpoint_of_another_network_is_refused(cells: Dataset, tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from harness.config.preset import load_preset
 from harness.contract import Init
 from harness.errors import HarnessError
+from harness.training import optimiser
 from methods.container import ContainerOptions
 from methods.container.backbone import ContainerLight, ConvBlock, MixBlock, build
 
@@ -119,3 +121,12 @@ def test_a_file_of_released_weights_loads_without_its_classifier(task_of: Any, t
         build(task_of(), ContainerOptions(widths=(8, 16, 16, 64), depths=(1, 1, 1, 1)), init=init)
     with pytest.raises(HarnessError, match="imagenet:FILE"):
         build(task_of(), ContainerOptions(**options), init=Init("imagenet"))
+
+
+def test_mixtures_are_not_decayed() -> None:
+    net = _narrow()
+    groups = optimiser.build(net, load_preset("quick").training).param_groups
+    plain = {id(p) for group in groups if group["weight_decay"] == 0 for p in group["params"]}
+    mixtures = [p for name, p in net.named_parameters() if name.endswith("sa_weight")]
+    assert len(mixtures) == 3
+    assert all(id(p) in plain for p in mixtures)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fuzzing import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -53,7 +54,7 @@ def test_check_2_nothing_pasted_nothing_changed(scene, pool_of, options) -> None
     assert pasted(paste_with(pct_objects_paste=1.0), below, empty, pool_of) is below
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(seed=st.integers(0, 10_000))
 # scene(479) draws a point that float32 rounds up to the edge of its box
 @example(seed=479)

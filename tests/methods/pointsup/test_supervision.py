@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fuzzing import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -95,7 +96,7 @@ def test_check_7_each_step_takes_another_five_of_ten_without_repeats() -> None:
     assert len({tuple(sorted(step)) for step in seen}) > 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(seed=st.integers(0, 10**6), count=st.integers(0, 12))
 def test_check_8_labels_are_mask_lookups_at_pixel_centres(seed: int, count: int) -> None:
     cells = _cells(np.random.default_rng(seed), count)

@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from harness.contract import Init
 from harness.errors import HarnessError
 from harness.options import validate
 from methods.spinenet import SpineNetOptions
 from methods.spinenet.backbone import NODES, VARIANTS, Block, Resample, SpineNet, Variant, build
+from methods.spinenet.same_padding import pad_same
 
 NARROW = Variant(endpoints=8, scale=0.1, alpha=0.5, repeats=1)
 
@@ -149,3 +151,100 @@ def test_options(task_of: Any) -> None:
 
 def test_a_variant_may_be_typed_as_a_number(task_of: Any) -> None:
     assert build(task_of(), SpineNetOptions(variant=49, scale=0.1), init=Init()).strides == (4, 8, 16, 32, 64)
+
+
+class TensorFlowSpineNet:
+    """The forward pass of TF models `official/vision/modeling/backbones/spinenet.py` on the weights of ours.
+
+    Every layer is computed here, with SAME padding: an axis of n pixels has ceil(n / stride) windows, and the smaller
+    half of what they need beyond n pixels lies in front.
+    """
+
+    def __init__(self, weights: dict[str, Tensor], outputs: dict[int, int]) -> None:
+        self.weights, self.outputs = weights, outputs
+
+    @staticmethod
+    def windows(x: Tensor, kernel: int, stride: int, value: float) -> Tensor:
+        """(B, C, h, w, kernel, kernel)."""
+        for axis in (2, 3):
+            n = x.shape[axis]
+            count = (n + stride - 1) // stride
+            missing = max((count - 1) * stride + kernel - n, 0)
+            shape = list(x.shape)
+            parts = []
+            for amount in (missing // 2, missing - missing // 2):
+                shape[axis] = amount
+                parts.append(torch.full(shape, value))
+            x = torch.cat([parts[0], x, parts[1]], dim=axis)
+        return x.unfold(2, kernel, stride).unfold(3, kernel, stride)
+
+    def conv(self, name: str, x: Tensor, stride: int = 1, relu: bool = True) -> Tensor:
+        w = self.weights[f"{name}.0.weight"]
+        x = torch.einsum("bchwij,ocij->bohw", self.windows(x, w.shape[2], stride, 0.0), w)
+        mean, var, scale, shift = (
+            self.weights[f"{name}.1.{kind}"][:, None, None]
+            for kind in ("running_mean", "running_var", "weight", "bias")
+        )
+        x = (x - mean) / (var + 1e-3).sqrt() * scale + shift
+        return x.relu() if relu else x
+
+    def pool(self, x: Tensor) -> Tensor:
+        return self.windows(x, 3, 2, -torch.inf).amax(dim=(4, 5))
+
+    def block(self, name: str, x: Tensor, bottleneck: bool) -> Tensor:
+        y = x
+        for layer in range(3 if bottleneck else 2):
+            y = self.conv(f"blocks.{name}.0.branch.{layer}", y, relu=layer < (2 if bottleneck else 1))
+        skip = f"blocks.{name}.0.skip"
+        return (y + (self.conv(skip, x, relu=False) if f"{skip}.0.weight" in self.weights else x)).relu()
+
+    def resample(self, name: str, x: Tensor, down: int) -> Tensor:
+        x = self.conv(f"resamples.{name}.narrow.0", x)
+        if down > 0:
+            x = self.conv(f"resamples.{name}.narrow.1", x, stride=2)
+            for _ in range(down - 1):
+                x = self.pool(x)
+        elif down < 0:
+            x = x.repeat_interleave(2**-down, 2).repeat_interleave(2**-down, 3)
+        return self.conv(f"resamples.{name}.widen", x, relu=False)
+
+    def __call__(self, image: Tensor) -> list[Tensor]:
+        stem = self.pool(self.conv("stem.0", image, stride=2))
+        nodes = {0: self.block("0", stem, True)}
+        nodes[1] = self.block("1", nodes[0], True)
+        level = {0: 2, 1: 2, **{i: node.level for i, node in NODES.items()}}
+        for i, node in NODES.items():
+            if f"blocks.{i}.0.branch.0.0.weight" in self.weights:
+                parents = [
+                    self.resample(f"{i}_{k}", nodes[p], node.level - level[p]) for k, p in enumerate(node.parents)
+                ]
+                nodes[i] = self.block(str(i), (sum(parents) + (nodes[11] if i == 14 else 0)).relu(), node.bottleneck)
+        return [self.conv(f"endpoints.{k}", nodes[i]) for k, i in sorted(self.outputs.items())]
+
+
+def test_same_padding_and_epsilon_are_those_of_the_tensorflow_code(task_of: Any) -> None:
+    options = SpineNetOptions(levels=(3, 7), scale=0.2, endpoints=16, padding="same", eps=1e-3)
+    net, plain = (
+        build(task_of(), options.model_copy(update={"padding": p}), init=Init()).eval() for p in ("same", "symmetric")
+    )
+    generator = torch.Generator().manual_seed(0)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for value, low in ((module.weight, 0.5), (module.running_var, 0.5), (module.bias, -0.2)):
+                value.data = low + torch.rand(value.shape, generator=generator) * (1.0 if low > 0 else 0.4)
+    plain.load_state_dict(net.state_dict())
+    image = torch.randn(1, 3, 256, 384, generator=generator)
+    with torch.no_grad():
+        ours, reference, other = net(image), TensorFlowSpineNet(net.state_dict(), net.outputs)(image), plain(image)
+    assert [m.shape for m in ours] == [m.shape for m in reference]
+    for one, wanted, shifted in zip(ours, reference, other, strict=True):
+        scale = wanted.abs().max()
+        assert float((one - wanted).abs().max() / scale) < 3e-5
+        assert float((shifted - wanted).abs().max() / scale) > 0.01
+
+
+@pytest.mark.parametrize(("length", "before", "after"), [(8, 0, 1), (7, 1, 1), (2, 0, 1), (1, 1, 1)])
+def test_same_padding_adds_less_in_front(length: int, before: int, after: int) -> None:
+    row = torch.ones(1, 1, length, length)
+    padded = pad_same(row, kernel=3, stride=2)
+    torch.testing.assert_close(padded, F.pad(row, (before, after, before, after)))

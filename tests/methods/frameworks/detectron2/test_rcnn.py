@@ -11,8 +11,11 @@ import pytest
 import torch
 from engine_fixtures import SMALL, discs, recipe, task
 
-from harness.contract import Part
+from harness.catalog import load_catalog
+from harness.config.preset import load_preset
+from harness.contract import Init, Part
 from harness.errors import HarnessError
+from harness.stacks import resolve
 from methods.frameworks.detectron2 import zoo_weights
 from methods.frameworks.detectron2.instance_batch import InstanceBatch
 
@@ -63,6 +66,28 @@ def test_parameter_counts_of_101(monkeypatch: pytest.MonkeyPatch, groups: int, t
     assert parameters(module) == (total, trainable)
 
 
+@pytest.mark.parametrize(("classes", "total", "default"), [(80, 45_711_152, 44_398_384), (3, 45_296_738, 43_983_970)])
+def test_scratch_gn_is_the_zoos_network_for_training_from_scratch(classes: int, total: int, default: int) -> None:
+    """Names aside, the same tensors as detectron2 builds from its own configuration."""
+    from detectron2 import model_zoo
+    from detectron2.modeling import build_model
+
+    config = model_zoo.get_config("Misc/scratch_mask_rcnn_R_50_FPN_3x_gn.yaml")
+    config.MODEL.DEVICE, config.MODEL.ROI_HEADS.NUM_CLASSES = "cpu", classes
+    zoo = build_model(config)
+    assert parameters(zoo) == (total, total)
+    resolved = resolve(load_catalog(), "mask_rcnn(heads=scratch_gn)", "full", Init())
+    module = resolved.recipe.engine.build(resolved.recipe, task(classes)).module
+    assert parameters(module) == (total, total)
+    ours, theirs = (sorted(tuple(p.shape) for p in network.parameters()) for network in (module, zoo))
+    assert ours == theirs
+    assert {name: tuple(p.shape) for name, p in module.roi_heads.box_head.named_parameters()} == {
+        name: tuple(p.shape) for name, p in zoo.roi_heads.box_head.named_parameters()
+    }
+    plain = recipe("full")
+    assert parameters(plain.engine.build(plain, task(classes)).module)[0] == default
+
+
 def test_pyramid_and_anchors(monkeypatch: pytest.MonkeyPatch) -> None:
     """Checks 2 and 3: strides 4 to 64 with 256 channels, 90,024 anchors on 512 x 704, the zoo's sizes."""
     module = zoo_model(monkeypatch, 1).eval()
@@ -109,7 +134,7 @@ def test_empty_image_gives_no_mask_loss_and_finite_gradients() -> None:
 def test_crowd_regions_are_not_trained_on() -> None:
     sample = discs(4)
     crowd = dataclasses.replace(sample.instances, crowd=np.array([True, False, True, False]))
-    cells = InstanceBatch.from_samples([sample.with_(instances=crowd)], torch.device("cpu"))
+    cells = InstanceBatch.from_samples([sample.with_(instances=crowd)], 1.0, torch.device("cpu"))
     assert cells.boxes[0].tolist() == sample.instances.boxes[[1, 3]].tolist()
 
 
@@ -123,6 +148,43 @@ def test_masks_can_be_drawn_at_another_size_than_that_of_the_image() -> None:
     assert found.size == (192, 48)
     assert len(set(found.scores.tolist()) & set(same.scores.tolist())) > 50
     assert found.masks.boxes.max(axis=0)[2] <= 48 < found.masks.boxes.max(axis=0)[3] <= 192
+
+
+def test_training_scales_are_drawn_for_images_and_labels_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Preset paper: short sides of 640 to 800, as the zoo's configuration; 800 in prediction."""
+    settings = load_preset("paper").model
+    assert [round(520 * settings["scale"] * scale) for scale in settings["train_scales"]] == [
+        640,
+        672,
+        704,
+        736,
+        768,
+        800,
+    ]
+    assert int(520 * settings["scale"]) == 800
+    base = recipe()
+    torch.manual_seed(0)
+    model = base.engine.build(base, task(**SMALL, train_scales=[1.0, 1.5]))
+    seen: list[tuple[int, float]] = []
+    dense = model.module.dense_forward
+
+    def noting(images: torch.Tensor) -> Any:
+        seen.append((images.shape[-1], batches[-1].scale))
+        return dense(images)
+
+    batches: list[InstanceBatch] = []
+    build = InstanceBatch.from_samples
+    monkeypatch.setattr(model.module, "dense_forward", noting)
+    monkeypatch.setattr(
+        InstanceBatch, "from_samples", staticmethod(lambda *a: batches.append(build(*a)) or batches[-1])
+    )
+    model.module.train()
+    for _ in range(8):
+        assert all(torch.isfinite(v) for v in model.losses([discs(3)]).values())
+    assert set(seen) == {(96, 1.0), (160, 1.5)}
+    assert all(b.boxes[0].tolist() == (discs(3).instances.boxes * b.scale).tolist() for b in batches)
+    model.module.eval()
+    assert model.module.preprocess([discs(3).image]).tensor.shape == (1, 3, 96, 96)
 
 
 def test_zoo_checkpoint_loads_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
