@@ -16,7 +16,7 @@ from harness.contract import Augment, Init, Model, Recipe, Sample, Task
 from harness.data.dataset import Dataset
 from harness.data.sources import load
 from harness.data.statistics import pixel_statistics
-from harness.monitoring.progress import ProgressPipe
+from harness.monitoring.progress import ProgressFile
 from harness.stacks import resolve
 from harness.training import optimiser
 from harness.training.stream import TrainingStream
@@ -92,7 +92,7 @@ def trainer_of(
         training.batch,
         seed=0,
     )
-    trainer = Trainer(model, stream, training, Budget.parse(budget), DEVICE, folder, ProgressPipe())
+    trainer = Trainer(model, stream, training, Budget.parse(budget), DEVICE, folder, ProgressFile())
     trainer.optimiser = optimiser.build(model.module, training)
     return trainer
 
