@@ -25,6 +25,7 @@ from detectron2.utils.events import EventStorage
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from harness.config.preset import InputSettings
 from harness.contract import Predictions, Sample, Task
 from harness.masks.crops import CropMasks
 from harness.masks.rle import to_rle
@@ -39,7 +40,8 @@ NO_RESIZE = 0
 def config(task: Task, size: Literal["small", "full"], batch: int) -> Any:
     """detectron2's config of the network our engine builds from scratch for this task and preset size."""
     settings = Detectron2Settings.read(task.settings)
-    scale = settings.scale
+    scale = InputSettings.read(task.settings).scale
+    crop = round(task.crop / scale)
     config = model_zoo.get_config(ZOO)
     model = config.MODEL
     model.WEIGHTS, model.DEVICE = "", task.device
@@ -67,9 +69,9 @@ def config(task: Task, size: Literal["small", "full"], batch: int) -> Any:
 
     config.INPUT.MASK_FORMAT = "bitmask"
     config.INPUT.CROP.ENABLED, config.INPUT.CROP.TYPE = True, "absolute"
-    config.INPUT.CROP.SIZE = [task.crop, task.crop]
-    config.INPUT.MIN_SIZE_TRAIN = (NO_RESIZE if scale == 1 else round(task.crop * scale),)
-    config.INPUT.MIN_SIZE_TEST = NO_RESIZE if scale == 1 else round(min(task.max_size) * scale)
+    config.INPUT.CROP.SIZE = [crop, crop]
+    config.INPUT.MIN_SIZE_TRAIN = (NO_RESIZE if scale == 1 else task.crop,)
+    config.INPUT.MIN_SIZE_TEST = NO_RESIZE if scale == 1 else min(task.max_size)
     config.INPUT.MAX_SIZE_TRAIN = config.INPUT.MAX_SIZE_TEST = 1_000_000
     config.SOLVER.IMS_PER_BATCH = batch
     config.DATASETS.TRAIN = config.DATASETS.TEST = ()
