@@ -71,7 +71,7 @@ def same(module: Any, reference: Any, trained_alike: bool = True) -> None:
     if trained_alike:
         trained = [{n for n, p in m.backbone.named_parameters() if p.requires_grad} for m in (module, reference)]
         assert trained[0] == trained[1]
-    kinds = [[type(m) for m in network.modules() if "Norm" in type(m).__name__] for network in (module, reference)]
+    kinds = [[type(m) for m in network.modules() if "BatchNorm" in type(m).__name__] for network in (module, reference)]
     assert kinds[0] == kinds[1]
     image = torch.from_numpy(np.random.default_rng(0).random((3, 96, 128), np.float32))
     with torch.no_grad():
