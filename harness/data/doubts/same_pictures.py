@@ -82,11 +82,12 @@ def _small(image: NDArray[np.uint8]) -> bytes:
 
 
 def _detail(small: Sequence[bytes]) -> NDArray[np.float32]:
-    """(n, SIDE * SIDE) small copies without their uneven light: two empty wells under one lamp are not one picture."""
+    """(n, m) small copies without their uneven light: two empty wells under one lamp are not one picture."""
     import cv2
 
     planes = np.frombuffer(b"".join(small), np.uint8).reshape(-1, SIDE, SIDE).astype(np.float32)
-    flat = np.stack([plane - cv2.blur(plane, (7, 7)) for plane in planes]).reshape(len(planes), -1)
+    # at the border the blur repeats rows, so that any slope would leave the same frame
+    flat = np.stack([(plane - cv2.blur(plane, (7, 7)))[3:-3, 3:-3] for plane in planes]).reshape(len(planes), -1)
     return flat - flat.mean(axis=1, keepdims=True)
 
 
@@ -124,7 +125,8 @@ def alike_pictures(ids: Sequence[str], pictures: Iterable[Picture]) -> list[list
 
 def _sketch(small: Sequence[bytes]) -> NDArray[np.float32]:
     """(n, SKETCH) of length 1: random projections of the small copies."""
-    sketch = _detail(small) @ np.random.default_rng(0).standard_normal((SIDE * SIDE, SKETCH), np.float32)
+    detail = _detail(small)
+    sketch = detail @ np.random.default_rng(0).standard_normal((detail.shape[1], SKETCH), np.float32)
     return sketch / np.linalg.norm(sketch, axis=1, keepdims=True)
 
 
