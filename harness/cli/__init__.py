@@ -18,6 +18,7 @@ VERBS = {
     "report": "Write one page with figures and a gallery, and figures for papers.",
     "compare": "Set two methods side by side, image by image.",
     "score": "Score stored predictions again, without any model.",
+    "evaluate": "Score the trained models of a run on other labelled data.",
     "export-split": "Write the images of a run's split for another tool, labels where it may see them.",
     "add-row": "Score the masks of any other tool as a row of a run's table.",
     "predict": "Predict images of your own with a trained method.",

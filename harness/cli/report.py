@@ -31,6 +31,7 @@ def report(
     The page needs no network and nothing beside it. The gallery needs the run's stored predictions and its data.
     """
     from harness.fileio import make_folder, write_text_atomic
+    from harness.reporting.generalisation import matrix_of_run
     from harness.reporting.leaderboard import leaderboard_of_runs
     from harness.reporting.page.figures import figures
     from harness.reporting.page.gallery import Gallery, gallery
@@ -47,9 +48,10 @@ def report(
             pictures = gallery(board, run_dir)
         except HarnessError as error:
             reason = f"{error}."
+    matrix = matrix_of_run(run_dir, board.records)
     target = out or run_dir / PAGE
     make_folder(target.parent)
-    write_text_atomic(target, page(board, drawn, pictures, reason))
+    write_text_atomic(target, page(board, drawn, pictures, reason, matrix))
     written = {form: _printed(drawn, folder, form) for form, folder in (("png", png), ("pdf", pdf)) if folder}
     if as_json:
         print_json(

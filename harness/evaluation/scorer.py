@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +25,16 @@ SCORING_VERSION = "1"
 
 
 def score(
-    predictions: Mapping[str, Predictions], truth: GroundTruths, rule: PostprocessRule, classes: Sequence[str]
+    predictions: Mapping[str, Predictions],
+    truth: GroundTruths,
+    rule: PostprocessRule,
+    classes: Sequence[str],
+    one_class: bool = False,
 ) -> Scores:
     """Every score of harness.evaluation.schema.Scores, over the images of `predictions`.
 
     The image's type decides in which of `by_type` it counts: that of the truth, which the rule never sees.
+    one_class: AP takes all cells as of one class, for a model whose classes are not those of the data.
     Raises HarnessError where an image has no truth or another size.
     """
     if not predictions:
@@ -36,7 +42,9 @@ def score(
     curves: dict[str, NDArray[np.float64]] = {}
     cell_types: dict[str, str] = {}
     totals = CellTotals()
-    coco = CocoScorer(len(classes), max_detections([len(_truth_of(i, truth).cells) for i in predictions]))
+    coco = CocoScorer(
+        1 if one_class else len(classes), max_detections([len(_truth_of(i, truth).cells) for i in predictions])
+    )
     for image_id, found in predictions.items():
         image = _truth_of(image_id, truth)
         check_pair(image_id, found, image)
@@ -45,7 +53,7 @@ def score(
         if image.cell_type is not None:
             cell_types[image_id] = image.cell_type
         totals.add(matched)
-        coco.add(found, image)
+        coco.add(*_as_one_class(found, image) if one_class else (found, image))
     ranked = coco.result()
     curve = np.mean(list(curves.values()), axis=0)
     return Scores(
@@ -80,6 +88,14 @@ def match_image(predictions: Predictions, image: GroundTruth, rule: PostprocessR
     """One image's predictions under the rule, matched with its cells."""
     threshold, min_area = rule_for(predictions, rule, classes)
     return match(make_disjoint(above_threshold(predictions, threshold), min_area), image.pixels())
+
+
+def _as_one_class(predictions: Predictions, image: GroundTruth) -> tuple[Predictions, GroundTruth]:
+    labels, crowd_labels = np.zeros_like(image.labels), np.zeros_like(image.crowd_labels)
+    return (
+        replace(predictions, labels=np.zeros_like(predictions.labels)),
+        replace(image, labels=labels, crowd_labels=crowd_labels),
+    )
 
 
 def _by_type(curves: Mapping[str, NDArray[np.float64]], cell_types: Mapping[str, str]) -> dict[str, float]:

@@ -34,6 +34,9 @@ SKETCH, SKETCHED = 256, 0.5
 The correlation of two copies is met within 0.06 (standard deviation), so that a pair above ALIKE is hardly missed.
 """
 
+LEAST_UNITS = 3
+"""Groups and single images that a split needs. Where pictures alike would leave fewer, they are not joined."""
+
 MAX_COMPARED = 20
 """Copies that one is compared with after the first comparison."""
 
@@ -146,11 +149,27 @@ def joined_groups(groups: Mapping[str, str | None], same: Sequence[Sequence[str]
     return joined
 
 
-def notes_of_same_pictures(same: Sequence[Sequence[str]], alike: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """What is told of images of the same pixels, and of those that show the same picture."""
+def count_units(groups: Mapping[str, str | None]) -> int:
+    """Groups, and images without one: what a split can put on one side or the other."""
+    named = [group for group in groups.values() if group is not None]
+    return len(set(named)) + len(groups) - len(named)
+
+
+def notes_of_same_pictures(
+    same: Sequence[Sequence[str]], alike: Sequence[Sequence[str]], parted: bool
+) -> tuple[str, ...]:
+    """What is told of images of the same pixels, and of those that show the same picture.
+
+    Args:
+        same: ids of images of the same pixels.
+        alike: ids of images that show the same picture.
+        parted: whether a split may part those.
+    """
+    kept = ", kept on one side of a split"
+    left = "; nearly all do, as frames of a film, so that a split may part them" if parted else kept
     found = (
-        (same, "images with the same pixels as another one, kept on one side of a split"),
-        (alike, "images that show the same picture as another one, saved anew, kept on one side of a split"),
+        (same, f"images with the same pixels as another one{kept}"),
+        (alike, f"images that show the same picture as another one, saved anew{left}"),
     )
     return tuple(_note(words, groups) for groups, words in found if groups)
 

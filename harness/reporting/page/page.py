@@ -11,7 +11,8 @@ from dataclasses import asdict
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from harness.reporting.format import machine_name
+from harness.reporting.format import machine_name, split_text
+from harness.reporting.generalisation import Matrix
 from harness.reporting.leaderboard import Leaderboard
 from harness.reporting.legend import legend
 from harness.reporting.page.charts import Style
@@ -29,8 +30,13 @@ if TYPE_CHECKING:
 _SCRIPTS = ("table.js", "figures.js", "gallery.js")
 
 
-def page(board: Leaderboard, figures: Figures, gallery: Gallery | None, no_gallery: str) -> str:
-    """The page. no_gallery: the line that says why there is none. Every text from data is escaped."""
+def page(
+    board: Leaderboard, figures: Figures, gallery: Gallery | None, no_gallery: str, matrix: Matrix | None = None
+) -> str:
+    """The page. Every text from data is escaped.
+
+    no_gallery: the line that says why there is none. matrix: scores on other data.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
@@ -58,6 +64,7 @@ def page(board: Leaderboard, figures: Figures, gallery: Gallery | None, no_galle
         look=_look,
         panel_key=panel_key,
         gallery=gallery,
+        matrix=matrix,
         no_gallery=no_gallery,
         failed=[r for r in board.records if r.status != "ok"],
         legend=legend(board),
@@ -94,6 +101,7 @@ def provenance(board: Leaderboard) -> list[tuple[str, list[str]]]:
             for r in records
             if r.data
         ],
+        "Split": [split_text(r.split) for r in records],
         "Fingerprint of the data": [r.data.fingerprint for r in records if r.data],
         "Fingerprint of the split": [r.data.split_fingerprint for r in records if r.data],
         "Scoring rules": [f"version {r.scores.scoring_version}" for r in records if r.scores],

@@ -258,9 +258,7 @@ def test_other_refusals(tmp_path: Path) -> None:
         read_image(tmp_path / "no.png")
     with pytest.raises(HarnessError, match=r"10x12 .* annotation 12x10"):
         read_image(save(tmp_path / "x.png", GREY), (12, 10))
-    with pytest.raises(
-        HarnessError, match=r"stack of 3 pages; .*\(three pages that are red, green and blue: as one RGB"
-    ):
+    with pytest.raises(HarnessError, match=r"stack of 3 pages; .*\(three pages that are red, green and blue"):
         read_image(save(tmp_path / "x.tif", np.zeros((3, 10, 12), np.uint8), photometric="minisblack"))
     (tmp_path / "x.gif").write_bytes(b"GIF89a and so on")
     with pytest.raises(HarnessError, match="not a whole image"):

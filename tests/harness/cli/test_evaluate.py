@@ -1,0 +1,146 @@
+"""`evaluate`: the trained models of a run on labelled data that the run has not seen."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from click.testing import CliRunner, Result
+
+from harness.cli import harness
+from harness.data.sources import load
+from harness.evaluation.prediction_file import read_predictions
+from harness.masks.label_image import paint_labels
+from harness.results.evaluation_record import EvaluationRecord, read_evaluations
+
+ADAPTER = str(Path(__file__).parents[2] / "helpers" / "brightness_method.py")
+SOURCE = "synthetic:images=9,size=64"
+OTHER = "synthetic:images=5,size=80,seed=3"
+
+
+def typed(*words: str | Path) -> Result:
+    return CliRunner().invoke(harness, [str(word) for word in words])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "run"
+    words = ["--adapter", ADAPTER, "--preset", "smoke", "--data", SOURCE, "--budget", "10it", "--device", "cpu"]
+    result = typed("run", "--methods", "brightness", *words, "--seeds", "2", "--out", folder)
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture
+def run_dir(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "run"))
+
+
+def evaluate(run_dir: Path, *words: str | Path) -> Result:
+    return typed("evaluate", run_dir, "--adapter", ADAPTER, "--device", "cpu", *words)
+
+
+def records(run_dir: Path) -> list[EvaluationRecord]:
+    found, problems = read_evaluations(run_dir)
+    assert not problems
+    return found
+
+
+def test_every_trial_is_scored_on_all_images_with_the_rule_of_its_run(run_dir: Path) -> None:
+    result = evaluate(run_dir, "--data", OTHER)
+    assert result.exit_code == 0, result.output
+    found = records(run_dir)
+    assert [record.seed for record in found] == [0, 1]
+    for record in found:
+        assert list(record.scores.by_image) == list(load(OTHER).ids)
+        assert (record.rule_from, record.classes_by) == ("run", "name")
+        assert record.trained_on.source == SOURCE
+        assert record.tested_on.source == OTHER
+    stored = read_predictions(next((run_dir / "evaluations").iterdir()) / "predictions.json.gz")
+    assert set(stored.splits["validation"]) == set(load(OTHER).ids)
+    assert "synthetic:images=5,size=80,seed=3" in (run_dir / "generalisation.md").read_text()
+
+
+def test_images_that_a_rule_is_chosen_on_are_not_scored(run_dir: Path) -> None:
+    result = evaluate(run_dir, "--data", OTHER, "--methods", "brightness--seed0", "--recalibrate", "0.4")
+    assert result.exit_code == 0, result.output
+    (record,) = records(run_dir)
+    assert record.rule_from == "recalibrated"
+    calibration = record.tested_on.splits["calibration"]
+    assert len(calibration) == 2
+    assert set(record.scores.by_image) == set(load(OTHER).ids) - set(calibration)
+
+
+def test_own_data_are_left_out_and_images_trained_on_too(run_dir: Path, tmp_path: Path) -> None:
+    result = evaluate(run_dir, "--data", SOURCE)
+    assert result.exit_code == 0
+    assert "it was trained on these data" in result.output
+    assert records(run_dir) == []
+    own = load(SOURCE)
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+    for image_id in own.ids:
+        sample = own.sample(image_id)
+        assert sample.instances.masks is not None
+        cv2.imwrite(str(tmp_path / "images" / f"renamed-{image_id}.png"), sample.image)
+        painted = paint_labels(sample.instances.masks, sample.size)
+        tifffile.imwrite(tmp_path / "labels" / f"renamed-{image_id}.tif", painted)
+    result = evaluate(
+        run_dir, "--data", f"folder:{tmp_path / 'images'},{tmp_path / 'labels'}", "--methods", "brightness"
+    )
+    assert result.exit_code == 0, result.output
+    for record in records(run_dir):
+        splits = record.trained_on.splits
+        assert set(record.left_out) == {f"renamed-{i}" for i in (*splits["train"], *splits["calibration"])}
+        assert set(record.scores.by_image) == {f"renamed-{i}" for i in splits["validation"]}
+
+
+def test_classes_of_other_names_count_as_one_class(run_dir: Path, tmp_path: Path) -> None:
+    other = load(OTHER)
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+    for image_id in other.ids:
+        sample = other.sample(image_id)
+        assert sample.instances.masks is not None
+        cv2.imwrite(str(tmp_path / "images" / f"{image_id}.png"), sample.image)
+        painted = paint_labels(sample.instances.masks, sample.size)
+        tifffile.imwrite(tmp_path / "labels" / f"{image_id}.tif", painted)
+    result = evaluate(run_dir, "--data", f"folder:{tmp_path / 'images'},{tmp_path / 'labels'}")
+    assert result.exit_code == 0, result.output
+    for record in records(run_dir):
+        assert record.classes_by == "one class"
+        assert record.scores.ap is not None
+        assert any("classes do not match by name" in note for note in record.notes)
+
+
+def test_the_page_has_the_matrix(run_dir: Path) -> None:
+    assert evaluate(run_dir, "--data", OTHER).exit_code == 0
+    assert typed("report", run_dir, "--no-gallery").exit_code == 0
+    page = (run_dir / "report.html").read_text()
+    assert "Trained on, tested on" in page
+    assert OTHER in page
+    score = np.mean([record.scores.iou_map for record in records(run_dir)])
+    assert f"{score:.4f}" in page
+
+
+def test_mistakes_are_one_line(run_dir: Path) -> None:
+    for words, said in (
+        (["--data", OTHER, "--methods", "brigthness"], "has no trained method 'brigthness'; it has: brightness"),
+        (["--data", "synthetic:images=1,size=64", "--recalibrate"], "too few for --recalibrate"),
+    ):
+        result = evaluate(run_dir, *words)
+        assert result.exit_code == 2
+        assert said in result.output
+        assert result.output.count("\n") == 1
