@@ -132,8 +132,9 @@ class Part:
         - init: an `Init`.
         - backbone: a torch module with `strides` and `channels` (tuples, one entry per output, fine to coarse) and
           `pad_to` (its input's sides must be multiples of it). forward takes (B, 3, H, W) float and gives one map per
-          stride. Where `channels` differ from level to level, the engine adds a feature pyramid on top. Called with
-          init=Init besides.
+          stride. Where `channels` differ from level to level, the engine adds a feature pyramid on top. It may have
+          `pixel_mean` and `pixel_std` (RGB, 0 to 255), what its pretrained weights were trained with; without them
+          that is ImageNet's. Called with init=Init besides.
         - mask_head: see methods/shared/mask_heads.py. Called with channels= and strides= besides.
         - supervision: see methods/shared/supervision.py.
         - augment: an `Augment` or a sequence of them.
@@ -203,7 +204,7 @@ class Init:
         whole model of an earlier run).
     path: a local file that replaces the download, or the checkpoint.
     restored: True if the harness loads weights of a finished run after the model is built. The engine must then build
-        the same network as for training, and load nothing. With kind "checkpoint", path is the file of those weights.
+        the same network as for training, and load nothing. path is then the file of those weights.
     """
 
     kind: Literal["scratch", "imagenet", "coco", "checkpoint"] = "scratch"
@@ -310,9 +311,9 @@ class Task:
 
     classes: names, in the order of labels.
     pixel_mean, pixel_std: of the training images, for each channel (RGB), 0 to 255.
-    crop: side of a training crop in pixels.
+    crop: side of a training crop in pixels, as the model sees it.
     max_cells: largest number of cells on one training image, from which limits on detections follow.
-    max_size: height and width of the largest image in pixels.
+    max_size: height and width of the largest image in pixels, as the model sees it.
     settings: the preset's [model] table, the same for all methods. An engine reads it with `Settings.read`.
     cell_diameter: median over the cells of the training images of the diameter of a circle of the same area, in
         pixels. 0 where it is not known.
@@ -361,6 +362,10 @@ class Model(Protocol):
     called, and the checks of conformance that need gradients do not apply. Such a model may have a method
     `fit(samples)`. It is called once in place of training, with the training images as they are, and may set buffers
     of the module from them. Its time counts as training time; the samples end where the budget is spent.
+
+    A preset may have images resized for all methods (`model.scale`). A model may then have a method
+    `predict_at(images, sizes)`, which is `predict` with the masks drawn at other sizes (height, width) than those of
+    the images. Without it the harness resizes the masks.
 
     A model may have an attribute `notes`, a sequence of whole sentences that a reader of its times must know, for
     example that it runs uncompiled. They are read after training and stand in the record.

@@ -12,6 +12,7 @@ from harness.config.trial_spec import recipe_from_json
 from harness.contract import Model, Recipe, Task
 from harness.errors import HarnessError
 from harness.fileio import write_json_atomic
+from harness.inference.scaled import at_scale
 from harness.results.io import read_json
 from harness.results.trained_trial import TrainedTrial
 from harness.training.checkpoint import WEIGHTS, load_weights
@@ -58,12 +59,12 @@ def load_trained(trial: TrainedTrial, catalog: Catalog, device: str) -> tuple[Mo
     select_device(device)
     task = load_task(trial.folder, device)
     start = {**recipe.init.options, "restored": True}
-    if start.get("kind") == "checkpoint":
-        start["path"] = str(trial.folder / WEIGHTS)  # which norms it has is read there; where it began may be gone
+    if "path" in start:
+        start["path"] = str(trial.folder / WEIGHTS)  # its layout is read there; the file that it began with may be gone
     built = recipe.with_parts(init=recipe.init.with_options(**start))
     model: Model = built.engine.build(built, task)
     load_weights(trial.folder, model.module)
-    return model, task
+    return at_scale(model, trial.spec.preset.scale), task
 
 
 def _check_known(recipe: Recipe, catalog: Catalog) -> None:

@@ -18,6 +18,7 @@ from harness.evaluation.schema import PostprocessRule, Scores
 from harness.evaluation.scorer import iou_map, score
 from harness.fileio import write_text_atomic
 from harness.inference.predictor import median_without_first, predict_all
+from harness.inference.scaled import at_scale
 from harness.inference.trained_model import save_task
 from harness.monitoring import conditions
 from harness.monitoring.energy import energy_used
@@ -65,7 +66,7 @@ class Trial:
         device.keep_freed_memory()
         device.seed(spec.seed, spec.deterministic)
         reset_gpu_peaks(spec.device)
-        self.model: Model = self.recipe.engine.build(self.recipe, self.task)
+        self.model = at_scale(self.recipe.engine.build(self.recipe, self.task), spec.preset.scale)
         self.events = EventFiles(folder / EVENTS, spec.preset.training.batch) if spec.tensorboard else None
         self.evaluation_time = Stopwatch()
         # the validation images are not even predicted where they must not be known
@@ -262,6 +263,7 @@ class Trial:
             labeller=self.recipe.supervision.build(self.task),
             batch_size=self.spec.preset.training.batch,
             seed=self.spec.seed,
+            scale=self.spec.preset.scale,
         )
 
     def _subset(self, split: str) -> tuple[str, ...]:

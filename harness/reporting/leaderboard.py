@@ -235,7 +235,16 @@ def _notes(group: Sequence[_Entry]) -> tuple[str, ...]:
     away = sorted({machine_name(entry.record) for entry in good if entry.time_differences})
     if away:
         notes.append(f"times are not compared, since made on another machine or in other arithmetic: {', '.join(away)}")
+    if any(e.record.tuned and e.record.data and _other_split(e.record) for e in good):
+        notes.append("tuned on other data or another split: its validation images may have been seen by the search")
     return tuple(notes)
+
+
+def _other_split(record: RunRecord) -> bool:
+    """Whether the record's settings were chosen on another split than that of its data."""
+    assert record.tuned is not None
+    assert record.data is not None
+    return record.tuned.split_fingerprint != record.data.split_fingerprint
 
 
 def _outside_notes(record: RunRecord) -> list[str]:

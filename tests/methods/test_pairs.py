@@ -19,7 +19,7 @@ from harness.stacks import resolve
 
 SOURCE = "synthetic:images=6,size=64"
 CATALOG = load_catalog()
-NAMES = [method.name for method in CATALOG if method.default and method.name != "mask_rcnn"]
+NAMES = [name for name in CATALOG.defaults() if name != "mask_rcnn"]
 PAIRS = list(combinations(NAMES, 2))
 
 
