@@ -95,7 +95,9 @@ def _run_and_record(
     started, begin = utc_now(), time.monotonic()
     try:
         record = run_trial(spec, folder, progress)
-        if record.status == "ok" and (record.scores is None or not math.isfinite(record.scores.iou_map)):
+        # a fold is scored together with the others
+        unscored = record.scores is None or not math.isfinite(record.scores.iou_map)
+        if record.status == "ok" and unscored and not spec.split.fold:
             raise Diverged("it ended without a finite score")
     # BaseException: a method may call sys.exit, and its row must say so.
     except BaseException as error:
