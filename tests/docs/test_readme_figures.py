@@ -46,7 +46,7 @@ def test_a_run_with_predictions_makes_strip_charts_and_table(
     text = (tmp_path / "README.md").read_text()
     assert text.startswith("above\n")
     assert text.endswith("\nbelow\n")
-    assert "old" not in text
+    assert "\nold\n" not in text
     board = leaderboard_of_runs([run_dir])
     assert [f"| {row.method} |" in text for row in board.ranked] == [True] * 4
     assert "**Which when:**" in text
