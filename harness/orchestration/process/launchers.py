@@ -15,13 +15,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+from harness.data.store.cache import cache_folder
 from harness.errors import HarnessError
 from harness.orchestration.process.fork_server import REAP, TOKEN, UNSET
 from harness.platform.processes import KILL_SIGNAL, can_fork
 
 # PYTHONHASHSEED: the order of sets of strings must be the same in two runs of one seed.
 _WORKER_ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+INDUCTOR_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 _SERVER_MODULE = "harness.orchestration.process.fork_server"
+
+
+def _worker_environment() -> dict[str, str]:
+    """The environment of every trial. What one trial compiles is there for the next, in this run and in later ones."""
+    compiled = str((cache_folder().parent / "inductor").absolute())
+    return {INDUCTOR_CACHE: compiled, **os.environ, **_WORKER_ENVIRONMENT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +85,7 @@ class SubprocessLauncher:
                 stderr=output,
                 pass_fds=(progress,),
                 start_new_session=True,
-                env={**os.environ, **_WORKER_ENVIRONMENT, **environment},
+                env={**_worker_environment(), **environment},
             )
         except OSError as error:
             raise HarnessError(f"cannot start {self.words[0]}: {error.strerror}") from error
@@ -145,7 +153,7 @@ class ForkServerLauncher:
                     stderr=subprocess.DEVNULL,
                     pass_fds=(descriptor,),
                     start_new_session=True,
-                    env={**os.environ, **_WORKER_ENVIRONMENT, TOKEN: UNSET},
+                    env={**_worker_environment(), TOKEN: UNSET},
                 )
             except OSError as error:
                 self._control.close()
