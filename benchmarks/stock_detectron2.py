@@ -31,6 +31,7 @@ from harness.masks.crops import CropMasks
 from harness.masks.rle import to_rle
 from methods.frameworks.detectron2.settings import Detectron2Settings
 from methods.frameworks.detectron2.zoo_weights import ZOO_PREFIXES
+from methods.shared.prediction_caps import prediction_caps
 
 ZOO = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 NO_RESIZE = 0
@@ -62,10 +63,10 @@ def config(task: Task, size: Literal["small", "full"], batch: int) -> Any:
     model.ANCHOR_GENERATOR.SIZES = [[stride * settings.anchor_scale] for stride in (4, 8, 16, 32, 64)]
     model.RPN.BATCH_SIZE_PER_IMAGE = settings.anchors_per_image
     model.ROI_HEADS.BATCH_SIZE_PER_IMAGE = settings.rois_per_image
-    proposals, detections = settings.proposals, max(100, int(1.5 * task.max_cells))
+    proposals, caps = settings.proposals, prediction_caps(task, settings.proposals)
     model.RPN.PRE_NMS_TOPK_TRAIN, model.RPN.POST_NMS_TOPK_TRAIN = 2 * proposals, proposals
-    model.RPN.PRE_NMS_TOPK_TEST = model.RPN.POST_NMS_TOPK_TEST = max(proposals, 2 * detections)
-    config.TEST.DETECTIONS_PER_IMAGE = detections
+    model.RPN.PRE_NMS_TOPK_TEST = model.RPN.POST_NMS_TOPK_TEST = caps.proposals
+    config.TEST.DETECTIONS_PER_IMAGE = caps.detections
 
     config.INPUT.MASK_FORMAT = "bitmask"
     config.INPUT.CROP.ENABLED, config.INPUT.CROP.TYPE = True, "absolute"

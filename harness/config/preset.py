@@ -16,6 +16,8 @@ from harness.stacks import Resolved
 _FOLDER = resources.files("harness.config") / "presets"
 """The folder of the presets that come with the harness."""
 
+DEFAULT_PRESET = "quick"
+
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -20,16 +20,14 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d
 
 from harness.contract import Init, Predictions, Recipe, Sample, Task
-from harness.errors import HarnessError
+from methods.frameworks.torchvision.initial_weights import Start, load
 from methods.frameworks.torchvision.settings import TorchvisionOptions, TorchvisionSettings
 from methods.shared.device_transfer import to_device
 from methods.shared.paste_masks import paste_crops, resize_boxes
 from methods.shared.prediction_caps import prediction_caps
 from methods.shared.tuned_convolutions import tune_in_training
-from methods.shared.weights import download_weights, load_matching, read_weights
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-CLASS_HEADS = ("box_predictor.", "mask_predictor.mask_fcn_logits.")
 
 
 class NormalizeOnly(GeneralizedRCNNTransform):
@@ -107,12 +105,13 @@ class TorchvisionModel:
 def build(recipe: Recipe, task: Task, options: TorchvisionOptions) -> TorchvisionModel:
     """Build torchvision's Mask R-CNN, version 1 or 2, on task.device.
 
-    From scratch with ordinary batch normalisation, as torchvision does; from COCO with it frozen (version 1). It reads
-    the "init" slot, and TorchvisionSettings of task.settings.
+    From scratch with ordinary batch normalisation, as torchvision does. With pretrained weights it is frozen in
+    version 1, and images are normalised by ImageNet's statistics. It reads the "init" slot, and TorchvisionSettings of
+    task.settings.
     """
     init: Init = recipe.init.build(task)
     settings = TorchvisionSettings.read(task.settings)
-    frozen = options.version == 1 and init.kind == "coco"
+    start = Start.of(init)
     module = network(
         classes=len(task.classes),
         version=options.version,
@@ -121,17 +120,18 @@ def build(recipe: Recipe, task: Task, options: TorchvisionOptions) -> Torchvisio
         mask_width=options.mask_width or settings.width,
         box_head_width=settings.box_head_width,
         anchor_scale=settings.anchor_scale,
-        frozen_norm=frozen,
+        frozen_norm=start.frozen_norm(options.version),
         rpn_batch_size_per_image=settings.anchors_per_image,
         box_batch_size_per_image=settings.rois_per_image,
         rpn_pre_nms_top_n_train=2 * settings.proposals,
-        rpn_post_nms_top_n_train=settings.proposals,
+        rpn_post_nms_top_n_train=options.train_proposals * settings.proposals,
     )
-    coco = init.kind == "coco"
-    mean = IMAGENET_MEAN if coco else [v / 255 for v in task.pixel_mean]
-    std = IMAGENET_STD if coco else [v / 255 for v in task.pixel_std]
+    scratch = start.kind == "scratch"
+    mean = [v / 255 for v in task.pixel_mean] if scratch else IMAGENET_MEAN
+    std = [v / 255 for v in task.pixel_std] if scratch else IMAGENET_STD
     module.transform = NormalizeOnly(mean, std)
-    _load(module, init, options.version, options.depth)
+    start.apply(module)
+    load(module, init, options.version, options.depth)
     return TorchvisionModel(module.to(task.device), task, settings.proposals)
 
 
@@ -178,23 +178,3 @@ def network(
         mask_predictor=MaskRCNNPredictor(mask_width, mask_width, classes + 1),
         **caps,
     )
-
-
-def _load(module: MaskRCNN, init: Init, version: int, depth: int) -> None:
-    from torchvision.models import ResNet50_Weights
-    from torchvision.models.detection import MaskRCNN_ResNet50_FPN_V2_Weights, MaskRCNN_ResNet50_FPN_Weights
-
-    if init.kind == "scratch" or init.restored:
-        return
-    if init.kind == "checkpoint":
-        load_matching(module, read_weights(str(init.path)), str(init.path), CLASS_HEADS)
-        return
-    if depth != 50 and init.path is None:
-        raise HarnessError(f"torchvision has no weights for ResNet-{depth}: give a file, or take --preset standard")
-    if init.kind == "imagenet":
-        path = init.path or download_weights(ResNet50_Weights.IMAGENET1K_V1.url, "ImageNet ResNet-50")
-        load_matching(module.backbone.body, read_weights(path), str(path), ())
-        return
-    chosen = MaskRCNN_ResNet50_FPN_V2_Weights if version == 2 else MaskRCNN_ResNet50_FPN_Weights
-    path = init.path or download_weights(chosen.COCO_V1.url, "COCO Mask R-CNN")
-    load_matching(module, read_weights(path), str(path), CLASS_HEADS)
