@@ -24,7 +24,7 @@ from harness.monitoring import conditions
 from harness.monitoring.energy import energy_used
 from harness.monitoring.flops import FlopCounter, parameters
 from harness.monitoring.machine import machine_facts
-from harness.monitoring.progress import Progress, ProgressPipe
+from harness.monitoring.progress import Progress, ProgressFile
 from harness.monitoring.training import training_sensors
 from harness.orchestration.early_stopping import falls_behind
 from harness.orchestration.prepared_data import prepare_planned_data, task_of
@@ -45,7 +45,7 @@ SplitPredictions = Mapping[str, Mapping[str, Predictions]]
 class Trial:
     """The work of one trial. `run` calls train, predict, score and cost in this order; each needs those before it."""
 
-    def __init__(self, spec: TrialSpec, folder: Path, progress: ProgressPipe) -> None:
+    def __init__(self, spec: TrialSpec, folder: Path, progress: ProgressFile) -> None:
         """Load the data and build the model.
 
         Args:

@@ -1,29 +1,30 @@
-"""Two ways to start the process of a trial: by a command, or by a fork of a process that has imported everything."""
+"""Starts the process of a trial: by a command, or where that is possible by a fork (fork_launcher.py)."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol
 
 from harness.data.store.cache import cache_folder
 from harness.errors import HarnessError
-from harness.orchestration.process.fork_server import REAP, TOKEN, UNSET
-from harness.platform.processes import KILL_SIGNAL, can_fork
+from harness.platform.processes import can_fork, own_session
 
+TOKEN = "HARNESS_TRIAL_TOKEN"
+"""Environment variable that identifies every process of a trial. Child processes inherit it."""
 # PYTHONHASHSEED: the order of sets of strings must be the same in two runs of one seed.
+<<<<<<< HEAD
 _WORKER_ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
 INDUCTOR_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 _SERVER_MODULE = "harness.orchestration.process.fork_server"
+=======
+WORKER_ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+>>>>>>> main
 
 
 def _worker_environment() -> dict[str, str]:
@@ -47,14 +48,13 @@ class ProcessExit:
 class Launcher(Protocol):
     """Starts workers. One that has ended keeps its process id until it is reaped, so that no other process gets it."""
 
-    def start(self, folder: Path, environment: Mapping[str, str], output: int, progress: int) -> int:
+    def start(self, folder: Path, environment: Mapping[str, str], output: int) -> int:
         """Start a worker as the leader of its own session.
 
         Args:
             folder: of the trial.
             environment: variables to add to those of this process.
             output: file descriptor for standard output and error.
-            progress: file descriptor for progress lines.
 
         Returns:
             The process id.
@@ -76,16 +76,21 @@ class SubprocessLauncher:
     words: tuple[str, ...] = (sys.executable, "-m", "harness.orchestration.worker")
     _running: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    def start(self, folder: Path, environment: Mapping[str, str], output: int, progress: int) -> int:
+    def start(self, folder: Path, environment: Mapping[str, str], output: int) -> int:
         try:
             process = subprocess.Popen(
-                [*self.words, str(folder), "--progress", str(progress), "--parent", str(os.getpid())],
+                [*self.words, str(folder), "--parent", str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+<<<<<<< HEAD
                 pass_fds=(progress,),
                 start_new_session=True,
                 env={**_worker_environment(), **environment},
+=======
+                env={**os.environ, **WORKER_ENVIRONMENT, **environment},
+                **own_session(),
+>>>>>>> main
             )
         except OSError as error:
             raise HarnessError(f"cannot start {self.words[0]}: {error.strerror}") from error
@@ -97,6 +102,7 @@ class SubprocessLauncher:
         return ProcessExit(self._running.pop(pid).wait(), peak_memory=0)
 
 
+<<<<<<< HEAD
 class ForkServerLauncher:
     """Starts workers by forking a fork server (fork_server.py), which is started when this is entered.
 
@@ -166,6 +172,8 @@ class ForkServerLauncher:
         self._server.wait()
 
 
+=======
+>>>>>>> main
 @contextmanager
 def fastest_launcher(modules: Sequence[str] = ()) -> Iterator[Launcher]:
     """The fork server on Linux, a command elsewhere: on macOS, system libraries do not work in a forked process.
@@ -175,5 +183,7 @@ def fastest_launcher(modules: Sequence[str] = ()) -> Iterator[Launcher]:
     if not can_fork():
         yield SubprocessLauncher()
         return
+    from harness.orchestration.process.fork_launcher import ForkServerLauncher
+
     with ForkServerLauncher(modules) as launcher:
         yield launcher
