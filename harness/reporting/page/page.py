@@ -53,7 +53,7 @@ def page(
     return environment.get_template("page.html").render(
         title=_title(board),
         summary=summary(board),
-        verdict=verdict(board),
+        verdict=[with_code(line) for line in verdict(board)],
         policy=_policy(scripts),
         css=Markup(_file("page.css")),
         scripts=[Markup(script) for script in scripts],
@@ -138,6 +138,17 @@ def _rules_of(record: RunRecord) -> list[tuple[PostprocessRule, str]]:
     """The rule of a record, or that of each fold, and what it was chosen on."""
     folds = [(fold.rule, f"{fold.rule.chosen_on}, for fold {fold.fold}") for fold in record.folds]
     return [(record.rule, record.rule.chosen_on)] if record.rule else folds
+
+
+def with_code(line: str) -> Markup:
+    """The line, escaped, with what stands between backticks as code."""
+    from markupsafe import Markup, escape
+
+    pieces = line.split("`")
+    if len(pieces) % 2 == 0:
+        return escape(line)
+    drawn = (Markup("<code>{}</code>").format(text) if i % 2 else escape(text) for i, text in enumerate(pieces))
+    return Markup("").join(drawn)
 
 
 def script_json(value: Any) -> Markup:

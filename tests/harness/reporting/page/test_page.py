@@ -17,7 +17,7 @@ from fake_run import HOSTILE, with_records
 from harness.cli import harness
 from harness.evaluation.prediction_file import PREDICTIONS
 from harness.reporting.leaderboard import leaderboard_of_runs
-from harness.reporting.page.page import provenance, script_json
+from harness.reporting.page.page import provenance, script_json, with_code
 from harness.reporting.page.ranking import ranking
 
 
@@ -55,6 +55,11 @@ def test_no_hostile_text_is_markup(report: Path) -> None:
     assert HOSTILE not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert text.count("<script") - _library_mentions(text) == 5, "the data, plotly and our three"
+
+
+def test_what_stands_between_backticks_is_code_and_everything_is_escaped() -> None:
+    assert with_code("type `a <b>` or `c`.") == "type <code>a &lt;b&gt;</code> or <code>c</code>."
+    assert with_code("one ` alone <i>") == "one ` alone &lt;i&gt;"
 
 
 def test_json_in_a_script_element_cannot_end_it() -> None:
