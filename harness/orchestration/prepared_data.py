@@ -11,7 +11,7 @@ from harness.contract import Sample, Task
 from harness.data.dataset import Dataset
 from harness.data.sources import load
 from harness.data.splits import Splits, split
-from harness.data.statistics import median_diameter, pixel_statistics
+from harness.data.statistics import largest_side, median_diameter, pixel_statistics
 from harness.errors import HarnessError
 from harness.evaluation.ground_truth import GroundTruth
 from harness.results.schema import DataFacts
@@ -113,4 +113,5 @@ def task_of(data: PreparedData, spec: TrialSpec) -> Task:
         device=spec.device,
         settings=spec.preset.model,
         cell_diameter=median_diameter(dataset, data.splits.train),
+        largest_cell=largest_side(dataset, data.splits.train),
     )

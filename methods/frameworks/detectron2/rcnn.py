@@ -186,6 +186,10 @@ class Detectron2Model:
         detections = self.module.detect(images)
         return [self._to_predictions(x, image.shape[:2]) for x, image in zip(detections, images, strict=True)]
 
+    def max_detections(self, size: tuple[int, int]) -> int:
+        """The most detections of an image of that height and width."""
+        return prediction_caps(self.task, self.proposals, [size]).detections
+
     def set_caps(self, sizes: Sequence[tuple[int, int]]) -> None:
         """Fit the numbers of proposals and detections to images of these heights and widths."""
         caps, rpn = prediction_caps(self.task, self.proposals, sizes), self.module.proposal_generator
