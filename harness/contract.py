@@ -132,8 +132,9 @@ class Part:
         - init: an `Init`.
         - backbone: a torch module with `strides` and `channels` (tuples, one entry per output, fine to coarse) and
           `pad_to` (its input's sides must be multiples of it). forward takes (B, 3, H, W) float and gives one map per
-          stride. Where `channels` differ from level to level, the engine adds a feature pyramid on top. Called with
-          init=Init besides.
+          stride. Where `channels` differ from level to level, the engine adds a feature pyramid on top. It may have
+          `pixel_mean` and `pixel_std` (RGB, 0 to 255), what its pretrained weights were trained with; without them
+          that is ImageNet's. Called with init=Init besides.
         - mask_head: see methods/shared/mask_heads.py. Called with channels= and strides= besides.
         - supervision: see methods/shared/supervision.py.
         - augment: an `Augment` or a sequence of them.
@@ -203,7 +204,7 @@ class Init:
         whole model of an earlier run).
     path: a local file that replaces the download, or the checkpoint.
     restored: True if the harness loads weights of a finished run after the model is built. The engine must then build
-        the same network as for training, and load nothing. With kind "checkpoint", path is the file of those weights.
+        the same network as for training, and load nothing. path is then the file of those weights.
     """
 
     kind: Literal["scratch", "imagenet", "coco", "checkpoint"] = "scratch"

@@ -51,7 +51,7 @@ def _facts(estimate: Estimate, manifest: Manifest) -> dict[str, Any]:
     return {
         "method": spec.method,
         "seed": spec.seed,
-        "data": manifest.data[spec.data_fingerprint].source,
+        "data": manifest.facts_of(spec).source,
         "budget": spec.budget,
         "device": spec.device,
         "skipped": estimate.trial.skip_reason,

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(0), help="Which of its seeds.  [default: the lowest]")
 @click.option("--images", required=True, metavar="DIR", type=click.Path(path_type=Path), help="PNG, TIFF, JPEG, BMP.")
 @click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Where files are written.")
-@click.option("--formats", default=",".join(DEFAULT_FORMATS), metavar="LIST", help=f"What is written: {', '.join(FORMATS)}.")
+@click.option(
+    "--formats", default=",".join(DEFAULT_FORMATS), metavar="LIST", help=f"What is written: {', '.join(FORMATS)}."
+)
 @click.option("--submission", metavar="FILE.csv", type=click.Path(path_type=Path), help="Also write Kaggle's file.")
 @click.option(
     "--tile", type=click.IntRange(256), metavar="PIXELS", help="Predict in tiles of this side.  [default: large images]"
@@ -54,10 +56,10 @@ def predict(
     """Predict every image of a folder with a trained method of a run.
 
     The score threshold and smallest area that the run chose are applied, and overlaps removed. Writes labels/NAME.tif
-    (label images), coco.json (COCO run lengths) and overlays/NAME.png; with --formats geojson, outlines for QuPath. TIFF
-    and OME-Zarr images of any size are read and predicted tile by tile; typed again after an interruption, the command
-    keeps finished tiles. Images that cannot be read are named and left
-    out, and the exit status is 1 then. A submission file is checked by Kaggle's rules (see `check-submission`).
+    (label images), coco.json (COCO run lengths) and overlays/NAME.png; with --formats geojson, outlines for QuPath.
+    Large TIFF and OME-Zarr images are read and predicted tile by tile; typed again after an interruption, the command
+    keeps finished tiles. Images that cannot be read are named and left out, and the exit status is 1 then. A submission
+    file is checked by Kaggle's rules (see `check-submission`).
     """
     from harness.catalog import load_catalog
     from harness.data.image_folder import images_by_id

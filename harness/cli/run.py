@@ -12,6 +12,7 @@ import click
 
 from harness.cli.estimates import print_estimates
 from harness.cli.options import adapters, as_json, choose_device, complete_methods, complete_presets
+from harness.cli.split_options import split_options
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     metavar="SOURCE",
     help="Data source (`data --help` lists them); may be given again.  [default: the preset's]",
 )
+@split_options
 @click.option(
     "--preset",
     default="quick",

@@ -123,16 +123,15 @@ class _Data:
     """Loads each source once."""
 
     def __init__(self) -> None:
-        self._loaded: dict[tuple[str, bool], Any] = {}
+        self._loaded: dict[tuple[str, bool, tuple[str, ...], tuple[str, ...]], Any] = {}
 
     def truth(self, spec: TrialSpec, fingerprint: str) -> LazyTruth:
         """Raises HarnessError where the source cannot be loaded or is not what it was."""
-        from harness.data.sources import load
-        from harness.orchestration.prepared_data import LazyTruth
+        from harness.orchestration.prepared_data import LazyTruth, load_data
 
-        key = (spec.source, spec.skip_bad)
+        key = (spec.source, spec.skip_bad, spec.split.calibration, spec.split.validation)
         if key not in self._loaded:
-            self._loaded[key] = load(spec.source, skip_bad=spec.skip_bad)
+            self._loaded[key] = load_data(spec.source, spec.skip_bad, spec.split)
         dataset = self._loaded[key]
         if dataset.fingerprint != fingerprint:
             raise HarnessError(

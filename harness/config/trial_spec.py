@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.config.precision import Precision
 from harness.config.preset import Preset
+from harness.config.split_spec import SplitSpec
 from harness.config.tuning_facts import TuningFacts
 from harness.contract import Part, Recipe
 
@@ -20,6 +21,8 @@ class TrialSpec(BaseModel):
 
     recipe: see recipe_to_json. budget: "90s", "10m", "2h", "1000it" or "20ep". device: "cpu" or "cuda[:N]".
     split_fingerprint, data_fingerprint: compared with those of the data that the worker has loaded.
+    split: how the images are divided.
+    folds_key: the key that all folds of a method and seed share; empty without folds.
     precision: what is asked for; the record says what it came to.
     threshold: a fixed score threshold, or None to choose it on the calibration images.
     baseline: the name of the method that others are compared with.
@@ -36,6 +39,8 @@ class TrialSpec(BaseModel):
     method: str
     seed: int
     source: str
+    split: SplitSpec = SplitSpec()
+    folds_key: str = ""
     skip_bad: bool = False
     data_fingerprint: str
     split_fingerprint: str

@@ -77,6 +77,13 @@ def open_source(text: str) -> Source:
     raise HarnessError(f"unknown data source {one_line(text)!r}{nearest(kind, sources)}; write one of: {known}")
 
 
+def published_parts(text: str) -> Mapping[str, str]:
+    """The sources of the split that the data were published with, by part; empty where there is none."""
+    kind, _, arguments = text.partition(":")
+    source = find_sources()[0].get(kind)
+    return source.parts(arguments) if source else {}
+
+
 def guesses(folder: Path, sources: Mapping[str, DataSource]) -> list[str]:
     """What may be typed for a folder, by what each kind takes it for. Nothing is read but names and a few files."""
     found = []

@@ -59,11 +59,13 @@ class SourceLocation:
         text: As typed, to load it again.
         public: The same without private folders, for records and tables.
         paths: Absolute paths of the files and folders named.
+        subset: Which part of what is there, for a source that has several.
     """
 
     text: str
     public: str
     paths: tuple[Path, ...] = ()
+    subset: str = ""
 
     def folder(self, usage: str) -> Path:
         """The one folder that was named. Raises HarnessError, with `usage`, where it is a file."""
@@ -132,6 +134,8 @@ class DataSource:
         open: From what stands after the colon to the source, nothing read yet. Raises HarnessError where that is
             mistyped or not there. SourceLocation.of does this for paths.
         guess: What to type for a folder that looks like this kind, or None; for `data check FOLDER`.
+        parts: From what stands after the colon to the sources of the published split, by part; empty where there is
+            none.
     """
 
     name: str
@@ -139,6 +143,7 @@ class DataSource:
     help: str
     open: Callable[[str], Source]
     guess: Callable[[Path], str | None] = lambda folder: None
+    parts: Callable[[str], Mapping[str, str]] = lambda arguments: {}
 
 
 def _split_paths(usage: str, arguments: str, wanted: int) -> list[str]:
@@ -178,3 +183,9 @@ def public_path(text: str) -> str:
     else:
         return text
     return "/".join(("...", *below[-2:]))
+
+
+def public_source(text: str) -> str:
+    """A source as typed, fit for records: its paths as public_path writes them."""
+    kind, colon, arguments = text.partition(":")
+    return kind + colon + ",".join(map(public_path, arguments.split(",")))

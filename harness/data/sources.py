@@ -6,11 +6,21 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeVar
 
 from harness.data.dataset import Dataset
-from harness.data.doubts import Doubts, Signs, joined_groups, note_of_same_pictures, picture_of, same_pictures, signs_of
+from harness.data.doubts.same_pictures import (
+    NO_PICTURE,
+    Picture,
+    alike_pictures,
+    joined_groups,
+    notes_of_same_pictures,
+    picture_of,
+    same_pictures,
+)
+from harness.data.doubts.signs import Signs, signs_of
+from harness.data.doubts.summary import Doubts
 from harness.data.registry import open_source
 from harness.data.source import Loaded, Source, SourceIndex
 from harness.data.store.cache import cached, discard
@@ -38,12 +48,12 @@ class _Read:
 
     Attributes:
         digest: of all of it.
-        picture: see harness.data.doubts.picture_of.
+        picture: see harness.data.doubts.same_pictures.
     """
 
     loaded: Loaded
     digest: bytes = b""
-    picture: bytes = b""
+    picture: Picture = NO_PICTURE
     signs: Signs = field(default_factory=lambda: Signs(0))
 
 
@@ -54,7 +64,7 @@ class _Findings:
         self._index = index
         self._conversions: Counter[str] = Counter()
         self._doubts = Doubts(index.causes)
-        self._pictures: dict[str, bytes] = {}
+        self._pictures: dict[str, Picture] = {}
         self.cells = 0
 
     def add(self, read: _Read) -> None:
@@ -69,12 +79,19 @@ class _Findings:
     def images(self) -> int:
         return len(self._pictures)
 
+    @cached_property
     def same_pictures(self) -> list[list[str]]:
+        """Ids of images with the same pixels. This and the next are read once all images are added."""
         return same_pictures(list(self._pictures), self._pictures.values())
+
+    @cached_property
+    def alike_pictures(self) -> list[list[str]]:
+        """Ids of images that show the same picture, saved anew."""
+        return alike_pictures(list(self._pictures), self._pictures.values())
 
     def notes(self) -> tuple[str, ...]:
         conversions = (f"{what}: {images(count)}" for what, count in sorted(self._conversions.items()))
-        same = note_of_same_pictures(self.same_pictures())
+        same = notes_of_same_pictures(self.same_pictures, self.alike_pictures)
         return (*self._index.notes, *conversions, *self._doubts.notes(), *same)
 
     def doubts(self) -> tuple[str, ...]:
@@ -94,7 +111,8 @@ def load(source: str, *, skip_bad: bool = False, cache: bool = True) -> Dataset:
     """
     reader = open_source(source)
     location = reader.location
-    name = [location.text.partition(":")[0], [str(path) for path in location.paths] or source, skip_bad]
+    place = [str(path) for path in location.paths] or source
+    name = [location.text.partition(":")[0], place, skip_bad, *([location.subset] if location.subset else [])]
 
     def build(sink: Sink) -> Pack:
         return _pack(reader, sink, skip_bad)
@@ -156,7 +174,7 @@ def _pack(reader: Source, sink: Sink, skip_bad: bool) -> Pack:
             packer.add(read.loaded.sample, read.digest)
     if findings.cells == 0:
         raise HarnessError(_no_cells(reader))
-    same = findings.same_pictures()
+    same = findings.same_pictures + findings.alike_pictures
     if same:
         packer.regroup(lambda groups: joined_groups(groups, same))
     return packer.finish(index.classes, findings.notes(), skipped, findings.doubts())

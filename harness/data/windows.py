@@ -75,7 +75,12 @@ class StretchedImage:
         return tuple(self._notes)
 
     def read(self, top: int, left: int, bottom: int, right: int) -> NDArray[np.uint8]:
-        pixels, notes = self._raw.window(top, left, bottom, right)
+        try:
+            pixels, notes = self._raw.window(top, left, bottom, right)
+        except HarnessError:
+            raise
+        except Exception as error:  # decoders of damaged bytes raise nearly anything
+            raise HarnessError(f"not a whole image file ({one_line(error) or type(error).__name__})") from error
         self._notes.update(dict.fromkeys(notes))
         if pixels.dtype == np.bool_:
             return pixels.astype(np.uint8) * np.uint8(255)
@@ -194,7 +199,7 @@ def _mapped(path: Path, page: Any, byteorder: str) -> NDArray[Any] | None:
     if not page.is_memmappable or page.is_tiled or int(page.planarconfig) != 1:
         return None
     shape = (page.imagelength, page.imagewidth, page.samplesperpixel)[: 3 if page.samplesperpixel > 1 else 2]
-    dtype = np.dtype(page.dtype).newbyteorder(byteorder)  # type: ignore[call-overload]
+    dtype = np.dtype(page.dtype).newbyteorder(byteorder)
     return np.memmap(path, dtype, "r", page.dataoffsets[0], shape)
 
 
@@ -205,7 +210,9 @@ class _Zarr:
         try:
             import zarr
         except ModuleNotFoundError as error:
-            raise HarnessError('OME-Zarr needs the package zarr: pip install "cell-segmentation-harness[zarr]"') from error
+            raise HarnessError(
+                'OME-Zarr needs the package zarr: pip install "cell-segmentation-harness[zarr]"'
+            ) from error
         node: Any = zarr.open(str(path), mode="r")
         if not hasattr(node, "shape"):
             multiscales = dict(node.attrs).get("multiscales") or dict(node.attrs).get("ome", {}).get("multiscales")
@@ -213,7 +220,9 @@ class _Zarr:
             node = node[name]
         others = [n for n in node.shape[:-2] if n != 1]
         if len(node.shape) < 2 or (others and others != [3]):
-            raise HarnessError(f"an array of the shape {tuple(node.shape)}; save one plane, grey or with three channels")
+            raise HarnessError(
+                f"an array of the shape {tuple(node.shape)}; save one plane, grey or with three channels"
+            )
         self._array, self._colour = node, bool(others)
         self.size = (int(node.shape[-2]), int(node.shape[-1]))
         self.dtype = np.dtype(node.dtype)
@@ -272,4 +281,3 @@ def _counted_range(raw: _Raw) -> tuple[float, float]:
         there = np.flatnonzero(counts)
         low, high = float(there[0] + offset), float(there[-1] + offset)
     return float(low), float(high)
-

@@ -38,7 +38,7 @@ SEAM = 8
 """How far from the border of its core, in pixels, the centre of a cell may lie outside it."""
 
 SAME_CELL = 0.5
-"""IoU from which on masks of two tiles are of one cell."""
+"""Masks of two tiles are of one cell where they share this part of the smaller one."""
 
 Box = tuple[int, int, int, int]
 """Top, left, bottom, right, half open."""
@@ -89,7 +89,7 @@ class Grid:
 
 @dataclass
 class TiledPrediction:
-    """found: in pixels of the image. tiles: how many. notes: what had to be done to predict it, and to how many tiles."""
+    """found: in pixels of the image. tiles: how many. notes: what had to be done, and to how many tiles."""
 
     found: Predictions
     tiles: int
@@ -199,7 +199,8 @@ def concatenate(parts: list[Predictions], size: tuple[int, int]) -> Predictions:
 def merge_at_seams(found: Predictions, owner: NDArray[np.int64], cores: list[Box]) -> Predictions:
     """Drop the second of two masks that different tiles have found of one cell.
 
-    Of two masks of one label whose IoU is at least SAME_CELL, the one stays that lies deeper in its own core.
+    Of two masks of one label that share at least SAME_CELL of the smaller one, that one stays which lies deeper in its
+    own core.
 
     Args:
         found: of all tiles, in pixels of the image.
@@ -211,7 +212,7 @@ def merge_at_seams(found: Predictions, owner: NDArray[np.int64], cores: list[Box
     centres = _centres(found.masks)
     boxes = np.asarray(cores, np.float64).reshape(-1, 4)[owner]
     depth = np.minimum(centres - boxes[:, :2], boxes[:, 2:] - centres).min(axis=1, initial=np.inf)
-    near = np.flatnonzero(depth < SEAM)
+    near = np.flatnonzero(depth < 3 * SEAM)
     if len(near) < 2:
         return found
     pairs = cKDTree(centres[near]).query_pairs(2 * SEAM, output_type="ndarray")
@@ -220,23 +221,23 @@ def merge_at_seams(found: Predictions, owner: NDArray[np.int64], cores: list[Box
     for i, j in near[pairs].tolist():
         if owner[i] == owner[j] or found.labels[i] != found.labels[j] or dropped[i] or dropped[j]:
             continue
-        if mask_iou(found.masks, i, j) >= SAME_CELL:
+        if shared_part(found.masks, i, j) >= SAME_CELL:
             keep_first = (depth[i], found.scores[i], -i) >= (depth[j], found.scores[j], -j)
             dropped[j if keep_first else i] = True
     kept = np.flatnonzero(~dropped)
     return Predictions(found.size, found.masks.select(kept), found.scores[kept], found.labels[kept])
 
 
-def mask_iou(masks: CropMasks, i: int, j: int) -> float:
-    """IoU of two masks."""
+def shared_part(masks: CropMasks, i: int, j: int) -> float:
+    """The pixels that two masks share, as a part of the smaller one."""
     a, b = masks.boxes[i].tolist(), masks.boxes[j].tolist()
     x0, y0, x1, y1 = max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
     if x0 >= x1 or y0 >= y1:
         return 0.0
     first, second = masks.crop(i), masks.crop(j)
-    both = first[y0 - a[1] : y1 - a[1], x0 - a[0] : x1 - a[0]] & second[y0 - b[1] : y1 - b[1], x0 - b[0] : x1 - b[0]]
-    shared = int(both.sum())
-    return shared / (int(first.sum()) + int(second.sum()) - shared)
+    rows, columns = (slice(y0 - a[1], y1 - a[1]), slice(x0 - a[0], x1 - a[0]))
+    both = first[rows, columns] & second[y0 - b[1] : y1 - b[1], x0 - b[0] : x1 - b[0]]
+    return int(both.sum()) / min(int(first.sum()), int(second.sum()))
 
 
 def _up(pixels: float) -> int:

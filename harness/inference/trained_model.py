@@ -58,8 +58,8 @@ def load_trained(trial: TrainedTrial, catalog: Catalog, device: str) -> tuple[Mo
     select_device(device)
     task = load_task(trial.folder, device)
     start = {**recipe.init.options, "restored": True}
-    if start.get("kind") == "checkpoint":
-        start["path"] = str(trial.folder / WEIGHTS)  # which norms it has is read there; where it began may be gone
+    if "path" in start:
+        start["path"] = str(trial.folder / WEIGHTS)  # its layout is read there; the file that it began with may be gone
     built = recipe.with_parts(init=recipe.init.with_options(**start))
     model: Model = built.engine.build(built, task)
     load_weights(trial.folder, model.module)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -78,13 +80,11 @@ def _without_straight_corners(ring: Ring) -> Ring:
 
 def _area(ring: Ring) -> float:
     """Positive for outer rings."""
-    return sum(a[0] * b[1] - b[0] * a[1] for a, b in zip(ring, ring[1:], strict=False)) / 2
+    return sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise(ring)) / 2
 
 
 def _holds(ring: Ring, corner: tuple[int, int]) -> bool:
     """Whether the pixel to the lower right of a hole's corner, or left of it, lies in the ring."""
     x, y = corner[0] + 0.5, corner[1] + 0.5
-    crossings = sum(
-        (a[1] > y) != (b[1] > y) and x < a[0] for a, b in zip(ring, ring[1:], strict=False) if a[0] == b[0]
-    )
+    crossings = sum((a[1] > y) != (b[1] > y) and x < a[0] for a, b in pairwise(ring) if a[0] == b[0])
     return crossings % 2 == 1

@@ -52,7 +52,7 @@ class Estimate:
 def estimate_trials(manifest: Manifest, run_dir: Path, earlier: Iterable[RunRecord]) -> list[Estimate]:
     """One estimate for each planned trial. Those that have their record in run_dir take nothing."""
     good = [record for record in earlier if record.status == "ok" and not record.outside]
-    return [_estimate(trial, manifest.data[trial.spec.data_fingerprint], run_dir, good) for trial in manifest.trials]
+    return [_estimate(trial, manifest.facts_of(trial.spec), run_dir, good) for trial in manifest.trials]
 
 
 def find_earlier_records(run_dir: Path) -> list[RunRecord]:

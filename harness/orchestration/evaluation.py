@@ -15,8 +15,7 @@ import numpy as np
 from harness.catalog import Catalog
 from harness.contract import Predictions, Sample
 from harness.data.dataset import Dataset
-from harness.data.doubts import picture_of
-from harness.data.sources import load
+from harness.data.doubts.same_pictures import picture_of
 from harness.data.windows import WholeImage
 from harness.errors import HarnessError
 from harness.evaluation.calibration import choose_rule
@@ -28,6 +27,7 @@ from harness.inference.image_predictor import ImagePredictor
 from harness.inference.predictor import median_without_first
 from harness.inference.trained_model import load_trained
 from harness.monitoring.machine import git_commit, machine_facts, package_versions, utc_now
+from harness.orchestration.prepared_data import load_data
 from harness.results.evaluation_record import EVALUATIONS, EvaluationRecord, write_evaluation
 from harness.results.io import read_record, read_trial_spec, record_paths
 from harness.results.schema import DataFacts, RunRecord
@@ -230,16 +230,16 @@ def _trained_on(trained: Trained, dataset: Dataset) -> tuple[set[str], list[str]
     facts, spec = trained.record.data, trained.trial.spec
     assert facts is not None
     try:
-        own = load(spec.source, skip_bad=spec.skip_bad)
+        own = load_data(spec.source, spec.skip_bad, spec.split)
         seen = {
-            picture_of(own.sample(image_id).image)
+            picture_of(own.sample(image_id).image).exact
             for part in ("train", "calibration")
             for image_id in facts.splits[part]
         }
     except HarnessError:
         return set(), [f"{facts.source} is not here: whether images were trained on is not checked"]
     seen.discard(b"")
-    same = {image_id for image_id in dataset.ids if picture_of(dataset.sample(image_id).image) in seen}
+    same = {image_id for image_id in dataset.ids if picture_of(dataset.sample(image_id).image).exact in seen}
     notes = [f"images that the model was trained or calibrated on, left out: {len(same)}"] if same else []
     return same, notes
 

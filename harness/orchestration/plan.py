@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.config.budget import Budget
 from harness.config.preset import Preset, check_settings
+from harness.config.split_spec import SplitSpec
 from harness.config.trial_spec import TrialSpec, recipe_to_json, trial_key
 from harness.errors import HarnessError
 from harness.fileio import make_folder, remove_temporaries, write_json_atomic
@@ -44,7 +45,7 @@ class PlannedTrial(_Model):
 
 
 class Manifest(_Model):
-    """The plan. data: what is known of each data set, by fingerprint."""
+    """The plan. data: what is known of each data set, by fingerprint, and of each of its folds (see `data_key`)."""
 
     schema_version: int = SCHEMA_VERSION
     created: str
@@ -52,6 +53,23 @@ class Manifest(_Model):
     scoring_version: str
     data: dict[str, DataFacts]
     trials: tuple[PlannedTrial, ...]
+
+    def facts_of(self, spec: TrialSpec) -> DataFacts:
+        """What is known of a trial's data and of their parts."""
+        return self.data[data_key(spec.split, spec.data_fingerprint, spec.split_fingerprint)]
+
+
+def data_key(split: SplitSpec, fingerprint: str, split_fingerprint: str) -> str:
+    """The key of a trial's data in Manifest.data: their fingerprint, with that of the split where there are folds."""
+    return f"{fingerprint}:{split_fingerprint}" if split.fold else fingerprint
+
+
+@dataclass(frozen=True)
+class PlannedData:
+    """A data set, or one of its folds, and how it was divided."""
+
+    facts: DataFacts
+    split: SplitSpec = field(default_factory=SplitSpec)
 
 
 @dataclass(frozen=True)
@@ -75,36 +93,42 @@ def make_plan(
     *,
     scoring_version: str,
     command: str,
+    divisions: Callable[[DataFacts, int], Sequence[PlannedData]] = lambda facts, seed: (PlannedData(facts),),
     **how: Any,
 ) -> Manifest:
     """Every contender with every seed on all data; all contenders of a seed come before the next seed.
 
+    The folds of a contender follow each other, so that its row is there as soon as possible.
+
     Args:
         contenders: the methods, each with its preset and budget.
-        seeds: of training. The split is the same for all.
+        seeds: of training.
         data: the data sets.
         scoring_version: of the scoring rules.
         command: what was typed.
+        divisions: from a data set and a seed to how it is divided: once, or into folds.
         how: further fields of TrialSpec, the same for all trials: device, deterministic, threshold, skip_bad, ...
 
     Raises:
         HarnessError: a budget cannot be read.
     """
     trials: dict[str, PlannedTrial] = {}
+    known: dict[str, DataFacts] = {}
     reasons = {contender.resolved.name: contender.resolved.skip_reason() or "" for contender in contenders}
     for seed in seeds:
-        for facts in data:
-            for contender in contenders:
-                spec = _spec(contender, seed, facts, scoring_version, {**how, "command": command})
-                name = folder_name(spec.method, spec.seed, facts if len(data) > 1 else None)
-                if name in trials and trials[name].spec.key != spec.key:
-                    name = f"{name}--{spec.key}"
-                trials[name] = PlannedTrial(name=name, spec=spec, skip_reason=reasons[contender.resolved.name])
+        divided = [(whole, divisions(whole, seed)) for whole in data]
+        for whole, contender, one in ((w, c, one) for w, parts in divided for c in contenders for one in parts):
+            spec = _spec(contender, seed, one, scoring_version, {**how, "command": command})
+            known[data_key(one.split, one.facts.fingerprint, one.facts.split_fingerprint)] = one.facts
+            name = folder_name(spec.method, seed, whole if len(data) > 1 else None, spec.split)
+            if name in trials and trials[name].spec.key != spec.key:
+                name = f"{name}--{spec.key}"
+            trials[name] = PlannedTrial(name=name, spec=spec, skip_reason=reasons[contender.resolved.name])
     return Manifest(
         created=utc_now(),
         command=command,
         scoring_version=scoring_version,
-        data={facts.fingerprint: facts for facts in data},
+        data=known,
         trials=tuple(trials.values()),
     )
 
@@ -145,7 +169,8 @@ def read_manifest(run_dir: Path) -> Manifest:
     return manifest
 
 
-def _spec(contender: Contender, seed: int, facts: DataFacts, scoring_version: str, how: dict[str, Any]) -> TrialSpec:
+def _spec(contender: Contender, seed: int, data: PlannedData, scoring_version: str, how: dict[str, Any]) -> TrialSpec:
+    facts, split = data.facts, data.split
     spec = TrialSpec(
         key="",
         method=contender.name or contender.resolved.name,
@@ -153,6 +178,7 @@ def _spec(contender: Contender, seed: int, facts: DataFacts, scoring_version: st
         source=facts.source,
         data_fingerprint=facts.fingerprint,
         split_fingerprint=facts.split_fingerprint,
+        split=split,
         budget=contender.budget,
         preset=contender.preset,
         recipe=recipe_to_json(contender.resolved.recipe),
@@ -161,18 +187,19 @@ def _spec(contender: Contender, seed: int, facts: DataFacts, scoring_version: st
         baseline=contender.resolved.baseline,
         **how,
     )
-    key = trial_key(
-        method=spec.method,
-        recipe=spec.recipe,
-        data=spec.data_fingerprint,
-        split=spec.split_fingerprint,
+    work = {
+        "method": spec.method,
+        "recipe": spec.recipe,
+        "data": spec.data_fingerprint,
         # "10m" and "600s" are the same work.
-        budget=asdict(Budget.parse(spec.budget)),
-        settings=_settings_of_key(spec),
-        seed=spec.seed,
-        scoring=scoring_version,
-    )
-    return spec.model_copy(update={"key": key})
+        "budget": asdict(Budget.parse(spec.budget)),
+        "settings": _settings_of_key(spec),
+        "seed": spec.seed,
+        "scoring": scoring_version,
+    }
+    folds_key = trial_key(**work, folds=split.folds, group_by=split.group_by) if split.folds else ""
+    key = trial_key(**work, split=spec.split_fingerprint)
+    return spec.model_copy(update={"key": key, "folds_key": folds_key})
 
 
 def _settings_of_key(spec: TrialSpec) -> dict[str, Any]:
@@ -207,10 +234,11 @@ def _difference(old: TrialSpec, new: TrialSpec) -> str:
     return f"other settings ({', '.join(names)})" if names else "another version of the scoring rules"
 
 
-def folder_name(method: str, seed: int, facts: DataFacts | None = None) -> str:
-    """The name of a trial's folder. facts: of the data, where the run has several data sets."""
+def folder_name(method: str, seed: int, facts: DataFacts | None = None, split: SplitSpec | None = None) -> str:
+    """The name of a trial's folder. facts: of the data, where the run has several data sets. split: says the fold."""
     data = "" if facts is None else f"--{facts.source.partition(':')[0]}-{facts.fingerprint[:8]}"
-    end = _safe(f"--seed{seed}{data}")
+    fold = f"--fold{split.fold}of{split.folds}" if split and split.fold else ""
+    end = _safe(f"--seed{seed}{data}{fold}")
     return _safe(method)[: _NAME_LIMIT - len(end)] + end
 
 

@@ -1,4 +1,4 @@
-"""The data of a trial: loaded, split, checked against the plan. And the task that its model is built for."""
+"""The data of a trial: loaded, divided, checked against the plan. And the task that its model is built for."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.config.preset import Preset
+from harness.config.split_spec import SplitSpec
 from harness.config.trial_spec import TrialSpec
 from harness.contract import Sample, Task
+from harness.data.combined import CombinedDataset
 from harness.data.dataset import Dataset
 from harness.data.sources import load
-from harness.data.splits import Splits, split
+from harness.data.splits import PARTS, Splits
+from harness.data.splits.divide import divide, refuse_shared_images
 from harness.data.statistics import largest_side, median_diameter, pixel_statistics
 from harness.errors import HarnessError
 from harness.evaluation.ground_truth import GroundTruth
 from harness.results.schema import DataFacts
-
-SPLIT_SEED = 0
-"""All seeds use one split, so that seeds differ in training alone."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,35 @@ class LazyTruth(Mapping[str, GroundTruth]):
         return len(self._ids)
 
 
-def prepare_data(source: str, skip_bad: bool, preset: Preset) -> PreparedData:
-    """Load the data and split them as the preset says. Raises HarnessError where the data or the splits are bad."""
+def prepare_data(source: str, skip_bad: bool, preset: Preset, split: SplitSpec | None = None) -> PreparedData:
+    """Load the data and divide them.
+
+    Args:
+        source: as typed.
+        skip_bad: leave out bad images and cells.
+        preset: says how large the parts are that are drawn.
+        split: what the user asked for; None for parts drawn at random.
+
+    Raises:
+        HarnessError: the data or the split are bad.
+    """
+    split = split or SplitSpec()
+    return divided(load_data(source, skip_bad, split), preset, split)
+
+
+def load_data(source: str, skip_bad: bool, split: SplitSpec) -> Dataset:
+    """The data set, together with the sources that are a part of the split. Raises HarnessError."""
     dataset = load(source, skip_bad=skip_bad)
+    others = [("calibration", text) for text in split.calibration] + [("validation", text) for text in split.validation]
+    if not others:
+        return dataset
+    return CombinedDataset(dataset, [(part, load(text, skip_bad=skip_bad)) for part, text in others])
+
+
+def divided(dataset: Dataset, preset: Preset, split: SplitSpec) -> PreparedData:
+    """The data set in its parts. All seeds have the same parts, but for folds, which each seed draws anew."""
     evaluation = preset.evaluation
-    splits = split(dataset, calibration=evaluation.calibration, validation=evaluation.validation, seed=SPLIT_SEED)
+    splits = divide(dataset, split, calibration=evaluation.calibration, validation=evaluation.validation)
     facts = DataFacts(
         source=dataset.public_source,
         fingerprint=dataset.fingerprint,
@@ -72,10 +96,16 @@ def prepare_data(source: str, skip_bad: bool, preset: Preset) -> PreparedData:
         images=len(dataset),
         cells=dataset.cells,
         skipped_bad=dataset.skipped_bad,
-        splits={name: list(getattr(splits, name)) for name in ("train", "calibration", "validation")},
+        splits={name: list(getattr(splits, name)) for name in PARTS},
         split_fingerprint=splits.fingerprint,
     )
     return PreparedData(dataset, splits, facts)
+
+
+def refuse_leaks(data: PreparedData, split: SplitSpec) -> None:
+    """Raise HarnessError where the split that was asked for has one image in two parts, under whatever names."""
+    if split.file or split.calibration or split.validation:
+        refuse_shared_images(data.dataset, data.splits)
 
 
 def refuse_suspicious_labels(dataset: Dataset, trust_labels: bool) -> None:
@@ -90,7 +120,7 @@ def refuse_suspicious_labels(dataset: Dataset, trust_labels: bool) -> None:
 
 def prepare_planned_data(spec: TrialSpec) -> PreparedData:
     """The data of a planned trial. Raises HarnessError where they have changed since the plan was made."""
-    data = prepare_data(spec.source, spec.skip_bad, spec.preset)
+    data = prepare_data(spec.source, spec.skip_bad, spec.preset, spec.split)
     planned = (spec.data_fingerprint, spec.split_fingerprint)
     if (data.facts.fingerprint, data.facts.split_fingerprint) != planned:
         raise HarnessError(f"{data.facts.source} has changed since the run was planned; start a new run for it")

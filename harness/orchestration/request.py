@@ -13,13 +13,16 @@ from harness.catalog import BUILT_IN, Catalog
 from harness.config.budget import Budget
 from harness.config.precision import Precision
 from harness.config.preset import Preset, Row
+from harness.config.split_spec import SplitSpec
 from harness.contract import Init
+from harness.data.registry import published_parts
 from harness.errors import HarnessError, nearest
 from harness.evaluation.scorer import SCORING_VERSION
-from harness.orchestration.plan import Contender, Manifest, make_plan
-from harness.orchestration.prepared_data import prepare_data, refuse_suspicious_labels
+from harness.orchestration.plan import Contender, Manifest, PlannedData, make_plan
+from harness.orchestration.prepared_data import divided, prepare_data, refuse_leaks, refuse_suspicious_labels
 from harness.orchestration.process.launchers import Launcher
 from harness.orchestration.scheduler import RunOptions
+from harness.results.schema import DataFacts
 from harness.stacks import resolve, split_methods
 
 RUNS = Path("results/runs")
@@ -78,6 +81,12 @@ class RunRequest(BaseModel):
     device_note: str = ""
     precision: Precision = "auto"
     out: Path | None = None
+    split: Path | None = None
+    validation: tuple[str, ...] = ()
+    calibration: tuple[str, ...] = ()
+    group_by: str = ""
+    hold_out: str = ""
+    folds: int = 0
     skip_bad: bool = False
     trust_labels: bool = False
     threshold: float | None = None
@@ -99,6 +108,31 @@ class RunRequest(BaseModel):
         """The folder of the run; a new one where none was named."""
         return self.out or RUNS / f"{datetime.now():%Y-%m-%d-%H%M%S}-{Path(self.preset).stem}"
 
+    def split_spec(self) -> SplitSpec:
+        """How the images are divided. Raises HarnessError where two options contradict each other."""
+        ways = {
+            "--split": self.split is not None,
+            "--validation": bool(self.validation),
+            "--hold-out": bool(self.hold_out),
+            "--folds": bool(self.folds),
+        }
+        chosen = [option for option, given in ways.items() if given]
+        # a table of images may hold the column that --hold-out or --group-by names
+        if len(chosen) > 1 and not (set(chosen) <= {"--split", "--hold-out"} or set(chosen) == {"--split", "--folds"}):
+            raise HarnessError(f"{' and '.join(chosen)} both say which images are scored; leave one out")
+        if self.calibration and set(chosen) - {"--validation"}:
+            raise HarnessError(f"--calibration SOURCE goes with --validation SOURCE, not with {chosen[0]}")
+        if self.split is not None and not self.split.is_file():
+            raise HarnessError(f"--split {self.split}: there is no such file; give a CSV or JSON of image and part")
+        return SplitSpec(
+            file="" if self.split is None else str(self.split.resolve()),
+            validation=self.validation,
+            calibration=self.calibration,
+            group_by=self.group_by,
+            hold_out=self.hold_out,
+            folds=self.folds,
+        )
+
     def options(self, launcher: Launcher) -> RunOptions:
         """How the plan is worked through."""
         return RunOptions(
@@ -115,6 +149,7 @@ class RunRequest(BaseModel):
             contenders,
             range(self.seed, self.seed + self.seeds),
             self.sources or (preset.source,),
+            split=self.split_spec(),
             skip_bad=self.skip_bad,
             trust_labels=self.trust_labels,
             command=self.command,
@@ -178,6 +213,7 @@ def plan_trials(
     seeds: Sequence[int],
     sources: Sequence[str],
     *,
+    split: SplitSpec | None = None,
     skip_bad: bool = False,
     trust_labels: bool = False,
     command: str = "",
@@ -190,6 +226,7 @@ def plan_trials(
         contenders: methods with preset and budget. The data are split as the preset of the first says.
         seeds: of training.
         sources: data sources, as they are typed.
+        split: how they are divided; None for the published split where there is one, else at random.
         skip_bad: leave out bad images and cells.
         trust_labels: train on labels that look wrong.
         command: what was typed.
@@ -199,19 +236,31 @@ def plan_trials(
     Raises:
         HarnessError: the data are bad, look wrong or cannot be split.
     """
-    prepared = [prepare_data(source, skip_bad, contenders[0].preset) for source in sources]
-    for data in prepared:
+    splits = [_published_or(split or SplitSpec(), source) for source in sources]
+    preset = contenders[0].preset
+    prepared = [prepare_data(source, skip_bad, preset, own) for source, own in splits]
+    for data, (_, own) in zip(prepared, splits, strict=True):
+        refuse_leaks(data, own)
         refuse_suspicious_labels(data.dataset, trust_labels)
         for note in data.dataset.notes + data.dataset.doubts:
             tell(note)
         if data.facts.skipped_bad:
             tell(f"{data.facts.source}: {data.facts.skipped_bad} bad left out")
+    by_fingerprint = {data.facts.fingerprint: (data, own) for data, (_, own) in zip(prepared, splits, strict=True)}
+
+    def divisions(facts: DataFacts, seed: int) -> list[PlannedData]:
+        data, own = by_fingerprint[facts.fingerprint]
+        folds = [own.model_copy(update={"fold": fold, "seed": seed}) for fold in range(1, own.folds + 1)]
+        found = [PlannedData(divided(data.dataset, preset, fold).facts, fold) for fold in folds]
+        return found or [PlannedData(facts, own)]
+
     manifest = make_plan(
         contenders,
         seeds,
         [data.facts for data in prepared],
         scoring_version=SCORING_VERSION,
         command=command,
+        divisions=divisions,
         skip_bad=skip_bad,
         **how,
     )
@@ -220,3 +269,12 @@ def plan_trials(
     specs = [trial.spec.model_copy(update={"source": typed[trial.spec.data_fingerprint]}) for trial in manifest.trials]
     trials = (trial.model_copy(update={"spec": spec}) for trial, spec in zip(manifest.trials, specs, strict=True))
     return manifest.model_copy(update={"trials": tuple(trials)})
+
+
+def _published_or(split: SplitSpec, source: str) -> tuple[str, SplitSpec]:
+    """The source to train on and the split: the published one where the user asked for none and there is one."""
+    parts = published_parts(source) if split.is_drawn else {}
+    if not parts:
+        return source, split
+    roles = {part: (parts[part],) for part in ("calibration", "validation") if part in parts}
+    return parts["train"], split.model_copy(update=roles)

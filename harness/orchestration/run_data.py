@@ -7,9 +7,8 @@ from pathlib import Path
 
 from harness.config.trial_spec import TrialSpec
 from harness.data.dataset import Dataset
-from harness.data.sources import load
 from harness.errors import HarnessError
-from harness.orchestration.prepared_data import LazyTruth
+from harness.orchestration.prepared_data import LazyTruth, load_data
 from harness.results.io import read_record, read_trial_spec, record_paths
 from harness.results.schema import DataFacts
 
@@ -59,7 +58,7 @@ def load_run_data(run_dir: Path, source: str | None = None) -> RunData:
         )
     facts, folder = next(iter(found.values()))
     spec = read_trial_spec(folder)
-    dataset = load(spec.source, skip_bad=spec.skip_bad)
+    dataset = load_data(spec.source, spec.skip_bad, spec.split)
     if dataset.fingerprint != facts.fingerprint:
         raise HarnessError(
             f"{dataset.public_source} has changed since the run was made (its fingerprint is "

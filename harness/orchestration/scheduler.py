@@ -141,7 +141,7 @@ class _Scheduler:
 
     def _try(self, trial: PlannedTrial) -> bool:
         """Bring the trial to a record. False where another run works on it."""
-        folder, data = trial.folder(self.run_dir), self.manifest.data[trial.spec.data_fingerprint]
+        folder, data = trial.folder(self.run_dir), self.manifest.facts_of(trial.spec)
         with trial_lock(folder) as ours:
             if not ours:
                 return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from harness.config.split_spec import SplitSpec
 from harness.results.schema import RunRecord
 
 
@@ -34,6 +35,22 @@ def aspect_text(record: RunRecord, aspect: str) -> str:
         return str(record.settings.get("score_on"))
     inside = record.settings.get(aspect)
     return ", ".join(f"{k} {v}" for k, v in inside.items()) if isinstance(inside, dict) else str(inside)
+
+
+def split_text(split: SplitSpec) -> str:
+    """How the images were divided, in words."""
+    said = []
+    if split.file:
+        said.append(f"by the file {split.file}")
+    for part, sources in (("calibration", split.calibration), ("validation", split.validation)):
+        said += [f"{part}: {', '.join(sources)}"] if sources else []
+    if split.hold_out:
+        said.append(f"held out: {split.hold_out}")
+    if split.folds:
+        said.append(f"{split.folds} folds")
+    if split.group_by:
+        said.append(f"grouped by {split.group_by}")
+    return "; ".join(said) or "at random, by cell type and group"
 
 
 def time_unit(seconds: Iterable[float | None]) -> tuple[str, float]:

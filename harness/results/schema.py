@@ -19,12 +19,15 @@ Layout of a run's folder (every path in a record is relative to it; the table ne
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from harness.config.split_spec import SplitSpec
 from harness.config.trial_spec import TrialSpec
 from harness.config.tuning_facts import TuningFacts
+from harness.data.source import public_source
 from harness.evaluation.schema import Number, PostprocessRule, Scores
 from harness.monitoring.machine import git_commit, machine_facts, package_versions, utc_now
 from harness.results.migration import SCHEMA_VERSION
@@ -110,6 +113,7 @@ class RunRecord(_Model):
     """One trial.
 
     key: equal for two trials that are the same work (resume). baseline: the name of the method that others are compared
+    with. split: how the images were divided, without private folders. checksum: over all other fields.
     with. tuned: how its preset was tuned, or None. outside: of a row whose masks another tool has made; its
     budget and recipe are empty. checksum: over all other fields.
     """
@@ -128,6 +132,7 @@ class RunRecord(_Model):
     slots_changed: list[str] = Field(default_factory=list)
     labels: str = ""
     baseline: str = ""
+    split: SplitSpec = SplitSpec()
     tuned: TuningFacts | None = None
     data: DataFacts | None = None
     rule: PostprocessRule | None = None
@@ -163,6 +168,7 @@ class RunRecord(_Model):
             "versions": package_versions(),
             "git_commit": git_commit(),
             "finished": utc_now(),
+            "split": _public_split(spec.split),
             **spec.model_dump(include=_SAME_IN_SPEC),
         }
         return cls(**{**facts, "status": status, "reason": reason, **fields})
@@ -170,3 +176,9 @@ class RunRecord(_Model):
 
 _SAME_IN_SPEC = {"key", "method", "seed", "budget", "command", "recipe", "slots_changed", "labels", "baseline", "tuned"}
 """Fields that a record takes from the specification as they are."""
+
+
+def _public_split(split: SplitSpec) -> SplitSpec:
+    """Without private folders."""
+    sources = {part: tuple(map(public_source, getattr(split, part))) for part in ("validation", "calibration")}
+    return split.model_copy(update={"file": PurePath(split.file).name, **sources})

@@ -8,6 +8,9 @@ from harness.contract import Init
 from harness.errors import HarnessError
 from methods.shared.weights import load_matching, read_weights
 
+IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+"""RGB, 0 to 255: the statistics that most backbones of timm and torchvision were trained with."""
+
 
 def load_imagenet_backbone(backbone: nn.Module, init: Init, name: str) -> None:
     """Load `init.path` into the backbone where `init` is of kind "imagenet"; do nothing otherwise.

@@ -12,9 +12,30 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError
 
+COUNTERS = "num_batches_tracked"
+"""Last part of the names of batch norms' counters, which some files have and no network needs."""
+
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a .pth, .pt, .safetensors or detectron2 .pkl file, by name.
+    """The tensors of a file, by name. Formats and errors: `read_weights_and_author`."""
+    return read_weights_and_author(path)[0]
+
+
+def weight_names(path: str | Path) -> list[str]:
+    """The names of the tensors of a file. Raises as `read_weights_and_author`."""
+    if Path(path).suffix == ".safetensors" and Path(path).is_file():
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(path), "pt") as file:
+                return list(file.keys())
+        except (SafetensorError, OSError) as error:
+            raise _unreadable(path, error) from error
+    return list(read_weights(path))
+
+
+def read_weights_and_author(path: str | Path) -> tuple[dict[str, Tensor], str]:
+    """The tensors of a .pth, .pt, .safetensors or detectron2 .pkl file, by name, and the author that a .pkl states.
 
     A .pkl file is read by an unpickler that accepts arrays only.
 
@@ -28,23 +49,28 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            return dict(load_file(str(file)))
+            return dict(load_file(str(file))), ""
         if file.suffix == ".pkl":
             return _read_pickle(file)
         content: Any = torch.load(file, map_location="cpu", weights_only=True)
     except HarnessError:
         raise
     except Exception as error:  # each reader raises errors of its own
-        raise HarnessError(f"{path} cannot be read as weights: {str(error).splitlines()[0][:120]}") from error
+        raise _unreadable(path, error) from error
     for key in ("model", "state_dict", "module"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not any(isinstance(v, Tensor) for v in content.values()):
         raise HarnessError(f"{path} holds no tensors by name")
-    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}, ""
 
 
-def _read_pickle(file: Path) -> dict[str, Tensor]:
+def _unreadable(path: str | Path, error: Exception) -> HarnessError:
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return HarnessError(f"{path} cannot be read as weights: {first[:120]}")
+
+
+def _read_pickle(file: Path) -> tuple[dict[str, Tensor], str]:
     import pickle
 
     import numpy as np
@@ -65,12 +91,13 @@ def _read_pickle(file: Path) -> dict[str, Tensor]:
 
     with file.open("rb") as stream:
         content = ArraysOnly(stream, encoding="latin1").load()
+    author = str(content.get("__author__", "")) if isinstance(content, Mapping) else ""
     for key in ("model", "blobs"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping):
-        return {}
-    return {str(k): torch.from_numpy(np.asarray(v)) for k, v in content.items() if isinstance(v, np.ndarray)}
+        return {}, author
+    return {str(k): torch.from_numpy(np.asarray(v)) for k, v in content.items() if isinstance(v, np.ndarray)}, author
 
 
 def _encode_latin1(file: str, text: str, encoding: str) -> bytes:
@@ -97,7 +124,7 @@ def load_matching(module: nn.Module, weights: Mapping[str, Tensor], source: str,
         offered = weights.get(name)
         if offered is not None and offered.shape == value.shape:
             matching[name] = offered.to(value.dtype)
-        elif not any(part in name for part in may_differ) and not name.endswith("num_batches_tracked"):
+        elif not any(part in name for part in may_differ) and not name.endswith(COUNTERS):
             wrong.append(name)
     if wrong:
         raise HarnessError(
@@ -105,6 +132,29 @@ def load_matching(module: nn.Module, weights: Mapping[str, Tensor], source: str,
             f"shape, the first {wrong[0]!r}; give the weights of the same architecture, or --init scratch"
         )
     module.load_state_dict(matching, strict=False)
+
+
+def match_by_order(module: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """The weights under the module's names, for a file with other names and the same shapes in the same order.
+
+    The file may hold more behind the module's last tensor, such as a classifier. Counters of batches are left out.
+
+    Args:
+        module: Of the architecture of the file.
+        weights: By name, in the order of their layers. safetensors files are not in this order.
+
+    Returns:
+        None where the shapes differ, or where a name that both have is at another place.
+    """
+    wanted = [(name, value.shape) for name, value in module.state_dict().items() if not name.endswith(COUNTERS)]
+    offered = [(name, value) for name, value in weights.items() if not name.endswith(COUNTERS)]
+    place = {name: index for index, (name, _) in enumerate(offered)}
+    if len(offered) < len(wanted):
+        return None
+    for index, (name, shape) in enumerate(wanted):
+        if offered[index][1].shape != shape or place.get(name, index) != index:
+            return None
+    return {name: value for (name, _), (_, value) in zip(wanted, offered, strict=False)}
 
 
 def download_weights(url: str, what: str) -> Path:

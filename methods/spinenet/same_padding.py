@@ -30,8 +30,12 @@ class SameConv2d(nn.Conv2d):
 
 
 class SameMaxPool2d(nn.MaxPool2d):
-    """nn.MaxPool2d of a square window with SAME padding, which is never the largest value."""
+    """nn.MaxPool2d of a square window with SAME padding, whose pixels are never the largest."""
+
+    def __init__(self, window: int, step: int) -> None:
+        super().__init__(window, step)
+        self.window, self.step = window, step
 
     def forward(self, input: Tensor) -> Tensor:
-        padded = pad_same(input, self.kernel_size, self.stride, value=float("-inf"))
-        return F.max_pool2d(padded, self.kernel_size, self.stride)
+        padded = pad_same(input, self.window, self.step, value=float("-inf"))
+        return F.max_pool2d(padded, self.window, self.step)

@@ -29,7 +29,8 @@ def timm_method(model: str) -> Method:
             departures=(
                 "the same at every preset size",
                 "batch norm, if the network has it, is trained; no stage is frozen",
-                "with --init imagenet, timm's weights are downloaded, or read from --init imagenet:FILE",
+                "with --init imagenet, timm's weights are downloaded, or read from --init imagenet:FILE; images are "
+                "normalised by the mean and the standard deviation of the model's default_cfg",
             ),
         ),
         parts={

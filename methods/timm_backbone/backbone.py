@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import timm
 import torch
+from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
 from harness.contract import Init, Task
 from harness.errors import HarnessError, nearest
-from methods.shared.weights import load_matching, read_weights
+from methods.shared.pretrained import IMAGENET_MEAN, IMAGENET_STD
+from methods.shared.weights import load_matching, match_by_order, read_weights
 from methods.timm_backbone import TimmOptions
 
 FINEST = 4
@@ -18,10 +22,22 @@ FINEST = 4
 
 
 class TimmBackbone(nn.Module):
-    """The (B, C, h, w) maps of a timm network at stride 4 and coarser."""
+    """The (B, C, h, w) maps of a timm network at stride 4 and coarser.
 
-    def __init__(self, network: nn.Module, channels: tuple[int, ...], strides: tuple[int, ...]) -> None:
+    Attributes:
+        pixel_mean, pixel_std: RGB, 0 to 255, of the images that timm's weights of the network were trained on.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        channels: tuple[int, ...],
+        strides: tuple[int, ...],
+        pixel_mean: Sequence[float] = IMAGENET_MEAN,
+        pixel_std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
         super().__init__()
+        self.pixel_mean, self.pixel_std = tuple(pixel_mean), tuple(pixel_std)
         self.network = network
         self.channels, self.strides, self.pad_to = channels, strides, strides[-1]
         self.channels_last = str(getattr(network, "output_fmt", "NCHW")).endswith("NHWC")
@@ -39,7 +55,15 @@ def build(task: Task, options: TimmOptions, *, init: Init) -> TimmBackbone:
         raise HarnessError(f"timm {timm.__version__} has no model {model!r}{hint}")
     levels, channels, strides = _feature_levels(model)
     network = _create(model, init, _accepted_options(model, levels, channels, strides, task), levels)
-    return TimmBackbone(network, channels, strides)
+    return TimmBackbone(network, channels, strides, *_pixel_statistics(model))
+
+
+def _pixel_statistics(model: str) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and standard deviation, RGB, 0 to 255, of the `default_cfg` of a model."""
+    config = get_pretrained_cfg(model)
+    if config is None or len(config.mean) != 3 or len(config.std) != 3:
+        return IMAGENET_MEAN, IMAGENET_STD
+    return [255 * value for value in config.mean], [255 * value for value in config.std]
 
 
 def _feature_levels(model: str) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
@@ -85,7 +109,10 @@ def _create(model: str, init: Init, options: dict[str, Any], levels: tuple[int, 
     if init.path is not None:
         # checked against the whole network, because timm ignores tensors that do not fit a feature network
         whole = timm.create_model(model, num_classes=0)
-        load_matching(whole, read_weights(init.path), init.path, may_differ=())
+        weights = read_weights(init.path)
+        if Path(init.path).suffix != ".safetensors":  # such a file has its tensors in another order
+            weights = match_by_order(whole, weights) or weights
+        load_matching(whole, weights, init.path, may_differ=())
         return timm.create_model(
             model, pretrained=True, pretrained_cfg_overlay={"state_dict": whole.state_dict()}, **wanted
         )

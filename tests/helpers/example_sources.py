@@ -174,10 +174,25 @@ def dsb2018(folder: Path) -> str:
     return f"dsb2018:{folder}"
 
 
+def livecell(folder: Path) -> str:
+    """Three files of annotations with an image each, in the published folders."""
+    coco(folder)
+    tables = json.loads((folder / "annotations.json").read_text())
+    (folder / "annotations.json").unlink()
+    files = folder / "annotations" / "LIVECell"
+    files.mkdir(parents=True)
+    for part, image in zip(("train", "val", "test"), tables["images"], strict=True):
+        own = [row for row in tables["annotations"] if row["image_id"] == image["id"]]
+        whole = {"images": [image], "annotations": own, "categories": tables["categories"]}
+        (files / f"livecell_coco_{part}.json").write_text(json.dumps(whole))
+    return f"livecell:{folder}"
+
+
 EXAMPLES: dict[str, Callable[[Path], str]] = {
     "synthetic": synthetic,
     "sartorius": sartorius,
     "coco": coco,
+    "livecell": livecell,
     "folder": label_folder,
     "nested": nested,
     "cellpose": cellpose,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -37,7 +37,7 @@ SLIVERS = "polygons of fewer than three points beside good ones, left out"
 
 
 @dataclass
-class _Image:
+class CocoImage:
     """An entry of "images" with its annotations.
 
     Attributes:
@@ -70,6 +70,16 @@ class Coco:
         return ()
 
     def index(self) -> SourceIndex:
+        classes, images, problems, notes = self.read()
+        flags = [flag for image in images for flag in image.crowd]
+        if flags and all(flags):
+            raise HarnessError("every annotation has iscrowd 1, a region of many cells: there is nothing to train on")
+        if any(flags):
+            notes.append(f"crowd regions, neither trained on nor scored: {sum(flags)} of {len(flags)} annotations")
+        return SourceIndex(classes, entries_of(images, classes), tuple(problems), tuple(notes))
+
+    def read(self) -> tuple[tuple[str, ...], list[CocoImage], list[str], list[str]]:
+        """Classes, images in the order of their ids, problems and notes, as in SourceIndex."""
         tables = self._tables()
         problems: list[str] = []
         notes: list[str] = []
@@ -77,13 +87,7 @@ class Coco:
         images = _images(tables["images"], FileFinder(self.location.paths[1]), problems, notes)
         _attach(tables["annotations"], images, label_of, problems)
         in_order = sorted({id(i): i for i in images.values()}.values(), key=lambda image: image.image_id)
-        flags = [flag for image in in_order for flag in image.crowd]
-        if flags and all(flags):
-            raise HarnessError("every annotation has iscrowd 1, a region of many cells: there is nothing to train on")
-        if any(flags):
-            notes.append(f"crowd regions, neither trained on nor scored: {sum(flags)} of {len(flags)} annotations")
-        entries = [partial(_load, image, classes) for image in in_order]
-        return SourceIndex(classes, entries, tuple(problems), tuple(notes))
+        return classes, in_order, problems, notes
 
     def _tables(self) -> dict[str, list[Any]]:
         path, folder = self.location.paths
@@ -104,6 +108,11 @@ class Coco:
                 raise HarnessError(f'{path.name} has no list "{name}"; is it a COCO instances file?')
             tables[name] = table
         return tables
+
+
+def entries_of(images: Iterable[CocoImage], classes: tuple[str, ...]) -> list[Callable[[], Loaded]]:
+    """What loads each image."""
+    return [partial(_load, image, classes) for image in images]
 
 
 def _categories(table: list[Any], annotations: list[Any], notes: list[str]) -> tuple[tuple[str, ...], dict[Key, int]]:
@@ -140,9 +149,9 @@ def _names_alike(names: Iterable[str]) -> list[list[str]]:
     return list(alike.values())
 
 
-def _images(table: list[Any], files: FileFinder, problems: list[str], notes: list[str]) -> dict[Key, _Image]:
-    images: dict[Key, _Image] = {}
-    by_name: dict[str, _Image] = {}
+def _images(table: list[Any], files: FileFinder, problems: list[str], notes: list[str]) -> dict[Key, CocoImage]:
+    images: dict[Key, CocoImage] = {}
+    by_name: dict[str, CocoImage] = {}
     repeated = set()
     for i, row in enumerate(table):
         key, name = id_key(_field(row, "id")), _field(row, "file_name")
@@ -168,14 +177,14 @@ def _images(table: list[Any], files: FileFinder, problems: list[str], notes: lis
             except HarnessError as error:
                 problems.append(f"{where}: {error}")
                 continue
-            images[key] = by_name[name] = _Image(_stem(name), name, size, path)
+            images[key] = by_name[name] = CocoImage(_stem(name), name, size, path)
     if repeated:
         notes.append(f"pictures that stand under several ids, each taken as one: {len(repeated)}")
     problems += _give_ids(by_name)
     return images
 
 
-def _give_ids(by_name: dict[str, _Image]) -> list[str]:
+def _give_ids(by_name: dict[str, CocoImage]) -> list[str]:
     """Make ids unique; problems of names that lead to the same file."""
     stems = Counter(image.image_id for image in by_name.values())
     owners: dict[Path, str] = {}
@@ -188,7 +197,7 @@ def _give_ids(by_name: dict[str, _Image]) -> list[str]:
     return problems
 
 
-def _attach(table: list[Any], images: dict[Key, _Image], label_of: Mapping[Key, int], problems: list[str]) -> None:
+def _attach(table: list[Any], images: dict[Key, CocoImage], label_of: Mapping[Key, int], problems: list[str]) -> None:
     """Put each annotation to its image."""
     for i, row in enumerate(table):
         number, crowd = _field(row, "id"), _field(row, "iscrowd")
@@ -209,7 +218,7 @@ def _attach(table: list[Any], images: dict[Key, _Image], label_of: Mapping[Key, 
             image.boxes.append(row.get("bbox"))
 
 
-def _load(image: _Image, classes: tuple[str, ...]) -> Loaded:
+def _load(image: CocoImage, classes: tuple[str, ...]) -> Loaded:
     faults: dict[int, str] = {}
     counts: dict[int, NDArray[np.int64]] = {}
     slivers, outside = False, 0

@@ -27,7 +27,12 @@ COLUMNS = ("id", "annotation", "width", "height", "cell_type")
 FIELD_LIMIT = 2**26
 """Characters of one mask at most; Python's own limit, 2^17, is too few for a large and ragged one."""
 
-CAUSE_OF_PIECES = "are the run lengths column by column, as in the table of DSB2018? This layout goes row by row"
+CAUSES = {
+    "pieces": "are the run lengths column by column, as in the table of DSB2018? This layout goes row by row",
+    "shifted": "do the run lengths count pixels from 0? This layout counts from 1",
+    "wrapped": "do the run lengths count pixels from 0? This layout counts from 1",
+}
+"""Likely causes of doubts in this layout."""
 
 
 @dataclass
@@ -71,7 +76,7 @@ class Sartorius:
         notes = (f"no row in train.csv, left out: {len(unnamed)} images of train/",) if unnamed else ()
         images.sort(key=lambda image: image.image_id)
         entries = [partial(self._load, image, classes) for image in images]
-        return SourceIndex(classes, entries, tuple(problems), notes, {"pieces": CAUSE_OF_PIECES})
+        return SourceIndex(classes, entries, tuple(problems), notes, CAUSES)
 
     def _rows(self) -> tuple[list[_Image], list[str]]:
         csv.field_size_limit(max(FIELD_LIMIT, csv.field_size_limit()))

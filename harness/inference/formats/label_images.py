@@ -15,7 +15,6 @@ from harness.fileio import make_folder, write_bytes_atomic
 from harness.inference.formats.writer import PredictedImage
 from harness.masks.label_image import paint_labels
 
-
 TILE = 512
 """Sides of a tile of a large label image, in pixels."""
 

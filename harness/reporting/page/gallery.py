@@ -133,11 +133,11 @@ def choose(rows: Sequence[Row], of_each: int = PICTURES_PER_KIND) -> tuple[str, 
 
 
 def _dataset(record: RunRecord, folder: Path) -> Dataset:
-    from harness.data.sources import load
+    from harness.orchestration.prepared_data import load_data
     from harness.results.io import read_trial_spec
 
     spec = read_trial_spec(folder)
-    dataset = load(spec.source, skip_bad=spec.skip_bad)
+    dataset = load_data(spec.source, spec.skip_bad, spec.split)
     if record.data is None or dataset.fingerprint != record.data.fingerprint:
         raise HarnessError(f"{dataset.public_source} is no longer what it was when the run was made")
     return dataset

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from harness.reporting.format import machine_name
+from harness.reporting.format import machine_name, split_text
 from harness.reporting.generalisation import Matrix
 from harness.reporting.leaderboard import Leaderboard
 from harness.reporting.legend import legend
@@ -101,6 +101,7 @@ def provenance(board: Leaderboard) -> list[tuple[str, list[str]]]:
             for r in records
             if r.data
         ],
+        "Split": [split_text(r.split) for r in records],
         "Fingerprint of the data": [r.data.fingerprint for r in records if r.data],
         "Fingerprint of the split": [r.data.split_fingerprint for r in records if r.data],
         "Scoring rules": [f"version {r.scores.scoring_version}" for r in records if r.scores],

@@ -29,10 +29,8 @@ from methods.shared.compiled import CompiledWithFallback, CompileStatus, compile
 from methods.shared.device_transfer import to_device
 from methods.shared.paste_masks import paste_crops
 from methods.shared.prediction_caps import prediction_caps
+from methods.shared.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from methods.shared.tuned_convolutions import tune_backward, tuned_convolutions
-
-IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-"""RGB, 0 to 255: the statistics that backbones of timm and torchvision were trained with."""
 
 
 class BottomUp(Backbone):
@@ -210,13 +208,13 @@ def build(recipe: Recipe, task: Task, options: Detectron2Options) -> Detectron2M
     body = recipe.backbone.build(task, init=init)
     zoo_like, zoo = is_zoo_like(init), getattr(body, "config", None)
     config = _config(task, settings, options, zoo or zoo_config(50), zoo_like)
-    order: Literal["BGR", "RGB"] = "BGR" if zoo and zoo_like else "RGB"
+    order: Literal["BGR", "RGB"] = config.INPUT.FORMAT if zoo and zoo_like else "RGB"
     if not zoo_like:
         mean, std = task.pixel_mean, task.pixel_std
     elif zoo:
         mean, std = config.MODEL.PIXEL_MEAN, config.MODEL.PIXEL_STD
     else:
-        mean, std = IMAGENET_MEAN, IMAGENET_STD
+        mean, std = getattr(body, "pixel_mean", IMAGENET_MEAN), getattr(body, "pixel_std", IMAGENET_STD)
 
     if getattr(body, "is_pyramid", False):
         backbone: Backbone = BottomUp(body, "p")

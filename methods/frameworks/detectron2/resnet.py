@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from harness.contract import Init, Task
+from methods.frameworks.detectron2 import imagenet_weights
 from methods.frameworks.detectron2.settings import ResNetOptions
-from methods.shared.weights import read_weights
+from methods.shared.weights import weight_names
 
 ZOO = {
     (50, 1): "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml",
@@ -36,18 +38,24 @@ def is_zoo_like(init: Init) -> bool:
     """
     if init.kind != "checkpoint":
         return init.pretrained
-    pyramid = [name for name in read_weights(str(init.path)) if ".fpn_lateral" in name]
+    pyramid = [name for name in weight_names(str(init.path)) if ".fpn_lateral" in name]
     return bool(pyramid) and not any(".norm." in name for name in pyramid)
 
 
 class ResNet(nn.Module):
-    """detectron2's ResNet behind the interface of backbones: four maps at strides 4, 8, 16 and 32."""
+    """detectron2's ResNet behind the interface of backbones: four maps at strides 4, 8, 16 and 32.
+
+    Attributes:
+        config: detectron2's, with the statistics and the order of the colour channels that belong to the weights.
+    """
 
     pad_to = 32
     is_pyramid = False
 
-    def __init__(self, bottom_up: Any, config: Any) -> None:
+    def __init__(self, bottom_up: Any, config: Any, layout: imagenet_weights.Layout) -> None:
         super().__init__()
+        if layout == "torchvision":
+            self.register_buffer(imagenet_weights.TORCHVISION_LAYOUT, torch.tensor(True))
         self.bottom_up = bottom_up
         self.config = config
         shapes = bottom_up.output_shape()
@@ -70,7 +78,8 @@ def build(task: Task, options: ResNetOptions, *, init: Init) -> ResNet:
     """From scratch: GroupNorm, stride in the 3x3, nothing frozen. Pretrained: the zoo's FrozenBN, stem and res2 frozen.
 
     Small batches are why: batch statistics of two images are noise ("Rethinking ImageNet Pre-training", and the
-    zoo's scratch configs).
+    zoo's scratch configs). The place of the stride, the order of the channels and their statistics are those of the
+    weights.
     """
     from detectron2.layers import ShapeSpec
     from detectron2.modeling.backbone.resnet import build_resnet_backbone
@@ -81,9 +90,13 @@ def build(task: Task, options: ResNetOptions, *, init: Init) -> ResNet:
         config.MODEL.RESNETS.NORM = "GN"
         config.MODEL.RESNETS.STRIDE_IN_1X1 = False
         config.MODEL.BACKBONE.FREEZE_AT = 0
+    if init.kind != "imagenet" or init.restored:
+        stored = init.restored or init.kind == "checkpoint"
+        layout = imagenet_weights.stored_layout(init) if stored and is_zoo_like(init) else "zoo"
+        imagenet_weights.set_layout(config, layout)
+        return ResNet(build_resnet_backbone(config, ShapeSpec(channels=3)), config, layout)
+    weights, layout, path = imagenet_weights.read_imagenet(init, config.MODEL.WEIGHTS)
+    imagenet_weights.set_layout(config, layout)
     bottom_up = build_resnet_backbone(config, ShapeSpec(channels=3))
-    if init.kind == "imagenet" and not init.restored:
-        from methods.frameworks.detectron2.zoo_weights import load_imagenet_bottom_up
-
-        load_imagenet_bottom_up(bottom_up, config.MODEL.WEIGHTS, init.path)
-    return ResNet(bottom_up, config)
+    imagenet_weights.load_bottom_up(bottom_up, weights, path)
+    return ResNet(bottom_up, config, layout)

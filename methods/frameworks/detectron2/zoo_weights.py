@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from harness.contract import Init, Part
 from harness.errors import HarnessError
 from methods.frameworks.detectron2.resnet import ZOO
@@ -63,33 +60,3 @@ def _our_name(name: str) -> str:
         if name.startswith(zoo_prefix):
             return prefix + name.removeprefix(zoo_prefix)
     return name
-
-
-def load_imagenet_bottom_up(bottom_up: nn.Module, config_weights: str, path: str | None) -> None:
-    """Load ImageNet weights into a detectron2 ResNet from `path`, or from the download that `config_weights` names."""
-    from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
-    from detectron2.utils.file_io import PathManager
-
-    if path is None:
-        try:
-            path = PathManager.get_local_path(config_weights)
-        except Exception as error:  # iopath raises a different error for every kind of failure
-            raise HarnessError(
-                f"the ImageNet weights {config_weights} could not be downloaded ({type(error).__name__}); fetch the "
-                "file elsewhere and pass it with --init imagenet:FILE, or use --init scratch"
-            ) from error
-    weights: dict[str, Tensor] = read_weights(path)
-    caffe2 = any(name.endswith("_w") for name in weights)
-    aligned = align_and_update_state_dicts(bottom_up.state_dict(), weights, c2_conversion=caffe2)
-    if caffe2:
-        aligned = {**_unit_statistics(bottom_up), **aligned}
-    load_matching(bottom_up, aligned, str(path), ())
-
-
-def _unit_statistics(network: nn.Module) -> dict[str, Tensor]:
-    """Mean 0 and variance 1 for each batch norm, whose statistics are folded into its scale in Caffe2's files."""
-    statistics = {}
-    for name, value in network.state_dict().items():
-        if name.endswith((".running_mean", ".running_var")):
-            statistics[name] = torch.full_like(value, float(name.endswith("var")))
-    return statistics

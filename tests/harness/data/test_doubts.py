@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from harness.cli import harness
-from harness.data.doubts import joined_groups
+from harness.data.doubts import same_pictures
+from harness.data.doubts.same_pictures import joined_groups
 from harness.data.sources import check, load
 from harness.data.splits import split
 
@@ -278,3 +279,157 @@ def test_boxes_in_place_of_outlines_are_told(tmp_path: Path) -> None:
 def test_labels_that_all_overlap_take_no_long_time(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(1, 3000, (64, 80)).astype(np.uint16)
     assert check(write(tmp_path, lambda image, labels: noise)).problems
+
+
+def row_runs(mask: NDArray, first: int) -> str:
+    """Run lengths of a mask, row by row, counted from `first`; a row's end ends a run."""
+    edges = [np.flatnonzero(np.diff(np.concatenate([[0], row, [0]]).astype(int))).reshape(-1, 2) for row in mask]
+    width = mask.shape[1]
+    return " ".join(f"{y * width + a + first} {b - a}" for y, row in enumerate(edges) for a, b in row.tolist())
+
+
+def kaggle(folder: Path, first: int, move) -> str:
+    """Kaggle's layout of move(scene), with run lengths that count pixels from `first`."""
+    (folder / "train").mkdir(parents=True)
+    lines = ["id,annotation,width,height,cell_type"]
+    for k in range(4):
+        image, labels = map(move, scene(k))
+        cv2.imwrite(str(folder / "train" / f"i{k}.png"), image)
+        lines += [f"i{k},{row_runs(labels == value, first)},80,64,astro" for value in np.unique(labels[labels > 0])]
+    (folder / "train.csv").write_text("\n".join(lines) + "\n")
+    return f"sartorius:{folder}"
+
+
+COUNTED_FROM_0 = "do the run lengths count pixels from 0? This layout counts from 1"
+
+
+def test_run_lengths_that_count_from_0_are_told_by_cells_that_go_around_the_edge(tmp_path: Path) -> None:
+    def cut_at_left(pixels: NDArray) -> NDArray:
+        rolled = np.roll(pixels, -12, axis=1)
+        return np.where(np.arange(80) < 60, rolled, rolled.min()).astype(pixels.dtype)
+
+    assert check(kaggle(tmp_path / "right", 1, cut_at_left)).problems == ()
+    (problem,) = check(kaggle(tmp_path / "wrong", 0, cut_at_left)).problems
+    assert "cells at the left edge that go on at the right edge" in problem
+    assert problem.endswith(COUNTED_FROM_0)
+
+
+def test_run_lengths_that_count_from_0_are_told_by_the_edges_in_the_pictures(tmp_path: Path) -> None:
+    def inside(pixels: NDArray) -> NDArray:
+        return np.pad(pixels[:, 8:-8], ((0, 0), (8, 8)), constant_values=pixels.min())
+
+    assert check(kaggle(tmp_path / "right", 1, inside)).notes == ()
+    found = check(kaggle(tmp_path / "wrong", 0, inside))
+    assert found.problems == ()
+    assert found.notes == (f"cells that lie one pixel too far left: on 4 images; {COUNTED_FROM_0}",)
+
+
+def square_polygons(folder: Path, change) -> str:
+    """Four scenes of 64 x 64 pixels as polygons, change(points)."""
+    (folder / "i").mkdir()
+    tables: dict = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "cell"}]}
+    for number in range(4):
+        image, labels = (pixels[:, :64] for pixels in scene(number))
+        cv2.imwrite(str(folder / "i" / f"x{number}.png"), image)
+        tables["images"].append({"id": number, "file_name": f"x{number}.png", "height": 64, "width": 64})
+        for value in np.unique(labels[labels > 0]):
+            outline = cv2.findContours((labels == value).astype(np.uint8), 0, 1)[0][0].reshape(-1, 2) + 0.5
+            if len(outline) > 2:
+                shape = [change(outline).ravel().tolist()]
+                tables["annotations"].append({"image_id": number, "category_id": 1, "segmentation": shape})
+    (folder / "a.json").write_text(json.dumps(tables))
+    return f"coco:{folder / 'a.json'},{folder / 'i'}"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda points: points[:, ::-1], "with x and y exchanged"),
+        (lambda points: points * (1, -1) + (0, 64), "upside down"),
+        (lambda points: points * (-1, 1) + (64, 0), "mirrored"),
+        (lambda points: points[:, ::-1] * (-1, 1) + (64, 0), "turned by 90 degrees to the left"),
+    ],
+)
+def test_masks_that_fit_a_turned_picture_are_told_with_image_and_cause(tmp_path: Path, change, words: str) -> None:
+    (problem,) = check(square_polygons(tmp_path, change)).problems
+    assert problem.startswith(f"x0: the cells fit the picture {words}, and not as they are (so too on 3 more images")
+    assert "is the order of coordinates y, x" in problem
+
+
+def test_masks_that_fit_their_square_pictures_are_not_doubted(tmp_path: Path) -> None:
+    found = check(square_polygons(tmp_path, lambda points: points))
+    assert not found.problems + found.notes
+
+
+def test_labels_saved_under_the_name_of_another_image_are_told_with_that_image(tmp_path: Path) -> None:
+    source = write(tmp_path, lambda image, labels: labels, tuple(range(8)))
+    for number, other in ((2, 5), (5, 2)):
+        cv2.imwrite(str(tmp_path / "l" / f"x{number}.png"), scene(other)[1])
+    (problem,) = check(source).problems
+    assert problem.startswith("x2: the cells fit the image x5 and not this one (so too on 1 more image of 8)")
+
+
+def test_labels_of_other_pictures_are_a_note(tmp_path: Path) -> None:
+    source = write(tmp_path, lambda image, labels: labels)
+    for number in range(4):
+        cv2.imwrite(str(tmp_path / "l" / f"x{number}.png"), scene(number + 50)[1])
+    found = check(source)
+    assert found.problems == ()
+    (note,) = found.notes
+    assert "the cells fit their pictures no better than if they lay elsewhere on them: 4 images (x0 for one)" in note
+    assert "do the labels belong to other images" in note
+
+
+def saved_anew(image: NDArray, kind: str) -> NDArray:
+    if kind == "half the size":
+        return cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    if kind == "in colour":
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    if kind == "brighter":
+        return cv2.convertScaleAbs(image, alpha=1.1, beta=10)
+    return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 50])[1], cv2.IMREAD_UNCHANGED)
+
+
+@pytest.mark.parametrize("kind", ["with loss", "half the size", "brighter"])
+def test_the_same_picture_saved_anew_stays_on_one_side_of_a_split(tmp_path: Path, kind: str) -> None:
+    source = write(tmp_path, lambda image, labels: labels, (0, 0, 1, 1, 2, 2, 3, 3, 4, 4))
+    for number in range(0, 10, 2):
+        image, labels = scene(number // 2)
+        changed = saved_anew(image, kind)
+        cv2.imwrite(str(tmp_path / "i" / f"x{number}.png"), changed)
+        labels = cv2.resize(labels, changed.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        cv2.imwrite(str(tmp_path / "l" / f"x{number}.png"), labels)
+    dataset = load(source)
+    (note,) = dataset.notes
+    assert note.startswith(
+        "images that show the same picture as another one, saved anew, kept on one side of a split: 5"
+    )
+    assert "(x0 and x1 for one)" in note
+    splits = split(dataset, calibration=0.2, validation=0.2)
+    for part in (splits.train, splits.calibration, splits.validation):
+        assert len(part) == 2 * len({int(name[1:]) // 2 for name in part})
+
+
+def test_a_grey_picture_saved_in_colour_has_the_same_pixels(tmp_path: Path) -> None:
+    source = write(tmp_path, lambda image, labels: labels, (0, 0, 1, 2))
+    cv2.imwrite(str(tmp_path / "i" / "x0.png"), saved_anew(scene(0)[0], "in colour"))
+    (note,) = load(source).notes
+    assert note.startswith("images with the same pixels as another one")
+
+
+def test_many_pictures_are_compared_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(same_pictures, "BLOCK", 4)
+    images = [scene(k)[0] for k in range(9)]
+    images += [saved_anew(images[1], "with loss"), saved_anew(images[8], "with loss"), images[8]]
+    pictures = [same_pictures.picture_of(image) for image in images]
+    found = same_pictures.alike_pictures([str(k) for k in range(12)], pictures)
+    assert found == [["1", "9"], ["8", "10"]]
+
+
+def test_pictures_under_one_uneven_lamp_are_not_the_same(tmp_path: Path) -> None:
+    light = 60 + 100 * np.linspace(0, 1, 80)[None] * np.linspace(0, 1, 64)[:, None]
+    pictures = [
+        same_pictures.picture_of((light + np.random.default_rng(k).normal(0, 3, (64, 80))).astype(np.uint8))
+        for k in range(6)
+    ]
+    assert same_pictures.alike_pictures([str(k) for k in range(6)], pictures) == []

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 import timm
 import torch
+from engine_fixtures import SMALL, recipe, task
+from safetensors.torch import save_file
 
-from harness.contract import Init
+from harness.contract import Init, Part
 from harness.errors import HarnessError
+from methods.shared.weights import match_by_order
 from methods.timm_backbone import TimmOptions
 from methods.timm_backbone.backbone import build
 
@@ -55,6 +58,65 @@ def test_a_file_of_weights_loads_exactly_or_not_at_all(task_of: Any, tmp_path: P
         build(task_of(), TimmOptions(model="resnet10t"), init=Init("imagenet", str(tmp_path / "whole.pth")))
     with pytest.raises(HarnessError, match="no weights file"):
         build(task_of(), TimmOptions(model=MODEL), init=Init("imagenet", str(tmp_path / "none.pth")))
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_file_with_timms_names_gives_timms_features(task_of: Any, tmp_path: Path, suffix: str) -> None:
+    whole = timm.create_model("tf_efficientnet_lite0").eval()
+    path = tmp_path / f"weights{suffix}"
+    save_file(whole.state_dict(), path) if suffix == ".safetensors" else torch.save(whole.state_dict(), path)
+    assert_same_features("tf_efficientnet_lite0", path, whole, task_of)
+
+
+def test_a_file_under_other_names_loads_by_order_and_shape(task_of: Any, tmp_path: Path) -> None:
+    whole = timm.create_model("tf_efficientnet_lite0").eval()
+    renamed = {f"layer_{i}": value for i, value in enumerate(whole.state_dict().values())}
+    counters = {f"layer_{i}" for i, name in enumerate(whole.state_dict()) if name.endswith("num_batches_tracked")}
+    without = {name: value for name, value in renamed.items() if name not in counters}
+    torch.save(without, tmp_path / "renamed.pth")
+    assert_same_features("tf_efficientnet_lite0", tmp_path / "renamed.pth", whole, task_of)
+
+
+def test_another_order_or_known_names_elsewhere_do_not_load(task_of: Any, tmp_path: Path) -> None:
+    whole = timm.create_model(MODEL)
+    weights = {n: v for n, v in whole.state_dict().items() if not n.endswith("num_batches_tracked")}
+    assert match_by_order(whole, weights) is not None
+    first, second = "bn1.weight", "bn1.bias"  # of one shape
+    swapped = {{first: second, second: first}.get(n, n): v for n, v in weights.items()}
+    assert match_by_order(whole, swapped) is None
+    backwards = {f"layer_{i}": v for i, v in enumerate(reversed(weights.values()))}
+    torch.save(backwards, tmp_path / "backwards.pth")
+    with pytest.raises(HarnessError, match="does not fit"):
+        build(task_of(), TimmOptions(model=MODEL), init=Init("imagenet", str(tmp_path / "backwards.pth")))
+
+
+def assert_same_features(model: str, path: Path, whole: Any, task_of: Any) -> None:
+    """As timm's own intermediate features."""
+    net = build(task_of(), TimmOptions(model=model), init=Init("imagenet", str(path))).eval()
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        wanted = [m for m in whole.forward_intermediates(image, intermediates_only=True) if m.shape[-1] <= 24]
+        for one, other in zip(net(image), wanted, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_statistics_are_those_of_the_models_own_configuration(task_of: Any) -> None:
+    """timm's `default_cfg`: 0.5 for EfficientNet-Lite0, ImageNet's for most others."""
+    lite = build(task_of(), TimmOptions(model="tf_efficientnet_lite0"), init=Init())
+    assert lite.pixel_mean == lite.pixel_std == (127.5, 127.5, 127.5)
+    plain = build(task_of(), TimmOptions(model="resnet10t"), init=Init())
+    assert plain.pixel_mean == pytest.approx((123.675, 116.28, 103.53))
+    assert plain.pixel_std == pytest.approx((58.395, 57.12, 57.375))
+
+
+@pytest.mark.parametrize(("kind", "mean", "std"), [("imagenet", 127.5, 127.5), ("scratch", 120.0, 30.0)])
+def test_the_engine_normalizes_as_the_weights_were_trained(kind: str, mean: float, std: float) -> None:
+    part = Part("lite0", "methods.timm_backbone.backbone:build", {"model": "tf_efficientnet_lite0"})
+    base = recipe(init=kind).with_parts(backbone=part)
+    base = base.with_parts(init=base.init.with_options(restored=True))
+    module = base.engine.build(base, task(1, **SMALL)).module
+    assert module.pixel_mean.flatten().tolist() == [mean] * 3
+    assert module.pixel_std.flatten().tolist() == [std] * 3
 
 
 def test_without_a_network_it_says_how_to_give_a_file(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from harness.contract import Instances, Sample
 from harness.data.dataset import Dataset
 from harness.data.splits import Splits, split
+from harness.data.splits.drawn import draw_folds
 from harness.errors import HarnessError
 from harness.masks.crops import CropMasks
 
@@ -74,3 +75,32 @@ def test_parts_cover_all_and_share_nothing_and_keep_groups(images: list, seed: i
 def test_fractions_that_leave_nothing_are_refused(fractions: tuple[float, float]) -> None:
     with pytest.raises(HarnessError, match="leave something to train on"):
         split(made(*[("a", None)] * 9), calibration=fractions[0], validation=fractions[1])
+
+
+# ------------------------------------------------------------------------------------------------------- folds
+
+
+@given(st.lists(kinds, min_size=4, max_size=40), st.integers(0, 9), st.integers(2, 5))
+def test_every_image_is_held_out_by_one_fold_and_groups_stay_whole(images: list, seed: int, folds: int) -> None:
+    dataset = made(*images)
+    annotated = {group or i for i, (kind, group) in enumerate(images) if kind}
+    if len(annotated) < folds:
+        with pytest.raises(HarnessError, match=f"too few for {folds} folds"):
+            draw_folds(dataset, folds, seed)
+        return
+    drawn = draw_folds(dataset, folds, seed)
+    assert sorted(i for fold in drawn for i in fold.validation) == sorted(dataset.ids)
+    for fold in drawn:
+        assert not fold.calibration
+        assert set(fold.train) == set(dataset.ids) - set(fold.validation)
+        assert any(images[int(i)][0] for i in fold.validation)
+        assert not {images[int(i)][1] for i in fold.train} & {images[int(i)][1] for i in fold.validation} - {None}
+
+
+def test_folds_are_alike_in_cell_types_and_every_seed_draws_its_own() -> None:
+    dataset = made(*[("a", None)] * 20 + [("b", None)] * 10)
+    folds = draw_folds(dataset, 5, seed=0)
+    types = dict(zip(dataset.ids, dataset.cell_types, strict=True))
+    assert all(Counter(types[i] for i in fold.validation) == {"a": 4, "b": 2} for fold in folds)
+    assert folds == draw_folds(dataset, 5, seed=0)
+    assert folds != draw_folds(dataset, 5, seed=1)
