@@ -11,16 +11,18 @@ import torch
 
 from harness.catalog import load_catalog
 from harness.config.budget import Budget
-from harness.config.preset import Training
+from harness.config.preset import InputSettings, Training
 from harness.contract import Augment, Init, Model, Recipe, Sample, Task
 from harness.data.dataset import Dataset
 from harness.data.sources import load
 from harness.data.statistics import pixel_statistics
-from harness.monitoring.progress import ProgressPipe
+from harness.inference.scaled import at_scale
+from harness.monitoring.progress import ProgressFile
 from harness.stacks import resolve
 from harness.training import optimiser
 from harness.training.stream import TrainingStream
 from harness.training.trainer import Trainer
+from harness.transforms.resize import scaled_size
 
 DEVICE = os.environ.get("BENCH_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -50,13 +52,14 @@ def task_of(dataset: Dataset, settings: Mapping[str, Any], crop: int, train: Seq
     """The task that a run would build its parts for, with these images for training; all of them by default."""
     ids = dataset.ids if train is None else tuple(train)
     mean, std = pixel_statistics(dataset, ids)
+    scale = InputSettings.read(settings).scale
     return Task(
         classes=dataset.classes,
         pixel_mean=mean,
         pixel_std=std,
-        crop=crop,
+        crop=round(crop * scale),
         max_cells=max(len(dataset.sample(image_id).instances) for image_id in ids),
-        max_size=dataset.max_size,
+        max_size=scaled_size(dataset.max_size, scale),
         device=DEVICE,
         settings=settings,
     )
@@ -69,8 +72,7 @@ def recipe_of(size: Literal["small", "full"], method: str = "mask_rcnn") -> Reci
 
 def build(recipe: Recipe, task: Task) -> Model:
     torch.manual_seed(0)
-    model: Model = recipe.engine.build(recipe, task)
-    return model
+    return at_scale(recipe.engine.build(recipe, task), InputSettings.read(task.settings).scale)
 
 
 def trainer_of(
@@ -91,8 +93,9 @@ def trainer_of(
         recipe.supervision.build(task),
         training.batch,
         seed=0,
+        scale=InputSettings.read(task.settings).scale,
     )
-    trainer = Trainer(model, stream, training, Budget.parse(budget), DEVICE, folder, ProgressPipe())
+    trainer = Trainer(model, stream, training, Budget.parse(budget), DEVICE, folder, ProgressFile())
     trainer.optimiser = optimiser.build(model.module, training)
     return trainer
 

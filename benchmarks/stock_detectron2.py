@@ -25,11 +25,13 @@ from detectron2.utils.events import EventStorage
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from harness.config.preset import InputSettings
 from harness.contract import Predictions, Sample, Task
 from harness.masks.crops import CropMasks
 from harness.masks.rle import to_rle
 from methods.frameworks.detectron2.settings import Detectron2Settings
 from methods.frameworks.detectron2.zoo_weights import ZOO_PREFIXES
+from methods.shared.prediction_caps import prediction_caps
 
 ZOO = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 NO_RESIZE = 0
@@ -39,7 +41,8 @@ NO_RESIZE = 0
 def config(task: Task, size: Literal["small", "full"], batch: int) -> Any:
     """detectron2's config of the network our engine builds from scratch for this task and preset size."""
     settings = Detectron2Settings.read(task.settings)
-    scale = settings.scale
+    scale = InputSettings.read(task.settings).scale
+    crop = round(task.crop / scale)
     config = model_zoo.get_config(ZOO)
     model = config.MODEL
     model.WEIGHTS, model.DEVICE = "", task.device
@@ -60,16 +63,16 @@ def config(task: Task, size: Literal["small", "full"], batch: int) -> Any:
     model.ANCHOR_GENERATOR.SIZES = [[stride * settings.anchor_scale] for stride in (4, 8, 16, 32, 64)]
     model.RPN.BATCH_SIZE_PER_IMAGE = settings.anchors_per_image
     model.ROI_HEADS.BATCH_SIZE_PER_IMAGE = settings.rois_per_image
-    proposals, detections = settings.proposals, max(100, int(1.5 * task.max_cells))
+    proposals, caps = settings.proposals, prediction_caps(task, settings.proposals)
     model.RPN.PRE_NMS_TOPK_TRAIN, model.RPN.POST_NMS_TOPK_TRAIN = 2 * proposals, proposals
-    model.RPN.PRE_NMS_TOPK_TEST = model.RPN.POST_NMS_TOPK_TEST = max(proposals, 2 * detections)
-    config.TEST.DETECTIONS_PER_IMAGE = detections
+    model.RPN.PRE_NMS_TOPK_TEST = model.RPN.POST_NMS_TOPK_TEST = caps.proposals
+    config.TEST.DETECTIONS_PER_IMAGE = caps.detections
 
     config.INPUT.MASK_FORMAT = "bitmask"
     config.INPUT.CROP.ENABLED, config.INPUT.CROP.TYPE = True, "absolute"
-    config.INPUT.CROP.SIZE = [task.crop, task.crop]
-    config.INPUT.MIN_SIZE_TRAIN = (NO_RESIZE if scale == 1 else round(task.crop * scale),)
-    config.INPUT.MIN_SIZE_TEST = NO_RESIZE if scale == 1 else round(min(task.max_size) * scale)
+    config.INPUT.CROP.SIZE = [crop, crop]
+    config.INPUT.MIN_SIZE_TRAIN = (NO_RESIZE if scale == 1 else task.crop,)
+    config.INPUT.MIN_SIZE_TEST = NO_RESIZE if scale == 1 else min(task.max_size)
     config.INPUT.MAX_SIZE_TRAIN = config.INPUT.MAX_SIZE_TEST = 1_000_000
     config.SOLVER.IMS_PER_BATCH = batch
     config.DATASETS.TRAIN = config.DATASETS.TEST = ()

@@ -311,13 +311,14 @@ class Task:
 
     classes: names, in the order of labels.
     pixel_mean, pixel_std: of the training images, for each channel (RGB), 0 to 255.
-    crop: side of a training crop in pixels.
+    crop: side of a training crop in pixels, as the model sees it.
     max_cells: largest number of cells on one training image, from which limits on detections follow.
-    max_size: height and width of the largest image in pixels.
+    max_size: height and width of the largest image in pixels, as the model sees it.
     settings: the preset's [model] table, the same for all methods. An engine reads it with `Settings.read`.
     cell_diameter: median over the cells of the training images of the diameter of a circle of the same area, in
         pixels. 0 where it is not known.
-    largest_cell: longer side of the largest box of a training cell, in pixels. 0 where it is not known.
+    largest_cell: longer side of the largest box of a training cell, in pixels of the images. 0 where it is not
+        known.
     """
 
     classes: tuple[str, ...]
@@ -364,6 +365,10 @@ class Model(Protocol):
     called, and the checks of conformance that need gradients do not apply. Such a model may have a method
     `fit(samples)`. It is called once in place of training, with the training images as they are, and may set buffers
     of the module from them. Its time counts as training time; the samples end where the budget is spent.
+
+    A preset may have images resized for all methods (`model.scale`). A model may then have a method
+    `predict_at(images, sizes)`, which is `predict` with the masks drawn at other sizes (height, width) than those of
+    the images. Without it the harness resizes the masks.
 
     A model may have an attribute `notes`, a sequence of whole sentences that a reader of its times must know, for
     example that it runs uncompiled. They are read after training and stand in the record.

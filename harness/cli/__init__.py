@@ -14,6 +14,7 @@ from harness.errors import HarnessError, nearest
 
 VERBS = {
     "run": "Train and score methods under one budget; ends in a leaderboard.",
+    "tune": "Search settings for each method, the same search for all.",
     "table": "Print the leaderboard of runs again, from their records alone.",
     "report": "Write one page with figures and a gallery, and figures for papers.",
     "compare": "Set two methods side by side, image by image.",

@@ -197,13 +197,15 @@ def _measure(catalog: Catalog, name: str, preset_name: str) -> dict[str, str]:
 
     from harness.config.preset import check_settings, load_preset
     from harness.conformance.subject import make_task
+    from harness.inference.scaled import at_scale
     from harness.monitoring.flops import flops_of_prediction
 
     preset = load_preset(preset_name)
     resolved = resolve(catalog, name, preset.size, Init("scratch"))
     check_settings(preset, resolved)
     classes = tuple(f"class {i + 1}" for i in range(80))
-    model = resolved.recipe.engine.build(resolved.recipe, make_task(classes, preset.model))
+    built = resolved.recipe.engine.build(resolved.recipe, make_task(classes, preset.model))
+    model = at_scale(built, preset.scale)
     counts = {part: sum(p.numel() for p in child.parameters()) for part, child in model.module.named_children()}
     whole = f"parameters (80 classes, preset {preset.name})"
     image = np.random.default_rng(0).integers(0, 256, (MEASURED_SIDE, MEASURED_SIDE), dtype=np.uint8)

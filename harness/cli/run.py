@@ -43,6 +43,12 @@ if TYPE_CHECKING:
     shell_complete=complete_presets,
     help="How to train and evaluate.",
 )
+@click.option(
+    "--tuned",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Each method with the preset that `tune --out DIR` found for it.",
+)
 @click.option("--budget", metavar="AMOUNT", help="Training of each trial: 90s, 10m, 2h, 1000it, 20ep.")
 @click.option("--seeds", default=1, type=click.IntRange(1), help="How many seeds of each method.")
 @click.option("--seed", default=0, type=click.IntRange(0), help="The first of the seeds.")
@@ -120,12 +126,17 @@ def execute(request: RunRequest) -> int:
     from harness.config.preset import load_preset
     from harness.orchestration.process.launchers import SubprocessLauncher, fastest_launcher
     from harness.orchestration.request import engine_modules, find_contenders, left_out_of_all
+    from harness.orchestration.tuning.contenders import tuned_contenders
+    from harness.orchestration.tuning.record import read_tuning
 
-    preset, run_dir = load_preset(request.preset), request.run_dir()
-    catalog = load_catalog(request.adapters)
+    tuning = read_tuning(request.tuned) if request.tuned else None
+    preset = load_preset(request.preset) if tuning is None else tuning.base_preset(request.preset)
+    run_dir, catalog = request.run_dir(), load_catalog(request.adapters)
     contenders = find_contenders(request, catalog, preset)
     for note in left_out_of_all(request, catalog):
         _print_note(note)
+    if tuning is not None:
+        contenders = tuned_contenders(contenders, tuning, _print_note)
     # The fork server imports torch and the engines while the data are read here.
     starting = nullcontext(SubprocessLauncher()) if request.dry_run else fastest_launcher(engine_modules(contenders))
     with starting as launcher:

@@ -10,11 +10,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import HarnessError, nearest
-from harness.options import first_problem
+from harness.options import Settings, first_problem
 from harness.stacks import Resolved
 
 _FOLDER = resources.files("harness.config") / "presets"
 """The folder of the presets that come with the harness."""
+
+DEFAULT_PRESET = "quick"
 
 
 class _Table(BaseModel):
@@ -24,7 +26,7 @@ class _Table(BaseModel):
 class Training(_Table):
     """How all methods of a run are trained.
 
-    crop: side of the square training crop in pixels.
+    crop: side of the square training crop in pixels of the images.
     batch: images in a training step.
     learning_rate: the largest one. It rises from `warmup_factor` of it over the fraction `warmup` of the budget, then
         falls to zero as `decay` says.
@@ -58,6 +60,12 @@ class Evaluation(_Table):
     minimum_score: float = Field(default=0.05, ge=0, le=1)
 
 
+class InputSettings(Settings):
+    """What the harness itself reads of a preset's [model] table, for every method."""
+
+    scale: float = Field(1.0, gt=0, le=16, description="factor by which the network sees images resized")
+
+
 class Row(_Table):
     """One row of a preset that reproduces a published table. training: settings laid over those of the preset."""
 
@@ -73,7 +81,7 @@ class Preset(_Table):
 
     size: which preset size of the parts is used.
     budget, source, init: defaults of --budget, --data and --init.
-    model: settings of the engines, checked by `check_settings`.
+    model: InputSettings and settings of the engines, checked by `check_settings`.
     rows: the methods of a preset that reproduces a published table.
     """
 
@@ -93,6 +101,11 @@ class Preset(_Table):
         for row in self.rows:
             self.training_of(row)
         return self
+
+    @property
+    def scale(self) -> float:
+        """Factor by which the network sees images resized."""
+        return InputSettings.read(self.model).scale
 
     def training_of(self, row: Row) -> Training:
         """The training settings with those of a row laid over them. Raises ValueError if they are no settings."""
@@ -137,9 +150,13 @@ def check_settings(preset: Preset, resolved: Resolved) -> None:
     Raises:
         HarnessError: no engine reads a key, or a value is outside its range. One line, with the nearest name.
     """
-    where, known = f"preset {preset.name}, table [model]: ", sorted(resolved.known_settings)
+    where, known = (
+        f"preset {preset.name}, table [model]: ",
+        sorted({*resolved.known_settings, *InputSettings.model_fields}),
+    )
     unknown = next((name for name in preset.model if name not in known), None)
     if unknown is not None:
         raise HarnessError(f"{where}no setting {unknown!r}{nearest(unknown, known)} (there are: {', '.join(known)})")
+    InputSettings.read(preset.model, where)
     if resolved.recipe.engine.settings is not None:
         resolved.recipe.engine.settings.read(preset.model, where)

@@ -19,6 +19,8 @@ from harness.errors import HarnessError, one_line
 
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 
+NAN_LABELS = "labels of NaN, taken as background"
+
 
 def is_image(path: Path) -> bool:
     """Whether a file is called as an image is. Hidden files are none."""
@@ -64,12 +66,20 @@ def read_image(path: Path | bytes, size: tuple[int, int] | None = None) -> tuple
 
 
 def read_labels(path: Path | bytes, size: tuple[int, int] | None = None) -> NDArray[np.integer]:
+    """As read_noted_labels, without the notes."""
+    return read_noted_labels(path, size)[0]
+
+
+def read_noted_labels(
+    path: Path | bytes, size: tuple[int, int] | None = None
+) -> tuple[NDArray[np.integer], tuple[str, ...]]:
     """A label image as stored: 0 is background, every other value one cell.
 
-    No palette is applied and min-is-white pixels stay as they are. Float labels are taken where all are whole numbers.
+    No palette is applied and min-is-white pixels stay as they are. Float labels are taken where all are whole numbers;
+    NaN is background.
 
     Returns:
-        An (H, W) array of integers.
+        An (H, W) array of integers, and notes.
 
     Raises:
         HarnessError: without the file's name, where it is broken, of another size, compressed with loss, coloured,
@@ -87,9 +97,13 @@ def read_labels(path: Path | bytes, size: tuple[int, int] | None = None) -> NDAr
     return whole_labels(labels)
 
 
-def whole_labels(labels: NDArray) -> NDArray[np.integer]:
-    """An array of labels as integers. Raises HarnessError where they are negative or no whole numbers."""
+def whole_labels(labels: NDArray) -> tuple[NDArray[np.integer], tuple[str, ...]]:
+    """An array of labels as integers, and notes. Raises HarnessError where they are negative or no whole numbers."""
+    notes: tuple[str, ...] = ()
     if labels.dtype.kind == "f":
+        nowhere = np.isnan(labels)
+        if nowhere.any():
+            labels, notes = np.where(nowhere, labels.dtype.type(0), labels), (NAN_LABELS,)
         with np.errstate(invalid="ignore"):
             whole = labels.astype(np.int64)
         if not (whole == labels).all():
@@ -104,7 +118,7 @@ def whole_labels(labels: NDArray) -> NDArray[np.integer]:
         raise HarnessError(
             f"a label image holds no negative numbers; this one holds {labels.min()}: set what is no cell to 0"
         )
-    return labels
+    return labels, notes
 
 
 def _decode(path: Path | bytes, size: tuple[int, int] | None, as_labels: bool) -> Decoded:

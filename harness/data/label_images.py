@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import Instances, Sample
-from harness.data.images import read_image, read_labels
+from harness.data.images import read_image, read_noted_labels
 from harness.data.source import Loaded
 from harness.errors import HarnessError, one_line
 from harness.masks.crops import CropMasks
@@ -22,10 +22,11 @@ def load_pair(image_id: str, image_path: Path, label_path: Path, group: str | No
     except HarnessError as error:
         return Loaded(None, (f"{one_line(image_path.name)}: {error}",))
     try:
-        cells = cells_of(read_labels(label_path, pixels.shape[:2]))
+        labels, more = read_noted_labels(label_path, pixels.shape[:2])
+        cells = cells_of(labels)
     except HarnessError as error:
         return Loaded(None, (f"{one_line(label_path.name)}: {error}",))
-    return Loaded(sample_of(image_id, pixels, cells, group), (), notes)
+    return Loaded(sample_of(image_id, pixels, cells, group), (), (*notes, *more))
 
 
 def sample_of(image_id: str, pixels: NDArray[np.uint8], masks: CropMasks, group: str | None = None) -> Sample:

@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.data.images import SUFFIXES
 from harness.errors import one_line
 
 LABEL_WORDS = ("masks", "mask", "labels", "label", "seg", "instances", "instance")
 LABEL_ENDINGS = ("_cp_masks", *(mark + word for mark in "_- " for word in LABEL_WORDS))
+LABEL_BEGINNINGS = tuple(word + mark for word in (*LABEL_WORDS, "gt") for mark in "_- ")
 IMAGE_ENDINGS = ("_img", "_image")
+IMAGE_BEGINNINGS = tuple(word + mark for word in ("img", "image") for mark in "_- ")
 
 BY_PRODUCTS = ("_flows", "_cp_flows", "_cp_output", "_cp_outlines", "_cp_cellprob", "_cellprob", "_dp")
 """Endings of pictures that cellpose writes beside an image and that are neither images nor labels."""
@@ -51,14 +54,29 @@ def image_stem(label_stem: str) -> str:
     return _without(label_stem, LABEL_ENDINGS)
 
 
+def image_stems(label_stem: str) -> tuple[str, ...]:
+    """All that the image of a label file may be called, the most likely first; the file's own stem is the first.
+
+    x_masks, masks_x and x.png_masks all belong to x. A stem may have folders before it.
+    """
+    stems = [label_stem, image_stem(label_stem), without_beginning(label_stem, LABEL_BEGINNINGS)]
+    stems += [stem[: -len(ending)] for stem in stems for ending in SUFFIXES if stem.lower().endswith(ending)]
+    return tuple(dict.fromkeys(stems))
+
+
+def bare_stems(stem: str) -> set[str]:
+    """An image's stem, and the same without what says that it is an image: img_7 and 7_img are 7."""
+    return {stem, _without(stem, IMAGE_ENDINGS), without_beginning(stem, IMAGE_BEGINNINGS)}
+
+
 def without_labels(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     """Images, and what lies among them: files named as labels or by-products of another file that is there."""
     paths = list(paths)
-    stems = {stem_of(path) for path in paths} | {_without(stem_of(path), IMAGE_ENDINGS) for path in paths}
+    stems = {bare for path in paths for bare in bare_stems(stem_of(path))}
     others = []
     for path in paths:
         stem = stem_of(path)
-        names = {image_stem(stem), _without(stem, BY_PRODUCTS)} - {stem}
+        names = {*image_stems(stem), _without(stem, BY_PRODUCTS)} - {stem}
         others += [path] if names & stems else []
     return [path for path in paths if path not in others], others
 
@@ -71,7 +89,7 @@ def pair_files(
 ) -> Pairs:
     """Pair annotation files with images of the same name.
 
-    Names are the same where they differ in one of the usual endings or in upper and lower case alone. Where one folder
+    Names are the same where they differ in one of the usual words or in upper and lower case alone. Where one folder
     holds both x.png and x_masks.png as labels of x, the one with the ending is taken: the other is a copy of the image.
 
     Args:
@@ -97,7 +115,7 @@ def pair_files(
     claims: dict[str, list[Path]] = {}
     for path in annotations:
         name = key(path)
-        names = (name, image_stem(name))
+        names = image_stems(name)
         candidates = (*names, *(loose.get(name.casefold(), "") for name in names))
         owner = next((candidate for candidate in candidates if candidate in by_id), None)
         if owner is None and _without(name, BY_PRODUCTS) in by_id:
@@ -108,7 +126,7 @@ def pair_files(
             claims.setdefault(owner, []).append(path)
     copies = 0
     for image_id, paths in sorted(claims.items()):
-        named = [path for path in paths if image_stem(key(path)) != key(path)]
+        named = [path for path in paths if len(image_stems(key(path))) > 1]
         chosen = named if len(paths) > 1 and named else paths
         copies += len(paths) - len(chosen)
         found.pairs[image_id] = (by_id[image_id], chosen[0])
@@ -127,10 +145,10 @@ def pair_files(
 
 
 def _loose_names(ids: Iterable[str]) -> dict[str, str]:
-    """Ids by names that differ in case or in an ending of images; names that two ids share are left out."""
+    """Ids by names that differ in case or in a word for images; names that two ids share are left out."""
     names: dict[str, set[str]] = {}
     for image_id in ids:
-        for name in (image_id, _without(image_id, IMAGE_ENDINGS)):
+        for name in bare_stems(image_id):
             names.setdefault(name.casefold(), set()).add(image_id)
     return {name: next(iter(owners)) for name, owners in names.items() if len(owners) == 1}
 
@@ -138,3 +156,10 @@ def _loose_names(ids: Iterable[str]) -> dict[str, str]:
 def _without(stem: str, endings: tuple[str, ...]) -> str:
     """The stem less the first of the endings that it has, in upper or lower case."""
     return next((stem[: -len(e)] for e in endings if stem.lower().endswith(e) and len(stem) > len(e)), stem)
+
+
+def without_beginning(stem: str, beginnings: tuple[str, ...]) -> str:
+    """The stem less the first of the words that it begins with, in upper or lower case; folders stay."""
+    folders, slash, name = stem.rpartition("/")
+    rest = next((name[len(b) :] for b in beginnings if name.lower().startswith(b) and len(name) > len(b)), name)
+    return folders + slash + rest

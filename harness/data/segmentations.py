@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from typing import Any
 
@@ -21,8 +23,7 @@ Key = int | str
 
 def segmentation_counts(shape: Any, height: int, width: int) -> tuple[NDArray[np.int64], bool]:
     """Column-major run lengths of a segmentation, background first; whether slivers were left out."""
-    if isinstance(shape, list) and len(shape) == 1 and isinstance(shape[0], dict):
-        shape = shape[0]
+    shape = plain_segmentation(shape)
     if isinstance(shape, list):
         polygons, slivers = _polygons(shape)
         return polygon_counts(polygons, height, width), slivers
@@ -35,10 +36,32 @@ def segmentation_counts(shape: Any, height: int, width: int) -> tuple[NDArray[np
     if isinstance(counts, str):
         return counts_of_text(counts, height, width), False
     if isinstance(counts, list) and counts:
-        whole = [id_key(count) if isinstance(count, int | float) else None for count in counts]
+        whole = [id_key(count) for count in counts]
         if all(isinstance(count, int) and 0 <= count <= height * width for count in whole):
             return np.asarray(whole, np.int64), False
     raise HarnessError("counts are neither text nor a list of whole numbers that fit the image")
+
+
+def plain_segmentation(shape: Any) -> Any:
+    """A segmentation written as text, or with numbers as text, or run lengths inside a list, as others write it."""
+    if isinstance(shape, str) and shape.strip()[:1] in ("[", "{"):
+        try:
+            shape = json.loads(shape)
+        except (ValueError, RecursionError) as error:
+            raise HarnessError("the segmentation is text that is not JSON") from error
+    if isinstance(shape, list) and len(shape) == 1 and isinstance(shape[0], dict):
+        return shape[0]
+    return _numbers_of_text(shape) if isinstance(shape, list) else shape
+
+
+def _numbers_of_text(value: Any, depth: int = 4) -> Any:
+    """Lists in which numbers that are written as text are numbers."""
+    if isinstance(value, list) and depth and any(isinstance(item, list | str) for item in value):
+        return [_numbers_of_text(item, depth - 1) for item in value]
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return float(value[:40])
+    return value
 
 
 def _polygons(shape: list[Any]) -> tuple[list[Any], bool]:
@@ -69,7 +92,8 @@ def _without_nesting(polygon: Any) -> Any:
 
 def is_outside(shape: Any, height: int, width: int) -> bool:
     """Whether polygons that could be drawn lie largely outside the image, by their common extent."""
-    if not isinstance(shape, list) or isinstance(shape[0], dict):
+    shape = plain_segmentation(shape)
+    if not isinstance(shape, list):
         return False
     polygons = (
         shape

@@ -11,9 +11,11 @@ from typing import TypeVar
 
 from harness.data.dataset import Dataset
 from harness.data.doubts.same_pictures import (
+    LEAST_UNITS,
     NO_PICTURE,
     Picture,
     alike_pictures,
+    count_units,
     joined_groups,
     notes_of_same_pictures,
     picture_of,
@@ -65,6 +67,7 @@ class _Findings:
         self._conversions: Counter[str] = Counter()
         self._doubts = Doubts(index.causes)
         self._pictures: dict[str, Picture] = {}
+        self._groups: dict[str, str | None] = {}
         self.cells = 0
 
     def add(self, read: _Read) -> None:
@@ -73,6 +76,7 @@ class _Findings:
             image_id = read.loaded.sample.image_id
             self._doubts.add(image_id, read.signs)
             self._pictures[image_id] = read.picture
+            self._groups[image_id] = read.loaded.sample.group
             self.cells += len(read.loaded.sample.instances)
 
     @property
@@ -89,9 +93,17 @@ class _Findings:
         """Ids of images that show the same picture, saved anew."""
         return alike_pictures(list(self._pictures), self._pictures.values())
 
+    @cached_property
+    def groups(self) -> dict[str, str | None]:
+        """The group of each image, so that no split parts what shows the same picture, as far as that can be."""
+        joined = joined_groups(self._groups, self.same_pictures + self.alike_pictures)
+        return joined if count_units(joined) >= LEAST_UNITS else joined_groups(self._groups, self.same_pictures)
+
     def notes(self) -> tuple[str, ...]:
         conversions = (f"{what}: {images(count)}" for what, count in sorted(self._conversions.items()))
-        same = notes_of_same_pictures(self.same_pictures, self.alike_pictures)
+        parted = any(len({self.groups[image_id] for image_id in ids}) > 1 for ids in self.alike_pictures)
+        parted = parted or any(self.groups[ids[0]] is None for ids in self.alike_pictures)
+        same = notes_of_same_pictures(self.same_pictures, self.alike_pictures, parted)
         return (*self._index.notes, *conversions, *self._doubts.notes(), *same)
 
     def doubts(self) -> tuple[str, ...]:
@@ -174,9 +186,7 @@ def _pack(reader: Source, sink: Sink, skip_bad: bool) -> Pack:
             packer.add(read.loaded.sample, read.digest)
     if findings.cells == 0:
         raise HarnessError(_no_cells(reader))
-    same = findings.same_pictures + findings.alike_pictures
-    if same:
-        packer.regroup(lambda groups: joined_groups(groups, same))
+    packer.regroup(lambda groups: findings.groups)
     return packer.finish(index.classes, findings.notes(), skipped, findings.doubts())
 
 

@@ -63,7 +63,8 @@ def only_page(tiff: Any) -> Any:
         most = max(page.imagelength * page.imagewidth for page in tiff.pages)
         full = [page for page in tiff.pages if page.imagelength * page.imagewidth == most]
     if len(full) > 1:
-        raise HarnessError(f"a stack of {len(tiff.pages)} pages; save one image a file")
+        colours = " (three pages that are red, green and blue: as one RGB image)" if len(tiff.pages) == 3 else ""
+        raise HarnessError(f"a stack of {len(tiff.pages)} pages; save one image a file{colours}")
     page = full[0]
     planes = page.imagedepth
     if tiff.is_imagej:

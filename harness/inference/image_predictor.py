@@ -29,7 +29,10 @@ class ImagePredictor:
     def __init__(self, model: Model, task: Task, trial: TrainedTrial, side: int = TILE, always: bool = False) -> None:
         """side: of a tile in pixels, with its margins. always: small images are predicted in tiles too."""
         self._model, self._task, self._spec, self._always = model, task, trial.spec, always
-        self._grid = Grid.of(task.largest_cell, side)
+        # the memory is that of the image as the network sees it
+        scale = trial.spec.preset.scale
+        self._whole_pixels = WHOLE_PIXELS / scale**2
+        self._grid = Grid.of(task.largest_cell, round(side / scale))
         self._least = min(trial.rule.score_thresholds.values(), default=0.0)
 
     def facts(self) -> list[Any]:
@@ -54,7 +57,7 @@ class ImagePredictor:
         """
         height, width = image.size
         notes = []
-        if height * width <= WHOLE_PIXELS and not self._always:
+        if height * width <= self._whole_pixels and not self._always:
             try:
                 found = self._found(image.read(0, 0, height, width))
                 if not self._is_full(found):

@@ -12,6 +12,7 @@ from harness.config.trial_spec import recipe_from_json
 from harness.contract import Model, Recipe, Task
 from harness.errors import HarnessError
 from harness.fileio import write_json_atomic
+from harness.inference.scaled import at_scale
 from harness.results.io import read_json
 from harness.results.trained_trial import TrainedTrial
 from harness.training.checkpoint import WEIGHTS, load_weights
@@ -63,7 +64,7 @@ def load_trained(trial: TrainedTrial, catalog: Catalog, device: str) -> tuple[Mo
     built = recipe.with_parts(init=recipe.init.with_options(**start))
     model: Model = built.engine.build(built, task)
     load_weights(trial.folder, model.module)
-    return model, task
+    return at_scale(model, trial.spec.preset.scale), task
 
 
 def _check_known(recipe: Recipe, catalog: Catalog) -> None:

@@ -70,20 +70,20 @@ def masks_of_pairs(texts: list[str], height: int, width: int) -> tuple[CropMasks
         joined = " ".join(text for i, text in enumerate(texts) if counts[i])
     # numbers beyond int64 saturate; clipping keeps the sum of two in range and still outside every image
     pairs = np.fromstring(joined, np.int64, sep=" ").clip(0, 2**40).reshape(-1, 2)
-    starts = pairs[:, 0] - 1
-    return _good_masks(
-        starts, starts + pairs[:, 1], np.repeat(np.arange(len(texts)), counts // 2), faults, height, width
-    )
+    starts, owner = pairs[:, 0] - 1, np.repeat(np.arange(len(texts)), counts // 2)
+    for i in owner[starts < 0].tolist():
+        faults[i] = "a run begins at pixel 0, outside the image: run lengths count from 1 here"
+    return _good_masks(starts, starts + pairs[:, 1], owner, faults, height, width)
 
 
-def _foreign(text: str) -> bool:
-    """Whether there is anything but digits and spaces."""
-    return not text.isascii() or bool(text.encode("ascii").translate(None, b"0123456789 "))
+def _foreign(text: str, spaces: bytes = b" \t\r\n") -> bool:
+    """Whether there is anything but digits and white space."""
+    return not text.isascii() or bool(text.encode("ascii").translate(None, b"0123456789" + spaces))
 
 
 def _plain(joined: str) -> bool:
     """Whether there are only numbers, each with one space before the next."""
-    return not (joined[:1] in ("", " ") or joined[-1] == " " or "  " in joined or _foreign(joined))
+    return not (joined[:1] in ("", " ") or joined[-1] == " " or "  " in joined or _foreign(joined, b" "))
 
 
 def masks_of_counts(counts: dict[int, NDArray[np.int64]], height: int, width: int) -> tuple[CropMasks, dict[int, str]]:

@@ -51,7 +51,7 @@ class Estimate:
 
 def estimate_trials(manifest: Manifest, run_dir: Path, earlier: Iterable[RunRecord]) -> list[Estimate]:
     """One estimate for each planned trial. Those that have their record in run_dir take nothing."""
-    good = [record for record in earlier if record.status == "ok" and not record.outside]
+    good = [record for record in earlier if record.status == "ok" and not (record.outside or record.folds)]
     return [_estimate(trial, manifest.facts_of(trial.spec), run_dir, good) for trial in manifest.trials]
 
 
@@ -128,7 +128,9 @@ def _rest_seconds(record: RunRecord, spec: TrialSpec, images: int) -> float | No
     evaluation = min(cost.evaluation_seconds or 0.0, record.wall_seconds - trained)
     looks = len([point for point in record.learning_curve if point.fraction < 1])
     curve_images = int(dict(record.settings.get("evaluation") or {}).get("curve_images", 0))
-    before = 2 * looks * curve_images + sum(len(record.data.splits[name]) for name in ("calibration", "validation"))
+    before = 2 * looks * curve_images + sum(
+        len(record.data.splits.get(name, ())) for name in ("calibration", "validation")
+    )
     return record.wall_seconds - trained - evaluation + evaluation * images / max(before, 1)
 
 

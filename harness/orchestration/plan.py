@@ -15,6 +15,7 @@ from harness.config.budget import Budget
 from harness.config.preset import Preset, check_settings
 from harness.config.split_spec import SplitSpec
 from harness.config.trial_spec import TrialSpec, recipe_to_json, trial_key
+from harness.config.tuning_facts import TuningFacts
 from harness.errors import HarnessError
 from harness.fileio import make_folder, remove_temporaries, write_json_atomic
 from harness.monitoring.machine import utc_now
@@ -74,12 +75,16 @@ class PlannedData:
 
 @dataclass(frozen=True)
 class Contender:
-    """A method that takes part, with its preset and budget. name: of its row; empty for the name of the method."""
+    """A method that takes part, with its preset and budget.
+
+    name: of its row; empty for the name of the method. tuned: how the preset was tuned for it, if it was.
+    """
 
     resolved: Resolved
     preset: Preset
     budget: str
     name: str = ""
+    tuned: TuningFacts | None = None
 
     def __post_init__(self) -> None:
         """Raises HarnessError if an engine cannot take the preset's [model] table."""
@@ -118,7 +123,7 @@ def make_plan(
     for seed in seeds:
         divided = [(whole, divisions(whole, seed)) for whole in data]
         for whole, contender, one in ((w, c, one) for w, parts in divided for c in contenders for one in parts):
-            spec = _spec(contender, seed, one, scoring_version, {**how, "command": command})
+            spec = make_spec(contender, seed, one, scoring_version, {**how, "command": command})
             known[data_key(one.split, one.facts.fingerprint, one.facts.split_fingerprint)] = one.facts
             name = folder_name(spec.method, seed, whole if len(data) > 1 else None, spec.split)
             if name in trials and trials[name].spec.key != spec.key:
@@ -164,12 +169,15 @@ def read_manifest(run_dir: Path) -> Manifest:
         first = error.errors()[0]
         raise HarnessError(f"{path}: {'.'.join(str(step) for step in first['loc'])}: {first['msg']}") from error
     for trial in manifest.trials:
-        if trial.name != _safe(trial.name):
+        if trial.name != safe_name(trial.name):
             raise HarnessError(f"{path}: {trial.name!r} is not the name of a trial's folder")
     return manifest
 
 
-def _spec(contender: Contender, seed: int, data: PlannedData, scoring_version: str, how: dict[str, Any]) -> TrialSpec:
+def make_spec(
+    contender: Contender, seed: int, data: PlannedData, scoring_version: str, how: dict[str, Any]
+) -> TrialSpec:
+    """The specification of one trial, with its resume key. how: further fields of TrialSpec."""
     facts, split = data.facts, data.split
     spec = TrialSpec(
         key="",
@@ -185,6 +193,7 @@ def _spec(contender: Contender, seed: int, data: PlannedData, scoring_version: s
         slots_changed=list(contender.resolved.slots_changed),
         labels=contender.resolved.labels,
         baseline=contender.resolved.baseline,
+        tuned=contender.tuned,
         **how,
     )
     work = {
@@ -238,10 +247,10 @@ def folder_name(method: str, seed: int, facts: DataFacts | None = None, split: S
     """The name of a trial's folder. facts: of the data, where the run has several data sets. split: says the fold."""
     data = "" if facts is None else f"--{facts.source.partition(':')[0]}-{facts.fingerprint[:8]}"
     fold = f"--fold{split.fold}of{split.folds}" if split and split.fold else ""
-    end = _safe(f"--seed{seed}{data}{fold}")
-    return _safe(method)[: _NAME_LIMIT - len(end)] + end
+    end = safe_name(f"--seed{seed}{data}{fold}")
+    return safe_name(method)[: _NAME_LIMIT - len(end)] + end
 
 
-def _safe(name: str) -> str:
+def safe_name(name: str) -> str:
     """The name without characters that mean something in a path or to a shell."""
     return re.sub(r"[^A-Za-z0-9_.+-]", "-", name).lstrip(".") or "-"

@@ -18,6 +18,7 @@ from harness.data.statistics import largest_side, median_diameter, pixel_statist
 from harness.errors import HarnessError
 from harness.evaluation.ground_truth import GroundTruth
 from harness.results.schema import DataFacts
+from harness.transforms.resize import scaled_size
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,11 @@ def prepare_planned_data(spec: TrialSpec) -> PreparedData:
 
 
 def task_of(data: PreparedData, spec: TrialSpec) -> Task:
-    """What the method may know of the data: statistics of the training images, and the largest size of all images."""
+    """What the method may know of the data: statistics of the training images, and the largest size of all images.
+
+    Sizes are in pixels of the images as the method sees them, resized by the preset's scale.
+    """
+    preset = spec.preset
     dataset, train = data.dataset, set(data.splits.train)
     counts = [n for image_id, n in zip(dataset.ids, dataset.cells_per_image, strict=True) if image_id in train]
     mean, std = pixel_statistics(dataset, data.splits.train)
@@ -136,12 +141,12 @@ def task_of(data: PreparedData, spec: TrialSpec) -> Task:
         classes=dataset.classes,
         pixel_mean=mean,
         pixel_std=std,
-        crop=spec.preset.training.crop,
+        crop=max(1, round(preset.training.crop * preset.scale)),
         max_cells=max(counts),
-        max_size=dataset.max_size,
+        max_size=scaled_size(dataset.max_size, preset.scale),
         seed=spec.seed,
         device=spec.device,
-        settings=spec.preset.model,
-        cell_diameter=median_diameter(dataset, data.splits.train),
+        settings=preset.model,
+        cell_diameter=median_diameter(dataset, data.splits.train) * preset.scale,
         largest_cell=largest_side(dataset, data.splits.train),
     )

@@ -12,14 +12,20 @@ from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, TypeAdapt
 from harness.catalog import BUILT_IN, Catalog
 from harness.config.budget import Budget
 from harness.config.precision import Precision
-from harness.config.preset import Preset, Row
+from harness.config.preset import DEFAULT_PRESET, Preset, Row
 from harness.config.split_spec import SplitSpec
 from harness.contract import Init
 from harness.data.registry import published_parts
 from harness.errors import HarnessError, nearest
 from harness.evaluation.scorer import SCORING_VERSION
 from harness.orchestration.plan import Contender, Manifest, PlannedData, make_plan
-from harness.orchestration.prepared_data import divided, prepare_data, refuse_leaks, refuse_suspicious_labels
+from harness.orchestration.prepared_data import (
+    PreparedData,
+    divided,
+    prepare_data,
+    refuse_leaks,
+    refuse_suspicious_labels,
+)
 from harness.orchestration.process.launchers import Launcher
 from harness.orchestration.scheduler import RunOptions
 from harness.results.schema import DataFacts
@@ -72,7 +78,8 @@ class RunRequest(BaseModel):
 
     methods: str | None = None
     sources: tuple[str, ...] = ()
-    preset: str = "quick"
+    preset: str = DEFAULT_PRESET
+    tuned: Path | None = None
     budget: str | None = None
     seeds: int = 1
     seed: int = 0
@@ -117,6 +124,8 @@ class RunRequest(BaseModel):
             "--folds": bool(self.folds),
         }
         chosen = [option for option, given in ways.items() if given]
+        if self.folds == 1:
+            raise HarnessError("--folds 1 leaves nothing to train on; type 2 or more")
         # a table of images may hold the column that --hold-out or --group-by names
         if len(chosen) > 1 and not (set(chosen) <= {"--split", "--hold-out"} or set(chosen) == {"--split", "--folds"}):
             raise HarnessError(f"{' and '.join(chosen)} both say which images are scored; leave one out")
@@ -208,6 +217,30 @@ def engine_modules(contenders: Sequence[Contender]) -> list[str]:
     return sorted(name for name in modules if name.partition(".")[0] == BUILT_IN)
 
 
+def read_source(
+    source: str,
+    split: SplitSpec | None,
+    preset: Preset,
+    skip_bad: bool,
+    trust_labels: bool,
+    tell: Callable[[str], None],
+) -> tuple[PreparedData, SplitSpec]:
+    """Read and split the data, and tell what is remarkable about them. Also how they were split.
+
+    Raises:
+        HarnessError: the data are bad, look wrong or cannot be split.
+    """
+    source, own = _published_or(split or SplitSpec(), source)
+    data = prepare_data(source, skip_bad, preset, own)
+    refuse_leaks(data, own)
+    refuse_suspicious_labels(data.dataset, trust_labels)
+    for note in data.dataset.notes + data.dataset.doubts:
+        tell(note)
+    if data.facts.skipped_bad:
+        tell(f"{data.facts.source}: {data.facts.skipped_bad} bad left out")
+    return data, own
+
+
 def plan_trials(
     contenders: Sequence[Contender],
     seeds: Sequence[int],
@@ -236,17 +269,10 @@ def plan_trials(
     Raises:
         HarnessError: the data are bad, look wrong or cannot be split.
     """
-    splits = [_published_or(split or SplitSpec(), source) for source in sources]
     preset = contenders[0].preset
-    prepared = [prepare_data(source, skip_bad, preset, own) for source, own in splits]
-    for data, (_, own) in zip(prepared, splits, strict=True):
-        refuse_leaks(data, own)
-        refuse_suspicious_labels(data.dataset, trust_labels)
-        for note in data.dataset.notes + data.dataset.doubts:
-            tell(note)
-        if data.facts.skipped_bad:
-            tell(f"{data.facts.source}: {data.facts.skipped_bad} bad left out")
-    by_fingerprint = {data.facts.fingerprint: (data, own) for data, (_, own) in zip(prepared, splits, strict=True)}
+    read = [read_source(source, split, preset, skip_bad, trust_labels, tell) for source in sources]
+    prepared = [data for data, _ in read]
+    by_fingerprint = {data.facts.fingerprint: (data, own) for data, own in read}
 
     def divisions(facts: DataFacts, seed: int) -> list[PlannedData]:
         data, own = by_fingerprint[facts.fingerprint]

@@ -14,6 +14,7 @@ from harness.reporting.pareto import worth_their_cost
 from harness.reporting.row import Provenance, Row, cell_types, cost_summary, quality
 from harness.results.comparability import score_differences, time_differences
 from harness.results.comparisons import Comparisons
+from harness.results.folds import merge_folds
 from harness.results.schema import RunRecord
 from harness.results.statistics import SeedScores
 
@@ -104,7 +105,7 @@ def leaderboard_of_runs(run_dirs: Sequence[Path]) -> Leaderboard:
         problems += bad
         for record in found:
             records.setdefault(record.key, record)
-    return leaderboard(list(records.values()), problems)
+    return leaderboard(merge_folds(list(records.values())), problems)
 
 
 def write_leaderboards(run_dir: Path) -> None:
@@ -234,7 +235,16 @@ def _notes(group: Sequence[_Entry]) -> tuple[str, ...]:
     away = sorted({machine_name(entry.record) for entry in good if entry.time_differences})
     if away:
         notes.append(f"times are not compared, since made on another machine or in other arithmetic: {', '.join(away)}")
+    if any(e.record.tuned and e.record.data and _other_split(e.record) for e in good):
+        notes.append("tuned on other data or another split: its validation images may have been seen by the search")
     return tuple(notes)
+
+
+def _other_split(record: RunRecord) -> bool:
+    """Whether the record's settings were chosen on another split than that of its data."""
+    assert record.tuned is not None
+    assert record.data is not None
+    return record.tuned.split_fingerprint != record.data.split_fingerprint
 
 
 def _outside_notes(record: RunRecord) -> list[str]:

@@ -48,6 +48,7 @@ class CostSummary:
             spread of the middle half of the steps of one run. data_wait: share of the training time.
         inference_ms: milliseconds per image.
         memory: bytes, the peak on the GPU where there is one, else of the process.
+        tuning_seconds: on the training clock of all trials of the search for its settings; None where it was not tuned.
         energy: joules of training, of what energy_of names; None where its seeds do not all have it of the same.
         same_machine: whether the times may be set against those of other rows.
         notes: what a reader of the times must know before comparing.
@@ -63,6 +64,7 @@ class CostSummary:
     memory: int | None
     energy: float | None
     energy_of: str
+    tuning_seconds: float | None
     parameters: int | None
     same_machine: bool
     notes: tuple[str, ...]
@@ -167,6 +169,7 @@ def cost_summary(good: Sequence[RunRecord], comparable: Sequence[RunRecord]) -> 
         memory=_largest(timed, "peak_gpu_reserved") or _largest(timed, "peak_host_rss"),
         energy=energy,
         energy_of=energy_of,
+        tuning_seconds=mean(r.tuned.seconds if r.tuned else None for r in good),
         parameters=_largest(good, "parameters"),
         same_machine=len(comparable) == len(good),
         notes=_time_notes(timed),

@@ -36,7 +36,7 @@ def verdict(board: Leaderboard) -> list[str]:
     sentences = [f"{best.method} has the highest IoU, {number(best.quality.iou, 3)} ({spread})."]
     if len(ranked) > 1:
         sentences += [*_best_tier(board), *_against_baseline(board), *_open_question(board), *_unequal_seeds(board)]
-    return [*sentences, *_learning(ranked)]
+    return [*sentences, *_tuning(ranked), *_learning(ranked)]
 
 
 # ------------------------------------------------------------------------------------------------- who is better
@@ -158,6 +158,24 @@ def more_seeds(board: Leaderboard) -> _Remedy | None:
         one = fmean(r.wall_seconds or r.cost.train_seconds or 0.0 for r in row.good_records)
         seconds += one * max(0, SEEDS - (row.provenance.seeds if goes_on else 0))
     return _Remedy(shlex.join([*kept, "--seeds", str(SEEDS)]), max(1.0, seconds / 60))
+
+
+def _tuning(ranked: Sequence[Row]) -> list[str]:
+    """Whether settings were searched alike for all methods; nothing where none were."""
+    facts = {row.method: row.good_records[0].tuned for row in ranked}
+    tuned = {name: fact for name, fact in facts.items() if fact is not None}
+    if not tuned:
+        return []
+    without = [name for name in facts if name not in tuned]
+    some = next(iter(tuned.values()))
+    if without:
+        were, not_were = ("was" if len(names) == 1 else "were" for names in (tuned, without))
+        said = f"{join_names(list(tuned))} {were} tuned and {join_names(without)} {not_were} not"
+        return [f"{said}, which favours the former."]
+    if len({fact.search for fact in tuned.values()}) > 1:
+        return ["Methods were tuned by different searches (space, trials or budget), so the comparison is uneven."]
+    seconds = sum(fact.seconds for fact in tuned.values())
+    return [f"All were tuned alike: {some.trials} settings of {some.budget} each, {seconds:.0f} s of training in all."]
 
 
 def _learning(ranked: Iterable[Row]) -> list[str]:

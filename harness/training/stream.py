@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -9,9 +10,13 @@ from typing import Protocol
 import numpy as np
 
 from harness.contract import Augment, Instances, Sample
+from harness.transforms.resize import resize_sample, scaled_size
 
 POINT_SEED = 12345
 """Seed of the points that annotators would have drawn. They are part of the data, so they are equal in all runs."""
+
+CACHED_BYTES = 128 * 2**20
+"""Resized images that a process keeps, since resizing a whole image takes longer than a crop."""
 
 
 class Labeller(Protocol):
@@ -41,6 +46,7 @@ class TrainingStream:
     Args:
         indices: the images of `images` that are for training.
         augments: applied in this order.
+        scale: factor by which images are resized before they are augmented.
     """
 
     images: Images
@@ -49,8 +55,10 @@ class TrainingStream:
     labeller: Labeller
     batch_size: int
     seed: int
+    scale: float = 1.0
     _labels: dict[int, Instances] = field(default_factory=dict)
     _orders: dict[int, np.ndarray] = field(default_factory=dict)
+    _kept: _Cache = field(default_factory=lambda: _Cache())
 
     def __post_init__(self) -> None:
         self._keeps_masks = self.labeller.needs_masks or any(a.needs_masks for a in self.augments)
@@ -63,8 +71,8 @@ class TrainingStream:
         return len(self.indices) / self.batch_size
 
     def originals(self) -> Iterator[Sample]:
-        """Every training image once, not augmented, with the labels of the supervision."""
-        return (self._labelled(int(index)) for index in self.indices)
+        """Every training image once, resized but not augmented, with the labels of the supervision."""
+        return (self._augmented(int(index), 0, np.random.default_rng(0)) for index in self.indices)
 
     def batch(self, step: int) -> list[Sample]:
         """The samples of one step, from 0."""
@@ -82,10 +90,18 @@ class TrainingStream:
         return sample
 
     def _augmented(self, index: int, stages: int, rng: np.random.Generator) -> Sample:
-        sample = self._labelled(index)
+        sample = self._labelled(index) if self.scale == 1 else self._resized(index)
         for stage, augment in enumerate(self.augments[:stages]):
             sample = augment(sample, rng, _Partners(self, stage))
         return sample
+
+    def _resized(self, index: int) -> Sample:
+        found = self._kept.get(index)
+        if found is None:
+            sample = self._labelled(index)
+            found = resize_sample(sample, scaled_size(sample.size, self.scale))
+            self._kept.add(index, found)
+        return found
 
     def _labelled(self, index: int) -> Sample:
         sample = self.images[index]
@@ -95,6 +111,31 @@ class TrainingStream:
             self._labels[index] = self.labeller.labels(sample.instances, np.random.default_rng([POINT_SEED, index]))
         cells = self._labels[index]
         return sample.with_(instances=replace(cells, masks=sample.instances.masks if self._keeps_masks else None))
+
+
+class _Cache:
+    """The resized samples that were used last, as many as CACHED_BYTES hold."""
+
+    def __init__(self) -> None:
+        self._samples: OrderedDict[int, Sample] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, index: int) -> Sample | None:
+        if index in self._samples:
+            self._samples.move_to_end(index)
+        return self._samples.get(index)
+
+    def add(self, index: int, sample: Sample) -> None:
+        self._samples[index] = sample
+        self._bytes += _size_in_memory(sample)
+        while self._bytes > CACHED_BYTES:
+            _, oldest = self._samples.popitem(last=False)
+            self._bytes -= _size_in_memory(oldest)
+
+
+def _size_in_memory(sample: Sample) -> int:
+    masks = sample.instances.masks
+    return sample.image.nbytes + (0 if masks is None else masks.pixels.nbytes)
 
 
 @dataclass

@@ -12,6 +12,13 @@ from harness.masks.crops import CropMasks, crop_offsets
 CHUNK_PIXELS = 4_000_000
 
 
+def resize_boxes(boxes: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+    """(N, 4) boxes x0 y0 x1 y1 of an image of size `old` (height, width) in the pixels of the image at size `new`."""
+    if old == new:
+        return boxes
+    return boxes * boxes.new_tensor([new[1] / old[1], new[0] / old[0]] * 2)
+
+
 def paste_crops(
     probabilities: Tensor, boxes: Tensor, size: tuple[int, int], threshold: float = 0.5
 ) -> tuple[CropMasks, np.ndarray]:

@@ -11,6 +11,10 @@ from harness.contract import Task
 COCO_DETECTIONS = 100
 """Detections of an image in the COCO models of detectron2 and torchvision."""
 
+PROPOSALS_PER_DETECTION = 8
+"""Most proposals for one detection, since each takes time. After 300 steps of preset quick on drawn cells, 3 proposals
+for each cell of an image had a recall of 0.76 at IoU 0.5, 12 of 0.88, 40 of 0.97, and 160 no more."""
+
 
 class PredictionCaps(NamedTuple):
     """The most proposals, before and after non-maximum suppression, and the most detections of an image."""
@@ -22,14 +26,18 @@ class PredictionCaps(NamedTuple):
 def prediction_caps(task: Task, proposals: int, sizes: Sequence[tuple[int, int]] = ()) -> PredictionCaps:
     """Caps that leave room for half as many cells again as the fullest training image has.
 
-    They grow with the area of images that are larger than those of the data set, because such images hold more cells.
+    Detections grow with the area of images that are larger than those of the data set, because such images hold more
+    cells. Proposals grow with the area of the image over that of a training crop, up to PROPOSALS_PER_DETECTION.
 
     Args:
-        task: Its max_cells and max_size say what the images of the data set are like.
-        proposals: Least number of proposals, for images of the data set.
-        sizes: Height and width of the images to predict.
+        task: Its max_cells, max_size and crop say what the images of the data set and the crops are like.
+        proposals: For a training crop.
+        sizes: Height and width of the images to predict; none for the largest image of the data set.
     """
-    largest = max((height * width for height, width in sizes), default=0)
-    growth = max(1.0, largest / (task.max_size[0] * task.max_size[1]))
-    detections = math.ceil(max(COCO_DETECTIONS, int(1.5 * task.max_cells)) * growth)
-    return PredictionCaps(max(math.ceil(proposals * growth), 2 * detections), detections)
+    largest_known = task.max_size[0] * task.max_size[1]
+    area = max((height * width for height, width in sizes), default=largest_known)
+    detections = math.ceil(max(COCO_DETECTIONS, int(1.5 * task.max_cells)) * max(1.0, area / largest_known))
+    by_area = math.ceil(proposals * max(1.0, area / task.crop**2))
+    return PredictionCaps(
+        max(proposals, 2 * detections, min(by_area, PROPOSALS_PER_DETECTION * detections)), detections
+    )

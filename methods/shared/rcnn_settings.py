@@ -16,7 +16,6 @@ class RCNNSettings(Settings):
     rois_per_image: int = Field(512, ge=1, description="proposals of an image that the heads train on in each step")
     anchors_per_image: int = Field(256, ge=1, description="anchors of an image that the RPN trains on in each step")
     proposals: int = Field(1000, ge=1, description="proposals of an image after NMS")
-    scale: float = Field(1.0, gt=0, description="factor by which the network sees images enlarged")
 
     for_checks = {  # noqa: RUF012 - pydantic reads the annotation of the base class
         "width": 64,

@@ -34,6 +34,9 @@ SKETCH, SKETCHED = 256, 0.5
 The correlation of two copies is met within 0.06 (standard deviation), so that a pair above ALIKE is hardly missed.
 """
 
+LEAST_UNITS = 3
+"""Groups and single images that a split needs. Where pictures alike would leave fewer, they are not joined."""
+
 MAX_COMPARED = 20
 """Copies that one is compared with after the first comparison."""
 
@@ -82,11 +85,12 @@ def _small(image: NDArray[np.uint8]) -> bytes:
 
 
 def _detail(small: Sequence[bytes]) -> NDArray[np.float32]:
-    """(n, SIDE * SIDE) small copies without their uneven light: two empty wells under one lamp are not one picture."""
+    """(n, m) small copies without their uneven light: two empty wells under one lamp are not one picture."""
     import cv2
 
     planes = np.frombuffer(b"".join(small), np.uint8).reshape(-1, SIDE, SIDE).astype(np.float32)
-    flat = np.stack([plane - cv2.blur(plane, (7, 7)) for plane in planes]).reshape(len(planes), -1)
+    # at the border the blur repeats rows, so that any slope would leave the same frame
+    flat = np.stack([(plane - cv2.blur(plane, (7, 7)))[3:-3, 3:-3] for plane in planes]).reshape(len(planes), -1)
     return flat - flat.mean(axis=1, keepdims=True)
 
 
@@ -124,7 +128,8 @@ def alike_pictures(ids: Sequence[str], pictures: Iterable[Picture]) -> list[list
 
 def _sketch(small: Sequence[bytes]) -> NDArray[np.float32]:
     """(n, SKETCH) of length 1: random projections of the small copies."""
-    sketch = _detail(small) @ np.random.default_rng(0).standard_normal((SIDE * SIDE, SKETCH), np.float32)
+    detail = _detail(small)
+    sketch = detail @ np.random.default_rng(0).standard_normal((detail.shape[1], SKETCH), np.float32)
     return sketch / np.linalg.norm(sketch, axis=1, keepdims=True)
 
 
@@ -144,11 +149,27 @@ def joined_groups(groups: Mapping[str, str | None], same: Sequence[Sequence[str]
     return joined
 
 
-def notes_of_same_pictures(same: Sequence[Sequence[str]], alike: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """What is told of images of the same pixels, and of those that show the same picture."""
+def count_units(groups: Mapping[str, str | None]) -> int:
+    """Groups, and images without one: what a split can put on one side or the other."""
+    named = [group for group in groups.values() if group is not None]
+    return len(set(named)) + len(groups) - len(named)
+
+
+def notes_of_same_pictures(
+    same: Sequence[Sequence[str]], alike: Sequence[Sequence[str]], parted: bool
+) -> tuple[str, ...]:
+    """What is told of images of the same pixels, and of those that show the same picture.
+
+    Args:
+        same: ids of images of the same pixels.
+        alike: ids of images that show the same picture.
+        parted: whether a split may part those.
+    """
+    kept = ", kept on one side of a split"
+    left = "; nearly all do, as frames of a film, so that a split may part them" if parted else kept
     found = (
-        (same, "images with the same pixels as another one, kept on one side of a split"),
-        (alike, "images that show the same picture as another one, saved anew, kept on one side of a split"),
+        (same, f"images with the same pixels as another one{kept}"),
+        (alike, f"images that show the same picture as another one, saved anew{left}"),
     )
     return tuple(_note(words, groups) for groups, words in found if groups)
 

@@ -30,7 +30,8 @@ class CellposeSeg(BesideImages):
             height, width = pixels.shape[:2]
             shape = "x".join(map(str, labels.shape))
             raise HarnessError(f"its masks are {shape} (height x width), the image is {height}x{width}")
-        return Loaded(sample_of(image_id, pixels, cells_of(whole_labels(labels))))
+        whole, notes = whole_labels(labels)
+        return Loaded(sample_of(image_id, pixels, cells_of(whole)), (), notes)
 
 
 def _masks(saved: object) -> NDArray:

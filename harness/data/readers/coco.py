@@ -157,6 +157,8 @@ def _images(table: list[Any], files: FileFinder, problems: list[str], notes: lis
         key, name = id_key(_field(row, "id")), _field(row, "file_name")
         where = f"images[{i}] ({one_line(name)})"
         sides = [_field(row, "height"), _field(row, "width")]
+        if [id_key(side) for side in sides] == [0, 0]:  # some exporters leave them so
+            sides = [None, None]
         size = None if None in sides else _size(*sides)
         if key is None or not isinstance(name, str) or not PurePosixPath(name).parts:
             problems.append(f"images[{i}]: needs an id and a file_name")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.contract import Instances, Sample
 from harness.data.files import inside, stamp_of_files
-from harness.data.images import images_in, read_image
+from harness.data.images import SUFFIXES, images_in, read_image
 from harness.data.pixels import MAX_PIXELS
 from harness.data.source import DataSource, Loaded, SourceIndex, SourceLocation
 from harness.errors import HarnessError, one_line
@@ -72,10 +72,12 @@ class Sartorius:
         types = sorted({t for image in images for t in image.types})
         classes = CLASSES if set(types) <= set(CLASSES) else tuple(types)
         train = self.folder / "train"
-        unnamed = set(images_in(train)) - {f"{i.image_id}.png" for i in images} if train.is_dir() else set()
+        files = images_in(train) if train.is_dir() else {}
+        names = _names_of_images(images, files)
+        unnamed = set(files) - set(names.values())
         notes = (f"no row in train.csv, left out: {len(unnamed)} images of train/",) if unnamed else ()
         images.sort(key=lambda image: image.image_id)
-        entries = [partial(self._load, image, classes) for image in images]
+        entries = [partial(self._load, image, names[image.image_id], classes) for image in images]
         return SourceIndex(classes, entries, tuple(problems), notes, CAUSES)
 
     def _rows(self) -> tuple[list[_Image], list[str]]:
@@ -90,13 +92,13 @@ class Sartorius:
         except (csv.Error, UnicodeDecodeError) as error:
             raise HarnessError(f"train.csv is not a CSV file: {one_line(error)}") from error
 
-    def _load(self, image: _Image, classes: tuple[str, ...]) -> Loaded:
+    def _load(self, image: _Image, name: str, classes: tuple[str, ...]) -> Loaded:
         try:
-            path = inside(self.folder, f"train/{image.image_id}.png")
+            path = inside(self.folder, f"train/{name}")
             pixels, notes = read_image(path, (image.height, image.width))
             masks, faults = masks_of_pairs(image.texts, image.height, image.width)
         except HarnessError as error:
-            return Loaded(None, (f"train/{image.image_id}.png (train.csv row {image.first}): {error}",))
+            return Loaded(None, (f"train/{name} (train.csv row {image.first}): {error}",))
         labels = np.asarray([classes.index(t) for i, t in enumerate(image.types) if i not in faults], np.int64)
         sample = Sample(
             image.image_id,
@@ -108,6 +110,19 @@ class Sartorius:
         where = f"(image {image.image_id})"
         problems = tuple(f"train.csv row {image.rows[i]} {where}: {what}" for i, what in sorted(faults.items()))
         return Loaded(sample, problems, notes)
+
+
+def _names_of_images(images: Iterable[_Image], files: Mapping[str, Path]) -> dict[str, str]:
+    """The file name in train/ of each image: ID.png, or with another suffix where only that is there."""
+    by_stem: dict[str, str] = {}
+    for name, path in files.items():
+        by_stem.setdefault(path.stem, name)
+    usual = ((image.image_id, f"{image.image_id}.png") for image in images)
+    return {image_id: name if name in files else by_stem.get(image_id, name) for image_id, name in usual}
+
+
+def _without_suffix(name: str) -> str:
+    return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
 
 
 def _images_of(lines: Iterable[str]) -> tuple[list[_Image], list[str]]:
@@ -148,7 +163,8 @@ def _take(row: list[str], header: list[str], columns: list[int], line: int, imag
     """Add a row to its image and return the image. columns: where COLUMNS stand. Raises HarnessError on a bad row."""
     whole = max(columns) < len(row) <= len(header)
     image_id, text, width, height, cell_type = [row[column] for column in columns] if whole else [""] * len(COLUMNS)
-    image_id, text, cell_type = image_id.strip().removesuffix(".png"), text.strip(), cell_type.strip()
+    image_id, text, cell_type = _without_suffix(image_id.strip()), text.strip(), cell_type.strip()
+    width, height = (re.sub(r"\.0+$", "", side.strip()) for side in (width, height))  # as pandas writes them
     cell_type = cell_type.lower() if cell_type.lower() in CLASSES else cell_type
     if not image_id or (text and not cell_type):
         raise HarnessError("a field is missing or there is one too many")

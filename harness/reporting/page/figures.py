@@ -17,6 +17,7 @@ from harness.reporting.page.quality_figures import (
     precision_by_threshold,
     scores_by_type,
 )
+from harness.reporting.page.tuning_figures import tuning_charts
 from harness.reporting.row import Row
 
 Group = tuple[str, list[Chart]]
@@ -46,7 +47,7 @@ def figures(board: Leaderboard, run_dir: Path) -> Figures:
     groups: list[Group] = [
         ("How good, and how sure", [*intervals(rows), *differences(rows)]),
         ("What it costs", [*time_to_iou(rows, curves), *cost_charts(rows)]),
-        ("How it learns", [*iou_charts(rows, curves), *losses]),
+        ("How it learns", [*iou_charts(rows, curves), *losses, *tuning_charts(rows)]),
         ("Where it is good", [*scores_by_type(rows, board.types), *precision_by_threshold(rows)]),
         ("What goes wrong", error_counts(rows)),
     ]

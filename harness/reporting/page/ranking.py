@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ON_DEMAND = re.compile(
     r"changes|labels|p|95 % over images|std over seeds|AP|AP50|IoU .+|train s|s/it IQR|data wait|images/s|parameters|"
-    r"loss|arithmetic"
+    r"tuning s|loss|arithmetic"
 )
 """Columns that are shown when asked for: with them the table is wider than most screens."""
 

@@ -27,7 +27,7 @@ from methods.frameworks.detectron2.rpn import RPN, RPNOutputs
 from methods.frameworks.detectron2.settings import Detectron2Options, Detectron2Settings
 from methods.shared.compiled import CompiledWithFallback, CompileStatus, compile_blocks
 from methods.shared.device_transfer import to_device
-from methods.shared.paste_masks import paste_crops
+from methods.shared.paste_masks import paste_crops, resize_boxes
 from methods.shared.prediction_caps import prediction_caps
 from methods.shared.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from methods.shared.tuned_convolutions import tune_backward, tuned_convolutions
@@ -72,8 +72,7 @@ class RCNN(GeneralizedRCNN):
 
     Args:
         channel_order: Of the colour channels, as in the pretrained weights of the backbone.
-        scale: Factor by which images are enlarged for the network.
-        train_scales: Factors from which one is drawn for each batch in training; none for `scale`.
+        train_scales: Factors from which one is drawn for each batch in training, to resize its crops; none for 1.
         compiled: Whether the parts of a training step whose shapes do not change are compiled.
         parts: Arguments of GeneralizedRCNN.
     """
@@ -82,13 +81,12 @@ class RCNN(GeneralizedRCNN):
         self,
         *,
         channel_order: Literal["BGR", "RGB"],
-        scale: float,
         train_scales: Sequence[float] = (),
         compiled: bool,
         **parts: Any,
     ) -> None:
         super().__init__(input_format=channel_order, **parts)
-        self.channel_order, self.scale, self.train_scales = channel_order, scale, tuple(train_scales)
+        self.channel_order, self.train_scales = channel_order, tuple(train_scales)
         self.compile_status = CompileStatus()
         if compiled:
             self._compile()
@@ -101,9 +99,8 @@ class RCNN(GeneralizedRCNN):
         self.compiled.append(matching)
         self.proposal_generator.match_step = matching
 
-    def preprocess(self, arrays: Sequence[NDArray[np.uint8]], scale: float | None = None) -> ImageList:
-        """(B, 3, H, W) normalized images, enlarged by scale (self.scale) and padded at right and bottom to one size."""
-        scale = scale or self.scale
+    def preprocess(self, arrays: Sequence[NDArray[np.uint8]], scale: float = 1.0) -> ImageList:
+        """(B, 3, H, W) normalized images, resized by a factor and padded at the right and bottom to one size."""
         if len({array.shape for array in arrays}) == 1:
             batches = [self._normalize(np.stack(arrays), scale)]
         else:
@@ -144,9 +141,9 @@ class RCNN(GeneralizedRCNN):
         return {**losses, **self.roi_heads.compute_losses(features, proposals, instances)}
 
     def training_scale(self) -> float:
-        """The factor by which the images of the next batch are enlarged."""
+        """The factor by which the images of the next batch are resized."""
         if not self.train_scales:
-            return self.scale
+            return 1.0
         return self.train_scales[int(torch.randint(len(self.train_scales), ()))]
 
     def dense_forward(self, images: Tensor) -> tuple[dict[str, Tensor], RPNOutputs]:
@@ -178,11 +175,14 @@ class Detectron2Model:
     def losses(self, batch: Sequence[Sample]) -> Mapping[str, Tensor]:
         return self.module.compute_losses(batch)
 
-    @torch.no_grad()
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Predictions]:
+        return self.predict_at(images, [(image.shape[0], image.shape[1]) for image in images])
+
+    @torch.no_grad()
+    def predict_at(self, images: Sequence[NDArray[np.uint8]], sizes: Sequence[tuple[int, int]]) -> list[Predictions]:
         self.set_caps([(image.shape[0], image.shape[1]) for image in images])
         detections = self.module.detect(images)
-        return [self._to_predictions(x, image.shape[:2]) for x, image in zip(detections, images, strict=True)]
+        return [_to_predictions(x, size) for x, size in zip(detections, sizes, strict=True)]
 
     def max_detections(self, size: tuple[int, int]) -> int:
         """The most detections of an image of that height and width."""
@@ -194,11 +194,13 @@ class Detectron2Model:
         rpn.pre_nms_topk[False] = rpn.post_nms_topk[False] = caps.proposals
         self.module.roi_heads.box_predictor.test_topk_per_image = caps.detections
 
-    def _to_predictions(self, detections: D2Instances, size: tuple[int, int]) -> Predictions:
-        boxes = detections.pred_boxes.tensor.float() / self.module.scale
-        masks, kept = paste_crops(detections.pred_masks, boxes, size)
-        scores = detections.scores.float().cpu().numpy()[kept].clip(0, 1)
-        return Predictions(size, masks, scores.astype(np.float32), detections.pred_classes.cpu().numpy()[kept])
+
+def _to_predictions(detections: D2Instances, size: tuple[int, int]) -> Predictions:
+    """Detections of an image of any size, as predictions for that image resized to `size`."""
+    boxes = resize_boxes(detections.pred_boxes.tensor.float(), detections.image_size, size)
+    masks, kept = paste_crops(detections.pred_masks, boxes, size)
+    scores = detections.scores.float().cpu().numpy()[kept].clip(0, 1)
+    return Predictions(size, masks, scores.astype(np.float32), detections.pred_classes.cpu().numpy()[kept])
 
 
 def build(recipe: Recipe, task: Task, options: Detectron2Options) -> Detectron2Model:
@@ -243,7 +245,6 @@ def build(recipe: Recipe, task: Task, options: Detectron2Options) -> Detectron2M
         pixel_mean=mean,
         pixel_std=std,
         channel_order=order,
-        scale=settings.scale,
         train_scales=settings.train_scales,
         compiled=settings.compile,
     ).to(task.device)

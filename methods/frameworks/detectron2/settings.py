@@ -14,7 +14,7 @@ class Detectron2Settings(RCNNSettings):
     """What the engine reads of a preset's [model] table."""
 
     train_scales: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        (), description="factors from which one is drawn for each batch in training; none: scale"
+        (), description="factors, one drawn for each batch in training, to resize its crops"
     )
     compile: bool = Field(False, description="compile the backbone and the RPN for training")
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.models import resnet
@@ -21,24 +20,21 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d
 
 from harness.contract import Init, Predictions, Recipe, Sample, Task
-from harness.errors import HarnessError
+from methods.frameworks.torchvision.initial_weights import Start, load
 from methods.frameworks.torchvision.settings import TorchvisionOptions, TorchvisionSettings
 from methods.shared.device_transfer import to_device
-from methods.shared.paste_masks import paste_crops
+from methods.shared.paste_masks import paste_crops, resize_boxes
 from methods.shared.prediction_caps import prediction_caps
 from methods.shared.tuned_convolutions import tune_in_training
-from methods.shared.weights import download_weights, load_matching, read_weights
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-CLASS_HEADS = ("box_predictor.", "mask_predictor.mask_fcn_logits.")
 
 
-class FixedScaleTransform(GeneralizedRCNNTransform):
-    """Enlarges every image by the same factor, a crop or a whole image, instead of to a given short side."""
+class NormalizeOnly(GeneralizedRCNNTransform):
+    """Normalizes images and leaves their size as it is, a crop or a whole image."""
 
-    def __init__(self, scale: float, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__(min_size=1, max_size=1, image_mean=list(mean), image_std=list(std))
-        self.scale = scale
         # torchvision makes these anew for each image, and each time waits for the copy to the GPU
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
@@ -48,20 +44,14 @@ class FixedScaleTransform(GeneralizedRCNNTransform):
         return normalized
 
     def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
-        if self.scale == 1:
-            return image, target
-        image = F.interpolate(image[None], scale_factor=self.scale, mode="bilinear", align_corners=False)[0]
-        if target is not None:
-            masks = F.interpolate(target["masks"][None].float(), size=image.shape[-2:])[0].to(torch.uint8)
-            target = {**target, "boxes": target["boxes"] * self.scale, "masks": masks}
         return image, target
 
 
 class TorchvisionModel:
     """torchvision's MaskRCNN behind the Model contract of the harness. Label 0 is its background."""
 
-    def __init__(self, module: MaskRCNN, task: Task, scale: float, proposals: int) -> None:
-        self.module, self.task, self.scale, self.proposals = module, task, scale, proposals
+    def __init__(self, module: MaskRCNN, task: Task, proposals: int) -> None:
+        self.module, self.task, self.proposals = module, task, proposals
         self.device = torch.device(task.device)
         self.set_caps([])
         tune_in_training(module.backbone)
@@ -69,8 +59,11 @@ class TorchvisionModel:
     def losses(self, batch: Sequence[Sample]) -> Mapping[str, Tensor]:
         return self.module([self._to_tensor(s.image) for s in batch], [self._to_target(s) for s in batch])
 
-    @torch.no_grad()
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Predictions]:
+        return self.predict_at(images, [(image.shape[0], image.shape[1]) for image in images])
+
+    @torch.no_grad()
+    def predict_at(self, images: Sequence[NDArray[np.uint8]], sizes: Sequence[tuple[int, int]]) -> list[Predictions]:
         """Run the parts one by one: torchvision's own forward ends in a float plane of the image for every box."""
         self.set_caps([(image.shape[0], image.shape[1]) for image in images])
         module = self.module
@@ -79,9 +72,9 @@ class TorchvisionModel:
         proposals, _ = module.rpn(batch, features)
         detections, _ = module.roi_heads(features, proposals, batch.image_sizes)
         predictions = []
-        for detection, image in zip(detections, images, strict=True):
-            size = (image.shape[0], image.shape[1])
-            masks, kept = paste_crops(detection["masks"][:, 0].float(), detection["boxes"].float() / self.scale, size)
+        for detection, image, size in zip(detections, images, sizes, strict=True):
+            boxes = resize_boxes(detection["boxes"].float(), (image.shape[0], image.shape[1]), size)
+            masks, kept = paste_crops(detection["masks"][:, 0].float(), boxes, size)
             scores = detection["scores"].float().cpu().numpy()[kept].clip(0, 1)
             labels = detection["labels"].cpu().numpy()[kept] - 1
             predictions.append(Predictions(size, masks, scores.astype(np.float32), labels))
@@ -116,12 +109,13 @@ class TorchvisionModel:
 def build(recipe: Recipe, task: Task, options: TorchvisionOptions) -> TorchvisionModel:
     """Build torchvision's Mask R-CNN, version 1 or 2, on task.device.
 
-    From scratch with ordinary batch normalisation, as torchvision does; from COCO with it frozen (version 1). It reads
-    the "init" slot, and TorchvisionSettings of task.settings.
+    From scratch with ordinary batch normalisation, as torchvision does. With pretrained weights it is frozen in
+    version 1, and images are normalised by ImageNet's statistics. It reads the "init" slot, and TorchvisionSettings of
+    task.settings.
     """
     init: Init = recipe.init.build(task)
     settings = TorchvisionSettings.read(task.settings)
-    frozen = options.version == 1 and init.kind == "coco"
+    start = Start.of(init)
     module = network(
         classes=len(task.classes),
         version=options.version,
@@ -130,18 +124,19 @@ def build(recipe: Recipe, task: Task, options: TorchvisionOptions) -> Torchvisio
         mask_width=options.mask_width or settings.width,
         box_head_width=settings.box_head_width,
         anchor_scale=settings.anchor_scale,
-        frozen_norm=frozen,
+        frozen_norm=start.frozen_norm(options.version),
         rpn_batch_size_per_image=settings.anchors_per_image,
         box_batch_size_per_image=settings.rois_per_image,
         rpn_pre_nms_top_n_train=2 * settings.proposals,
-        rpn_post_nms_top_n_train=settings.proposals,
+        rpn_post_nms_top_n_train=options.train_proposals * settings.proposals,
     )
-    coco = init.kind == "coco"
-    mean = IMAGENET_MEAN if coco else [v / 255 for v in task.pixel_mean]
-    std = IMAGENET_STD if coco else [v / 255 for v in task.pixel_std]
-    module.transform = FixedScaleTransform(settings.scale, mean, std)
-    _load(module, init, options.version, options.depth)
-    return TorchvisionModel(module.to(task.device), task, settings.scale, settings.proposals)
+    scratch = start.kind == "scratch"
+    mean = [v / 255 for v in task.pixel_mean] if scratch else IMAGENET_MEAN
+    std = [v / 255 for v in task.pixel_std] if scratch else IMAGENET_STD
+    module.transform = NormalizeOnly(mean, std)
+    start.apply(module)
+    load(module, init, options.version, options.depth)
+    return TorchvisionModel(module.to(task.device), task, settings.proposals)
 
 
 def network(
@@ -187,23 +182,3 @@ def network(
         mask_predictor=MaskRCNNPredictor(mask_width, mask_width, classes + 1),
         **caps,
     )
-
-
-def _load(module: MaskRCNN, init: Init, version: int, depth: int) -> None:
-    from torchvision.models import ResNet50_Weights
-    from torchvision.models.detection import MaskRCNN_ResNet50_FPN_V2_Weights, MaskRCNN_ResNet50_FPN_Weights
-
-    if init.kind == "scratch" or init.restored:
-        return
-    if init.kind == "checkpoint":
-        load_matching(module, read_weights(str(init.path)), str(init.path), CLASS_HEADS)
-        return
-    if depth != 50 and init.path is None:
-        raise HarnessError(f"torchvision has no weights for ResNet-{depth}: give a file, or take --preset standard")
-    if init.kind == "imagenet":
-        path = init.path or download_weights(ResNet50_Weights.IMAGENET1K_V1.url, "ImageNet ResNet-50")
-        load_matching(module.backbone.body, read_weights(path), str(path), ())
-        return
-    chosen = MaskRCNN_ResNet50_FPN_V2_Weights if version == 2 else MaskRCNN_ResNet50_FPN_Weights
-    path = init.path or download_weights(chosen.COCO_V1.url, "COCO Mask R-CNN")
-    load_matching(module, read_weights(path), str(path), CLASS_HEADS)

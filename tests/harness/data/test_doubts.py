@@ -433,3 +433,15 @@ def test_pictures_under_one_uneven_lamp_are_not_the_same(tmp_path: Path) -> None
         for k in range(6)
     ]
     assert same_pictures.alike_pictures([str(k) for k in range(6)], pictures) == []
+
+
+def test_frames_of_one_film_can_be_split(tmp_path: Path) -> None:
+    source = write(tmp_path, lambda image, labels: labels, (0,) * 6)
+    for number in range(6):
+        frame = scene(0)[0].astype(int) + np.random.default_rng(number).integers(-3, 4, (64, 80))
+        cv2.imwrite(str(tmp_path / "i" / f"x{number}.png"), frame.clip(0, 255).astype(np.uint8))
+    dataset = load(source)
+    (note,) = dataset.notes
+    assert "nearly all do, as frames of a film, so that a split may part them: 5 (x0 and x1 for one)" in note
+    assert set(dataset.groups) == {None}
+    assert len(split(dataset, calibration=0.2, validation=0.2).train) == 4

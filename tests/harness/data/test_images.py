@@ -119,6 +119,9 @@ def test_three_grey_channels_are_rgb_and_an_empty_fourth_is_dropped(tmp_path: Pa
     read, notes = read_image(save(tmp_path / "x.tif", COLOUR, photometric="minisblack", planarconfig="contig"))
     assert np.array_equal(read, COLOUR)
     assert notes == ("three grey channels, taken as red, green and blue",)
+    for kind in ("rgb", "minisblack"):
+        planes = save(tmp_path / "y.tif", np.moveaxis(COLOUR, -1, 0), photometric=kind, planarconfig="separate")
+        assert np.array_equal(read_image(planes)[0], COLOUR)
     padded = np.dstack([COLOUR, np.full_like(GREY, 255)])
     read, notes = read_image(save(tmp_path / "y.tif", padded, photometric="rgb", extrasamples=["unspecified"]))
     assert np.array_equal(read, COLOUR)
@@ -255,7 +258,7 @@ def test_other_refusals(tmp_path: Path) -> None:
         read_image(tmp_path / "no.png")
     with pytest.raises(HarnessError, match=r"10x12 .* annotation 12x10"):
         read_image(save(tmp_path / "x.png", GREY), (12, 10))
-    with pytest.raises(HarnessError, match="stack of 3 pages"):
+    with pytest.raises(HarnessError, match=r"stack of 3 pages; .*\(three pages that are red, green and blue"):
         read_image(save(tmp_path / "x.tif", np.zeros((3, 10, 12), np.uint8), photometric="minisblack"))
     (tmp_path / "x.gif").write_bytes(b"GIF89a and so on")
     with pytest.raises(HarnessError, match="not a whole image"):

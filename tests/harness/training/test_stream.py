@@ -144,3 +144,41 @@ def test_pasting_under_point_supervision_reads_masks_but_hands_none_on(cells: Da
     for sample in made.batch(0):
         assert sample.instances.masks is None
         assert sample.instances.points is not None
+
+
+def test_at_scale_one_batches_are_those_of_the_images(cells: Dataset) -> None:
+    plain = stream(cells)
+    scaled = replace(stream(cells), scale=1.0)
+    assert same(plain.batch(3), scaled.batch(3))
+    assert scaled.images[0] is not None
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_crops_are_cut_from_resized_images(cells: Dataset, scale: float) -> None:
+    resized = replace(stream(cells), scale=scale, augments=[])
+    (sample, _) = resized.batch(0)
+    source = cells.sample(sample.image_id)
+    assert sample.size == (round(96 * scale), round(96 * scale))
+    assert len(sample.instances) <= len(source.instances)
+    assert np.abs(sample.instances.boxes / scale).max() <= 96
+
+
+def test_a_resized_batch_depends_on_seed_and_step_alone(cells: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead = [replace(stream(cells), scale=0.5).batch(step) for step in range(4)]
+    first = replace(stream(cells), scale=0.5)
+    again = [first.batch(step) for step in (3, 0, 1, 2, 3)]
+    assert same(again[0], ahead[3])
+    assert same(again[4], ahead[3])
+    monkeypatch.setattr("harness.training.stream.CACHED_BYTES", 0)
+    assert same(replace(stream(cells), scale=0.5).batch(3), ahead[3])
+
+
+def test_points_are_drawn_in_the_image_and_moved_with_it(cells: Dataset) -> None:
+    labeller = points.build(TASK, PointSupOptions())
+    plain = replace(stream(cells, labeller=labeller), augments=[])
+    shrunk = replace(plain, scale=0.5)
+    (sample, _), (small, _) = plain.batch(0), shrunk.batch(0)
+    assert sample.instances.points is not None
+    assert small.instances.points is not None
+    if len(sample.instances) == len(small.instances):
+        np.testing.assert_allclose(small.instances.points, sample.instances.points / 2)

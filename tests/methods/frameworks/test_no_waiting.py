@@ -32,7 +32,7 @@ ENGINES = {
     name: resolve(load_catalog(), name, "small", Init("scratch")).recipe.engine for name in load_catalog().defaults()
 }
 METHODS = [name for name, engine in ENGINES.items() if engine == mask_rcnn.ENGINE]
-ON_TORCHVISION = [name for name in ENGINES if name not in METHODS]
+ON_TORCHVISION = [name for name, engine in ENGINES.items() if engine.name == "torchvision"]
 
 COPIES = {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default}
 

@@ -32,7 +32,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     ("init", "path", "parts", "frozen"),
     [
         ("coco", None, {"engine": TORCHVISION}, True),
-        ("imagenet", "/gone/weights.pth", {"engine": TORCHVISION}, False),
+        ("imagenet", "/gone/weights.pth", {"engine": TORCHVISION}, True),
         ("coco", "/gone/weights.pkl", {"backbone": RESNET}, True),
         ("imagenet", None, {"backbone": RESNET}, True),
         ("imagenet", None, {"backbone": TIMM}, False),

@@ -17,8 +17,8 @@ TORCHVISION = Part("torchvision", "methods.frameworks.torchvision.rcnn:build", {
         (10, [], 1000, 100),
         (790, [(96, 96)], 2370, 1185),
         (790, [(20, 30), (96, 96)], 2370, 1185),
-        (10, [(960, 960)], 100_000, 10_000),
-        (10, [(96, 192), (50, 50)], 2000, 200),
+        (10, [(960, 960)], 80_000, 10_000),
+        (10, [(96, 192), (50, 50)], 1600, 200),
     ],
 )
 def test_caps(cells: int, sizes: list[tuple[int, int]], proposals: int, detections: int) -> None:
@@ -33,7 +33,7 @@ def test_the_caps_of_detectron2_follow_each_image() -> None:
         model.set_caps([(side, side)])
         rpn, predictor = model.module.proposal_generator, model.module.roi_heads.box_predictor
         seen.append((rpn.pre_nms_topk[False], rpn.post_nms_topk[False], predictor.test_topk_per_image))
-    assert seen == [(200, 200, 100), (20_000, 20_000, 10_000), (200, 200, 100)]
+    assert seen == [(225, 225, 100), (22_500, 22_500, 10_000), (225, 225, 100)]
     assert rpn.post_nms_topk[True] == SMALL["proposals"]
 
 
@@ -44,5 +44,5 @@ def test_the_caps_of_torchvision_follow_each_image() -> None:
     for side in (96, 960, 96):
         model.set_caps([(side, side)])
         seen.append((module.rpn.pre_nms_top_n(), module.rpn.post_nms_top_n(), module.roi_heads.detections_per_img))
-    assert seen == [(200, 200, 100), (20_000, 20_000, 10_000), (200, 200, 100)]
+    assert seen == [(225, 225, 100), (22_500, 22_500, 10_000), (225, 225, 100)]
     assert module.train().rpn.post_nms_top_n() == SMALL["proposals"]

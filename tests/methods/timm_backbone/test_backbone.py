@@ -11,8 +11,9 @@ import torch
 from engine_fixtures import SMALL, recipe, task
 from safetensors.torch import save_file
 
-from harness.contract import Init, Part
+from harness.contract import Init, Method, Part
 from harness.errors import HarnessError
+from methods import timm_backbone
 from methods.shared.weights import match_by_order
 from methods.timm_backbone import TimmOptions
 from methods.timm_backbone.backbone import build
@@ -37,6 +38,30 @@ def test_maps_with_channels_last_are_turned(task_of: Any) -> None:
     net = build(task_of(), TimmOptions(model="swin_tiny_patch4_window7_224"), init=Init()).eval()
     with torch.no_grad():
         assert [m.shape[1] for m in net(torch.randn(1, 3, 64, 96))] == list(net.channels)
+
+
+@pytest.mark.parametrize("method", timm_backbone.METHODS, ids=lambda method: method.name)
+def test_named_methods_have_timms_network_and_the_parameters_of_their_cards(task_of: Any, method: Method) -> None:
+    part = method.parts["backbone"]
+    net = part.build(task_of(), init=Init()).eval()
+    whole = timm.create_model(part.options["model"]).eval()
+    published = method.card.published
+    assert f"{_count(whole):,}" == published["parameters with a 1000-way classifier"]
+    assert f"{_count(net):,}" == published["parameters of the backbone"]
+    assert (net.strides, net.pad_to) == ((4, 8, 16, 32), 32)
+    # timm's feature network names its stages otherwise: the weights are handed over in order
+    theirs = match_by_order(net.network, whole.state_dict())
+    assert theirs is not None
+    net.network.load_state_dict(theirs)
+    image = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        wanted = whole.forward_intermediates(image, intermediates_only=True)
+        for one, other in zip(net(image), wanted, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def _count(network: torch.nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
 
 
 def test_networks_that_cannot_serve_say_why(task_of: Any) -> None:

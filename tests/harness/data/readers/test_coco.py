@@ -61,7 +61,10 @@ def test_crowd_flags_are_kept_and_labels_follow_category_ids(tmp_path: Path) -> 
         (annotation(2, {"size": [10, 12], "counts": [120]}), "an empty mask"),
         (annotation(2, {"size": [10, 12], "counts": [0, 121]}), "whole numbers that fit"),
         (annotation(2, {"size": [10, 12], "counts": [60, 60, 1]}), "cover 121 pixels"),
-        (annotation(2, {"size": [10, 12], "counts": [0, "7"]}), "neither text nor a list"),
+        (annotation(2, {"size": [10, 12], "counts": [0, "x"]}), "neither text nor a list"),
+        (annotation(2, "[[1, 1, 2"), "the segmentation is text that is not JSON"),
+        (annotation(2, [["1", "1", "2", "x", "3", "3"]]), "not a list of finite numbers"),
+        (annotation(2, [["1", "1", "2", "nan", "3", "3"]]), "not a list of finite numbers"),
         (annotation(2, {"size": [12, 10], "counts": [0, 120]}), "the run lengths are of [12, 10]"),
         (annotation(2, {"size": [10, 12], "counts": "not runs"}), "compressed run lengths"),
         (annotation(2, SQUARE, image_id=9), "annotations[1] (id 2): there is no good image with the id 9"),
@@ -152,6 +155,12 @@ def changed(tables: dict[str, Any], **more: Any) -> dict[str, Any]:
     }
 
 
+def runs_of(polygons: list[list[int]]) -> dict[str, Any]:
+    """The same mask as run lengths in numbers."""
+    plane = coco.decode(coco.merge(coco.frPyObjects(polygons, 10, 12)))
+    return {"size": [10, 12], "counts": np.diff([0, *(np.flatnonzero(np.diff(plane.T.ravel())) + 1), 120]).tolist()}
+
+
 LOOSE = {
     "ids as text": {
         "images": lambda row, i: row | {"id": str(row["id"])},
@@ -168,6 +177,28 @@ LOOSE = {
     "a box of NaN": {"annotations": lambda row, i: row | {"bbox": [float("nan"), 1, 2, 3]}},
     "no size": {"images": lambda row, i: {k: v for k, v in row.items() if k not in ("height", "width")}},
     "a size of floats": {"images": lambda row, i: row | {"height": 10.0, "width": "12"}},
+    "a size of 0x0": {"images": lambda row, i: row | {"height": 0, "width": "0"}},
+    "numbers of polygons as text": {
+        "annotations": lambda row, i: row | {"segmentation": [[f"{number:.1f}" for number in row["segmentation"][0]]]}
+    },
+    "a flat polygon of text": {
+        "annotations": lambda row, i: row | {"segmentation": list(map(str, row["segmentation"][0]))}
+    },
+    "polygons as text": {"annotations": lambda row, i: row | {"segmentation": json.dumps(row["segmentation"])}},
+    "run lengths as text of JSON": {
+        "annotations": lambda row, i: row | {"segmentation": json.dumps(runs_of(row["segmentation"]))}
+    },
+    "run lengths of text": {
+        "annotations": lambda row, i: (
+            row
+            | {
+                "segmentation": {
+                    "size": ["10", "12"],
+                    "counts": [str(n) for n in runs_of(row["segmentation"])["counts"]],
+                }
+            }
+        )
+    },
     "no crowd flag": {"annotations": lambda row, i: {k: v for k, v in row.items() if k != "iscrowd"}},
     "a flat polygon": {"annotations": lambda row, i: row | {"segmentation": row["segmentation"][0]}},
     "a polygon of points": {

@@ -19,7 +19,8 @@ def write(folder: Path, sequence: str = "01", frames: int = 3, **truths: list[in
     """frames t000.tif on; truths: numbers of the frames with a segmentation, by GT and ST."""
     (folder / sequence).mkdir(parents=True)
     for number in range(frames):
-        tifffile.imwrite(folder / sequence / f"t{number:03}.tif", FRAME + np.uint8(number + 20 * int(sequence)))
+        frame = np.random.default_rng([int(sequence), number]).integers(0, 256, GOLD.shape, np.uint8)
+        tifffile.imwrite(folder / sequence / f"t{number:03}.tif", frame)
     for truth, numbers in truths.items():
         (folder / f"{sequence}_{truth}" / "SEG").mkdir(parents=True)
         for number in numbers:

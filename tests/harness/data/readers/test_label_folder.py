@@ -38,6 +38,13 @@ def write(folder: Path, images: dict[str, np.ndarray], labels: dict[str, np.ndar
         ("x.ome.tif", "x.ome.tif"),
         ("x.ome.tif", "x_masks.tif"),
         ("x.tif", "X_Masks.TIF"),
+        ("img_0.tif", "mask_0.tif"),
+        ("image-0.tif", "labels_0.tif"),
+        ("0.tif", "mask_0.tif"),
+        ("img_0.tif", "0.tif"),
+        ("0_img.tif", "seg_0.tif"),
+        ("x.tif", "x.tif_mask.tif"),
+        ("x.tif", "x.png_masks.tif"),
         ("Zelle \u00e4.tif", "Zelle a\u0308_masks.tif"),
     ],
 )
@@ -182,3 +189,34 @@ def test_more_endings_of_labels(tmp_path: Path, ending: str) -> None:
     labels[2:5, 3:7] = 1
     cv2.imwrite(str(tmp_path / "l" / f"x{ending}.png"), labels)
     assert load(f"folder:{tmp_path / 'i'},{tmp_path / 'l'}").ids == ("x",)
+
+
+def test_beginnings_tell_labels_from_images_in_one_folder(tmp_path: Path) -> None:
+    for k in range(2):
+        tifffile.imwrite(tmp_path / f"img_{k}.tif", IMAGE + k)
+        tifffile.imwrite(tmp_path / f"mask_{k}.tif", LABELS)
+    tifffile.imwrite(tmp_path / "label-free culture.tif", IMAGE)
+    dataset = load(f"folder:{tmp_path},{tmp_path}")
+    assert (dataset.ids, dataset.cells) == (("img_0", "img_1"), 4)
+    assert [path.name for path in dataset.unlabelled] == ["label-free culture.tif"]
+
+
+def test_labels_of_nan_are_background(tmp_path: Path) -> None:
+    labels = np.where(LABELS > 0, LABELS, np.nan).astype(np.float32)
+    dataset = load(write(tmp_path, {"x.tif": IMAGE}, {"x.tif": labels}))
+    assert dataset[0].instances.boxes.tolist() == [[1, 1, 5, 4], [2, 6, 9, 9]]
+    assert dataset.notes == ("labels of NaN, taken as background: 1 image",)
+
+
+@pytest.mark.parametrize(("samples", "each", "groups"), [(6, 2, 6), (5, 2, 0), (7, 1, 0)])
+def test_nested_folders_are_groups_where_they_are_samples(tmp_path: Path, samples: int, each: int, groups: int) -> None:
+    rng = np.random.default_rng(0)
+    for sample in range(samples):
+        for kind in ("images", "masks"):
+            (tmp_path / f"s{sample}" / kind).mkdir(parents=True)
+            for k in range(each):
+                pixels = LABELS if kind == "masks" else rng.integers(0, 256, (10, 12), np.uint8)
+                tifffile.imwrite(tmp_path / f"s{sample}" / kind / f"x{k}.tif", pixels)
+    dataset = load(f"nested:{tmp_path},{tmp_path}", cache=False)
+    assert len({group for group in dataset.groups if group is not None}) == groups
+    assert any(note.startswith("subfolders are groups") for note in dataset.notes) == (groups > 0)

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from data_files import kaggle_row, pairs_text, write_kaggle
 
 from harness.data.readers.sartorius import plate_and_well
@@ -159,9 +160,19 @@ def test_real_images(real_data: Path) -> None:
         lambda table: table.replace(",", "\t"),
         lambda table: table.replace("id,annotation,width", "ID, Annotation ,Width", 1),
         lambda table: table.replace("\na,", "\na.png,"),
+        lambda table: table.replace(",12,10,", ",12.0,10.00,"),
+        lambda table: table.replace("14 3 26 3", "14\t3  26\t3 "),
         lambda table: table.replace(",cort", ", Cort "),
     ],
-    ids=["semicolons", "tabs", "names of columns", "ids with suffix", "spaces and case of types"],
+    ids=[
+        "semicolons",
+        "tabs",
+        "names of columns",
+        "ids with suffix",
+        "sizes as floats",
+        "tabs in run lengths",
+        "spaces and case of types",
+    ],
 )
 def test_tables_as_spreadsheets_save_them(tmp_path: Path, change) -> None:
     source = write_kaggle(tmp_path, [kaggle_row("a", "14 3 26 3")])
@@ -171,3 +182,17 @@ def test_tables_as_spreadsheets_save_them(tmp_path: Path, change) -> None:
     assert dataset.ids == ("a",)
     assert dataset.classes == ("shsy5y", "astro", "cort")
     assert dataset[0].instances.labels.tolist() == [2]
+
+
+def test_images_with_another_suffix_are_found(tmp_path: Path) -> None:
+    source = write_kaggle(tmp_path, [kaggle_row("a", "14 3"), kaggle_row("b.tif", "14 3")])
+    for name in ("a", "b.tif"):
+        (tmp_path / "train" / f"{name}.png").unlink()
+        tifffile.imwrite(tmp_path / "train" / f"{name[0]}.tif", np.full((10, 12), 90, np.uint8))
+    dataset = load(source)
+    assert (dataset.ids, dataset.cells, dataset.notes) == (("a", "b"), 2, ())
+
+
+def test_a_run_at_pixel_0_says_how_run_lengths_count(tmp_path: Path) -> None:
+    (problem,) = check(write_kaggle(tmp_path, [kaggle_row("a", "0 3 20 2"), kaggle_row("a", "30 2")])).problems
+    assert "a run begins at pixel 0, outside the image: run lengths count from 1 here" in problem

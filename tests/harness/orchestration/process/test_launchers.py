@@ -16,8 +16,8 @@ import pytest
 from fake_worker import RecordingReporter
 
 from harness.errors import HarnessError
-from harness.orchestration.process.fork_server import TOKEN
-from harness.orchestration.process.launchers import ForkServerLauncher, Launcher, SubprocessLauncher, fastest_launcher
+from harness.orchestration.process.fork_launcher import ForkServerLauncher
+from harness.orchestration.process.launchers import TOKEN, Launcher, SubprocessLauncher, fastest_launcher
 from harness.orchestration.process.supervisor import run_trial
 from harness.orchestration.scheduler import ALL_OK, SOME_FAILED, RunOptions, run_plan
 from harness.orchestration.trial_folder import prepare_folder
@@ -40,8 +40,8 @@ def either(request: pytest.FixtureRequest) -> Iterator[Launcher]:
 
 def started(ready: Launcher, folder: Path) -> int:
     """A worker that prints into a file beside its trial's folder."""
-    with (folder / "out.txt").open("wb") as output, open(os.devnull, "wb") as progress:
-        return ready.start(folder, {TOKEN: TOKEN_OF_TEST, "OF_THIS_TRIAL": "1"}, output.fileno(), progress.fileno())
+    with (folder / "out.txt").open("wb") as output:
+        return ready.start(folder, {TOKEN: TOKEN_OF_TEST, "OF_THIS_TRIAL": "1"}, output.fileno())
 
 
 def ended(pid: int) -> bool:

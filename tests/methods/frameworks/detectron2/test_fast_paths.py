@@ -17,7 +17,10 @@ from torch import Tensor, nn
 
 from harness.config.preset import load_preset
 from harness.contract import Sample
+from harness.inference.scaled import at_scale
 from harness.masks.rle import to_rle
+from harness.transforms.resize import scaled_size
+from harness.transforms.window import resize
 
 stock = pytest.importorskip("stock_detectron2")
 
@@ -119,16 +122,19 @@ def backward(losses: Mapping[str, Tensor], module: nn.Module) -> tuple[dict[str,
 
 @pytest.mark.usefixtures("in_double")
 @pytest.mark.parametrize("scale", [1.0, 1.5])
-def test_detections_and_run_lengths_are_those_of_stock_detectron2(scale: float) -> None:
-    ours, peer, _ = pair({**SMALL, "scale": scale})
+def test_detections_and_run_lengths_are_those_of_stock_detectron2(
+    scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, peer, _ = pair(SMALL)
     sample = discs(20, side=112, height=96, seed=3)
     ours.module.eval()
-    (found,) = ours.predict([sample.image])
+    # as many proposals as stock detectron2 keeps, whose number does not follow the image
+    monkeypatch.setattr(ours, "set_caps", lambda sizes: None)
+    (found,) = at_scale(ours, scale).predict([sample.image])
 
-    # enlarged as ours is, so that both see the same pixels
-    planes = torch.from_numpy(stock.bgr(sample).transpose(2, 0, 1).copy()).float()
-    if scale != 1:
-        planes = F.interpolate(planes[None], scale_factor=scale, mode="bilinear", align_corners=False)[0]
+    # resized as ours is, so that both see the same pixels
+    shown = sample.with_(image=resize(sample.image, *scaled_size(sample.size, scale)))
+    planes = torch.from_numpy(stock.bgr(shown).transpose(2, 0, 1).copy()).float()
     with torch.no_grad():
         (given,) = peer.eval()([{"image": planes, "height": sample.size[0], "width": sample.size[1]}])
     theirs = stock.as_predictions(given["instances"], sample.size)

@@ -138,31 +138,33 @@ def test_crowd_regions_are_not_trained_on() -> None:
     assert cells.boxes[0].tolist() == sample.instances.boxes[[1, 3]].tolist()
 
 
-def test_scale_enlarges_the_input_and_predictions_are_in_image_pixels() -> None:
+def test_masks_can_be_drawn_at_another_size_than_that_of_the_image() -> None:
     base = recipe()
     torch.manual_seed(0)
-    model = base.engine.build(base, task(**SMALL, scale=2.0))
-    assert model.module.preprocess([discs(3).image]).tensor.shape == (1, 3, 192, 192)
-    assert (
-        InstanceBatch.from_samples([discs(3)], 2.0, torch.device("cpu")).boxes[0].tolist()
-        == (discs(3).instances.boxes * 2).tolist()
-    )
-    model.module.train()
-    assert all(torch.isfinite(v) for v in model.losses([discs(3)]).values())
+    model = base.engine.build(base, task(**SMALL))
     model.module.eval()
-    (found,) = model.predict([discs(3).image])
-    assert found.size == (96, 96)
-    assert found.masks.boxes.max(initial=0) <= 96
+    (same,) = model.predict([discs(3).image])
+    (found,) = model.predict_at([discs(3).image], [(192, 48)])
+    assert found.size == (192, 48)
+    assert len(set(found.scores.tolist()) & set(same.scores.tolist())) > 50
+    assert found.masks.boxes.max(axis=0)[2] <= 48 < found.masks.boxes.max(axis=0)[3] <= 192
 
 
 def test_training_scales_are_drawn_for_images_and_labels_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """Preset paper: short sides of 640 to 800, as the zoo's configuration; 800 in prediction."""
     settings = load_preset("paper").model
-    assert [int(520 * scale) for scale in settings["train_scales"]] == [640, 672, 704, 736, 768, 800]
+    assert [round(520 * settings["scale"] * scale) for scale in settings["train_scales"]] == [
+        640,
+        672,
+        704,
+        736,
+        768,
+        800,
+    ]
     assert int(520 * settings["scale"]) == 800
     base = recipe()
     torch.manual_seed(0)
-    model = base.engine.build(base, task(**SMALL, scale=2.0, train_scales=[1.0, 1.5]))
+    model = base.engine.build(base, task(**SMALL, train_scales=[1.0, 1.5]))
     seen: list[tuple[int, float]] = []
     dense = model.module.dense_forward
 
@@ -182,7 +184,7 @@ def test_training_scales_are_drawn_for_images_and_labels_alike(monkeypatch: pyte
     assert set(seen) == {(96, 1.0), (160, 1.5)}
     assert all(b.boxes[0].tolist() == (discs(3).instances.boxes * b.scale).tolist() for b in batches)
     model.module.eval()
-    assert model.module.preprocess([discs(3).image]).tensor.shape == (1, 3, 192, 192)
+    assert model.module.preprocess([discs(3).image]).tensor.shape == (1, 3, 96, 96)
 
 
 def test_zoo_checkpoint_loads_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

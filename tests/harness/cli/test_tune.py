@@ -1,0 +1,66 @@
+"""`tune` and `run --tuned`, with an engine from outside the project that trains in seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from harness.cli import harness
+
+pytest.importorskip("optuna", reason="needs the extra `tune`")
+
+DATA = "synthetic:images=9,size=64"
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    whole = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *arguments], capture_output=True, text=True, timeout=250, env=whole
+    )
+
+
+def test_settings_are_searched_and_a_run_uses_them(tmp_path: Path) -> None:
+    made = CliRunner().invoke(harness, ["new-method", "stranger", "--slot", "engine", "--dir", str(tmp_path)])
+    assert made.exit_code == 0
+    search, out = tmp_path / "search", tmp_path / "run"
+    how = ("--adapter", str(tmp_path / "stranger.py"), "--data", DATA, "--quiet")
+    few = ("--trials", "2", "--preset", "smoke", "--budget", "4it")
+    tuned = command("tune", "--methods", "stranger", *few, "--out", str(search), *how)
+    assert tuned.returncode == 0, tuned.stderr
+    assert f"--methods stranger --tuned {search}" in tuned.stdout
+    assert "2 trials of each of 1 methods, at most 4it of training each; scored on" in tuned.stderr
+    assert (search / "presets" / "stranger.toml").is_file()
+    assert "# Tuning" in (search / "tuning.md").read_text()
+    assert not list(search.glob("trials/*/weights.safetensors"))
+
+    run = command("run", "--methods", "stranger,stranger+copy_paste", "--tuned", str(search), "--out", str(out), *how)
+    assert run.returncode == 0, run.stderr
+    assert "note: not tuned, and run with the preset smoke as it is: stranger+copy_paste" in run.stderr
+    plain = json.loads(CliRunner().invoke(harness, ["table", str(out), "--json"]).output)
+    by_name = {row["method"]: row for row in plain["rows"]}
+    assert by_name["stranger"]["tuning_seconds"] > 0
+    assert by_name["stranger+copy_paste"]["tuning_seconds"] is None
+    assert "stranger was tuned and stranger+copy_paste was not, which favours the former." in plain["verdict"]
+    record = json.loads((out / "trials" / "stranger--seed0" / "record.json").read_text())
+    assert (record["budget"], record["preset"], record["tuned"]["trials"]) == ("4it", "smoke (tuned)", 2)
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        (("run", "--methods", "mask_rcnn", "--tuned", "nowhere"), "error: nowhere holds no tuning.json"),
+        (("tune", "--methods", "mask_rcnnn", "--out", "x"), "did you mean 'mask_rcnn'?"),
+        (("tune", "--methods", "mask_rcnn", "--out", "x", "--budget", "10min"), "type 10m"),
+        (("tune", "--methods", "mask_rcnn", "--out", "x", "--space", "no.toml"), "error: --space: no file no.toml"),
+    ],
+)
+def test_a_typing_mistake_gets_one_line(typed: tuple[str, ...], line: str) -> None:
+    done = CliRunner().invoke(harness, list(typed))
+    assert done.exit_code == 2
+    assert line in done.output
