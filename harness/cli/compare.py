@@ -61,13 +61,14 @@ def _folders(run: str) -> tuple[str, ...]:
 
 def records_of(typed: str) -> tuple[str, list[RunRecord]]:
     """The method's name and its scored records. Raises HarnessError with what there is to choose from."""
+    from harness.results.folds import merge_folds
     from harness.results.io import read_records
 
     run, method = _run_and_method(typed)
     records, problems = read_records(Path(run))
     for line in problems:
         click.echo(line, err=True)
-    scored = [record for record in records if record.scores is not None]
+    scored = [record for record in merge_folds(records) if record.scores is not None]
     names = sorted({record.method for record in scored})
     if not names:
         raise HarnessError(f"{run} holds no record with scores; `run` makes them")

@@ -35,8 +35,9 @@ def print_estimates(manifest: Manifest, run_dir: Path, as_json: bool) -> None:
         trials = [_facts(estimate, manifest) for estimate in estimates]
         print_json({"run_dir": str(run_dir), "trials": trials, "seconds": total, "memory": memory})
         return
-    columns = ("method", "seed", "data", "budget", "device", "takes", "memory")
-    print_table(columns, [_row(estimate, manifest) for estimate in estimates])
+    folds = ("fold",) if any(estimate.trial.spec.split.fold for estimate in estimates) else ()
+    columns = ("method", "seed", *folds, "data", "budget", "device")
+    print_table((*columns, "takes", "memory"), [_row(estimate, manifest, columns) for estimate in estimates])
     most = "" if memory is None else f"; at most {_size(memory)} of memory at a time"
     click.echo(f"in all {_duration(total)}{most}")
     bases = Counter(estimate.basis for estimate in estimates if estimate.basis != "done")
@@ -51,6 +52,7 @@ def _facts(estimate: Estimate, manifest: Manifest) -> dict[str, Any]:
     return {
         "method": spec.method,
         "seed": spec.seed,
+        "fold": spec.split.fold or None,
         "data": manifest.facts_of(spec).source,
         "budget": spec.budget,
         "device": spec.device,
@@ -62,12 +64,12 @@ def _facts(estimate: Estimate, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _row(estimate: Estimate, manifest: Manifest) -> tuple[str, ...]:
+def _row(estimate: Estimate, manifest: Manifest, columns: tuple[str, ...]) -> tuple[str, ...]:
     facts = _facts(estimate, manifest)
     takes = _duration(estimate.seconds)
     if estimate.basis == "done":
         takes = f"skipped: {estimate.trial.skip_reason}" if estimate.trial.skip_reason else "done already"
-    shown = (str(facts[name]) for name in ("method", "seed", "data", "budget", "device"))
+    shown = (str(facts[name]) for name in columns)
     return (*shown, takes, "" if estimate.basis == "done" else _size(estimate.memory))
 
 

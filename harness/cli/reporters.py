@@ -40,9 +40,18 @@ def make_reporter(run_dir: Path, quiet: bool, tracker: Tracker | None = None) ->
     return (Lines if quiet or not sys.stderr.isatty() else Bars)(run_dir, tracker)
 
 
+def trial_name(trial: PlannedTrial) -> str:
+    """Method, seed and fold."""
+    spec = trial.spec
+    fold = f" fold {spec.split.fold} of {spec.split.folds}" if spec.split.fold else ""
+    return f"{spec.method} seed {spec.seed}{fold}"
+
+
 def outcome(trial: PlannedTrial, record: RunRecord, run_dir: Path) -> str:
     """How a trial ended, in one line."""
-    name = f"{record.method} seed {record.seed}"
+    name = trial_name(trial)
+    if record.status == "ok" and trial.spec.split.fold:
+        return f"{name}: predicted, {record.cost.train_seconds or 0:.0f} s of training; scored with the other folds"
     if record.status == "ok" and record.scores is not None:
         return f"{name}: IoU {record.scores.iou_map:.4f}, {record.cost.train_seconds or 0:.0f} s of training"
     log = f" (log: {trial.folder(run_dir) / 'log.txt'})" if record.status in FAILED else ""
@@ -66,7 +75,7 @@ class Lines:
     def started(self, trial: PlannedTrial, index: int, total: int) -> None:
         self._tenth = -1
         self._time_left.started(trial.spec.budget, index, total)
-        self._print(f"[{index}/{total}] {trial.spec.method} seed {trial.spec.seed}: {trial.spec.budget}")
+        self._print(f"[{index}/{total}] {trial_name(trial)}: {trial.spec.budget}")
 
     def progress(self, trial: PlannedTrial, progress: Progress) -> None:
         self._time_left.progress(progress)
@@ -85,6 +94,13 @@ class Lines:
     def kept(self, trial: PlannedTrial, record: RunRecord) -> None:
         self._print(f"kept from before: {outcome(trial, record, self.run_dir)}")
         self._track(trial, record)
+
+    def folds_scored(self, record: RunRecord) -> None:
+        name = f"{record.method} seed {record.seed}, {record.split.folds} folds"
+        if record.scores is None:
+            self._print(f"{name}: not scored: {record.reason}")
+        else:
+            self._print(f"{name}: IoU {record.scores.iou_map:.4f} over {len(record.scores.by_image)} images")
 
     def waiting(self, trial: PlannedTrial) -> None:
         self._print(f"another run works on {trial.name}; waiting for it")
@@ -136,7 +152,7 @@ class Bars(Lines):
         self._index, self._count = index, f"trial {index} of {total}"
         self._progress.update(self._run_bar, total=total, completed=index - 1, details=self._count)
         self._remove_trial_bar()
-        name = f"{trial.spec.method} seed {trial.spec.seed}"
+        name = trial_name(trial)
         self._trial_bar = self._progress.add_task(name, total=1.0, details="starting")
 
     def progress(self, trial: PlannedTrial, progress: Progress) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,31 +31,20 @@ def score(run_dir: Path, metrics: tuple[str, ...], threshold: float | None, as_j
 
     The rule is chosen again on the calibration images. All scores are computed and stored, whatever is printed.
     """
-    from harness.results.io import RECORD, read_record, record_paths, write_record
-
     names = _checked(metrics or DEFAULT_METRICS)
     if not run_dir.is_dir():
         raise HarnessError(f"no folder {run_dir}; give the folder of a run, as `run` printed it")
     rows: list[dict[str, Any]] = []
     failed: list[str] = []
     data = _Data()
-    for path in record_paths(run_dir):
-        try:
-            record = read_record(path)
-            if record.scores is None:
-                continue
-            again = rescore(path.parent, record, data, threshold)
-            write_record(path.parent / RECORD, again)
-        except HarnessError as error:
-            failed.append(str(error))
-            continue
+    for before, again in _rescored(run_dir, data, threshold, failed):
         assert again.scores is not None
         found = again.scores.model_dump(mode="json")
         rows.append(
             {
-                "method": record.method,
-                "seed": record.seed,
-                "before": record.scores.iou_map,
+                "method": again.method,
+                "seed": again.seed,
+                "before": before,
                 **{name: found[name] for name in names},
             }
         )
@@ -69,6 +59,42 @@ def score(run_dir: Path, metrics: tuple[str, ...], threshold: float | None, as_j
         click.echo(f"not scored: {line}", err=True)
     if failed:
         raise click.exceptions.Exit(1)
+
+
+def _rescored(
+    run_dir: Path, data: _Data, threshold: float | None, failed: list[str]
+) -> Iterator[tuple[float | None, RunRecord]]:
+    """The IoU before, and each record as it is written; the folds of a method and seed together."""
+    from harness.orchestration.folds import score_folds
+    from harness.results.folds import are_complete, fold_groups
+    from harness.results.io import RECORD, read_record, read_trial_spec, record_paths, write_record
+
+    before: dict[str, float | None] = {}
+    folds: dict[str, tuple[Path, RunRecord]] = {}
+    for path in record_paths(run_dir):
+        try:
+            record = read_record(path)
+            before[record.key] = record.scores.iou_map if record.scores else None
+            if record.split.fold:
+                folds[record.key] = (path.parent, record)
+            elif record.scores is not None and not record.folds:
+                yield (
+                    before[record.key],
+                    write_record(path.parent / RECORD, rescore(path.parent, record, data, threshold)),
+                )
+        except HarnessError as error:
+            failed.append(str(error))
+    for group in fold_groups(record for _, record in folds.values()):
+        if are_complete(group):
+            try:
+                folders = [folds[record.key][0] for record in group]
+                assert group[0].data is not None
+                truth = data.truth(read_trial_spec(folders[0]), group[0].data.fingerprint)
+                again = score_folds(run_dir, [folder.name for folder in folders], truth, threshold)
+            except HarnessError as error:
+                failed.append(str(error))
+                continue
+            yield before.get(group[0].folds_key), again
 
 
 def rescore(folder: Path, record: RunRecord, data: _Data, threshold: float | None) -> RunRecord:

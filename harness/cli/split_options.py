@@ -36,6 +36,18 @@ _OPTIONS = (
         metavar="NAME=VALUE",
         help="Score on the images with this value and train on the others, as in cell_type=cort.",
     ),
+    click.option(
+        "--folds",
+        # 0 is the default: some versions of click hold defaults to the range too
+        type=click.IntRange(0),
+        default=0,
+        is_flag=False,
+        flag_value=5,
+        metavar="[K]",
+        show_default=False,
+        help="Cross-validate: every image is predicted by a model that has not seen it. K trainings of each method "
+        "and seed; 5 where K is left out.",
+    ),
 )
 
 

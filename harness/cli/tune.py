@@ -131,6 +131,8 @@ def _search(
     from harness.orchestration.tuning.tuner import Tuner
 
     assert request.out is not None
+    if request.folds:
+        raise HarnessError("tune chooses by calibration images, which --folds has none of; leave --folds out")
     source = (request.sources or (search.preset.source,))[0]
     data, split = read_source(
         source, request.split_spec(), search.preset, request.skip_bad, request.trust_labels, _print_note

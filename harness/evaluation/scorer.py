@@ -27,13 +27,14 @@ SCORING_VERSION = "1"
 def score(
     predictions: Mapping[str, Predictions],
     truth: GroundTruths,
-    rule: PostprocessRule,
+    rule: PostprocessRule | Mapping[str, PostprocessRule],
     classes: Sequence[str],
     one_class: bool = False,
 ) -> Scores:
     """Every score of harness.evaluation.schema.Scores, over the images of `predictions`.
 
     The image's type decides in which of `by_type` it counts: that of the truth, which the rule never sees.
+    rule: the same for all images, or that of each image id.
     one_class: AP takes all cells as of one class, for a model whose classes are not those of the data.
     Raises HarnessError where an image has no truth or another size.
     """
@@ -48,7 +49,7 @@ def score(
     for image_id, found in predictions.items():
         image = _truth_of(image_id, truth)
         check_pair(image_id, found, image)
-        matched = match_image(found, image, rule, classes)
+        matched = match_image(found, image, rule if isinstance(rule, PostprocessRule) else rule[image_id], classes)
         curves[image_id] = image_curve(matched)
         if image.cell_type is not None:
             cell_types[image_id] = image.cell_type

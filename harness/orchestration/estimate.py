@@ -27,7 +27,7 @@ MAX_RECORDS = 300
 """Earlier records that are read at most, newest runs first."""
 START_SECONDS = 15.0
 COMPILE_SECONDS = 180.0
-"""Rule of thumb for the warm-up of a preset that compiles the network."""
+"""Rule of thumb for the warm-up of a preset that compiles the network. Compiling takes no longer than the budget."""
 SECONDS_PER_IMAGE = {("cpu", "small"): 0.3, ("cpu", "full"): 3.0, ("cuda", "small"): 0.1, ("cuda", "full"): 0.3}
 """Rule of thumb for predicting and scoring an image, by device and size of the networks."""
 
@@ -51,7 +51,7 @@ class Estimate:
 
 def estimate_trials(manifest: Manifest, run_dir: Path, earlier: Iterable[RunRecord]) -> list[Estimate]:
     """One estimate for each planned trial. Those that have their record in run_dir take nothing."""
-    good = [record for record in earlier if record.status == "ok" and not record.outside]
+    good = [record for record in earlier if record.status == "ok" and not (record.outside or record.folds)]
     return [_estimate(trial, manifest.facts_of(trial.spec), run_dir, good) for trial in manifest.trials]
 
 
@@ -128,7 +128,9 @@ def _rest_seconds(record: RunRecord, spec: TrialSpec, images: int) -> float | No
     evaluation = min(cost.evaluation_seconds or 0.0, record.wall_seconds - trained)
     looks = len([point for point in record.learning_curve if point.fraction < 1])
     curve_images = int(dict(record.settings.get("evaluation") or {}).get("curve_images", 0))
-    before = 2 * looks * curve_images + sum(len(record.data.splits[name]) for name in ("calibration", "validation"))
+    before = 2 * looks * curve_images + sum(
+        len(record.data.splits.get(name, ())) for name in ("calibration", "validation")
+    )
     return record.wall_seconds - trained - evaluation + evaluation * images / max(before, 1)
 
 
@@ -143,4 +145,6 @@ def _predicted_images(spec: TrialSpec, splits: Mapping[str, Sequence[str]]) -> i
 def _rule_of_thumb(spec: TrialSpec, images: int) -> float:
     compiles = bool(dict(spec.preset.model).get("compile"))
     per_image = SECONDS_PER_IMAGE[spec.device.partition(":")[0], spec.preset.size]
-    return START_SECONDS + compiles * COMPILE_SECONDS + images * per_image
+    budget = Budget.parse(spec.budget)
+    compiling = min(COMPILE_SECONDS, budget.amount) if budget.kind == "seconds" else COMPILE_SECONDS
+    return START_SECONDS + compiles * compiling + images * per_image

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Literal, Protocol
 
 from harness.config.trial_spec import TrialSpec
-from harness.errors import HarnessError
+from harness.errors import HarnessError, StorageError
 from harness.fileio import remove_temporaries
 from harness.monitoring.progress import Progress
 from harness.orchestration.plan import Manifest, PlannedTrial, write_manifest
@@ -28,7 +28,8 @@ from harness.orchestration.trial_folder import existing_record, prepare_folder
 from harness.orchestration.wall_limit import wall_limit, warm_up_allowance
 from harness.platform.locks import folder_lock, trial_lock
 from harness.platform.processes import STOP_SIGNALS
-from harness.results.io import RECORD, read_trial_spec, write_record
+from harness.results.folds import are_complete, folder_of_all, is_current
+from harness.results.io import RECORD, TRIALS, read_trial_spec, write_record
 from harness.results.schema import DataFacts, RunRecord
 from harness.results.status import FAILED
 from harness.training.checkpoint_files import remove_blobs
@@ -68,6 +69,9 @@ class Reporter(Protocol):
     def ended(self, trial: PlannedTrial, record: RunRecord) -> None: ...
     def kept(self, trial: PlannedTrial, record: RunRecord) -> None:
         """The trial was done in an earlier run, and its record stays."""
+
+    def folds_scored(self, record: RunRecord) -> None:
+        """All folds of a method and seed are there, and have been scored together."""
 
     def waiting(self, trial: PlannedTrial) -> None:
         """Another run works on the trial; this one waits for it."""
@@ -149,12 +153,41 @@ class _Scheduler:
             if record is not None and _is_done(record, self.options):
                 self.records.append(_clean_up(record, folder, data))
                 self.reporter.kept(trial, self.records[-1])
+                self._score_folds(trial)
                 return True
             self.reporter.started(trial, self.manifest.trials.index(trial) + 1, len(self.manifest.trials))
             self.records.append(_clean_up(self._run(trial, folder, data), folder, data))
-        self.update_leaderboards()
         self.reporter.ended(trial, self.records[-1])
+        self._score_folds(trial)
+        self.update_leaderboards()
         return True
+
+    def _score_folds(self, trial: PlannedTrial) -> None:
+        """Score the folds of the trial's method and seed together, if this was the last of them to end."""
+        if not trial.spec.split.fold:
+            return
+        siblings = [t for t in self.manifest.trials if t.spec.folds_key == trial.spec.folds_key]
+        folds = [existing_record(t.folder(self.run_dir), t.spec.key) for t in siblings]
+        there = [record for record in folds if record is not None]
+        if not are_complete(there):
+            return
+        names = [sibling.name for sibling in siblings]
+        folder = self.run_dir / TRIALS / folder_of_all(names[0])
+        with trial_lock(folder) as ours:
+            whole = existing_record(folder, trial.spec.folds_key)
+            if not ours or (whole is not None and is_current(whole, there)):
+                return
+            # imported here: it loads what scores
+            from harness.orchestration.folds import record_failure, score_folds
+
+            try:
+                whole = score_folds(self.run_dir, names)
+            except StorageError:
+                raise
+            except HarnessError as error:
+                whole = record_failure(self.run_dir, names, error)
+        self.records.append(whole)
+        self.reporter.folds_scored(whole)
 
     def _run(self, trial: PlannedTrial, folder: Path, data: DataFacts) -> RunRecord:
         """Run the trial. After running out of memory, retry with smaller micro-batches if the options say so."""

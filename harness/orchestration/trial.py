@@ -12,7 +12,7 @@ import numpy as np
 from harness.config.budget import Budget
 from harness.config.trial_spec import TrialSpec, recipe_from_json
 from harness.contract import Model, Predictions
-from harness.evaluation.calibration import choose_rule
+from harness.evaluation.calibration import choose_rule, choose_rules_across
 from harness.evaluation.prediction_file import PREDICTIONS, write_predictions
 from harness.evaluation.schema import PostprocessRule, Scores
 from harness.evaluation.scorer import iou_map, score
@@ -24,7 +24,7 @@ from harness.monitoring import conditions
 from harness.monitoring.energy import energy_used
 from harness.monitoring.flops import FlopCounter, parameters
 from harness.monitoring.machine import machine_facts
-from harness.monitoring.progress import Progress, ProgressPipe
+from harness.monitoring.progress import Progress, ProgressFile
 from harness.monitoring.training import training_sensors
 from harness.orchestration.early_stopping import falls_behind
 from harness.orchestration.prepared_data import prepare_planned_data, task_of
@@ -45,7 +45,7 @@ SplitPredictions = Mapping[str, Mapping[str, Predictions]]
 class Trial:
     """The work of one trial. `run` calls train, predict, score and cost in this order; each needs those before it."""
 
-    def __init__(self, spec: TrialSpec, folder: Path, progress: ProgressPipe) -> None:
+    def __init__(self, spec: TrialSpec, folder: Path, progress: ProgressFile) -> None:
         """Load the data and build the model.
 
         Args:
@@ -66,11 +66,15 @@ class Trial:
         device.keep_freed_memory()
         device.seed(spec.seed, spec.deterministic)
         reset_gpu_peaks(spec.device)
-        self.model = at_scale(self.recipe.engine.build(self.recipe, self.task), spec.preset.scale)
+        model = self.recipe.engine.build(self.recipe, self.task)
+        limit_compiling(model, Budget.parse(spec.budget))
+        self.model = at_scale(model, spec.preset.scale)
         self.events = EventFiles(folder / EVENTS, spec.preset.training.batch) if spec.tensorboard else None
         self.evaluation_time = Stopwatch()
         # the validation images are not even predicted where they must not be known
         self.evaluated_splits = ("calibration",) if spec.score_on == "calibration" else ("calibration", "validation")
+        if spec.split.fold:
+            self.evaluated_splits = ("validation",)
 
     def run(self) -> RunRecord:
         """Do the whole trial and return its record, with status "ok", or "pruned" where it was stopped early.
@@ -88,7 +92,7 @@ class Trial:
         with self.evaluation_time.running():
             rule, scores = self.score(predictions)
             last_iou = self.score_subset(predictions)[1]
-        if self.events is not None:
+        if self.events is not None and rule is not None:
             self.events.pictures(len(trace), self.data.dataset, predictions[self.spec.score_on], rule)
         losses = trace.final_losses()
         return RunRecord.from_spec(
@@ -172,8 +176,13 @@ class Trial:
         write_predictions(self.folder / PREDICTIONS, predictions, self.classes)
         return predictions
 
-    def score(self, predictions: SplitPredictions) -> tuple[PostprocessRule, Scores]:
-        """Choose the rule on the calibration images, and score the images of `score_on` under it."""
+    def score(self, predictions: SplitPredictions) -> tuple[PostprocessRule | None, Scores | None]:
+        """Choose the rule on the calibration images, and score the images of `score_on` under it.
+
+        Nothing of a fold: its rule is chosen from the predictions of the other folds (harness.orchestration.folds).
+        """
+        if self.spec.split.fold:
+            return None, None
         truth = {split: self.data.truth(self.data.ids(split)) for split in self.evaluated_splits}
         rule = choose_rule(
             predictions["calibration"], truth["calibration"], self.classes, threshold=self.spec.threshold
@@ -183,11 +192,25 @@ class Trial:
 
     def score_subset(self, predictions: SplitPredictions) -> tuple[PostprocessRule, float]:
         """Rule and IoU from the images of the subset alone. All points of a learning curve use the same images."""
+        if self.spec.split.fold:
+            return self._score_halves(predictions["validation"])
         subset = {split: {i: predictions[split][i] for i in self._subset(split)} for split in self.evaluated_splits}
         truth = {split: self.data.truth(self._subset(split)) for split in self.evaluated_splits}
         rule = choose_rule(subset["calibration"], truth["calibration"], self.classes, threshold=self.spec.threshold)
         scored = self.spec.score_on
         return rule, iou_map(subset[scored], truth[scored], rule, self.classes)
+
+    def _score_halves(self, predictions: Mapping[str, Predictions]) -> tuple[PostprocessRule, float]:
+        """As score_subset, of a fold, which has no calibration images: each half's rule is chosen on the other half."""
+        ids = self._subset("validation")
+        halves = [{i: predictions[i] for i in half} for half in (ids[::2], ids[1::2])]
+        truth, fixed = self.data.truth(ids), self.spec.threshold
+        if not halves[1]:
+            rule = choose_rule(halves[0], truth, self.classes, threshold=0.5 if fixed is None else fixed)
+            return rule, iou_map(halves[0], truth, rule, self.classes)
+        first, second = choose_rules_across(halves, truth, self.classes, fixed)
+        scores = [iou_map(half, truth, rule, self.classes) for half, rule in zip(halves, (first, second), strict=True)]
+        return first, float(np.average(scores, weights=[len(half) for half in halves]))
 
     def pruned_record(self, reason: str, trace: Trace) -> RunRecord:
         """The record of a trial that was stopped early: how far it came, and no scores."""
@@ -275,3 +298,9 @@ def _learning_curve(trace: Trace, last_iou: float) -> list[CurvePoint]:
     """The points measured during training, and the one at its end."""
     end = CurvePoint(fraction=1.0, seconds=trace.used_seconds, iteration=len(trace), iou_map=last_iou)
     return [*_curve_points(trace), end]
+
+
+def limit_compiling(model: Model, budget: Budget) -> None:
+    """No network is compiled for longer than it is trained, where the budget is a time."""
+    if hasattr(model, "compile_limit") and budget.kind == "seconds":
+        model.compile_limit = budget.amount

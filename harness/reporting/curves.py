@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from harness.errors import HarnessError
 from harness.reporting.row import Row
+from harness.results.io import TRIALS
 from harness.results.schema import RunRecord
 from harness.training.trace import CURVE, Trace
 
@@ -41,12 +42,20 @@ def trial_folder(run_dir: Path, record: RunRecord) -> Path | None:
     return folder if inside else None
 
 
+def trial_folders(run_dir: Path, record: RunRecord) -> list[Path]:
+    """As trial_folder; of a record of all folds those of the folds."""
+    if not record.folds:
+        return [folder] if (folder := trial_folder(run_dir, record)) is not None else []
+    trials = (run_dir / TRIALS).resolve()
+    folders = [trials / fold.trial for fold in record.folds]
+    return [folder for folder in folders if folder.is_dir() and folder.resolve().parent == trials]
+
+
 def loss_curve(run_dir: Path, row: Row) -> tuple[Curve | None, list[str]]:
     """The total training loss of a row, None where no trial left its file; and a line for each file that is damaged."""
     curves, problems = [], []
-    for record in row.good_records:
-        folder = trial_folder(run_dir, record)
-        if folder is None or not (folder / CURVE).is_file():
+    for folder in (folder for record in row.good_records for folder in trial_folders(run_dir, record)):
+        if not (folder / CURVE).is_file():
             continue
         try:
             curves.append(_read(folder / CURVE))

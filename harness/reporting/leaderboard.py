@@ -14,6 +14,7 @@ from harness.reporting.pareto import worth_their_cost
 from harness.reporting.row import Provenance, Row, cell_types, cost_summary, quality
 from harness.results.comparability import score_differences, time_differences
 from harness.results.comparisons import Comparisons
+from harness.results.folds import merge_folds
 from harness.results.schema import RunRecord
 from harness.results.statistics import SeedScores
 
@@ -104,7 +105,7 @@ def leaderboard_of_runs(run_dirs: Sequence[Path]) -> Leaderboard:
         problems += bad
         for record in found:
             records.setdefault(record.key, record)
-    return leaderboard(list(records.values()), problems)
+    return leaderboard(merge_folds(list(records.values())), problems)
 
 
 def write_leaderboards(run_dir: Path) -> None:

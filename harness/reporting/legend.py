@@ -60,10 +60,12 @@ def _comparisons(board: Leaderboard) -> list[str]:
 
 def _how_measured(board: Leaderboard) -> list[str]:
     with_rule = (r for r in board.records if r.status == "ok" and not (r.outside and not r.outside.scored))
-    chosen_on = _some(r.rule.chosen_on for r in with_rule if r.rule)
+    found = ([r.rule] if r.rule else [fold.rule for fold in r.folds] for r in with_rule)
+    names = (rule.chosen_on for rules in found for rule in rules)
+    chosen_on = _some(name if "folds" in name else f"{name} images" for name in names)
     lines = [
         "Post-processing, the same for all: masks by score, pixels already taken removed, small rests dropped; "
-        f"score threshold and smallest area for each cell type chosen on {chosen_on} images.",
+        f"score threshold and smallest area for each cell type chosen on {chosen_on}.",
         "Steps: training steps done in the budget. Memory: peak on the GPU (reserved) where there is one, else of the "
         "method's own process. Times: s/it is the median step and s/it IQR the spread of the middle half of the steps, "
         "the first ones left out; data wait is the share of the training time spent waiting for images; ms/image is "

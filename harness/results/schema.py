@@ -32,7 +32,7 @@ from harness.evaluation.schema import Number, PostprocessRule, Scores
 from harness.monitoring.machine import git_commit, machine_facts, package_versions, utc_now
 from harness.results.migration import SCHEMA_VERSION
 
-Status = Literal["ok", "oom", "timeout", "crash", "diverged", "pruned", "skipped", "interrupted"]
+Status = Literal["ok", "oom", "timeout", "crash", "diverged", "pruned", "skipped", "interrupted", "incomplete"]
 """pruned: a trial of `tune` that was stopped early since it fell behind earlier ones."""
 
 
@@ -100,6 +100,19 @@ class OutsideMasks(_Model):
     warnings: list[str] = Field(default_factory=list)
 
 
+class FoldResult(_Model):
+    """One fold of several: the images that its trial has not seen, and the rule that the other folds chose for them.
+
+    fold: its number, from 1. trial: name of its folder. finished: of its record, which changes when it runs again.
+    """
+
+    fold: int
+    trial: str
+    finished: str
+    images: list[str]
+    rule: PostprocessRule
+
+
 class CurvePoint(_Model):
     """Validation IoU on a fixed subset, at a fraction of the budget, off the clock."""
 
@@ -113,9 +126,12 @@ class RunRecord(_Model):
     """One trial.
 
     key: equal for two trials that are the same work (resume). baseline: the name of the method that others are compared
-    with. split: how the images were divided, without private folders. checksum: over all other fields.
-    with. tuned: how its preset was tuned, or None. outside: of a row whose masks another tool has made; its
-    budget and recipe are empty. checksum: over all other fields.
+    with. split: how the images were divided, without private folders. tuned: how its preset was tuned, or None.
+    outside: of a row whose masks another tool has made; its budget and recipe are empty. checksum: over all other
+    fields.
+
+    Of a fold, scores are None, and rule is None until all folds are there; folds_key is what its siblings share. The
+    record of all folds together has that key, `folds`, scores over all images and no rule of its own.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -137,6 +153,8 @@ class RunRecord(_Model):
     data: DataFacts | None = None
     rule: PostprocessRule | None = None
     outside: OutsideMasks | None = None
+    folds_key: str = ""
+    folds: list[FoldResult] = Field(default_factory=list)
     scores: Scores | None = None
     learning_curve: list[CurvePoint] = Field(default_factory=list)
     cost: Cost = Field(default_factory=Cost)
@@ -174,7 +192,19 @@ class RunRecord(_Model):
         return cls(**{**facts, "status": status, "reason": reason, **fields})
 
 
-_SAME_IN_SPEC = {"key", "method", "seed", "budget", "command", "recipe", "slots_changed", "labels", "baseline", "tuned"}
+_SAME_IN_SPEC = {
+    "key",
+    "method",
+    "seed",
+    "budget",
+    "command",
+    "recipe",
+    "slots_changed",
+    "labels",
+    "baseline",
+    "tuned",
+    "folds_key",
+}
 """Fields that a record takes from the specification as they are."""
 
 

@@ -29,7 +29,7 @@ def find_trained_trial(run_dir: Path, method: str, seed: int | None = None) -> T
     if not run_dir.is_dir():
         raise HarnessError(f"no folder {run_dir}; give the folder of a run, as `run` printed it")
     records = {path.parent: _record(path) for path in record_paths(run_dir)}
-    good = {folder: record for folder, record in records.items() if isinstance(record, RunRecord)}
+    good = {folder: record for folder, record in records.items() if isinstance(record, RunRecord) and not record.folds}
     named = {folder: record for folder, record in good.items() if method in (record.method, folder.name)}
     if not named:
         known = sorted({record.method for record in good.values()})
@@ -43,7 +43,8 @@ def find_trained_trial(run_dir: Path, method: str, seed: int | None = None) -> T
     if not chosen:
         raise HarnessError(f"{run_dir} has no seed {wanted} of {method}; it has: {', '.join(map(str, seeds))}")
     if len(chosen) > 1:
-        raise HarnessError(f"{method} was trained on several data sets; type --method {' or '.join(_names(chosen))}")
+        what = "in folds" if named[chosen[0]].split.fold else "on several data sets"
+        raise HarnessError(f"{method} was trained {what}; type --method {' or '.join(_names(chosen))}")
     folder, record = chosen[0], named[chosen[0]]
     if record.outside:
         raise HarnessError(f"{folder.name} is a row of masks that another tool made: there is no model to predict with")

@@ -218,6 +218,9 @@ class _Numbered:
     def kept(self, trial: PlannedTrial, record: RunRecord) -> None:
         self.inner.kept(trial, record)
 
+    def folds_scored(self, record: RunRecord) -> None:
+        self.inner.folds_scored(record)
+
     def waiting(self, trial: PlannedTrial) -> None:
         self.inner.waiting(trial)
 

@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.reporting.curves import trial_folder
+from harness.reporting.curves import trial_folders
 from harness.reporting.leaderboard import Leaderboard
 from harness.reporting.page.outlines import Outline, image_data_uri, outlines, pack
 from harness.reporting.row import Row
+from harness.results.folds import rule_of
 from harness.results.schema import RunRecord
 
 if TYPE_CHECKING:
     from harness.contract import Predictions, Sample
     from harness.data.dataset import Dataset
     from harness.evaluation.ground_truth import GroundTruth
+
+_FileOfImage = Mapping[str, Mapping[str, "Predictions"]]
+"""Image id to the stored predictions that hold it: one file, or one of each fold."""
 
 PICTURES_PER_KIND = 2
 """Number of images of each kind: worst, median, best."""
@@ -84,25 +88,29 @@ def gallery(board: Leaderboard, run_dir: Path) -> Gallery:
     """
     from harness.evaluation.prediction_file import PREDICTIONS, read_predictions
 
-    found: dict[str, tuple[RunRecord, Path]] = {}
+    found: dict[str, tuple[RunRecord, list[Path]]] = {}
     notes = []
     for row in board.rows:
         if not row.ranked:
             continue
-        kept = ((r, trial_folder(run_dir, r)) for r in row.good_records if r.scores and r.rule)
-        there = [(r, folder) for r, folder in kept if folder is not None and (folder / PREDICTIONS).is_file()]
+        kept = ((r, trial_folders(run_dir, r)) for r in row.good_records if r.scores and (r.rule or r.folds))
+        there = [
+            (r, found_in) for r, found_in in kept if found_in and all((f / PREDICTIONS).is_file() for f in found_in)
+        ]
         if there:
             found[row.method] = there[0]
         else:
             notes.append(f"{row.method} is not in the gallery: its predictions are not stored here.")
     if not found:
         raise HarnessError(f"{run_dir} holds no stored predictions, only records")
-    dataset = _dataset(*next(iter(found.values())))
+    record, folders = next(iter(found.values()))
+    dataset = _dataset(record, folders[0])
     chosen_by, images = choose([row for row in board.rows if row.ranked])
-    stored = {}
-    for method, (record, folder) in found.items():
+    stored: dict[str, tuple[RunRecord, _FileOfImage]] = {}
+    for method, (record, folders) in found.items():
         try:
-            stored[method] = (record, read_predictions(folder / PREDICTIONS).splits["validation"])
+            parts = [read_predictions(folder / PREDICTIONS).splits["validation"] for folder in folders]
+            stored[method] = (record, {image_id: part for part in parts for image_id in part})
         except (HarnessError, KeyError) as error:
             notes.append(f"{method} is not in the gallery: {error}")
     pictures = [_picture(dataset.sample(i), why, score, stored) for why, i, score in images]
@@ -144,7 +152,10 @@ def _dataset(record: RunRecord, folder: Path) -> Dataset:
 
 
 def _picture(
-    sample: Sample, why: str, score: float, stored: Mapping[str, tuple[RunRecord, Mapping[str, Predictions]]]
+    sample: Sample,
+    why: str,
+    score: float,
+    stored: Mapping[str, tuple[RunRecord, Mapping[str, Mapping[str, Predictions]]]],
 ) -> Picture:
     from harness.evaluation.ground_truth import GroundTruth
 
@@ -153,7 +164,7 @@ def _picture(
     cells = outlines(truth.cells, scale)
     width, height, uri = image_data_uri(sample.image, scale)
     panels = [
-        _panel(sample.image_id, method, record, predictions[sample.image_id], truth, cells, scale)
+        _panel(sample.image_id, method, record, predictions[sample.image_id][sample.image_id], truth, cells, scale)
         for method, (record, predictions) in stored.items()
         if sample.image_id in predictions
     ]
@@ -176,9 +187,10 @@ def _panel(
     from harness.evaluation.overlap import make_disjoint
 
     assert record.data is not None
-    assert record.rule is not None
+    rule = rule_of(record, image_id)
+    assert rule is not None
     assert record.scores is not None
-    shown = apply_rule(predictions, record.rule, record.data.classes)
+    shown = apply_rule(predictions, rule, record.data.classes)
     # disjoint and in order of score already, so that flattening keeps their order
     matched = match(make_disjoint(shown), truth.pixels())
     right = matched.partner >= 0

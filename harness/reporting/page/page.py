@@ -11,6 +11,7 @@ from dataclasses import asdict
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from harness.evaluation.schema import PostprocessRule
 from harness.reporting.format import machine_name, split_text
 from harness.reporting.generalisation import Matrix
 from harness.reporting.leaderboard import Leaderboard
@@ -97,7 +98,7 @@ def provenance(board: Leaderboard) -> list[tuple[str, list[str]]]:
         "Preset and budget": [f"{r.preset}, {r.budget}" for r in records if not r.outside],
         "Data": [
             f"{r.data.source}: {r.data.images} images, {r.data.cells} cells, "
-            + ", ".join(f"{len(ids)} {name}" for name, ids in r.data.splits.items())
+            + ", ".join(f"{len(ids)} {name}" for name, ids in r.data.splits.items() if ids)
             for r in records
             if r.data
         ],
@@ -126,11 +127,17 @@ def _versions(records: Sequence[RunRecord]) -> str:
 def rules(board: Leaderboard) -> list[tuple[str, int, str, str, str, str]]:
     """Method, seed, class, score threshold, smallest area, what it was chosen on."""
     return [
-        (r.method, r.seed, name, f"{threshold:g}", str(r.rule.min_areas.get(name, "")), r.rule.chosen_on)
+        (r.method, r.seed, name, f"{threshold:g}", str(rule.min_areas.get(name, "")), chosen_on)
         for r in board.records
-        if r.rule
-        for name, threshold in r.rule.score_thresholds.items()
+        for rule, chosen_on in _rules_of(r)
+        for name, threshold in rule.score_thresholds.items()
     ]
+
+
+def _rules_of(record: RunRecord) -> list[tuple[PostprocessRule, str]]:
+    """The rule of a record, or that of each fold, and what it was chosen on."""
+    folds = [(fold.rule, f"{fold.rule.chosen_on}, for fold {fold.fold}") for fold in record.folds]
+    return [(record.rule, record.rule.chosen_on)] if record.rule else folds
 
 
 def script_json(value: Any) -> Markup:
