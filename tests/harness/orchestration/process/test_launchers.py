@@ -16,19 +16,14 @@ import pytest
 from fake_worker import RecordingReporter
 
 from harness.errors import HarnessError
-<<<<<<< HEAD
-from harness.orchestration.process.fork_server import TOKEN
+from harness.orchestration.process.fork_launcher import ForkServerLauncher
 from harness.orchestration.process.launchers import (
     INDUCTOR_CACHE,
-    ForkServerLauncher,
+    TOKEN,
     Launcher,
     SubprocessLauncher,
     fastest_launcher,
 )
-=======
-from harness.orchestration.process.fork_launcher import ForkServerLauncher
-from harness.orchestration.process.launchers import TOKEN, Launcher, SubprocessLauncher, fastest_launcher
->>>>>>> main
 from harness.orchestration.process.supervisor import run_trial
 from harness.orchestration.scheduler import ALL_OK, SOME_FAILED, RunOptions, run_plan
 from harness.orchestration.trial_folder import prepare_folder
