@@ -104,7 +104,8 @@ class Predictions:
     """The N predictions of a model for one image, before post-processing: in any order, overlaps allowed.
 
     size: height and width of the image in pixels.
-    masks: N masks in pixels of the image, none empty.
+    masks: N masks in pixels of the image, none empty. Made by `CropMasks.from_label_image` (one label image),
+        `from_crops` (boxes, and a mask inside each), `from_planes` (N masks as large as the image) or `empty`.
     scores: (N,) float32 in [0, 1].
     labels: (N,) int64, index into the data set's classes.
     """
