@@ -17,7 +17,7 @@ from harness.data.dataset import Dataset
 from harness.data.sources import load
 from harness.data.statistics import pixel_statistics
 from harness.inference.scaled import at_scale
-from harness.monitoring.progress import ProgressPipe
+from harness.monitoring.progress import ProgressFile
 from harness.stacks import resolve
 from harness.training import optimiser
 from harness.training.stream import TrainingStream
@@ -95,7 +95,7 @@ def trainer_of(
         seed=0,
         scale=InputSettings.read(task.settings).scale,
     )
-    trainer = Trainer(model, stream, training, Budget.parse(budget), DEVICE, folder, ProgressPipe())
+    trainer = Trainer(model, stream, training, Budget.parse(budget), DEVICE, folder, ProgressFile())
     trainer.optimiser = optimiser.build(model.module, training)
     return trainer
 

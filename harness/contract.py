@@ -367,6 +367,10 @@ class Model(Protocol):
     `predict_at(images, sizes)`, which is `predict` with the masks drawn at other sizes (height, width) than those of
     the images. Without it the harness resizes the masks.
 
+    A model that compiles its network may have an attribute `compile_limit`, the most seconds to spend on it. Where the
+    budget is a time the harness sets it to that, before the first batch. A model that stops compiling at the limit says
+    so in its notes.
+
     A model may have an attribute `notes`, a sequence of whole sentences that a reader of its times must know, for
     example that it runs uncompiled. They are read after training and stand in the record.
     """

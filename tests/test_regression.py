@@ -10,7 +10,7 @@ from harness.catalog import load_catalog
 from harness.config.preset import load_preset
 from harness.config.trial_spec import TrialSpec, recipe_to_json
 from harness.contract import Init
-from harness.monitoring.progress import ProgressPipe
+from harness.monitoring.progress import ProgressFile
 from harness.orchestration.prepared_data import prepare_data
 from harness.orchestration.trial import Trial
 from harness.stacks import resolve
@@ -41,7 +41,7 @@ def test_baseline_reaches_its_score(tmp_path: Path) -> None:
         recipe=recipe_to_json(resolved.recipe),
         slots_changed=[],
     )
-    record = Trial(spec, tmp_path, ProgressPipe()).run()
+    record = Trial(spec, tmp_path, ProgressFile()).run()
     assert record.scores is not None
     assert record.scores.iou_map == pytest.approx(EXPECTED, abs=TOLERANCE)
     assert record.total_loss is not None

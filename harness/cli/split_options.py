@@ -38,7 +38,8 @@ _OPTIONS = (
     ),
     click.option(
         "--folds",
-        type=click.IntRange(2),
+        # 0 is the default: some versions of click hold defaults to the range too
+        type=click.IntRange(0),
         default=0,
         is_flag=False,
         flag_value=5,

@@ -91,7 +91,12 @@ GLOBALS = {
         for core in ("core", "_core")
         for name, stand_in in (("_reconstruct", lambda *_: StoredArray()), ("scalar", lambda *_: None))
     },
-    **{("pathlib", name): _Global(lambda *_: None) for name in ("PosixPath", "WindowsPath", "Path", "PurePosixPath")},
+    # Python 3.13 saves paths under another name of the module
+    **{
+        (module, name): _Global(lambda *_: None)
+        for module in ("pathlib", "pathlib._local")
+        for name in ("PosixPath", "WindowsPath", "Path", "PurePosixPath")
+    },
 }
 """All that may be named. Numbers of numpy and paths are read as None: no label image needs them."""
 

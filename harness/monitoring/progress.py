@@ -1,7 +1,6 @@
-"""How a worker reports its progress, and is told to stop.
+"""How a worker reports its progress and is asked to stop: by two small files in its trial's folder.
 
-The worker writes JSON lines into a pipe that its parent process reads. It never waits for a reader that is slow or
-dead: a line that does not fit into the pipe is dropped.
+Files work on every operating system, and between machines that share a disk.
 """
 
 from __future__ import annotations
@@ -13,11 +12,14 @@ import os
 import threading
 import time
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
+PROGRESS = "progress.json"
+STOP = "stop"
+"""A file of this name in a trial's folder asks its worker to stop."""
 _SECONDS_BETWEEN = 0.2
-_LINE_LIMIT = 2000
-"""Characters. Up to 4096 bytes are written to a pipe either completely or not at all."""
+_SIZE_LIMIT = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +34,31 @@ class Progress:
     seconds_left: float | None = None
 
 
-class ProgressPipe:
-    """The worker's end of the pipe. descriptor: of a non-blocking pipe, or None to report nothing."""
+class ProgressFile:
+    """The worker's side. A report that cannot be written is dropped: progress never stops a trial.
 
-    def __init__(self, descriptor: int | None = None) -> None:
-        self._descriptor = descriptor
+    folder: of the trial, or None to report nothing.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
         self._stop = threading.Event()
         self._phase = ""
         self._latest = Progress("starting")
-        self._last = -math.inf
+        self._reported = self._looked = -math.inf
 
     def report(self, progress: Progress) -> None:
-        """Send the progress. At most five reports a second are sent, but every change of phase is."""
+        """Write the progress. At most five reports a second are written, but every change of phase is."""
         self._latest = progress
         now = time.monotonic()
-        if self._descriptor is None or (progress.phase == self._phase and now - self._last < _SECONDS_BETWEEN):
+        if self._folder is None or (progress.phase == self._phase and now - self._reported < _SECONDS_BETWEEN):
             return
-        self._phase, self._last = progress.phase, now
-        line = json.dumps(asdict(progress)) + "\n"
-        if len(line) <= _LINE_LIMIT:
-            with contextlib.suppress(OSError):
-                os.write(self._descriptor, line.encode())
+        temporary = self._folder / f".{PROGRESS}.tmp"
+        with contextlib.suppress(OSError):
+            temporary.write_text(json.dumps(asdict(progress)), encoding="utf-8")
+            # in one step, so that a reader never sees half of it
+            os.replace(temporary, self._folder / PROGRESS)
+            self._phase, self._reported = progress.phase, now
 
     def report_phase(self, phase: str) -> None:
         """Report another phase of the work at the same step and fraction as before."""
@@ -60,6 +66,11 @@ class ProgressPipe:
 
     def stop_requested(self) -> bool:
         """Whether the trial should write a checkpoint and raise harness.results.status.Interrupted."""
+        now = time.monotonic()
+        if self._folder is not None and now - self._looked >= _SECONDS_BETWEEN:
+            self._looked = now
+            if (self._folder / STOP).exists():
+                self._stop.set()
         return self._stop.is_set()
 
     def request_stop(self) -> None:
@@ -67,25 +78,40 @@ class ProgressPipe:
 
 
 class ProgressReader:
-    """The parent's end of the pipe. Lines that are no progress are ignored."""
+    """The side of the process that started the worker. What is no progress is ignored."""
 
-    def __init__(self) -> None:
-        self._rest = b""
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / PROGRESS
+        self._last = b""
 
-    def feed(self, data: bytes) -> Progress | None:
-        """Take more bytes; return the newest complete report among them, or None."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        self._rest = self._rest[-_LINE_LIMIT:]
-        for line in reversed(lines):
-            progress = _parse(line)
-            if progress is not None:
-                return progress
-        return None
+    def newest(self) -> Progress | None:
+        """The newest report, or None where there is none since the last call."""
+        try:
+            with self._path.open("rb") as file:
+                content = file.read(_SIZE_LIMIT)
+        except OSError:
+            return None
+        if content == self._last:
+            return None
+        self._last = content
+        return _parse(content)
 
 
-def _parse(line: bytes) -> Progress | None:
+def ask_to_stop(folder: Path) -> None:
+    """Ask the worker of a trial's folder to write a checkpoint and end. Raises OSError."""
+    (folder / STOP).touch()
+
+
+def remove_progress(folder: Path) -> None:
+    """Remove the report and the request of an earlier worker, so that no later one takes them for its own."""
+    for name in (PROGRESS, STOP):
+        with contextlib.suppress(OSError):
+            (folder / name).unlink()
+
+
+def _parse(content: bytes) -> Progress | None:
     try:
-        plain: Any = json.loads(line)
+        plain: Any = json.loads(content)
         return Progress(
             phase=str(plain["phase"])[:40],
             step=int(plain["step"]),

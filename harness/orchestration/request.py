@@ -124,6 +124,8 @@ class RunRequest(BaseModel):
             "--folds": bool(self.folds),
         }
         chosen = [option for option, given in ways.items() if given]
+        if self.folds == 1:
+            raise HarnessError("--folds 1 leaves nothing to train on; type 2 or more")
         # a table of images may hold the column that --hold-out or --group-by names
         if len(chosen) > 1 and not (set(chosen) <= {"--split", "--hold-out"} or set(chosen) == {"--split", "--folds"}):
             raise HarnessError(f"{' and '.join(chosen)} both say which images are scored; leave one out")

@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError, storage_error
 from harness.fileio import make_folder, remove_temporaries, write_json_atomic
+from harness.monitoring.progress import remove_progress
 from harness.results.io import RECORD, TRIAL, read_record, read_trial_spec
 from harness.results.schema import RunRecord
 from harness.training.checkpoint_files import remove_blobs
@@ -46,6 +47,7 @@ def prepare_folder(folder: Path, spec: TrialSpec) -> None:
         (folder / RECORD).unlink(missing_ok=True)
     except OSError as error:
         raise storage_error(folder / RECORD, error) from error
+    remove_progress(folder)
     with contextlib.suppress(OSError):
         (folder / LOG).replace(folder / PREVIOUS_LOG)
     write_json_atomic(folder / TRIAL, spec.model_dump(mode="json"))

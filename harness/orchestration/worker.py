@@ -23,14 +23,14 @@ from typing import NoReturn
 from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError
 from harness.monitoring.machine import utc_now
-from harness.monitoring.progress import ProgressPipe
+from harness.monitoring.progress import ProgressFile
 from harness.platform.memory import peak_rss
-from harness.platform.processes import STOP_SIGNALS, kill_own_group
+from harness.platform.processes import STOP_SIGNALS, ParentProcess, kill_own_group
 from harness.results.io import RECORD, read_trial_spec, write_record
 from harness.results.schema import Cost, RunRecord
 from harness.results.status import NO_RECORD_EXIT, Diverged, status_from_exception
 
-RunTrial = Callable[[TrialSpec, Path, ProgressPipe], RunRecord]
+RunTrial = Callable[[TrialSpec, Path, ProgressFile], RunRecord]
 """Does the work of a trial in its folder, and returns a record with status "ok"."""
 
 _PARENT_POLL = 0.5
@@ -51,15 +51,14 @@ def main(arguments: list[str] | None = None, run_trial: RunTrial | None = None) 
     """
     parser = argparse.ArgumentParser(prog="python -m harness.orchestration.worker", description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--progress", type=int, help="file descriptor of the pipe for progress lines")
     parser.add_argument("--parent", type=int, help="process whose death ends this one")
     options = parser.parse_args(arguments)
 
     faulthandler.enable()
-    progress = ProgressPipe(options.progress)
+    progress = ProgressFile(options.folder)
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: progress.request_stop())
-    parent = os.getppid() if options.parent is None else options.parent
+    parent = ParentProcess(os.getppid() if options.parent is None else options.parent)
     threading.Thread(target=_exit_after_parent, args=(parent, progress), daemon=True).start()
 
     try:
@@ -82,7 +81,7 @@ def run_and_exit(arguments: list[str] | None = None) -> NoReturn:
     os._exit(exit_status)
 
 
-def _run_trial(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def _run_trial(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     # Imported here, so that a missing package is a record.
     from harness.orchestration.trial import Trial
 
@@ -90,7 +89,7 @@ def _run_trial(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunReco
 
 
 def _run_and_record(
-    spec: TrialSpec, folder: Path, progress: ProgressPipe, run_trial: RunTrial, parent: int
+    spec: TrialSpec, folder: Path, progress: ProgressFile, run_trial: RunTrial, parent: ParentProcess
 ) -> RunRecord:
     """The record of the trial, whatever its work raises."""
     started, begin = utc_now(), time.monotonic()
@@ -103,7 +102,7 @@ def _run_and_record(
     # BaseException: a method may call sys.exit, and its row must say so.
     except BaseException as error:
         status, reason = status_from_exception(error)
-        if os.getppid() != parent:
+        if not parent.lives():
             # The error may only be that nobody reads the output any more.
             status, reason = "interrupted", "the run that started this trial was killed"
         with contextlib.suppress(OSError):
@@ -114,12 +113,12 @@ def _run_and_record(
     return record.model_copy(update={"cost": cost, **times})
 
 
-def _exit_after_parent(parent: int, progress: ProgressPipe) -> None:
+def _exit_after_parent(parent: ParentProcess, progress: ProgressFile) -> None:
     """Where the parent process dies, ask for a last checkpoint, then kill this process group.
 
     Nobody else would end this process: Ctrl-C reaches the parent alone.
     """
-    while os.getppid() == parent:
+    while parent.lives():
         time.sleep(_PARENT_POLL)
     progress.request_stop()
     # What reads the output has died too: without this, the next print would be an error.

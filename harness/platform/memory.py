@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import resource
-
     import psutil
 
 
@@ -45,15 +43,15 @@ def peak_rss() -> int:
         return int(psutil.Process().memory_info().peak_wset)
     import resource
 
-    return peak_from_usage(resource.getrusage(resource.RUSAGE_SELF))
+    return peak_from_usage(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
-def peak_from_usage(usage: resource.struct_rusage) -> int:
-    """Largest resident memory in bytes of the process that getrusage or wait4 gave `usage` for.
+def peak_from_usage(ru_maxrss: int) -> int:
+    """Largest resident memory in bytes, from what getrusage or wait4 gave of a process.
 
     On Linux that of a started program includes what the process had that started it; that of a fork is its own.
     """
-    return usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
+    return ru_maxrss if sys.platform == "darwin" else ru_maxrss * 1024
 
 
 def memory_of(processes: Iterable[psutil.Process]) -> int:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import psutil
 
 STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
@@ -50,9 +57,53 @@ def session_of(pid: int) -> int | None:
     return os.getsid(pid) if hasattr(os, "getsid") else None
 
 
+class ParentProcess:
+    """The process whose death ends this one."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._process: psutil.Process | None = None
+        if sys.platform == "win32":
+            import psutil
+
+            # Windows never changes the number of a process's parent, and gives it to another process later.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._process = psutil.Process(pid)
+
+    def lives(self) -> bool:
+        if sys.platform == "win32":
+            return self._process is not None and self._process.is_running()
+        return os.getppid() == self._pid
+
+
+def own_session() -> dict[str, Any]:
+    """Arguments of subprocess.Popen that keep the terminal's Ctrl-C from the new process."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Whether a process has ended. On POSIX it may still be waited for."""
+    import psutil
+
+    try:
+        # On Windows is_running asks for the exit code: whoever started the process still holds it.
+        return not process.is_running() or process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def ask_to_terminate(pid: int) -> None:
+    """Send SIGTERM. Windows has no such signal: there a process is asked by other means only."""
+    if sys.platform != "win32":
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+
+
 def kill_own_group() -> None:
     """End this process at once, with all processes of its group."""
-    if hasattr(os, "killpg"):
+    if sys.platform != "win32" and hasattr(os, "killpg"):
         os.killpg(os.getpgrp(), KILL_SIGNAL)
     import psutil
 
@@ -63,7 +114,21 @@ def kill_own_group() -> None:
 def wait_readable(descriptor: int, seconds: float) -> bool:
     """Whether a pipe can be read without blocking, after waiting for it at most so long.
 
-    Not for Windows, where only sockets can be waited for in this way.
+    That is so where it holds something, and where its other end is closed.
     """
-    readable, _, _ = select.select([descriptor], [], [], seconds)
-    return bool(readable)
+    if sys.platform != "win32":
+        readable, _, _ = select.select([descriptor], [], [], seconds)
+        return bool(readable)
+    # Windows' select takes sockets only.
+    import _winapi
+    import msvcrt
+
+    handle, end = msvcrt.get_osfhandle(descriptor), time.monotonic() + seconds
+    while True:
+        try:
+            available = _winapi.PeekNamedPipe(handle, 0)[0]
+        except BrokenPipeError:
+            return True
+        if available or time.monotonic() >= end:
+            return bool(available)
+        time.sleep(0.01)

@@ -15,7 +15,7 @@ from harness.config.budget import Budget
 from harness.config.precision import Precision
 from harness.config.preset import Training
 from harness.contract import Model, Sample
-from harness.monitoring.progress import Progress, ProgressPipe
+from harness.monitoring.progress import Progress, ProgressFile
 from harness.monitoring.sensor import SensorGroup
 from harness.results.status import Diverged, Interrupted
 from harness.training import checkpoint, optimiser
@@ -73,7 +73,7 @@ class Trainer:
     budget: Budget
     device: str
     folder: Path
-    progress: ProgressPipe
+    progress: ProgressFile
     micro_batches: int = 1
     precision: Precision = "auto"
     checkpoint_seconds: float = 120.0

@@ -13,7 +13,7 @@ from fake_worker import DATA, PRESET
 
 from harness.config.trial_spec import TrialSpec
 from harness.evaluation.schema import Scores
-from harness.monitoring.progress import ProgressPipe
+from harness.monitoring.progress import ProgressFile
 from harness.orchestration import worker
 from harness.orchestration.early_stopping import falls_behind
 from harness.results.schema import Cost, CurvePoint, RunRecord
@@ -22,7 +22,7 @@ SECONDS = 40.0
 """That a whole trial pretends to have trained."""
 
 
-def run_trial(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def run_trial(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     """Best at a learning rate of 1; `narrow` falls off faster than `wide`."""
     rate = spec.preset.training.learning_rate
     if spec.method == "crashes_elsewhere" and rate != PRESET.training.learning_rate:

@@ -1,6 +1,6 @@
 """A fake worker: methods that take milliseconds, one that works and many that fail, and a whole run of them.
 
-    fake_worker.py TRIAL_DIR --progress N --parent N     a worker, as the scheduler starts it
+    fake_worker.py TRIAL_DIR --parent N                  a worker, as the scheduler starts it
     fake_worker.py run RUN_DIR METHODS SEEDS             a run, as the command line starts it
 
 The method `healthy` draws random numbers and writes checkpoints. Its losses depend on every step, so that a lost or
@@ -30,7 +30,7 @@ from harness.contract import Part, Predictions, Recipe
 from harness.evaluation.prediction_file import PREDICTIONS, write_predictions
 from harness.evaluation.schema import Scores
 from harness.fileio import write_text_atomic
-from harness.monitoring.progress import Progress, ProgressPipe
+from harness.monitoring.progress import Progress, ProgressFile
 from harness.orchestration import worker
 from harness.orchestration.plan import Contender, Manifest, make_plan
 from harness.orchestration.prepared_data import prepare_planned_data
@@ -70,7 +70,7 @@ PRESET = Preset.model_validate(
 # ------------------------------------------------------------------------------------------------------ methods
 
 
-def healthy(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def healthy(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     """Takes the steps of the budget and writes a checkpoint every 10."""
     steps = int(spec.budget.removesuffix("it"))
     pause = float(os.environ.get("HARNESS_FAKE_PAUSE", "0.001"))
@@ -108,7 +108,7 @@ def _save(folder: Path, step: int, total: float, generator: random.Random) -> No
     save_blob(folder, step, json.dumps({"step": step, "total": total, "random": generator.getstate()}).encode())
 
 
-def recalls(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def recalls(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     """Predicts the annotations of its images without their first cell. The fold in HARNESS_FAKE_KILL dies."""
     return _recall(spec, folder, without=1)
 
@@ -131,30 +131,30 @@ def _recall(spec: TrialSpec, folder: Path, without: int) -> RunRecord:
     return RunRecord.from_spec(spec, "ok", data=data.facts, cost=Cost(iterations=spec.split.fold, train_seconds=1.0))
 
 
-def raises(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def raises(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     raise ValueError("a mistake\non two lines")
 
 
-def segfaults(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def segfaults(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     ctypes.string_at(0)
     raise AssertionError("unreachable")
 
 
-def hangs(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def hangs(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     (folder / "hangs").touch()
     while True:
         time.sleep(60)
 
 
-def stops_late(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def stops_late(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     """Takes longer than its limit, but stops when asked to."""
     while not progress.stop_requested():
         time.sleep(0.01)
     raise Interrupted("stopped")
 
 
-def compiles(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def compiles(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     """Warms up for longer than its limit."""
     progress.report(Progress("warming up"))
     end = time.monotonic() + 6
@@ -163,7 +163,7 @@ def compiles(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord
     return healthy(spec, folder, progress)
 
 
-def eats_memory(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def eats_memory(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     """Sleeps after each allocation, since peak memory is only sampled from time to time."""
     eaten = []
     while True:
@@ -171,39 +171,39 @@ def eats_memory(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRec
         time.sleep(0.3)
 
 
-def eats_memory_in_a_child(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def eats_memory_in_a_child(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     if os.fork() == 0:
         eats_memory(spec, folder, progress)
     while True:
         time.sleep(60)
 
 
-def memory_error(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def memory_error(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     raise MemoryError("cannot have 1 EiB")
 
 
-def big_batch(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def big_batch(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     """Fits only with a batch in four parts."""
     if spec.micro_batches < 4:
         raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
     return healthy(spec, folder, progress)
 
 
-def diverges(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def diverges(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     raise Diverged("loss_mask is nan at step 7")
 
 
-def nan_scores(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def nan_scores(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     record = healthy(spec, folder, progress)
     return record.model_copy(update={"scores": Scores(scoring_version="1", iou_map=float("nan"))})
 
 
-def garbage(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> Any:
+def garbage(spec: TrialSpec, folder: Path, progress: ProgressFile) -> Any:
     """Returns something that is no record."""
     return {"boxes": [[1, 2, 3]], "scores": "many"}
 
 
-def prints(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def prints(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     """Prints 100 MB, then fails with a message that the log must keep."""
     line = b"y" * 1023 + b"\n"
     for _ in range(100):
@@ -211,7 +211,7 @@ def prints(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     raise RuntimeError("the last words")
 
 
-def forks(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def forks(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     """Leaves a grandchild behind, in a session of its own, that holds the output open and ignores SIGTERM."""
     if os.fork() == 0:
         os.setsid()
@@ -225,15 +225,15 @@ def forks(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
     os._exit(0)
 
 
-def exits(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def exits(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     sys.exit(0)
 
 
-def exits_hard(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def exits_hard(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     os._exit(3)
 
 
-def killed(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def killed(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("unreachable")
 

@@ -12,7 +12,7 @@ from harness.config.preset import Preset, load_preset
 from harness.config.trial_spec import TrialSpec, recipe_to_json
 from harness.contract import Init
 from harness.errors import HarnessError
-from harness.monitoring.progress import ProgressPipe
+from harness.monitoring.progress import ProgressFile
 from harness.orchestration.prepared_data import PreparedData, prepare_data
 from harness.orchestration.trial import Trial
 from harness.stacks import resolve
@@ -71,7 +71,7 @@ def test_both_kinds_of_pair_exist() -> None:
 def test_pairs_of_different_slots_run(
     pair: tuple[str, str], preset: Preset, prepared: PreparedData, tmp_path: Path
 ) -> None:
-    record = Trial(spec_of(CATALOG, "+".join(pair), preset, prepared), tmp_path, ProgressPipe()).run()
+    record = Trial(spec_of(CATALOG, "+".join(pair), preset, prepared), tmp_path, ProgressFile()).run()
     assert record.status == "ok"
     assert record.scores is not None
     assert 0 <= record.scores.iou_map <= 1
@@ -87,6 +87,6 @@ def test_other_pairs_are_refused_in_one_line_before_anything_trains(pair: tuple[
 
 
 def test_three_changes_on_one_recipe(preset: Preset, prepared: PreparedData, tmp_path: Path) -> None:
-    record = Trial(spec_of(CATALOG, "container+copy_paste+pointsup", preset, prepared), tmp_path, ProgressPipe()).run()
+    record = Trial(spec_of(CATALOG, "container+copy_paste+pointsup", preset, prepared), tmp_path, ProgressFile()).run()
     assert record.status == "ok"
     assert set(record.slots_changed) == {"backbone", "augment", "supervision"}

@@ -6,7 +6,7 @@ Importing torch and the engine takes seconds, a fork takes milliseconds, and eve
 state. No code of a user is imported here, and nothing is computed: threads and GPU contexts do not survive a fork.
 
 The process that starts this one talks to it over a socket that keeps messages whole. {"folder", "environment"}, sent
-with the file descriptors for output and progress, is answered with the process id of the new worker. REAP is answered
+with the file descriptor for output, is answered with the process id of the new worker. REAP is answered
 with the worker's exit code and its peak memory in bytes. The server ends when the socket is closed.
 
 multiprocessing's forkserver with the same preloads was tried behind tests/harness/orchestration/process/. It starts a
@@ -28,10 +28,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from harness.orchestration.process.launchers import TOKEN
 from harness.platform.memory import peak_from_usage
 
-TOKEN = "HARNESS_TRIAL_TOKEN"
-"""Environment variable that identifies every process of a trial. Child processes inherit it."""
 UNSET = "0" * 32
 """Value of the token in the server's own environment: as long as a real one, which overwrites it."""
 REAP = b"reap"
@@ -47,6 +46,8 @@ def main(descriptor: int, modules: Sequence[str] = ()) -> None:
         descriptor: file descriptor of this end of the socket.
         modules: what to import beyond PRELOADED.
     """
+    if sys.platform == "win32":
+        raise OSError("Windows forks no process")
     control = socket.socket(fileno=descriptor)
     # Imported modules stay in memory: collecting garbage among them takes a fifth of the import time.
     gc.disable()
@@ -59,20 +60,19 @@ def main(descriptor: int, modules: Sequence[str] = ()) -> None:
     gc.enable()
     pid = 0
     while True:
-        message, descriptors, _, _ = socket.recv_fds(control, 2**16, 2)
+        message, descriptors, _, _ = socket.recv_fds(control, 2**16, 1)
         if not message:
             return
         if message == REAP:
             _, status, usage = os.wait4(pid, 0)
-            control.send(f"{os.waitstatus_to_exitcode(status)} {peak_from_usage(usage)}".encode())
+            control.send(f"{os.waitstatus_to_exitcode(status)} {peak_from_usage(usage.ru_maxrss)}".encode())
             continue
         wait_end, ready_end = os.pipe()
         server, pid = os.getpid(), os.fork()
         if not pid:
             control.close()
             os.close(wait_end)
-            output, progress = descriptors
-            _become_worker(json.loads(message), output, progress, ready_end, server)
+            _become_worker(json.loads(message), descriptors[0], ready_end, server)
         for number in (*descriptors, ready_end):
             os.close(number)
         # returns when the worker closes its end, or dies
@@ -81,16 +81,17 @@ def main(descriptor: int, modules: Sequence[str] = ()) -> None:
         control.send(str(pid).encode())
 
 
-def _become_worker(request: dict[str, Any], output: int, progress: int, ready: int, parent: int) -> NoReturn:
+def _become_worker(request: dict[str, Any], output: int, ready: int, parent: int) -> NoReturn:
     """Run the trial in this process, just forked, as the leader of its own session.
 
     Args:
         request: {"folder", "environment"} of the trial.
         output: file descriptor for standard output and error.
-        progress: file descriptor for progress lines.
         ready: file descriptor to close when this process can be found by its session and its token.
         parent: process id of the server.
     """
+    if sys.platform == "win32":
+        raise OSError("Windows forks no process")
     os.setsid()
     _show_token(request["environment"][TOKEN])
     os.close(ready)
@@ -100,7 +101,7 @@ def _become_worker(request: dict[str, Any], output: int, progress: int, ready: i
     os.environ.update(request["environment"])
     from harness.orchestration.worker import run_and_exit
 
-    run_and_exit([request["folder"], "--progress", str(progress), "--parent", str(parent)])
+    run_and_exit([request["folder"], "--parent", str(parent)])
 
 
 def _show_token(token: str) -> None:

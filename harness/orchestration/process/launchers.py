@@ -1,27 +1,31 @@
-"""Two ways to start the process of a trial: by a command, or by a fork of a process that has imported everything."""
+"""Starts the process of a trial: by a command, or where that is possible by a fork (fork_launcher.py)."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol
 
+from harness.data.store.cache import cache_folder
 from harness.errors import HarnessError
-from harness.orchestration.process.fork_server import REAP, TOKEN, UNSET
-from harness.platform.processes import KILL_SIGNAL, can_fork
+from harness.platform.processes import can_fork, own_session
 
+TOKEN = "HARNESS_TRIAL_TOKEN"
+"""Environment variable that identifies every process of a trial. Child processes inherit it."""
 # PYTHONHASHSEED: the order of sets of strings must be the same in two runs of one seed.
-_WORKER_ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
-_SERVER_MODULE = "harness.orchestration.process.fork_server"
+WORKER_ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+INDUCTOR_CACHE = "TORCHINDUCTOR_CACHE_DIR"
+
+
+def worker_environment() -> dict[str, str]:
+    """The environment of every trial. What one trial compiles is there for the next, in this run and in later ones."""
+    compiled = str((cache_folder().parent / "inductor").absolute())
+    return {INDUCTOR_CACHE: compiled, **os.environ, **WORKER_ENVIRONMENT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +43,13 @@ class ProcessExit:
 class Launcher(Protocol):
     """Starts workers. One that has ended keeps its process id until it is reaped, so that no other process gets it."""
 
-    def start(self, folder: Path, environment: Mapping[str, str], output: int, progress: int) -> int:
+    def start(self, folder: Path, environment: Mapping[str, str], output: int) -> int:
         """Start a worker as the leader of its own session.
 
         Args:
             folder: of the trial.
             environment: variables to add to those of this process.
             output: file descriptor for standard output and error.
-            progress: file descriptor for progress lines.
 
         Returns:
             The process id.
@@ -68,16 +71,15 @@ class SubprocessLauncher:
     words: tuple[str, ...] = (sys.executable, "-m", "harness.orchestration.worker")
     _running: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    def start(self, folder: Path, environment: Mapping[str, str], output: int, progress: int) -> int:
+    def start(self, folder: Path, environment: Mapping[str, str], output: int) -> int:
         try:
             process = subprocess.Popen(
-                [*self.words, str(folder), "--progress", str(progress), "--parent", str(os.getpid())],
+                [*self.words, str(folder), "--parent", str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                pass_fds=(progress,),
-                start_new_session=True,
-                env={**os.environ, **_WORKER_ENVIRONMENT, **environment},
+                env={**worker_environment(), **environment},
+                **own_session(),
             )
         except OSError as error:
             raise HarnessError(f"cannot start {self.words[0]}: {error.strerror}") from error
@@ -89,75 +91,6 @@ class SubprocessLauncher:
         return ProcessExit(self._running.pop(pid).wait(), peak_memory=0)
 
 
-class ForkServerLauncher:
-    """Starts workers by forking a fork server (fork_server.py), which is started when this is entered.
-
-    A server that has died is started again with the next worker. It then imports no extra modules, because one of
-    them may be the reason.
-    """
-
-    def __init__(self, modules: Sequence[str] = ()) -> None:
-        """modules: what the server imports beyond what every trial needs."""
-        self._modules = tuple(modules)
-
-    def __enter__(self) -> ForkServerLauncher:
-        self._start_server()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._end_server()
-
-    def start(self, folder: Path, environment: Mapping[str, str], output: int, progress: int) -> int:
-        request = json.dumps({"folder": str(folder), "environment": dict(environment)}).encode()
-        for attempt in (1, 2):
-            try:
-                socket.send_fds(self._control, [request], [output, progress])
-                answer = self._control.recv(64)
-            except OSError:
-                answer = b""
-            if answer:
-                return int(answer)
-            self._end_server()
-            if attempt == 1:
-                self._modules = ()
-                self._start_server()
-        raise HarnessError(f"no process can be started for a trial: python -m {_SERVER_MODULE} ends at once")
-
-    def reap(self, pid: int) -> ProcessExit:
-        try:
-            self._control.send(REAP)
-            answer = self._control.recv(64)
-        except OSError:
-            answer = b""
-        # Without an answer the server has died, and nobody can tell how its worker ended. A worker ends by itself
-        # when its parent dies.
-        return ProcessExit(*map(int, answer.split())) if answer else ProcessExit(-KILL_SIGNAL, 0)
-
-    def _start_server(self) -> None:
-        self._control, server_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with server_end:
-            descriptor = server_end.fileno()
-            try:
-                self._server = subprocess.Popen(
-                    [sys.executable, "-m", _SERVER_MODULE, str(descriptor), *self._modules],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    pass_fds=(descriptor,),
-                    start_new_session=True,
-                    env={**os.environ, **_WORKER_ENVIRONMENT, TOKEN: UNSET},
-                )
-            except OSError as error:
-                self._control.close()
-                raise HarnessError(f"cannot start {sys.executable}: {error.strerror}") from error
-
-    def _end_server(self) -> None:
-        self._control.close()
-        with contextlib.suppress(ProcessLookupError):
-            self._server.kill()
-        self._server.wait()
-
-
 @contextmanager
 def fastest_launcher(modules: Sequence[str] = ()) -> Iterator[Launcher]:
     """The fork server on Linux, a command elsewhere: on macOS, system libraries do not work in a forked process.
@@ -167,5 +100,7 @@ def fastest_launcher(modules: Sequence[str] = ()) -> Iterator[Launcher]:
     if not can_fork():
         yield SubprocessLauncher()
         return
+    from harness.orchestration.process.fork_launcher import ForkServerLauncher
+
     with ForkServerLauncher(modules) as launcher:
         yield launcher

@@ -33,9 +33,13 @@ class LogPump:
         except OSError:
             # A log that cannot be written does not stop the trial.
             self._file = None
-        os.set_blocking(descriptor, False)
         self._thread = threading.Thread(target=self._pump, name="log", daemon=True)
         self._thread.start()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until the other end is closed, which is mostly when the trial ends, at most so long. Whether it is."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def finish(self) -> None:
         """Read what is left in the pipe, write the end of the log, and close both."""

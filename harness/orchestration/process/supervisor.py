@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,14 +10,13 @@ from pathlib import Path
 from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError
 from harness.monitoring.machine import utc_now
-from harness.monitoring.progress import Progress, ProgressReader
+from harness.monitoring.progress import Progress, ProgressReader, remove_progress
 from harness.orchestration.process.launchers import Launcher, ProcessExit
 from harness.orchestration.process.log_pump import LogPump
 from harness.orchestration.process.trial_process import TrialProcess, kill_leftovers
 from harness.orchestration.trial_folder import LOG, prepare_folder
 from harness.platform.memory import machine_memory
 from harness.platform.oom_kills import kernel_oom_kills
-from harness.platform.processes import wait_readable
 from harness.results.io import RECORD, TRIALS, read_record, write_record
 from harness.results.schema import Cost, RunRecord, Status
 from harness.results.status import printable, status_from_exit_code
@@ -98,11 +96,11 @@ def run_trial(
     process = TrialProcess(launcher, folder, _environment(spec))
     pump = LogPump(process.output, folder / LOG)
     try:
-        seen = _supervise(process, limits, stop, on_progress)
+        seen = _supervise(process, pump, ProgressReader(folder), limits, stop, on_progress)
     finally:
         ended = process.kill()
         pump.finish()
-        os.close(process.progress)
+        remove_progress(folder)
 
     record, damage = _read_left_record(folder, spec.key)
     if record is None:
@@ -145,15 +143,22 @@ def _environment(spec: TrialSpec) -> dict[str, str]:
 
 
 def _supervise(
-    process: TrialProcess, limits: Limits, stop: StopRequest, on_progress: Callable[[Progress], None]
+    process: TrialProcess,
+    pump: LogPump,
+    reader: ProgressReader,
+    limits: Limits,
+    stop: StopRequest,
+    on_progress: Callable[[Progress], None],
 ) -> _Observation:
     """Watch the trial until it has ended, or must be killed."""
     seen = _Observation()
-    reader = ProgressReader()
     clock = _WallClock(limits.warm_up_seconds)
     kill_at = float("inf")
     while not process.ended():
-        progress = reader.feed(_available(process.progress))
+        if pump.wait(_POLL):
+            # The worker has closed its output, usually because it is about to exit: do not spin until then.
+            time.sleep(_POLL / 10)
+        progress = reader.newest()
         if progress is not None:
             on_progress(progress)
             clock.enter(progress.phase)
@@ -198,17 +203,6 @@ class _WallClock:
         now_ = time.monotonic()
         warm_up = self._warm_up + (0.0 if self._warm_up_since is None else now_ - self._warm_up_since)
         return now_ - self._start - min(warm_up, self._allowance)
-
-
-def _available(descriptor: int) -> bytes:
-    """What is in a pipe, after waiting for it at most _POLL seconds."""
-    if not wait_readable(descriptor, _POLL):
-        return b""
-    data = os.read(descriptor, 2**16)
-    if not data:
-        # The worker has closed its end, usually because it is about to exit: do not spin until then.
-        time.sleep(_POLL / 10)
-    return data
 
 
 def _machine_is_full(memory: int) -> bool:

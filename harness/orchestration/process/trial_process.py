@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
 from harness.fileio import write_text_atomic
-from harness.orchestration.process.fork_server import TOKEN
-from harness.orchestration.process.launchers import Launcher, ProcessExit
+from harness.monitoring import progress
+from harness.orchestration.process.launchers import TOKEN, Launcher, ProcessExit
 from harness.platform.memory import memory_of
-from harness.platform.processes import session_of
+from harness.platform.processes import ask_to_terminate, has_ended, session_of
 
 if TYPE_CHECKING:
     import psutil
@@ -32,11 +31,7 @@ _CHILDREN_INTERVAL = 1.0
 
 
 class TrialProcess:
-    """A running worker.
-
-    output: file descriptor to read what the worker prints.
-    progress: file descriptor to read its progress lines.
-    """
+    """A running worker. output: file descriptor to read what the worker prints."""
 
     def __init__(self, launcher: Launcher, folder: Path, environment: Mapping[str, str]) -> None:
         """Start the worker of the trial in `folder`. Raises HarnessError where no process can be started."""
@@ -45,36 +40,27 @@ class TrialProcess:
         token = secrets.token_hex(16)
         write_text_atomic(folder / _TOKEN_FILE, token)
         self.output, output_end = os.pipe()
-        self.progress, progress_end = os.pipe()
-        os.set_blocking(progress_end, False)
-        os.set_blocking(self.progress, False)
         try:
-            self._pid = launcher.start(folder, {**environment, TOKEN: token}, output_end, progress_end)
+            self._pid = launcher.start(folder, {**environment, TOKEN: token}, output_end)
         except HarnessError:
             os.close(self.output)
-            os.close(self.progress)
             raise
         finally:
             os.close(output_end)
-            os.close(progress_end)
-        self._launcher, self._token = launcher, token
+        self._launcher, self._folder, self._token = launcher, folder, token
         self._worker = psutil.Process(self._pid)
         self._children_memory = 0
         self._children_measured = time.monotonic()
 
     def ended(self) -> bool:
         """Whether the worker has ended. It keeps its process id until `kill`."""
-        import psutil
-
-        try:
-            return self._worker.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-        except psutil.NoSuchProcess:
-            return True
+        return has_ended(self._worker)
 
     def ask_to_stop(self) -> None:
-        """Send SIGTERM to the worker alone: it may need its children for the last checkpoint."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGTERM)
+        """Ask the worker alone: it may need its children for the last checkpoint."""
+        with contextlib.suppress(OSError):
+            progress.ask_to_stop(self._folder)
+        ask_to_terminate(self._pid)
 
     def kill(self) -> ProcessExit:
         """Kill the worker and everything it has started. Returns how the worker ended."""

@@ -193,3 +193,16 @@ def test_a_typo_in_the_model_table_is_one_line_before_any_training(tmp_path: Pat
     assert "table [model]: no setting 'anchor_scal'; did you mean 'anchor_scale'?" in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not out.exists()
+
+
+@pytest.mark.parametrize("folds", [(), ("--folds", "2")])
+def test_folds_may_be_left_out_or_be_two_or_more(folds: tuple[str, ...], tmp_path: Path) -> None:
+    how = ("--methods", "mask_rcnn", "--data", DATA, "--preset", "smoke", "--device", "cpu", "--dry-run")
+    planned = CliRunner().invoke(harness, ["run", *how, *folds, "--out", str(tmp_path / "run")])
+    assert planned.exit_code == 0, planned.output
+
+
+def test_one_fold_is_refused_in_a_line() -> None:
+    done = CliRunner().invoke(harness, ["run", "--methods", "mask_rcnn", "--folds", "1", "--dry-run"])
+    assert done.exit_code == 2
+    assert "--folds 1 leaves nothing to train on; type 2 or more" in done.output

@@ -50,6 +50,16 @@ def test_what_no_label_image_needs_is_read_as_nothing() -> None:
         found["text"].array()
 
 
+@pytest.mark.parametrize("module", [b"pathlib", b"pathlib._local"])
+def test_a_path_that_any_python_saved_is_read_as_nothing(module: bytes) -> None:
+    holder = np.empty((), object)
+    holder[()] = {"path": Path("x")}
+    of_this_python = Path.__module__.encode()
+    content = pickle.dumps(holder, protocol=2).replace(b"c" + of_this_python + b"\n", b"c" + module + b"\n")
+    assert b"c" + module + b"\n" in content
+    assert read_object_npy(with_pickle(content))["path"] is None
+
+
 class Evil:
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.call = function, arguments

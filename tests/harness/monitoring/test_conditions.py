@@ -78,7 +78,7 @@ def test_what_a_child_uses_is_our_own_also_when_it_has_ended() -> None:
         child.kill()
         child.wait()
     assert grown >= 0.5, "waiting alone uses far less"
-    assert own_cpu_seconds() >= before + grown
+    assert own_cpu_seconds() >= before + grown - 1e-6, "sums of decimal fractions differ in their last digit"
 
 
 def test_the_cores_we_may_use_go_on_with_the_clock() -> None:

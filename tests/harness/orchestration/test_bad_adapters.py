@@ -12,7 +12,7 @@ import psutil
 import pytest
 from fake_worker import RecordingReporter, doubled
 
-from harness.monitoring.progress import ProgressPipe
+from harness.monitoring.progress import ProgressFile
 from harness.orchestration.process.launchers import fastest_launcher
 from harness.orchestration.process.log_pump import LOG_LIMIT
 from harness.orchestration.scheduler import ALL_OK, SOME_FAILED, RunOptions, run_plan
@@ -61,7 +61,7 @@ def record(run_dir: Path, method: str) -> RunRecord:
 def test_garbage_is_named_as_the_methods_fault(plan_of: Any, tmp_path: Path, method: str) -> None:
     (trial,) = plan_of([method]).trials
     with pytest.raises(Exception, match=r".") as caught:
-        Trial(trial.spec, tmp_path, ProgressPipe()).run()
+        Trial(trial.spec, tmp_path, ProgressFile()).run()
     status, reason = status_from_exception(caught.value)
     assert status == "crash"
     begins, ends = ("the method's predictions of image ", PREDICTIONS[method]) if method in PREDICTIONS else ("", "")
@@ -115,7 +115,7 @@ def test_each_is_a_row_and_its_neighbours_are_unharmed(plan_of: Any, tmp_path: P
     # The healthy trials, first and last, have the results of a run of their own.
     for trial in (first, second):
         (tmp_path / trial.name).mkdir()
-        alone = Trial(trial.spec, tmp_path / trial.name, ProgressPipe()).run()
+        alone = Trial(trial.spec, tmp_path / trial.name, ProgressFile()).run()
         beside = read_record(trial.folder(run_dir) / "record.json")
         assert (beside.status, beside.final_losses, beside.scores) == ("ok", alone.final_losses, alone.scores)
     lost = len(manifest.trials) - len(found)

@@ -15,7 +15,7 @@ from harness.config.trial_spec import TrialSpec
 from harness.conformance.images import draw_sample
 from harness.contract import Init
 from harness.evaluation.prediction_file import PREDICTIONS, read_predictions
-from harness.monitoring.progress import Progress, ProgressPipe
+from harness.monitoring.progress import Progress, ProgressFile
 from harness.orchestration.plan import Contender
 from harness.orchestration.prepared_data import PreparedData
 from harness.orchestration.request import plan_trials
@@ -56,7 +56,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> TrialSpec:
 
 @pytest.fixture(scope="module")
 def record(spec: TrialSpec, tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
-    return Trial(spec, tmp_path_factory.mktemp("record"), ProgressPipe()).run()
+    return Trial(spec, tmp_path_factory.mktemp("record"), ProgressFile()).run()
 
 
 def test_all_points_of_a_learning_curve_are_of_the_same_few_images(record: RunRecord) -> None:
@@ -86,7 +86,7 @@ def test_the_cost_says_how_long_was_predicted_and_scored(record: RunRecord) -> N
     assert cost.flops == 0, "the brightness method multiplies no matrix when it predicts"
 
 
-class StopsInTheFirstEvaluation(ProgressPipe):
+class StopsInTheFirstEvaluation(ProgressFile):
     """Asks to stop as soon as validation images are predicted; remembers when, and what was reported."""
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ def test_a_request_to_stop_works_during_an_evaluation_and_the_resumed_training_i
         Trial(spec, tmp_path, progress).run()
     assert progress.asked_at is not None
     assert time.monotonic() - progress.asked_at < 2
-    again = Trial(spec, tmp_path, ProgressPipe()).run()
+    again = Trial(spec, tmp_path, ProgressFile()).run()
     assert (again.final_losses, again.scores) == (record.final_losses, record.scores)
     assert [point.iou_map for point in again.learning_curve] == [point.iou_map for point in record.learning_curve]
 
@@ -125,14 +125,24 @@ def test_an_evaluation_keeps_the_fraction_of_the_budget(spec: TrialSpec, tmp_pat
 
 def test_the_record_says_what_precision_was_asked_for_and_used(spec: TrialSpec, tmp_path: Path) -> None:
     one = spec.model_copy(update={"precision": "bfloat16", "budget": "2it"})
-    found = Trial(one, tmp_path, ProgressPipe()).run()
+    found = Trial(one, tmp_path, ProgressFile()).run()
     assert (found.settings["precision"], found.machine["arithmetic"]) == ("bfloat16", "bfloat16")
 
 
 def test_the_notes_of_a_model_stand_in_the_record(spec: TrialSpec, tmp_path: Path) -> None:
-    trial = Trial(spec.model_copy(update={"budget": "2it"}), tmp_path, ProgressPipe())
+    trial = Trial(spec.model_copy(update={"budget": "2it"}), tmp_path, ProgressFile())
     trial.model.notes = ["It runs uncompiled."]  # type: ignore[attr-defined]
     assert "It runs uncompiled." in trial.run().cost.notes
+
+
+@pytest.mark.parametrize(("budget", "limit"), [("90s", 90.0), ("20m", 1200.0), ("2it", 300.0)])
+def test_compiling_takes_no_longer_than_the_budget(
+    spec: TrialSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: str, limit: float
+) -> None:
+    kind = type(Trial(spec, tmp_path, ProgressPipe()).model)
+    monkeypatch.setattr(kind, "compile_limit", 300.0, raising=False)
+    trial = Trial(spec.model_copy(update={"budget": budget}), tmp_path, ProgressPipe())
+    assert trial.model.compile_limit == limit  # type: ignore[attr-defined]
 
 
 def test_a_trial_scored_on_calibration_images_never_meets_a_validation_image(
@@ -142,7 +152,7 @@ def test_a_trial_scored_on_calibration_images_never_meets_a_validation_image(
     samples, truth = PreparedData.samples, PreparedData.truth
     monkeypatch.setattr(PreparedData, "samples", lambda data, ids: met.update(ids) or samples(data, ids))
     monkeypatch.setattr(PreparedData, "truth", lambda data, ids: met.update(ids) or truth(data, ids))
-    trial = Trial(spec.model_copy(update={"score_on": "calibration"}), tmp_path, ProgressPipe())
+    trial = Trial(spec.model_copy(update={"score_on": "calibration"}), tmp_path, ProgressFile())
     found = trial.run()
     assert met == set(trial.data.splits.calibration)
     assert found.scores is not None
@@ -155,11 +165,11 @@ def test_a_trial_behind_earlier_ones_is_stopped_early_and_says_how_far_it_came(s
     evaluation = spec.preset.evaluation.model_copy(update={"curve_fractions": (0.25, 0.5)})
     preset = spec.preset.model_copy(update={"evaluation": evaluation})
     told = spec.model_copy(update={"score_on": "calibration", "preset": preset, "earlier_looks": ((0.9, 0.95),)})
-    found = Trial(told, tmp_path, ProgressPipe()).run()
+    found = Trial(told, tmp_path, ProgressFile()).run()
     assert (found.status, found.scores) == ("pruned", None)
     assert found.reason == "stopped at 25% of the budget: behind earlier trials"
     assert [point.fraction for point in found.learning_curve] == [pytest.approx(0.25, abs=0.02)]
     assert 0 < found.cost.iterations < 50
-    first = Trial(told.model_copy(update={"earlier_looks": ()}), tmp_path / "first", ProgressPipe())
+    first = Trial(told.model_copy(update={"earlier_looks": ()}), tmp_path / "first", ProgressFile())
     first.folder.mkdir()
     assert first.run().status == "ok"

@@ -13,7 +13,7 @@ from storage_faults import chosen
 
 from harness.config.trial_spec import TrialSpec
 from harness.errors import StorageError
-from harness.monitoring.progress import ProgressPipe
+from harness.monitoring.progress import ProgressFile
 from harness.orchestration.plan import Manifest
 from harness.orchestration.trial import Trial
 from harness.orchestration.trial_folder import prepare_folder
@@ -26,7 +26,7 @@ KEPT = ("curve.csv", "predictions.json.gz", "task.json", "weights.safetensors")
 def worked_through(spec: TrialSpec, folder: Path) -> RunRecord:
     """As a worker does it."""
     prepare_folder(folder, spec)
-    return Trial(spec, folder, ProgressPipe()).run()
+    return Trial(spec, folder, ProgressFile()).run()
 
 
 def left(folder: Path, record: RunRecord) -> Any:

@@ -24,7 +24,7 @@ from harness.data.sources import load
 from harness.errors import HarnessError
 from harness.evaluation.schema import PostprocessRule
 from harness.inference.formats.overlays import outlined
-from harness.monitoring.progress import ProgressPipe
+from harness.monitoring.progress import ProgressFile
 from harness.results.status import Interrupted
 from harness.tracking.tensorboard import PICTURES, EventFiles
 from harness.training.stream import TrainingStream
@@ -66,7 +66,7 @@ def trainer(trials: Dataset, folder: Path, budget: str = "12it", **more: Any) ->
     torch.manual_seed(1)
     stream = TrainingStream(trials, [0, 1, 2, 3], [], supervision.build(None), 2, seed=0)  # type: ignore[arg-type]
     plan = Training(crop=32, batch=2, optimiser="adamw", learning_rate=0.01)
-    more.setdefault("progress", ProgressPipe())
+    more.setdefault("progress", ProgressFile())
     return Trainer(model, stream, plan, Budget.parse(budget), "cpu", folder, **more)  # type: ignore[arg-type]
 
 
@@ -78,7 +78,7 @@ def read(folder: Path) -> Any:
 
 
 def test_every_step_is_written_once_though_an_attempt_was_broken_off(trials: Dataset, tmp_path: Path) -> None:
-    class StopAt(ProgressPipe):
+    class StopAt(ProgressFile):
         def __init__(self, step: int) -> None:
             super().__init__()
             self.step = step

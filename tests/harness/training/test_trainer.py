@@ -22,7 +22,7 @@ from harness.data.sources import load
 from harness.errors import HarnessError
 from harness.masks.crops import CropMasks
 from harness.monitoring.energy import energy_used
-from harness.monitoring.progress import Progress, ProgressPipe
+from harness.monitoring.progress import Progress, ProgressFile
 from harness.monitoring.sensor import Sensor, SensorGroup
 from harness.results.status import Diverged, Interrupted
 from harness.training import prefetch
@@ -63,7 +63,7 @@ class Brightness:
         return [Predictions((i.shape[0], i.shape[1]), CropMasks.empty(), *nothing) for i in images]
 
 
-class StopAfter(ProgressPipe):
+class StopAfter(ProgressFile):
     """Asks to stop when so many steps are done."""
 
     def __init__(self, steps: int) -> None:
@@ -83,7 +83,7 @@ def trainer(cells: Dataset, folder: Path, model: Any = None, budget: str = "30it
     random.seed(1)
     stream = TrainingStream(cells, [0, 1, 2, 3], [], supervision.build(None), 4, seed=0)  # type: ignore[arg-type]
     plan = Training(crop=32, batch=4, optimiser="adamw", learning_rate=0.01, clip_norm=1.0)
-    more.setdefault("progress", ProgressPipe())
+    more.setdefault("progress", ProgressFile())
     return Trainer(model, stream, plan, Budget.parse(budget), "cpu", folder, **more)
 
 

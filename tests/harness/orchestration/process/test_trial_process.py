@@ -29,7 +29,7 @@ time.sleep(600)
 class Starter:
     """Starts a program that is no worker."""
 
-    def start(self, folder: Path, environment: Mapping[str, str], output: int, progress: int) -> int:
+    def start(self, folder: Path, environment: Mapping[str, str], output: int) -> int:
         command, variables = [sys.executable, "-c", FORKS], {**os.environ, **environment}
         self.process = subprocess.Popen(command, stdout=output, env=variables, start_new_session=True)
         return self.process.pid
@@ -52,4 +52,3 @@ def test_what_makers_of_batches_share_with_their_trial_counts_once(
     finally:
         process.kill()
         os.close(process.output)
-        os.close(process.progress)

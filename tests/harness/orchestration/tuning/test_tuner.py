@@ -18,7 +18,7 @@ from harness.config.preset import load_preset
 from harness.config.space import Parameter, SearchSpace
 from harness.config.split_spec import SplitSpec
 from harness.errors import HarnessError
-from harness.monitoring.progress import ProgressPipe
+from harness.monitoring.progress import ProgressFile
 from harness.orchestration.plan import Contender, Manifest
 from harness.orchestration.process.launchers import SubprocessLauncher
 from harness.orchestration.scheduler import RunOptions
@@ -54,7 +54,7 @@ def run_here(manifest: Manifest, folder: Path, options: RunOptions, reporter: An
     reporter.started(planned, 1, 1)
     prepare_folder(trial, planned.spec)
     try:
-        record = run_trial(planned.spec, trial, ProgressPipe())
+        record = run_trial(planned.spec, trial, ProgressFile())
     except Exception as error:
         record = RunRecord.from_spec(planned.spec, *status_from_exception(error))
     write_record(trial / RECORD, record)

@@ -26,7 +26,8 @@ def page(browser: Any, report: Path) -> Any:
 
 
 def test_it_opens_without_an_error_and_asks_nobody(page: Any) -> None:
-    assert page.get_log("browser") == []
+    # "INFO" is what the browser says of its own pages, for example of a slow network
+    assert [entry for entry in page.get_log("browser") if entry["level"] != "INFO"] == []
     messages = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
     sent = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     # the browser's own first tab may still be loading
