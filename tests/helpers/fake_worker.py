@@ -113,7 +113,7 @@ def recalls(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     return _recall(spec, folder, without=1)
 
 
-def recalls_less(spec: TrialSpec, folder: Path, progress: ProgressPipe) -> RunRecord:
+def recalls_less(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     """As `recalls`, without the first three cells."""
     return _recall(spec, folder, without=3)
 
