@@ -93,7 +93,8 @@ def section(families: int) -> list[str]:
         "",
         "Found: where the training set moves a method by 0.02. Trainings on one split share their training set. "
         "However many there are, they say nothing of another one: what the training set does is taken for a "
-        "difference of the methods. Folds see a part of it. Standard errors are at most "
+        "difference of the methods. Folds see a part of it. What one split finds beyond folds is bought with that: it "
+        "splits equal methods as readily. Standard errors are at most "
         f"{100 * 0.5 / np.sqrt(families):.1f}.",
         "",
     ]
