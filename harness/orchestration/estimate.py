@@ -27,7 +27,7 @@ MAX_RECORDS = 300
 """Earlier records that are read at most, newest runs first."""
 START_SECONDS = 15.0
 COMPILE_SECONDS = 180.0
-"""Rule of thumb for the warm-up of a preset that compiles the network."""
+"""Rule of thumb for the warm-up of a preset that compiles the network. Compiling takes no longer than the budget."""
 SECONDS_PER_IMAGE = {("cpu", "small"): 0.3, ("cpu", "full"): 3.0, ("cuda", "small"): 0.1, ("cuda", "full"): 0.3}
 """Rule of thumb for predicting and scoring an image, by device and size of the networks."""
 
@@ -145,4 +145,6 @@ def _predicted_images(spec: TrialSpec, splits: Mapping[str, Sequence[str]]) -> i
 def _rule_of_thumb(spec: TrialSpec, images: int) -> float:
     compiles = bool(dict(spec.preset.model).get("compile"))
     per_image = SECONDS_PER_IMAGE[spec.device.partition(":")[0], spec.preset.size]
-    return START_SECONDS + compiles * COMPILE_SECONDS + images * per_image
+    budget = Budget.parse(spec.budget)
+    compiling = min(COMPILE_SECONDS, budget.amount) if budget.kind == "seconds" else COMPILE_SECONDS
+    return START_SECONDS + compiles * compiling + images * per_image

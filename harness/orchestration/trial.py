@@ -66,7 +66,9 @@ class Trial:
         device.keep_freed_memory()
         device.seed(spec.seed, spec.deterministic)
         reset_gpu_peaks(spec.device)
-        self.model = at_scale(self.recipe.engine.build(self.recipe, self.task), spec.preset.scale)
+        model = self.recipe.engine.build(self.recipe, self.task)
+        limit_compiling(model, Budget.parse(spec.budget))
+        self.model = at_scale(model, spec.preset.scale)
         self.events = EventFiles(folder / EVENTS, spec.preset.training.batch) if spec.tensorboard else None
         self.evaluation_time = Stopwatch()
         # the validation images are not even predicted where they must not be known
@@ -296,3 +298,9 @@ def _learning_curve(trace: Trace, last_iou: float) -> list[CurvePoint]:
     """The points measured during training, and the one at its end."""
     end = CurvePoint(fraction=1.0, seconds=trace.used_seconds, iteration=len(trace), iou_map=last_iou)
     return [*_curve_points(trace), end]
+
+
+def limit_compiling(model: Model, budget: Budget) -> None:
+    """No network is compiled for longer than it is trained, where the budget is a time."""
+    if hasattr(model, "compile_limit") and budget.kind == "seconds":
+        model.compile_limit = budget.amount

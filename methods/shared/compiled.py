@@ -15,7 +15,17 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 COMPILE_SECONDS = 300.0
-"""After so much time spent on compiling, functions that are not compiled yet run as they are."""
+"""After so much time spent on compiling, functions that are not compiled yet run as they are; see `compile_limit`."""
+
+FUSE_ALL = {
+    "realize_opcount_threshold": 1000,
+    "realize_reads_threshold": 1000,
+    "realize_acc_reads_threshold": 1000,
+}
+"""Options of inductor that keep it from storing a large intermediate result that is read more than once.
+
+By default it stores the IoU of all pairs; with these it computes them again where they are read, in the registers.
+"""
 
 MAX_GRAPHS = 64
 """Graphs of one function, for all the shapes and kinds of blocks that call it. torch's default is 8."""
@@ -27,7 +37,7 @@ class CompileStatus:
     Attributes:
         failure: Why compilation failed; all functions then run as they are. None if it has not.
         seconds: Spent on compiling so far.
-        limit: Most seconds to spend.
+        limit: Most seconds to spend; the harness sets the budget of a trial.
     """
 
     def __init__(self, limit: float = COMPILE_SECONDS) -> None:

@@ -22,6 +22,11 @@ def tensor_to_device(tensor: Tensor, device: torch.device) -> Tensor:
     return copy_to_gpu(tensor, device) if device.type == "cuda" else tensor.to(device)
 
 
+def on_gpu(tensor: Tensor) -> bool:
+    """Whether what suits a GPU is done: much at once and without waiting, in place of what fits the caches of a CPU."""
+    return tensor.device.type != "cpu"
+
+
 class AsyncHostCopy:
     """A copy of a small tensor to the host. Start it early and wait for it late, so that a GPU has work in between."""
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
+from methods.shared.device_transfer import on_gpu
 from methods.shared.roi_align_embedding_bag import restore_order, roi_align_embedding_bag
 
 CANONICAL_SIZE, CANONICAL_LEVEL = 224, 4
@@ -84,17 +85,13 @@ class RoIPooler(nn.Module):
         return (level.clamp(finest, finest + len(self.strides) - 1) - finest).long()
 
 
-def _on_gpu(tensor: Tensor) -> bool:
-    return tensor.device.type != "cpu"
-
-
 def _uses_embedding_bag(tensor: Tensor) -> bool:
     """Whether the embedding bag crops: on a CPU, and on a GPU where kernels must be deterministic.
 
     torchvision's kernel is not. In its place torchvision then takes an implementation in Python, which is slow and has
     gradients that are not finite for boxes without area.
     """
-    return not _on_gpu(tensor) or torch.are_deterministic_algorithms_enabled()
+    return not on_gpu(tensor) or torch.are_deterministic_algorithms_enabled()
 
 
 def _roi_align(feature: Tensor, rois: Tensor, size: int, scale: float, sampling_ratio: int) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from types import TracebackType
 
 from harness.errors import HarnessError
 from harness.orchestration.process.fork_server import REAP, UNSET
-from harness.orchestration.process.launchers import TOKEN, WORKER_ENVIRONMENT, ProcessExit
+from harness.orchestration.process.launchers import TOKEN, ProcessExit, worker_environment
 from harness.platform.processes import KILL_SIGNAL
 
 _SERVER_MODULE = "harness.orchestration.process.fork_server"
@@ -83,7 +82,7 @@ class ForkServerLauncher:
                     stderr=subprocess.DEVNULL,
                     pass_fds=(descriptor,),
                     start_new_session=True,
-                    env={**os.environ, **WORKER_ENVIRONMENT, TOKEN: UNSET},
+                    env={**worker_environment(), TOKEN: UNSET},
                 )
             except OSError as error:
                 self._control.close()

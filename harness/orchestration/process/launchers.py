@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from harness.data.store.cache import cache_folder
 from harness.errors import HarnessError
 from harness.platform.processes import can_fork, own_session
 
@@ -18,6 +19,13 @@ TOKEN = "HARNESS_TRIAL_TOKEN"
 """Environment variable that identifies every process of a trial. Child processes inherit it."""
 # PYTHONHASHSEED: the order of sets of strings must be the same in two runs of one seed.
 WORKER_ENVIRONMENT = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+INDUCTOR_CACHE = "TORCHINDUCTOR_CACHE_DIR"
+
+
+def worker_environment() -> dict[str, str]:
+    """The environment of every trial. What one trial compiles is there for the next, in this run and in later ones."""
+    compiled = str((cache_folder().parent / "inductor").absolute())
+    return {INDUCTOR_CACHE: compiled, **os.environ, **WORKER_ENVIRONMENT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,7 @@ class SubprocessLauncher:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, **WORKER_ENVIRONMENT, **environment},
+                env={**worker_environment(), **environment},
                 **own_session(),
             )
         except OSError as error:

@@ -25,7 +25,7 @@ from methods.frameworks.detectron2.resnet import is_zoo_like, zoo_config
 from methods.frameworks.detectron2.roi_heads import RoIHeads, box_branch_arguments, feature_names
 from methods.frameworks.detectron2.rpn import RPN, RPNOutputs
 from methods.frameworks.detectron2.settings import Detectron2Options, Detectron2Settings
-from methods.shared.compiled import CompiledWithFallback, CompileStatus, compile_blocks
+from methods.shared.compiled import FUSE_ALL, CompiledWithFallback, CompileStatus, compile_blocks
 from methods.shared.device_transfer import to_device
 from methods.shared.paste_masks import paste_crops, resize_boxes
 from methods.shared.prediction_caps import prediction_caps
@@ -95,7 +95,7 @@ class RCNN(GeneralizedRCNN):
         """Compile the blocks of the backbone, the convolutions of the pyramid, the RPN's head, and matching."""
         blocks = [*self.backbone.compiled_blocks(), self.proposal_generator.rpn_head]
         self.compiled = compile_blocks(blocks, self.compile_status)
-        matching = CompiledWithFallback(match_step, status=self.compile_status, dynamic=False)
+        matching = CompiledWithFallback(match_step, status=self.compile_status, dynamic=False, options=FUSE_ALL)
         self.compiled.append(matching)
         self.proposal_generator.match_step = matching
 
@@ -172,6 +172,15 @@ class Detectron2Model:
         """Why a network that should be compiled is not."""
         return self.module.compile_status.notes
 
+    @property
+    def compile_limit(self) -> float:
+        """Most seconds to spend on compiling; what is not compiled then runs as it is."""
+        return self.module.compile_status.limit
+
+    @compile_limit.setter
+    def compile_limit(self, seconds: float) -> None:
+        self.module.compile_status.limit = seconds
+
     def losses(self, batch: Sequence[Sample]) -> Mapping[str, Tensor]:
         return self.module.compute_losses(batch)
 
@@ -183,6 +192,10 @@ class Detectron2Model:
         self.set_caps([(image.shape[0], image.shape[1]) for image in images])
         detections = self.module.detect(images)
         return [_to_predictions(x, size) for x, size in zip(detections, sizes, strict=True)]
+
+    def max_detections(self, size: tuple[int, int]) -> int:
+        """The most detections of an image of that height and width."""
+        return prediction_caps(self.task, self.proposals, [size]).detections
 
     def set_caps(self, sizes: Sequence[tuple[int, int]]) -> None:
         """Fit the numbers of proposals and detections to images of these heights and widths."""

@@ -19,7 +19,7 @@ from methods.frameworks.detectron2.box_losses import box_regression_loss
 from methods.frameworks.detectron2.instance_batch import InstanceBatch
 from methods.frameworks.detectron2.matching import IoUThresholds, SampledIndices, pairwise_iou, subsample_labels
 from methods.frameworks.detectron2.rpn import Proposals, batched_index_select
-from methods.shared.device_transfer import AsyncHostCopy, tensor_to_device
+from methods.shared.device_transfer import AsyncHostCopy, on_gpu, tensor_to_device
 from methods.shared.mask_heads import MaskHead
 from methods.shared.roi_pooling import RoIPooler, boxes_to_rois
 from methods.shared.supervision import Supervision
@@ -79,7 +79,7 @@ class RoIHeads(StandardROIHeads):
     ) -> dict[str, Tensor]:
         """`loss_cls`, `loss_box_reg` and `loss_mask`."""
         maps = [features[f] for f in self.box_in_features]
-        if maps[0].device.type == "cuda":
+        if on_gpu(maps[0]):
             # RoIAlign works in float32 there, so the maps are converted once for all heads
             maps = [m.float() for m in maps]
         sampled = self.sample_proposals(proposals, instances)
@@ -165,6 +165,7 @@ class RoIHeads(StandardROIHeads):
             points=None if instances.points is None else instances.points[index],
             point_labels=None if instances.point_labels is None else instances.point_labels[index],
             host_boxes=mask_boxes.boxes / instances.scale,
+            neighbourhood=instances.neighbourhood(mask_boxes.instances),
         )
         classes = tensor_to_device(instances.host_classes[mask_boxes.instances], device)
         return self.supervision.loss(field, targets, classes)
@@ -194,7 +195,7 @@ class RoIHeads(StandardROIHeads):
 
 def _boxes_per_chunk(boxes: Tensor) -> int:
     """How many boxes a head works on at once in prediction: what fits the caches of a CPU or the memory of a GPU."""
-    return 128 if boxes.device.type == "cpu" else 1024
+    return 1024 if on_gpu(boxes) else 128
 
 
 def _jitter_boxes(boxes: Tensor, amount: float) -> Tensor:

@@ -27,6 +27,7 @@ from methods.frameworks.detectron2.matching import (
     match_step,
     subsample_labels,
 )
+from methods.shared.device_transfer import on_gpu
 
 Size = tuple[int, int]
 
@@ -121,7 +122,7 @@ class RPN(rpn.RPN):
         self, instances: InstanceBatch, anchors: Tensor, thresholds: IoUThresholds
     ) -> tuple[Tensor, Tensor]:
         """(B, A) indices of the instances that anchors are matched with, and (B, A) labels of the anchors."""
-        if anchors.device.type != "cpu":
+        if on_gpu(anchors):
             return match_all(instances.boxes, instances.valid, anchors, thresholds, self.match_step)
         images = zip(instances.boxes, instances.counts, strict=True)
         each = [match_chunked(boxes[:count], anchors, thresholds) for boxes, count in images]
@@ -150,10 +151,10 @@ class RPN(rpn.RPN):
         max_proposals, lengths = self.post_nms_topk[self.training], [x.shape[1] for x in scores]
         proposals = []
         for image, size in enumerate(sizes):
-            if boxes.device.type == "cpu":
-                kept = nms_per_level(boxes[image], logits[image], lengths, self.nms_thresh)[:max_proposals]
-            else:
+            if on_gpu(boxes):
                 kept = batched_nms(boxes[image], logits[image], lengths, self.nms_thresh, size)[:max_proposals]
+            else:
+                kept = nms_per_level(boxes[image], logits[image], lengths, self.nms_thresh)[:max_proposals]
             kept = F.pad(kept, (0, max_proposals - len(kept)), value=-1)
             valid = (kept >= 0) & (logits[image][kept] > -torch.inf)
             proposals.append((boxes[image][kept], logits[image][kept], valid))

@@ -135,6 +135,16 @@ def test_the_notes_of_a_model_stand_in_the_record(spec: TrialSpec, tmp_path: Pat
     assert "It runs uncompiled." in trial.run().cost.notes
 
 
+@pytest.mark.parametrize(("budget", "limit"), [("90s", 90.0), ("20m", 1200.0), ("2it", 300.0)])
+def test_compiling_takes_no_longer_than_the_budget(
+    spec: TrialSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: str, limit: float
+) -> None:
+    kind = type(Trial(spec, tmp_path, ProgressFile()).model)
+    monkeypatch.setattr(kind, "compile_limit", 300.0, raising=False)
+    trial = Trial(spec.model_copy(update={"budget": budget}), tmp_path, ProgressFile())
+    assert trial.model.compile_limit == limit  # type: ignore[attr-defined]
+
+
 def test_a_trial_scored_on_calibration_images_never_meets_a_validation_image(
     spec: TrialSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,7 +96,7 @@ def test_deterministic_gradients_on_a_gpu_are_finite(monkeypatch: pytest.MonkeyP
         return result
 
     monkeypatch.setattr(roi_pooling, "roi_align", roi_align)
-    monkeypatch.setattr(roi_pooling, "_on_gpu", lambda tensor: True)
+    monkeypatch.setattr(roi_pooling, "on_gpu", lambda tensor: True)
     features, rois = _features(grad=True), boxes_to_rois(_boxes())
     crops = RoIPooler(7, STRIDES).pool_rois(features, rois)
     crops.square().sum().backward()

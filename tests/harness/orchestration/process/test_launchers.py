@@ -17,7 +17,13 @@ from fake_worker import RecordingReporter
 
 from harness.errors import HarnessError
 from harness.orchestration.process.fork_launcher import ForkServerLauncher
-from harness.orchestration.process.launchers import TOKEN, Launcher, SubprocessLauncher, fastest_launcher
+from harness.orchestration.process.launchers import (
+    INDUCTOR_CACHE,
+    TOKEN,
+    Launcher,
+    SubprocessLauncher,
+    fastest_launcher,
+)
 from harness.orchestration.process.supervisor import run_trial
 from harness.orchestration.scheduler import ALL_OK, SOME_FAILED, RunOptions, run_plan
 from harness.orchestration.trial_folder import prepare_folder
@@ -73,6 +79,28 @@ def test_a_signal_and_the_environment(either: Launcher, plan_of: Any, tmp_path: 
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: ended(pid))
     assert either.reap(pid).code == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("own", [None, "mine"])
+def test_all_trials_share_what_they_compile(
+    plan_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str | None
+) -> None:
+    """Beside the packed data of the user, unless the user names a folder."""
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv(INDUCTOR_CACHE, raising=False)
+    if own is not None:
+        monkeypatch.setenv(INDUCTOR_CACHE, own)
+    (trial,) = plan_of(["hangs"]).trials
+    folder = tmp_path / "trial"
+    folder.mkdir()
+    prepare_folder(folder, trial.spec)
+    with ForkServerLauncher() as server:
+        for launcher in (SubprocessLauncher(), server):
+            pid = started(launcher, folder)
+            wait_until(lambda pid=pid: INDUCTOR_CACHE in psutil.Process(pid).environ())
+            assert psutil.Process(pid).environ()[INDUCTOR_CACHE] == (own or str(tmp_path / "cache" / "inductor"))
+            os.kill(pid, signal.SIGKILL)
+            launcher.reap(pid)
 
 
 def test_peak_memory_between_two_samples_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

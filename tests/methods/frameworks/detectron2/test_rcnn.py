@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from harness.config.preset import load_preset
 from harness.contract import Init, Part
 from harness.errors import HarnessError
 from harness.stacks import resolve
-from methods.frameworks.detectron2 import zoo_weights
+from methods.frameworks.detectron2 import roi_heads, rpn, zoo_weights
 from methods.frameworks.detectron2.instance_batch import InstanceBatch
+from methods.shared import roi_pooling
 
 
 def parameters(module: torch.nn.Module) -> tuple[int, int]:
@@ -251,3 +253,36 @@ def test_colour_order_and_statistics_follow_the_weights(monkeypatch: pytest.Monk
         (255 - 123.675) / float(model.module.pixel_std[2, 0, 0])
     )
     assert model.module.pixel_mean.flatten().tolist() == pytest.approx([103.53, 116.28, 123.675])
+
+
+@pytest.fixture
+def deterministic_on_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What runs on a GPU under --deterministic, on this CPU."""
+    for module in (roi_pooling, rpn, roi_heads):
+        monkeypatch.setattr(module, "on_gpu", lambda tensor: True)
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("deterministic_on_gpu")
+def test_two_deterministic_steps_as_on_a_gpu_have_finite_gradients() -> None:
+    base = recipe()
+    torch.manual_seed(0)
+    module = base.engine.build(base, task(**SMALL)).module.train()
+    optimiser = torch.optim.SGD(module.parameters(), lr=0.01)
+    for _ in range(2):
+        losses = module.compute_losses([discs(12, side=64, seed=1), discs(7, side=64, seed=2)])
+        optimiser.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()
+        trained = {name: p.grad for name, p in module.named_parameters() if p.requires_grad}
+        assert [name for name, grad in trained.items() if grad is None or not torch.isfinite(grad).all()] == []
+        optimiser.step()
+    assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+def test_the_limit_of_compiling_is_that_of_all_compiled_functions() -> None:
+    base = recipe()
+    model = base.engine.build(base, task(**SMALL, compile=True))
+    model.compile_limit = 12.0
+    assert {function.status.limit for function in model.module.compiled} == {12.0}
