@@ -103,6 +103,15 @@ def machine_memory() -> int:
     return min([psutil.virtual_memory().total, *_container_limits()])
 
 
+def device_memory(device: str) -> int:
+    """Bytes of memory of "cpu" or "cuda[:N]"."""
+    if not device.startswith("cuda"):
+        return machine_memory()
+    import torch
+
+    return int(torch.cuda.get_device_properties(torch.device(device)).total_memory)
+
+
 def _container_limits() -> list[int]:
     limits = []
     for name in ("memory.max", "memory/memory.limit_in_bytes"):

@@ -139,9 +139,9 @@ def test_the_notes_of_a_model_stand_in_the_record(spec: TrialSpec, tmp_path: Pat
 def test_compiling_takes_no_longer_than_the_budget(
     spec: TrialSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: str, limit: float
 ) -> None:
-    kind = type(Trial(spec, tmp_path, ProgressPipe()).model)
+    kind = type(Trial(spec, tmp_path, ProgressFile()).model)
     monkeypatch.setattr(kind, "compile_limit", 300.0, raising=False)
-    trial = Trial(spec.model_copy(update={"budget": budget}), tmp_path, ProgressPipe())
+    trial = Trial(spec.model_copy(update={"budget": budget}), tmp_path, ProgressFile())
     assert trial.model.compile_limit == limit  # type: ignore[attr-defined]
 
 
