@@ -31,16 +31,16 @@ class GpuPeaks:
 
 def peak_rss() -> int:
     """Largest resident memory of this process so far, in bytes."""
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
     status = Path("/proc/self/status")
     if status.is_file():
         # not getrusage: on Linux its peak starts at that of the process that started this one
         found = re.search(r"^VmHWM:\s*(\d+) kB$", status.read_text(encoding="utf-8"), re.MULTILINE)
         if found:
             return int(found[1]) * 1024
-    if sys.platform == "win32":
-        import psutil
-
-        return int(psutil.Process().memory_info().peak_wset)
     import resource
 
     return peak_from_usage(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

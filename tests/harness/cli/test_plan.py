@@ -69,8 +69,8 @@ def test_the_same_command_plans_the_same_work() -> None:
 
 
 def test_each_data_set_has_its_own_fit() -> None:
-    both = planned(RunRequest(methods="mask_rcnn", sources=(SOURCE, "synthetic:images=12,size=160")))
-    assert {trial.spec.preset.training.crop for trial in both.trials} == {96, 128}
+    both = planned(RunRequest(methods="mask_rcnn", sources=(SOURCE, "synthetic:images=12,size=64")))
+    assert {trial.spec.preset.training.crop for trial in both.trials} == {96, 64}
 
 
 @pytest.mark.parametrize("preset", ["quick", "smoke"])
