@@ -104,7 +104,8 @@ class Predictions:
     """The N predictions of a model for one image, before post-processing: in any order, overlaps allowed.
 
     size: height and width of the image in pixels.
-    masks: N masks in pixels of the image, none empty.
+    masks: N masks in pixels of the image, none empty. Made by `CropMasks.from_label_image` (one label image),
+        `from_crops` (boxes, and a mask inside each), `from_planes` (N masks as large as the image) or `empty`.
     scores: (N,) float32 in [0, 1].
     labels: (N,) int64, index into the data set's classes.
     """
@@ -317,6 +318,8 @@ class Task:
     settings: the preset's [model] table, the same for all methods. An engine reads it with `Settings.read`.
     cell_diameter: median over the cells of the training images of the diameter of a circle of the same area, in
         pixels. 0 where it is not known.
+    largest_cell: longer side of the largest box of a training cell, in pixels of the images. 0 where it is not
+        known.
     """
 
     classes: tuple[str, ...]
@@ -329,6 +332,7 @@ class Task:
     device: str = "cpu"
     settings: Mapping[str, Any] = field(default_factory=dict)
     cell_diameter: float = 0.0
+    largest_cell: int = 0
 
 
 class Pool(Protocol):
@@ -373,6 +377,9 @@ class Model(Protocol):
 
     A model may have an attribute `notes`, a sequence of whole sentences that a reader of its times must know, for
     example that it runs uncompiled. They are read after training and stand in the record.
+
+    A model may have a method `max_detections(size)`: the most cells that it can give for an image of that height and
+    width. An image that reaches it is predicted in tiles.
     """
 
     module: torch.nn.Module

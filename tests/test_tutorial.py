@@ -61,8 +61,9 @@ def test_the_installation_is_the_one_of_the_readme() -> None:
 
 @pytest.mark.slow
 def test_the_method_is_installed_and_keeps_the_contract(said: dict[str, str], here: dict[str, str]) -> None:
+    assert "watershed_cells.py" in said["python -m harness methods watershed --adapter watershed_cells.py"]
     assert "entry point watershed = watershed_cells" in said["python -m harness methods watershed"]
-    checked = said["python -m harness check-method watershed"]
+    checked = said["python -m harness check-method watershed --adapter watershed_cells.py"]
     assert checked.endswith("keeps the contract\n")
     assert "skip" not in checked
     assert Path(here["PIP_TARGET"], "watershed_cells.py").is_file()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from harness.contract import Card, Method, Part, Predictions, Recipe, Sample, Task
 from harness.masks.crops import CropMasks
+from harness.transforms.grey import grey_stack
 
 METHOD = Method(
     name="my_method",
@@ -114,11 +115,8 @@ class MyModel:
 
     def _logits(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
         """(B, outputs, H, W), H and W a multiple of PAD that holds the largest image."""
-        grey = [torch.from_numpy((i if i.ndim == 2 else i.mean(axis=2)).astype(np.float32)) for i in images]
-        height, width = (max(plane.shape[axis] for plane in grey) for axis in (0, 1))
-        mean, std = float(np.mean(self.task.pixel_mean)), float(np.mean(self.task.pixel_std))
-        planes = [padded((plane - mean) / std, height + -height % PAD, width + -width % PAD, 0) for plane in grey]
-        logits: Tensor = self.module(torch.stack(planes)[:, None].to(self.task.device))
+        planes = torch.from_numpy(grey_stack(images, self.task, PAD))
+        logits: Tensor = self.module(planes.to(self.task.device))
         return logits
 
 
