@@ -1,6 +1,6 @@
 """Tests the leaderboard's statistics on methods whose true differences are known, and writes results/statistics.md.
 
-python benchmarks/simulate_statistics.py                  1,000 families of eight methods a row, about twenty minutes
+python benchmarks/simulate_statistics.py                  1,000 families of eight methods a row, about half an hour
 python benchmarks/simulate_statistics.py --families 100   a look
 """
 
@@ -18,6 +18,7 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
+import simulate_folds  # noqa: E402
 from simulated_scores import Simulation  # noqa: E402
 
 from harness.fileio import write_text_atomic  # noqa: E402
@@ -159,7 +160,8 @@ def main() -> None:
             asked = [question for question in QUESTIONS if (question.simulation, question.family) == kind]
             shares |= zip(asked, found, strict=True)
             print(*(f"{question.name}: {shares[question]:.1%}" for question in asked), sep="\n", flush=True)
-    write_text_atomic(options.out, page(shares, options.families))
+    lines = simulate_folds.section(options.families)
+    write_text_atomic(options.out, simulate_folds.with_section(page(shares, options.families), lines))
 
 
 if __name__ == "__main__":

@@ -318,6 +318,8 @@ class Task:
     settings: the preset's [model] table, the same for all methods. An engine reads it with `Settings.read`.
     cell_diameter: median over the cells of the training images of the diameter of a circle of the same area, in
         pixels. 0 where it is not known.
+    largest_cell: longer side of the largest box of a training cell, in pixels of the images. 0 where it is not
+        known.
     """
 
     classes: tuple[str, ...]
@@ -330,6 +332,7 @@ class Task:
     device: str = "cpu"
     settings: Mapping[str, Any] = field(default_factory=dict)
     cell_diameter: float = 0.0
+    largest_cell: int = 0
 
 
 class Pool(Protocol):
@@ -374,6 +377,9 @@ class Model(Protocol):
 
     A model may have an attribute `notes`, a sequence of whole sentences that a reader of its times must know, for
     example that it runs uncompiled. They are read after training and stand in the record.
+
+    A model may have a method `max_detections(size)`: the most cells that it can give for an image of that height and
+    width. An image that reaches it is predicted in tiles.
     """
 
     module: torch.nn.Module

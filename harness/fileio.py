@@ -54,6 +54,12 @@ def make_folder(path: Path) -> None:
         raise storage_error(path, error) from error
 
 
+def remove_empty_folder(path: Path) -> None:
+    """Remove a folder where it is there and holds nothing."""
+    with contextlib.suppress(OSError):
+        path.rmdir()
+
+
 def remove_temporaries(folder: Path) -> None:
     """Remove temporary files that killed processes have left. No other process may be writing to the folder."""
     with contextlib.suppress(OSError):

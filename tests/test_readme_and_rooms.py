@@ -60,7 +60,7 @@ def test_the_line_for_completion_works(tmp_path: Path) -> None:
 
 
 def test_presets_named_are_there() -> None:
-    assert {"smoke", "quick", "standard", "paper"} == set(preset_names())
+    assert {"auto", "smoke", "quick", "standard", "paper"} == set(preset_names())
     for name in preset_names():
         assert f"`{name}`" in README
 

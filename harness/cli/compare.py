@@ -13,7 +13,8 @@ from harness.reporting.screen import print_table
 
 if TYPE_CHECKING:
     from harness.results.schema import RunRecord
-    from harness.results.statistics import Difference, SeedScores
+    from harness.results.statistics import Difference
+    from harness.results.superiority import Superiority
 
 EXTREMES = 5
 """Images shown at either end."""
@@ -94,24 +95,28 @@ def comparison(a: list[RunRecord], b: list[RunRecord]) -> dict[str, Any]:
     Raises HarnessError where data, split, scoring version or seeds do not allow it; other differences are noted.
     """
     from harness.results.comparability import score_differences
-    from harness.results.comparisons import paired_difference
+    from harness.results.fold_comparisons import comparisons_of
 
     unlike = sorted({name for found in score_differences([*a, *b]) for name in found})
     for name in ("data", "split", "scoring version"):
         if name in unlike:
             remedy = "`score` brings records up to date" if name == "scoring version" else "run both on the same images"
             raise HarnessError(f"the records differ in their {name} and cannot be compared; {remedy}")
-    first, second = scores_by_seed(a), scores_by_seed(b)
+    refuse_repeated_seeds(a)
+    refuse_repeated_seeds(b)
+    sides = {"first": a, "second": b}
     types = {image: name for record in (*a, *b) if record.scores for image, name in record.scores.cell_types.items()}
-    whole = paired_difference(first, second, types)
+    compared = comparisons_of(sides, types)
+    whole = compared.pair("first", "second")
     by_type = {}
     for name in sorted(set(types.values())):
         inside = {image for image in whole.by_image if types.get(image) == name}
         if inside:
-            by_type[name] = _plain(paired_difference(_only(first, inside), _only(second, inside)))
+            by_type[name] = _plain(comparisons_of(sides, {}, inside).pair("first", "second"))
     ranked = sorted(whole.by_image.items(), key=lambda item: item[1])
     return {
         **_plain(whole),
+        **_plain_superiority(compared.superiority("first", "second")),
         "notes": [f"the records differ in their {name}" for name in unlike],
         "by_type": by_type,
         "first_worse_on": [(image, value) for image, value in ranked[:EXTREMES] if value < 0],
@@ -119,19 +124,22 @@ def comparison(a: list[RunRecord], b: list[RunRecord]) -> dict[str, Any]:
     }
 
 
-def scores_by_seed(records: list[RunRecord]) -> SeedScores:
-    """Seed to per-image scores. Raises HarnessError where a seed is there twice."""
-    found: dict[int, dict[str, float]] = {}
+def refuse_repeated_seeds(records: list[RunRecord]) -> None:
+    """Raise HarnessError where a seed is there twice."""
+    seeds: set[int] = set()
     for record in records:
-        if record.seed in found:
+        if record.seed in seeds:
             raise HarnessError(f"{record.method} has two records of seed {record.seed}: which is meant cannot be told")
-        assert record.scores is not None
-        found[record.seed] = record.scores.by_image
-    return found
+        seeds.add(record.seed)
 
 
-def _only(scores: SeedScores, images: set[str]) -> SeedScores:
-    return {seed: {i: v for i, v in by_image.items() if i in images} for seed, by_image in scores.items()}
+def _plain_superiority(found: Superiority) -> dict[str, Any]:
+    return {
+        "probability_first_beats_second": found.probability,
+        "probability_interval_95": [found.interval.low, found.interval.high],
+        "pairs_of_trainings": found.pairs,
+        "meaningful": found.meaningful,
+    }
 
 
 def _plain(difference: Difference) -> dict[str, Any]:
@@ -144,6 +152,7 @@ def _plain(difference: Difference) -> dict[str, Any]:
         "p_networks": permutation_p(difference),
         "different": difference.different,
         "seeds": list(difference.seeds),
+        "folds": difference.units,
         "images": difference.images,
     }
 
@@ -158,8 +167,15 @@ def _print(a: str, b: str, facts: dict[str, Any]) -> None:
         click.echo("The interval covers other images only.")
     else:
         told = "can be told apart" if facts["different"] else "cannot be told apart"
-        click.echo(f"The methods {told} ({seeds[0]} and {seeds[1]} seeds).")
+        runs = f"{facts['folds']} folds" if facts["folds"] else f"{seeds[0]} and {seeds[1]} seeds"
+        click.echo(f"The methods {told} ({runs}).")
         click.echo("The interval and p, methods, cover other images and other training runs.")
+    low, high = facts["probability_interval_95"]
+    click.echo(
+        f"A retraining of {a} beats one of {b} with probability {facts['probability_first_beats_second']:.2f} "
+        f"(95 %: {low:.2f} to {high:.2f}; {facts['pairs_of_trainings']} pairs). From 0.75 on, with an interval "
+        "above 0.5, a difference is meaningful."
+    )
     click.echo("p, these networks: chance of this difference between the trained networks as they are (sign flips).")
     for note in facts["notes"]:
         click.echo(f"Note: {note}.")

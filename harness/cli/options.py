@@ -36,6 +36,14 @@ adapters = click.option(
     help="A file that adds a method or a data source and lies outside methods/; may be given again.",
 )
 
+set_option = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="TABLE.KEY=VALUE",
+    help="One setting of the preset, as in model.scale=0.5; may be given again.",
+)
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 

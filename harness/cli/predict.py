@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.options import adapters, as_json, choose_device, complete_methods, print_json
-from harness.inference.formats.writer import FORMATS
+from harness.inference.formats.writer import DEFAULT_FORMATS, FORMATS
 
 if TYPE_CHECKING:
     from harness.config.trial_spec import TrialSpec
@@ -30,8 +30,13 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(0), help="Which of its seeds.  [default: the lowest]")
 @click.option("--images", required=True, metavar="DIR", type=click.Path(path_type=Path), help="PNG, TIFF, JPEG, BMP.")
 @click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Where files are written.")
-@click.option("--formats", default=",".join(FORMATS), metavar="LIST", help="What is written into --out.")
+@click.option(
+    "--formats", default=",".join(DEFAULT_FORMATS), metavar="LIST", help=f"What is written: {', '.join(FORMATS)}."
+)
 @click.option("--submission", metavar="FILE.csv", type=click.Path(path_type=Path), help="Also write Kaggle's file.")
+@click.option(
+    "--tile", type=click.IntRange(256), metavar="PIXELS", help="Predict in tiles of this side.  [default: large images]"
+)
 @click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute.")
 @adapters
 @as_json
@@ -43,6 +48,7 @@ def predict(
     out: Path,
     formats: str,
     submission: Path | None,
+    tile: int | None,
     device: str,
     adapters: tuple[str, ...],
     as_json: bool,
@@ -50,11 +56,14 @@ def predict(
     """Predict every image of a folder with a trained method of a run.
 
     The score threshold and smallest area that the run chose are applied, and overlaps removed. Writes labels/NAME.tif
-    (label images), coco.json (COCO run lengths) and overlays/NAME.png. Images that cannot be read are named and left
-    out, and the exit status is 1 then. A submission file is checked by Kaggle's rules (see `check-submission`).
+    (label images), coco.json (COCO run lengths) and overlays/NAME.png; with --formats geojson, outlines for QuPath.
+    Large TIFF and OME-Zarr images are read and predicted tile by tile; typed again after an interruption, the command
+    keeps finished tiles. Images that cannot be read are named and left out, and the exit status is 1 then. A submission
+    file is checked by Kaggle's rules (see `check-submission`).
     """
     from harness.catalog import load_catalog
     from harness.data.image_folder import images_by_id
+    from harness.fileio import remove_empty_folder
     from harness.results.trained_trial import find_trained_trial
 
     trial = find_trained_trial(run_dir, method, seed)
@@ -65,7 +74,8 @@ def predict(
     from harness.inference.formats.check_submission import check_submission
     from harness.inference.formats.submission import Submission
     from harness.inference.formats.writer import open_writers, warn_of_older_files
-    from harness.inference.predict_files import predict_files
+    from harness.inference.predict_files import TILES, Tiling, predict_files
+    from harness.inference.tiles import TILE
     from harness.inference.trained_model import load_trained
 
     if not sys.warnoptions:
@@ -77,7 +87,10 @@ def predict(
         writers.append(Submission(submission))
     if note:
         click.echo(f"note: {note}", err=True)
-    outcome = predict_files(model, task, trial, _with_bar(list(files.values())), writers)
+    with _Bars(len(files)) as bars:
+        tiling = Tiling(out / TILES, tile or TILE, tile is not None, bars.tile)
+        outcome = predict_files(model, task, trial, bars.images(list(files.values())), writers, tiling)
+    remove_empty_folder(out / TILES)
     written = [writer.finish() for writer in writers]
     about_files = [*_label_files(labels), *(line for writer in writers for line in warn_of_older_files(writer))]
     broken_rules = [] if submission is None else check_submission(submission, outcome.sizes)
@@ -86,12 +99,34 @@ def predict(
         raise click.exceptions.Exit(1)
 
 
-def _with_bar(paths: Sequence[Path]) -> Iterable[Path]:
-    from rich.console import Console
-    from rich.progress import track
+class _Bars:
+    """A bar for the images and, for one that is predicted in tiles, one for its tiles; on a terminal alone."""
 
-    screen = Console(stderr=True)
-    return track(paths, "predicting", console=screen, transient=True, disable=not sys.stderr.isatty())
+    def __init__(self, images: int) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        console = Console(stderr=True)
+        self._progress = Progress(console=console, transient=True, disable=not sys.stderr.isatty())
+        self._images = self._progress.add_task("images", total=images)
+        self._tiles = self._progress.add_task("tiles", visible=False)
+
+    def __enter__(self) -> _Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def images(self, paths: Sequence[Path]) -> Iterable[Path]:
+        for path in paths:
+            yield path
+            self._progress.update(self._tiles, visible=False)
+            self._progress.advance(self._images)
+
+    def tile(self, name: str, done: int, total: int) -> None:
+        text = f"tiles of {name}"
+        self._progress.update(self._tiles, description=text, completed=done, total=total, visible=True)
 
 
 def _label_files(labels: Sequence[Path]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.estimates import print_estimates
-from harness.cli.options import adapters, as_json, choose_device, complete_methods, complete_presets
+from harness.cli.options import adapters, as_json, choose_device, complete_methods, complete_presets, set_option
 from harness.cli.split_options import split_options
 from harness.errors import HarnessError
 
@@ -38,11 +38,12 @@ if TYPE_CHECKING:
 @split_options
 @click.option(
     "--preset",
-    default="quick",
+    default="auto",
     metavar="NAME|FILE.toml",
     shell_complete=complete_presets,
-    help="How to train and evaluate.",
+    help="How to train and evaluate; auto fits scale, crop, anchors and batch to the data.",
 )
+@set_option
 @click.option(
     "--tuned",
     metavar="DIR",
@@ -123,14 +124,17 @@ def run(context: click.Context, **typed: Any) -> None:
 def execute(request: RunRequest) -> int:
     """Plan, run and show what was asked for. Returns the exit status."""
     from harness.catalog import load_catalog
-    from harness.config.preset import load_preset
+    from harness.config.preset import AUTO, DEFAULT_PRESET
     from harness.orchestration.process.launchers import SubprocessLauncher, fastest_launcher
     from harness.orchestration.request import engine_modules, find_contenders, left_out_of_all
     from harness.orchestration.tuning.contenders import tuned_contenders
     from harness.orchestration.tuning.record import read_tuning
 
     tuning = read_tuning(request.tuned) if request.tuned else None
-    preset = load_preset(request.preset) if tuning is None else tuning.base_preset(request.preset)
+    if tuning is None:
+        preset = request.base_preset()
+    else:
+        preset = tuning.base_preset(DEFAULT_PRESET if request.preset == AUTO else request.preset)
     run_dir, catalog = request.run_dir(), load_catalog(request.adapters)
     contenders = find_contenders(request, catalog, preset)
     for note in left_out_of_all(request, catalog):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,10 +14,18 @@ from harness.errors import HarnessError, nearest
 from harness.options import Settings, first_problem
 from harness.stacks import Resolved
 
+_TABLES = ("training", "evaluation", "model")
+
 _FOLDER = resources.files("harness.config") / "presets"
 """The folder of the presets that come with the harness."""
 
 DEFAULT_PRESET = "quick"
+
+AUTO = "auto"
+"""The preset that is fitted to the data."""
+
+ON_GPU = "standard"
+"""What `auto` starts from on a GPU."""
 
 
 class _Table(BaseModel):
@@ -83,6 +92,7 @@ class Preset(_Table):
     budget, source, init: defaults of --budget, --data and --init.
     model: InputSettings and settings of the engines, checked by `check_settings`.
     rows: the methods of a preset that reproduces a published table.
+    fit: what was fitted to the data and why, a sentence each (harness.config.fit).
     """
 
     name: str
@@ -95,6 +105,7 @@ class Preset(_Table):
     evaluation: Evaluation = Evaluation()
     model: dict[str, Any] = Field(default_factory=dict)
     rows: tuple[Row, ...] = ()
+    fit: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _check_rows(self) -> Preset:
@@ -140,6 +151,36 @@ def load_preset(name: str) -> Preset:
         raise HarnessError(f"preset {name}: {error}") from error
     except ValidationError as error:
         raise HarnessError(f"preset {name}: {first_problem(Preset, error)}") from error
+
+
+def with_settings(preset: Preset, changes: Mapping[str, Any], where: str = "") -> Preset:
+    """The preset with other values, by "training.crop" and the like. Raises HarnessError; where: begins its line."""
+    plain = preset.model_dump()
+    for key, value in changes.items():
+        table, _, name = key.partition(".")
+        if table not in _TABLES or not name:
+            raise HarnessError(f"{where}{key!r} names no setting; type one of {', '.join(f'{t}.KEY' for t in _TABLES)}")
+        plain[table][name] = value
+    try:
+        changed = Preset.model_validate(plain)
+        InputSettings.read(changed.model, where)
+    except ValidationError as error:
+        raise HarnessError(f"{where}{first_problem(Preset, error)}") from error
+    return changed
+
+
+def with_typed_settings(preset: Preset, typed: Sequence[str]) -> Preset:
+    """The preset with settings that were typed, as in "model.scale=0.5". Raises HarnessError."""
+    changes: dict[str, Any] = {}
+    for text in typed:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise HarnessError(f"--set {text}: type it as in --set model.scale=0.5")
+        try:
+            changes[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            changes[key.strip()] = value.strip()
+    return with_settings(preset, changes, "--set: ") if changes else preset
 
 
 def check_settings(preset: Preset, resolved: Resolved) -> None:

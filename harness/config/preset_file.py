@@ -11,7 +11,7 @@ from harness.config.preset import Preset
 
 def preset_text(preset: Preset, comment: str) -> str:
     """The preset in TOML, without its name, which is that of the file. comment: stands above it."""
-    plain = preset.model_dump(mode="json", exclude={"name"})
+    plain = preset.model_dump(mode="json", exclude={"name", "fit"})
     rows = plain.pop("rows")
     tables = {name: plain.pop(name) for name in ("training", "evaluation", "model")}
     lines = [*(f"# {line}" for line in comment.splitlines()), *_pairs(plain)]

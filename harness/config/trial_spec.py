@@ -70,10 +70,11 @@ class TrialSpec(BaseModel):
 
     def cost_notes(self) -> list[str]:
         """What a reader of the trial's cost must know of how it was run."""
+        fit = [f"fitted to the data: {'; '.join(self.preset.fit)}"] if self.preset.fit else []
         if self.micro_batches == 1:
-            return []
+            return fit
         parts = f"each batch worked through in {self.micro_batches} parts to save memory"
-        return [f"{parts}; the effective batch is the same"]
+        return [*fit, f"{parts}; the effective batch is the same"]
 
 
 def recipe_to_json(recipe: Recipe) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from harness.data.images import SUFFIXES, images_in, read_image
 from harness.data.pairing import without_labels
+from harness.data.windows import ZARR_SUFFIX
 from harness.errors import HarnessError, one_line
 
 
@@ -24,6 +25,7 @@ def images_by_id(folder: Path) -> tuple[dict[str, Path], list[Path]]:
         raise HarnessError(f"{folder} is not a folder; give the one that holds the images")
     found: dict[str, Path] = {}
     images, labels = without_labels(images_in(folder).values())
+    images += [path for path in folder.iterdir() if path.suffix.lower() == ZARR_SUFFIX and path.is_dir()]
     for path in sorted(images, key=lambda path: path.stem):
         if path.stem in found:
             names = f"{one_line(found[path.stem].name)} and {one_line(path.name)}"

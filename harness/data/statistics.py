@@ -44,6 +44,16 @@ def median_diameter(dataset: Dataset, ids: Iterable[str]) -> float:
     return float(2 * np.sqrt(np.median(np.concatenate(areas)) / np.pi)) if areas else 0.0
 
 
+def largest_side(dataset: Dataset, ids: Iterable[str]) -> int:
+    """Longer side of the largest box of a cell of these images, in pixels; 0 without cells. Crowd regions are none."""
+    largest = 0
+    for image_id in ids:
+        cells = dataset.sample(image_id).instances
+        boxes = cells.boxes if cells.crowd is None else cells.boxes[~cells.crowd]
+        largest = max(largest, int((boxes[:, 2:] - boxes[:, :2]).max(initial=0)))
+    return largest
+
+
 def _histogram(image: NDArray[np.uint8], channel: int) -> NDArray[np.int64]:
     """(256,) how many pixels have each value. Eight times faster than np.bincount, which converts to int64 first."""
     import cv2

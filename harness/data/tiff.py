@@ -34,24 +34,29 @@ def decode_tiff(data: bytes, size: tuple[int, int] | None, as_labels: bool) -> D
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        page = _only_page(tiff)
+        page = only_page(tiff)
         height, width = page.imagelength, page.imagewidth
-        orientation = int(page.tags.valueof(ORIENTATION, 1))
+        orientation = orientation_of(page)
         check_size(height, width, len(data), size, orientation)
-        _check_colours(page)
+        check_colours(page)
         pixels = page.asarray(maxworkers=1)
         if page.samplesperpixel > 1 and pixels.ndim == 3 and pixels.shape[0] == page.samplesperpixel:
             pixels = np.moveaxis(pixels, 0, -1) if pixels.shape[1:] == (height, width) else pixels
         if pixels.shape[:2] != (height, width):
             raise HarnessError(f"not an image of one plane: shape {pixels.shape}")
-        pixels, notes = _without_extra_channels(page, pixels)
+        pixels, notes = plain_channels(page, pixels)
         if not as_labels:
-            pixels, more = _shown(page, pixels)
+            pixels, more = shown(page, pixels)
             notes += more
         return Decoded(apply_orientation(pixels, orientation), notes, page.compression in JPEG)
 
 
-def _only_page(tiff: Any) -> Any:
+def orientation_of(page: Any) -> int:
+    """How the page is turned: TIFF's number, 1 to 8; 1 for not at all."""
+    return int(page.tags.valueof(ORIENTATION, 1))
+
+
+def only_page(tiff: Any) -> Any:
     """The one page of full size: thumbnails, pyramids and transparency masks are left out."""
     full = list(islice((page for page in tiff.pages if not (page.is_reduced or page.is_mask)), 2))
     if not full:  # all are marked as reduced: only one can be the largest
@@ -71,7 +76,7 @@ def _only_page(tiff: Any) -> Any:
     return page
 
 
-def _check_colours(page: Any) -> None:
+def check_colours(page: Any) -> None:
     photometric, samples = int(page.photometric), page.samplesperpixel
     if photometric not in COLOUR_CHANNELS:
         what = OTHER_COLOURS.get(photometric, f"colours of kind {photometric}")
@@ -82,7 +87,7 @@ def _check_colours(page: Any) -> None:
         raise HarnessError(f"an image has 1 to 4 channels; this one has {samples}: save those that show the cells")
 
 
-def _without_extra_channels(page: Any, pixels: NDArray) -> tuple[NDArray, list[str]]:
+def plain_channels(page: Any, pixels: NDArray) -> tuple[NDArray, list[str]]:
     """The grey or RGB channels. Raises HarnessError where another channel may hold something to see."""
     extra = page.samplesperpixel - COLOUR_CHANNELS[int(page.photometric)]
     marked = [int(kind) for kind in page.extrasamples]
@@ -101,7 +106,7 @@ def _without_extra_channels(page: Any, pixels: NDArray) -> tuple[NDArray, list[s
     )
 
 
-def _shown(page: Any, pixels: NDArray) -> tuple[NDArray, list[str]]:
+def shown(page: Any, pixels: NDArray) -> tuple[NDArray, list[str]]:
     """Pixels as a viewer shows them, and notes."""
     if page.photometric == PALETTE and page.colormap is not None:
         colours = page.colormap.T

@@ -16,7 +16,13 @@ from harness.errors import HarnessError
 from harness.evaluation.ground_truth import GroundTruths, check_pair
 from harness.evaluation.iou_map import prefix_scores
 from harness.evaluation.matching import match
-from harness.evaluation.overlap import MaskPixels, above_threshold, make_disjoint, remove_overlaps
+from harness.evaluation.overlap import (
+    MaskPixels,
+    above_threshold,
+    make_disjoint,
+    remove_overlaps,
+    remove_overlaps_in_turn,
+)
 from harness.evaluation.schema import PostprocessRule
 
 THRESHOLDS = tuple(round(0.05 * k, 2) for k in range(1, 20))
@@ -25,6 +31,9 @@ AREA_FRACTIONS = (0.0, 0.05, 0.1, 0.2, 0.35)
 
 SHARED_IMAGES = 1
 """A class's search counts the mean over all calibration images as if it were this many images of the class."""
+
+PIXELS_AT_ONCE = 2**24
+"""Pixels of an image from which on overlaps are removed mask by mask, in less memory."""
 
 TOLERANCE = 0.002
 """Thresholds whose score is within this of the best count as equal; the middle one is taken."""
@@ -38,7 +47,8 @@ def predicted_type(predictions: Predictions, classes: int) -> int:
 def apply_rule(predictions: Predictions, rule: PostprocessRule, classes: Sequence[str]) -> Predictions:
     """The disjoint predictions the rule leaves: what is scored and what a submission would hold."""
     threshold, min_area = rule_for(predictions, rule, classes)
-    return remove_overlaps(above_threshold(predictions, threshold), min_area)
+    large = predictions.size[0] * predictions.size[1] > PIXELS_AT_ONCE
+    return (remove_overlaps_in_turn if large else remove_overlaps)(above_threshold(predictions, threshold), min_area)
 
 
 def rule_for(predictions: Predictions, rule: PostprocessRule, classes: Sequence[str]) -> tuple[float, int]:

@@ -42,6 +42,11 @@ class ScaledModel:
     def losses(self, batch: Sequence[Sample]) -> Mapping[str, torch.Tensor]:
         return self.model.losses(batch)
 
+    def max_detections(self, size: tuple[int, int]) -> float:
+        """The most cells that the network can give for an image of that size; infinite where it does not say."""
+        most = getattr(self.model, "max_detections", None)
+        return float("inf") if most is None else float(most(scaled_size(size, self.scale)))
+
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Predictions]:
         sizes = [(image.shape[0], image.shape[1]) for image in images]
         shown = [resize(image, *scaled_size(size, self.scale)) for image, size in zip(images, sizes, strict=True)]

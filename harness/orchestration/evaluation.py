@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,16 +13,18 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.catalog import Catalog
-from harness.contract import Predictions
+from harness.contract import Predictions, Sample
 from harness.data.dataset import Dataset
 from harness.data.doubts.same_pictures import picture_of
+from harness.data.windows import WholeImage
 from harness.errors import HarnessError
 from harness.evaluation.calibration import choose_rule
 from harness.evaluation.ground_truth import GroundTruth
 from harness.evaluation.prediction_file import PREDICTIONS, write_predictions
 from harness.evaluation.scorer import score
 from harness.fileio import make_folder
-from harness.inference.predictor import median_without_first, predict_all
+from harness.inference.image_predictor import ImagePredictor
+from harness.inference.predictor import median_without_first
 from harness.inference.trained_model import load_trained
 from harness.monitoring.machine import git_commit, machine_facts, package_versions, utc_now
 from harness.orchestration.prepared_data import load_data
@@ -130,10 +133,8 @@ def evaluate(
     if not tested or (data.calibration and not calibration):
         raise HarnessError(f"{data.dataset.public_source}: {trained.record.method} was trained on all its images")
     model, task = load_trained(trained.trial, catalog, device)
-    spec = trained.trial.spec
-    samples = (data.dataset.sample(image_id) for image_id in (*calibration, *tested))
-    minimum = spec.preset.evaluation.minimum_score
-    found, times = predict_all(model, samples, len(task.classes), device, minimum, each, spec.precision)
+    samples = [data.dataset.sample(image_id) for image_id in (*calibration, *tested)]
+    found, times = _predicted(ImagePredictor(model, task, trained.trial), samples, each)
     truth, classes_by = matched_truth(data.dataset, task.classes)
     rule = trained.trial.rule
     if calibration:
@@ -164,6 +165,20 @@ def evaluate(
     make_folder(folder)
     write_predictions(folder / PREDICTIONS, splits, task.classes)
     return write_evaluation(folder, record)
+
+
+def _predicted(
+    predictor: ImagePredictor, samples: Sequence[Sample], each: Callable[[int, float], None]
+) -> tuple[dict[str, Predictions], list[float]]:
+    """Predictions by image id, and the milliseconds of each image."""
+    found: dict[str, Predictions] = {}
+    times: list[float] = []
+    for sample in samples:
+        begin = time.perf_counter()
+        found[sample.image_id], _ = predictor.predict(WholeImage(sample.image))
+        times.append(1000 * (time.perf_counter() - begin))
+        each(len(found), times[-1])
+    return found, times
 
 
 def _facts_of(trained: Trained) -> dict[str, Any]:

@@ -67,10 +67,11 @@ def data_key(split: SplitSpec, fingerprint: str, split_fingerprint: str) -> str:
 
 @dataclass(frozen=True)
 class PlannedData:
-    """A data set, or one of its folds, and how it was divided."""
+    """A data set, or one of its folds, and how it was divided. preset: fitted to it; None for the contender's own."""
 
     facts: DataFacts
     split: SplitSpec = field(default_factory=SplitSpec)
+    preset: Preset | None = None
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def make_spec(
         split_fingerprint=facts.split_fingerprint,
         split=split,
         budget=contender.budget,
-        preset=contender.preset,
+        preset=data.preset or contender.preset,
         recipe=recipe_to_json(contender.resolved.recipe),
         slots_changed=list(contender.resolved.slots_changed),
         labels=contender.resolved.labels,

@@ -14,7 +14,7 @@ from harness.data.dataset import Dataset
 from harness.data.sources import load
 from harness.data.splits import PARTS, Splits
 from harness.data.splits.divide import divide, refuse_shared_images
-from harness.data.statistics import median_diameter, pixel_statistics
+from harness.data.statistics import largest_side, median_diameter, pixel_statistics
 from harness.errors import HarnessError
 from harness.evaluation.ground_truth import GroundTruth
 from harness.results.schema import DataFacts
@@ -148,4 +148,5 @@ def task_of(data: PreparedData, spec: TrialSpec) -> Task:
         device=spec.device,
         settings=preset.model,
         cell_diameter=median_diameter(dataset, data.splits.train) * preset.scale,
+        largest_cell=largest_side(dataset, data.splits.train),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -11,10 +12,12 @@ from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, TypeAdapt
 
 from harness.catalog import BUILT_IN, Catalog
 from harness.config.budget import Budget
+from harness.config.fit import fitted
 from harness.config.precision import Precision
-from harness.config.preset import DEFAULT_PRESET, Preset, Row
+from harness.config.preset import AUTO, ON_GPU, Preset, Row, load_preset, with_typed_settings
 from harness.config.split_spec import SplitSpec
 from harness.contract import Init
+from harness.data.fingerprint import fingerprint
 from harness.data.registry import published_parts
 from harness.errors import HarnessError, nearest
 from harness.evaluation.scorer import SCORING_VERSION
@@ -28,6 +31,7 @@ from harness.orchestration.prepared_data import (
 )
 from harness.orchestration.process.launchers import Launcher
 from harness.orchestration.scheduler import RunOptions
+from harness.platform.memory import device_memory
 from harness.results.schema import DataFacts
 from harness.stacks import resolve, split_methods
 
@@ -78,7 +82,8 @@ class RunRequest(BaseModel):
 
     methods: str | None = None
     sources: tuple[str, ...] = ()
-    preset: str = DEFAULT_PRESET
+    preset: str = AUTO
+    settings: tuple[str, ...] = ()
     tuned: Path | None = None
     budget: str | None = None
     seeds: int = 1
@@ -114,6 +119,20 @@ class RunRequest(BaseModel):
     def run_dir(self) -> Path:
         """The folder of the run; a new one where none was named."""
         return self.out or RUNS / f"{datetime.now():%Y-%m-%d-%H%M%S}-{Path(self.preset).stem}"
+
+    def base_preset(self) -> Preset:
+        """The preset that was named, with the settings that were typed, before anything is fitted to the data."""
+        if self.preset == AUTO and self.device.startswith("cuda"):
+            return with_typed_settings(load_preset(ON_GPU).model_copy(update={"name": AUTO}), self.settings)
+        return with_typed_settings(load_preset(self.preset), self.settings)
+
+    def fit_preset(self, preset: Preset, data: PreparedData, facts: DataFacts) -> Preset | None:
+        """The preset fitted to the training images of `facts`; None where it is not to be fitted."""
+        if self.preset != AUTO or preset.name != AUTO:
+            return None
+        measured = fingerprint(data.dataset, facts.splits["train"])
+        typed = [text.partition("=")[0].strip() for text in self.settings]
+        return fitted(preset, measured, self.device, device_memory(self.device), typed)
 
     def split_spec(self) -> SplitSpec:
         """How the images are divided. Raises HarnessError where two options contradict each other."""
@@ -163,6 +182,7 @@ class RunRequest(BaseModel):
             trust_labels=self.trust_labels,
             command=self.command,
             tell=tell,
+            fit=self.fit_preset,
             device=self.device,
             precision=self.precision,
             deterministic=self.deterministic,
@@ -251,6 +271,7 @@ def plan_trials(
     trust_labels: bool = False,
     command: str = "",
     tell: Callable[[str], None] = lambda note: None,
+    fit: Callable[[Preset, PreparedData, DataFacts], Preset | None] = lambda preset, data, facts: None,
     **how: Any,
 ) -> Manifest:
     """Read the data, and plan every trial.
@@ -264,6 +285,7 @@ def plan_trials(
         trust_labels: train on labels that look wrong.
         command: what was typed.
         tell: called with each remark on the data.
+        fit: from a preset, the data and a division of them to the preset that is fitted to it; None for no change.
         how: further fields of TrialSpec, the same for all trials.
 
     Raises:
@@ -278,7 +300,8 @@ def plan_trials(
         data, own = by_fingerprint[facts.fingerprint]
         folds = [own.model_copy(update={"fold": fold, "seed": seed}) for fold in range(1, own.folds + 1)]
         found = [PlannedData(divided(data.dataset, preset, fold).facts, fold) for fold in folds]
-        return found or [PlannedData(facts, own)]
+        found = found or [PlannedData(facts, own)]
+        return [replace(one, preset=fit(preset, data, one.facts)) for one in found]
 
     manifest = make_plan(
         contenders,
@@ -290,6 +313,8 @@ def plan_trials(
         skip_bad=skip_bad,
         **how,
     )
+    for sentence in dict.fromkeys(s for trial in manifest.trials for s in trial.spec.preset.fit):
+        tell(sentence)
     # Records name a source without the folders above it. The worker must find it.
     typed = {data.facts.fingerprint: data.dataset.source for data in prepared}
     specs = [trial.spec.model_copy(update={"source": typed[trial.spec.data_fingerprint]}) for trial in manifest.trials]

@@ -31,16 +31,16 @@ class GpuPeaks:
 
 def peak_rss() -> int:
     """Largest resident memory of this process so far, in bytes."""
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
     status = Path("/proc/self/status")
     if status.is_file():
         # not getrusage: on Linux its peak starts at that of the process that started this one
         found = re.search(r"^VmHWM:\s*(\d+) kB$", status.read_text(encoding="utf-8"), re.MULTILINE)
         if found:
             return int(found[1]) * 1024
-    if sys.platform == "win32":
-        import psutil
-
-        return int(psutil.Process().memory_info().peak_wset)
     import resource
 
     return peak_from_usage(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
@@ -101,6 +101,15 @@ def machine_memory() -> int:
     import psutil
 
     return min([psutil.virtual_memory().total, *_container_limits()])
+
+
+def device_memory(device: str) -> int:
+    """Bytes of memory of "cpu" or "cuda[:N]"."""
+    if not device.startswith("cuda"):
+        return machine_memory()
+    import torch
+
+    return int(torch.cuda.get_device_properties(torch.device(device)).total_memory)
 
 
 def _container_limits() -> list[int]:

@@ -40,7 +40,7 @@ def usable_core_numbers() -> set[int]:
 
 def can_fork() -> bool:
     """Whether a forked process may do any work. On macOS it must not use system libraries; Windows forks none."""
-    return sys.platform == "linux"
+    return sys.platform == "linux" and hasattr(os, "fork")
 
 
 def processor_name() -> str:

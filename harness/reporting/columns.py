@@ -48,6 +48,8 @@ def columns(board: Leaderboard) -> list[Column]:
 
 def _quality_columns(board: Leaderboard) -> list[Column]:
     several = any(row.provenance.seeds > 1 for row in board.rows)
+    in_folds = any(row.in_folds for row in board.rows)
+    repeated = several or in_folds
     compared = len(board.ranked) > 1
     clear = _clear_winner(board)
     return [
@@ -59,6 +61,8 @@ def _quality_columns(board: Leaderboard) -> list[Column]:
         Column("worth it", lambda row: "yes" if row.worth_it else "", 3),
         Column("95 % over images", lambda row: interval(row.quality.interval, 3), 9),
         *([Column("std over seeds", lambda row: number(row.quality.seed_std, 4), 9)] if several else []),
+        *([Column("std over folds", lambda row: number(row.quality.fold_std, 4), 9)] if in_folds else []),
+        *([Column("P(beats baseline)", _beats_baseline, 14)] if board.baseline and compared and repeated else []),
         *([Column("Δ baseline [95 %]", _difference, 8), Column("p", _p, 14)] if board.baseline and compared else []),
         Column("F1", lambda row: number(row.quality.f1_50, 3), 10),
         Column("count error", lambda row: percent(row.quality.count_error), 11),
@@ -166,6 +170,11 @@ def _difference(row: Row) -> str:
 def _p(row: Row) -> str:
     d = row.quality.vs_baseline
     return "" if d is None else "< 0.001" if d.p < 0.001 else f"{d.p:.3f}"
+
+
+def _beats_baseline(row: Row) -> str:
+    found = row.quality.beats_baseline
+    return "" if found is None else f"{found.probability:.2f} [{interval(found.interval, 2)}]"
 
 
 def _memory(row: Row) -> str:

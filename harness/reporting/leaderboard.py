@@ -13,7 +13,7 @@ from harness.reporting.format import aspect_text, machine_name
 from harness.reporting.pareto import worth_their_cost
 from harness.reporting.row import Provenance, Row, cell_types, cost_summary, quality
 from harness.results.comparability import score_differences, time_differences
-from harness.results.comparisons import Comparisons
+from harness.results.fold_comparisons import comparisons_of
 from harness.results.folds import merge_folds
 from harness.results.schema import RunRecord
 from harness.results.statistics import SeedScores
@@ -80,11 +80,25 @@ def leaderboard(records: Sequence[RunRecord], problems: Sequence[str] = ()) -> L
     types = sorted({cell_type for row in rows for cell_type in row.quality.by_type})
     if not scores:
         return Leaderboard(tuple(rows), tuple(types), "", problems=tuple(problems))
-    comparisons = Comparisons(scores, cell_types(records))
+    good = {
+        names[key]: [e.record for e in group if e.good]
+        for key, group in groups.items()
+        if names[key] in scores and not key.score_differences
+    }
+    comparisons = comparisons_of(good, cell_types(records))
     against = comparisons.from_baseline(baseline) if baseline else {}
     best = comparisons.from_best()
+    beats = {name: comparisons.superiority(name, baseline) for name in against}
     compared = [
-        replace(row, quality=replace(row.quality, vs_baseline=against.get(row.method), vs_best=best.get(row.method)))
+        replace(
+            row,
+            quality=replace(
+                row.quality,
+                vs_baseline=against.get(row.method),
+                vs_best=best.get(row.method),
+                beats_baseline=beats.get(row.method),
+            ),
+        )
         if row.ranked
         else row
         for row in rows

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
+from statistics import fmean, stdev
 
 from harness.results.schema import RunRecord
 from harness.results.statistics import CellTypes, Difference, Interval, SeedScores, image_interval, seed_spread
+from harness.results.superiority import Superiority
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Quality:
         iou: the Kaggle score (harness.evaluation.iou_map).
         seed_std: standard deviation of it between seeds.
         interval: 95 % over images.
+        fold_std: standard deviation of it between folds, of all seeds; None without folds.
+        beats_baseline: the probability that a retraining of this method beats one of the baseline.
         vs_baseline, vs_best: this method minus the baseline, and minus the method with the highest IoU.
         by_type: cell type to IoU.
         f1_50: F1 at an IoU above 0.5. count_error: mean relative error of the number of cells in an image.
@@ -27,6 +30,8 @@ class Quality:
 
     iou: float | None = None
     seed_std: float | None = None
+    fold_std: float | None = None
+    beats_baseline: Superiority | None = None
     interval: Interval | None = None
     vs_baseline: Difference | None = None
     vs_best: Difference | None = None
@@ -122,6 +127,11 @@ class Row:
         return bool((best and best.told_apart) or (baseline and baseline.told_apart and baseline.mean < 0))
 
     @property
+    def in_folds(self) -> bool:
+        """Whether it was trained in folds, so that one seed already is several trainings."""
+        return any(record.folds for record in self.provenance.records)
+
+    @property
     def is_baseline(self) -> bool:
         """Whether it is the method that others are compared with."""
         return self.method == self.provenance.records[0].baseline
@@ -144,6 +154,7 @@ def quality(records: Sequence[RunRecord], per_image: SeedScores) -> Quality:
     return Quality(
         iou=mean(s.iou_map for s in scores),
         seed_std=seed_spread(per_image)[1] if per_image else None,
+        fold_std=_fold_std(records),
         interval=image_interval(per_image, cell_types(records)) if per_image else None,
         by_type={t: fmean(s.by_type[t] for s in scores if t in s.by_type) for t in types},
         ap=mean(s.ap for s in scores),
@@ -152,6 +163,17 @@ def quality(records: Sequence[RunRecord], per_image: SeedScores) -> Quality:
         count_error=mean(s.count_error for s in scores),
         total_loss=mean(record.total_loss for record in records),
     )
+
+
+def _fold_std(records: Sequence[RunRecord]) -> float | None:
+    """Standard deviation of the mean scores of the folds."""
+    means = [
+        fmean(record.scores.by_image[image] for image in fold.images)
+        for record in records
+        if record.scores is not None
+        for fold in record.folds
+    ]
+    return stdev(means) if len(means) > 1 else None
 
 
 def cost_summary(good: Sequence[RunRecord], comparable: Sequence[RunRecord]) -> CostSummary:

@@ -103,7 +103,7 @@ def as_frame(board: Leaderboard) -> pd.DataFrame:
 
 def _plain(board: Leaderboard, row: Row) -> dict[str, Any]:
     quality, cost, origin = row.quality, row.cost, row.provenance
-    vs, best = quality.vs_baseline, quality.vs_best
+    vs, best, beats = quality.vs_baseline, quality.vs_best, quality.beats_baseline
     return {
         "method": row.method,
         "position": row.position,
@@ -113,6 +113,10 @@ def _plain(board: Leaderboard, row: Row) -> dict[str, Any]:
         "interval_low": quality.interval and quality.interval.low,
         "interval_high": quality.interval and quality.interval.high,
         "seed_std": quality.seed_std,
+        "fold_std": quality.fold_std,
+        "beats_baseline": beats and beats.probability,
+        "beats_baseline_low": beats and beats.interval.low,
+        "beats_baseline_high": beats and beats.interval.high,
         "difference": vs and vs.mean,
         "difference_low": vs and vs.interval.low,
         "difference_high": vs and vs.interval.high,

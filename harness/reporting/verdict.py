@@ -96,7 +96,7 @@ def _cheapest(tier: Sequence[Row]) -> list[str]:
 def _open_question(board: Leaderboard) -> list[str]:
     """What one seed leaves open and the command that would settle it, or how small a difference could be told."""
     trained = [row for row in board.ranked if not row.is_outside]
-    single = [row for row in trained if row.provenance.seeds < 2]
+    single = [row for row in trained if row.provenance.seeds < 2 and not row.in_folds]
     if single:
         who = "One seed each says" if len(single) == len(trained) else f"One seed of {_methods(single)} says"
         return [f"{who} nothing of other training runs, so whether the methods differ is open.{_remedy(board)}"]
@@ -105,7 +105,8 @@ def _open_question(board: Leaderboard) -> list[str]:
         return []
     seeds, images = min(row.provenance.seeds for row in board.ranked), known[0].images
     reach = fmean(_half_width(d) for d in known)
-    said = f"With {seeds} seeds and {images} images, differences below about {reach:.2f} IoU cannot be told from chance"
+    runs = f"{known[0].units} folds" if known[0].units else f"{seeds} seeds"
+    said = f"With {runs} and {images} images, differences below about {reach:.2f} IoU cannot be told from chance"
     return [f"{said}."]
 
 
@@ -113,6 +114,10 @@ def _unequal_seeds(board: Leaderboard) -> list[str]:
     """Whether the spread over seeds could not be pooled, which makes comparisons much less sure."""
     if board.equal_spread_p >= LEVEL:
         return []
+    if any(row.in_folds for row in board.ranked):
+        return [
+            "Folds of some methods spread more than those of others, so each pair is judged by its own folds alone."
+        ]
     return ["Seeds of some methods spread more than those of others, so each method is judged by its own seeds alone."]
 
 

@@ -13,7 +13,7 @@ assumption is tested (Cochran's C). Where it does not hold, each method's own se
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -33,6 +33,7 @@ from harness.results.statistics import (
     score_matrix,
     student_factors,
 )
+from harness.results.superiority import Superiority, superiority
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class SeedVariance:
         """From the mean score of each run, a vector for each method."""
         freedom = np.asarray([len(runs) - 1 for runs in means])
         squares = np.asarray([float(((runs - runs.mean()) ** 2).sum()) for runs in means])
-        equal_p = _cochran_p(squares[freedom > 0], tuple(freedom[freedom > 0].tolist()))
+        equal_p = unequal_p(squares[freedom > 0], tuple(freedom[freedom > 0].tolist()))
         if equal_p >= LEVEL:
             total = int(freedom.sum())
             pooled = squares.sum() / total if total else 0.0
@@ -87,6 +88,7 @@ class Comparisons:
         self._values = np.asarray([matrix.mean(axis=0) for matrix in matrices])
         self._means = self._values.mean(axis=1)
         self._residual = np.asarray([_residual_variance(matrix) for matrix in matrices])
+        self._runs = [matrix.mean(axis=1) for matrix in matrices]
         if len(self.images) > 1:
             self._draws = ImageDraws.of(self.images, cell_types)
             self._image_draws = self._draws.resampled(self._values)
@@ -95,6 +97,11 @@ class Comparisons:
     def pair(self, a: str, b: str) -> Difference:
         """a minus b, corrected for nothing."""
         return self._differences([(a, b)])[0]
+
+    def superiority(self, a: str, b: str) -> Superiority:
+        """The probability that a retraining of a beats one of b. Runs on one split are independent of each other."""
+        first, second = (self._runs[self.names.index(name)].tolist() for name in (a, b))
+        return superiority(first, second, paired=False)
 
     def from_baseline(self, baseline: str) -> dict[str, Difference]:
         """Each other method minus the baseline.
@@ -203,7 +210,7 @@ class Comparisons:
 
     def _seed_deviations(self) -> NDArray[np.float64]:
         """(ROUNDS, M) deviations of the methods' means over seeds, as wide as Student's t."""
-        drawn = _normal_draws(len(self.names)) * np.sqrt(self.seed_variance.variances / self.seeds)
+        drawn = normal_draws(len(self.names)) * np.sqrt(self.seed_variance.variances / self.seeds)
         rng = np.random.default_rng(1)
         if self.seed_variance.pooled:
             freedom = int(self.seed_variance.freedom[0])
@@ -224,7 +231,7 @@ def paired_difference(a: SeedScores, b: SeedScores, cell_types: CellTypes | None
 
 
 @lru_cache(maxsize=4)
-def _normal_draws(methods: int) -> NDArray[np.float64]:
+def normal_draws(methods: int) -> NDArray[np.float64]:
     """(ROUNDS, methods), the same every time."""
     return np.random.default_rng(3).standard_normal((ROUNDS, methods))
 
@@ -239,8 +246,6 @@ def _residual_variance(scores: NDArray[np.float64]) -> float:
 
 
 def _with_p(difference: Difference, p: float) -> Difference:
-    from dataclasses import replace
-
     return replace(difference, p=p)
 
 
@@ -248,10 +253,10 @@ def _reversed(one: Difference) -> Difference:
     """b minus a from a minus b."""
     interval = Interval(-one.interval.high, -one.interval.low)
     by_image = {image: -value for image, value in one.by_image.items()}
-    return Difference(-one.mean, interval, one.p, one.scope, one.seeds[::-1], one.images, by_image)
+    return replace(one, mean=-one.mean, interval=interval, seeds=one.seeds[::-1], by_image=by_image)
 
 
-def _cochran_p(squares: NDArray[np.float64], freedom: tuple[int, ...]) -> float:
+def unequal_p(squares: NDArray[np.float64], freedom: tuple[int, ...]) -> float:
     """The chance that the largest share of the variances is as large as here if all are equal (Cochran's C).
 
     By simulation, since methods may have different numbers of seeds. squares: (M,) sums of squares.

@@ -57,6 +57,7 @@ class Difference:
         seeds: how many of a and of b.
         images: how many both were compared on.
         by_image: image id to difference.
+        units: folds of seeds that both were trained and scored on; 0 without folds.
     """
 
     mean: float
@@ -66,6 +67,7 @@ class Difference:
     seeds: tuple[int, int]
     images: int
     by_image: Mapping[str, float]
+    units: int = 0
 
     @property
     def told_apart(self) -> bool:

@@ -54,7 +54,7 @@ def status_from_exception(error: BaseException) -> tuple[Status, str]:
     if isinstance(error, SystemExit):
         return "crash", f"the method called sys.exit({error.code!r}) before its work was done"[:REASON_LIMIT]
     named = f"{type(error).__name__}: {one_line(error)}"[:REASON_LIMIT]
-    return ("oom" if _is_out_of_memory(error) else "crash"), named
+    return ("oom" if is_out_of_memory(error) else "crash"), named
 
 
 def status_from_exit_code(code: int, kernel_ran_out: bool, last_line: str) -> tuple[Status, str]:
@@ -90,7 +90,8 @@ def printable(text: str, limit: int = REASON_LIMIT) -> str:
     return "".join(character for character in words if character.isprintable())[:limit]
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the error, or one that it was raised from, says that there was not enough memory."""
     for link in _chain(error):
         if _OOM_NAMES & {base.__name__ for base in type(link).__mro__}:
             return True

@@ -25,6 +25,13 @@ class MaskTargets(Protocol):
         """(R, size, size) float in [0, 1]: each matched mask averaged over the bins of a grid on its box."""
         ...
 
+    def occluders_on_grid(self, size: int, min_iou: float) -> Tensor:
+        """(R, size, size) float in [0, 1]: the neighbours of the matched instances on the same grids.
+
+        Neighbours are instances of the image whose boxes have an IoU above `min_iou` with the matched one's.
+        """
+        ...
+
     def masks_at(self, points: Tensor) -> Tensor:
         """(R, P) float in [0, 1]: the matched masks, interpolated, at (R, P, 2) points in box coordinates."""
         ...

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ from torch import Tensor
 from harness.masks.crops import CropMasks
 from methods.shared.chunking import chunk_size
 from methods.shared.device_transfer import tensor_to_device, to_device
+
+if TYPE_CHECKING:
+    from methods.shared.neighbours import Neighbourhood
 
 
 class TorchMasks:
@@ -166,6 +170,7 @@ class MatchedTargets:
         points: (R, P, 2) annotated points in pixels of the images, or None.
         point_labels: (R, P): 1 inside, 0 outside, -1 to ignore.
         host_boxes: The boxes on the host, where `boxes` is on a GPU.
+        neighbourhood: All instances of the batch, or None where there are no masks.
     """
 
     boxes: Tensor
@@ -173,9 +178,16 @@ class MatchedTargets:
     points: Tensor | None = None
     point_labels: Tensor | None = None
     host_boxes: Tensor | None = None
+    neighbourhood: Neighbourhood | None = None
 
     def masks_on_grid(self, size: int) -> Tensor:
         return self._masks().roi_align(self.boxes, size, self.host_boxes)
+
+    def occluders_on_grid(self, size: int, min_iou: float) -> Tensor:
+        if self.neighbourhood is None:
+            raise RuntimeError("the supervision removed the masks")
+        host_boxes = self.boxes.cpu() if self.host_boxes is None else self.host_boxes
+        return self.neighbourhood.on_grid(self.boxes, host_boxes, size, min_iou)
 
     def masks_at(self, points: Tensor) -> Tensor:
         origin, extent = self.boxes[:, None, :2], (self.boxes[:, 2:] - self.boxes[:, :2])[:, None]

@@ -27,6 +27,8 @@ class Overlays:
         make_folder(folder)
 
     def add(self, predicted: PredictedImage) -> None:
+        if predicted.image is None:
+            return
         name = f"{predicted.image_id}.png"
         self.written.add(name)
         import cv2

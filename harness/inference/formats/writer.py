@@ -13,17 +13,22 @@ from numpy.typing import NDArray
 from harness.contract import Predictions
 from harness.errors import HarnessError, nearest, one_line
 
-FORMATS = ("labels", "coco", "overlay")
-"""A label image each, one COCO file, an overlay each."""
+FORMATS = ("labels", "coco", "overlay", "geojson")
+"""A label image each, one COCO file, an overlay each, an outline file for QuPath each."""
+
+DEFAULT_FORMATS = ("labels", "coco", "overlay")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictedImage:
-    """An image, and the predictions that the rule keeps: disjoint masks, cropped tightly, ordered by score."""
+    """An image, and the predictions that the rule keeps: disjoint masks, cropped tightly, ordered by score.
+
+    image: None for one that was predicted in tiles: it is never held as a whole, and gets no overlay.
+    """
 
     image_id: str
     file_name: str
-    image: NDArray[np.uint8]
+    image: NDArray[np.uint8] | None
     predictions: Predictions
 
 
@@ -52,6 +57,7 @@ def warn_of_older_files(writer: Writer) -> list[str]:
 def open_writers(formats: Sequence[str], out: Path, classes: Sequence[str]) -> list[Writer]:
     """A writer for each format, in the folder `out`. Raises HarnessError on the name of no format."""
     from harness.inference.formats.coco import CocoFile
+    from harness.inference.formats.geojson import GeoJson
     from harness.inference.formats.label_images import LabelImages
     from harness.inference.formats.overlays import Overlays
 
@@ -61,6 +67,8 @@ def open_writers(formats: Sequence[str], out: Path, classes: Sequence[str]) -> l
             writers.append(LabelImages(out / "labels"))
         elif name == "coco":
             writers.append(CocoFile(out / "coco.json", classes))
+        elif name == "geojson":
+            writers.append(GeoJson(out / "geojson", classes))
         elif name == "overlay":
             writers.append(Overlays(out / "overlays"))
         else:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from harness.contract import Instances, Sample
 from methods.shared.device_transfer import to_device
+from methods.shared.neighbours import Neighbourhood
 from methods.shared.torch_masks import TorchMasks
 
 
@@ -77,6 +78,12 @@ class InstanceBatch:
     def first_indices(self) -> list[int]:
         """The index of each image's first instance among all N."""
         return [0, *itertools.accumulate(self.counts[:-1])]
+
+    def neighbourhood(self, matched: Tensor) -> Neighbourhood | None:
+        """The instances around those that training boxes are matched with; None without masks. matched: on the host."""
+        if self.masks is None:
+            return None
+        return Neighbourhood(self.masks, self.host_boxes, self.counts, matched)
 
     def sample_indices(self, max_per_image: int | None) -> list[Tensor]:
         """For each image, indices among all N of up to `max_per_image` random instances, on the host; None for all."""

@@ -193,6 +193,10 @@ class Detectron2Model:
         detections = self.module.detect(images)
         return [_to_predictions(x, size) for x, size in zip(detections, sizes, strict=True)]
 
+    def max_detections(self, size: tuple[int, int]) -> int:
+        """The most detections of an image of that height and width."""
+        return prediction_caps(self.task, self.proposals, [size]).detections
+
     def set_caps(self, sizes: Sequence[tuple[int, int]]) -> None:
         """Fit the numbers of proposals and detections to images of these heights and widths."""
         caps, rpn = prediction_caps(self.task, self.proposals, sizes), self.module.proposal_generator

@@ -165,6 +165,7 @@ class RoIHeads(StandardROIHeads):
             points=None if instances.points is None else instances.points[index],
             point_labels=None if instances.point_labels is None else instances.point_labels[index],
             host_boxes=mask_boxes.boxes / instances.scale,
+            neighbourhood=instances.neighbourhood(mask_boxes.instances),
         )
         classes = tensor_to_device(instances.host_classes[mask_boxes.instances], device)
         return self.supervision.loss(field, targets, classes)

@@ -80,6 +80,10 @@ class TorchvisionModel:
             predictions.append(Predictions(size, masks, scores.astype(np.float32), labels))
         return predictions
 
+    def max_detections(self, size: tuple[int, int]) -> int:
+        """The most detections of an image of that height and width."""
+        return prediction_caps(self.task, self.proposals, [size]).detections
+
     def set_caps(self, sizes: Sequence[tuple[int, int]]) -> None:
         """Fit the numbers of proposals and detections to images of these heights and widths."""
         caps, rpn = prediction_caps(self.task, self.proposals, sizes), self.module.rpn

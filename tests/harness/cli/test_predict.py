@@ -271,3 +271,62 @@ def test_a_recipe_may_only_name_modules_that_are_there(run_dir: Path, images: Pa
     )
     assert result.returncode == 2
     assert "'evil', which is not here; name its file with --adapter evil.py" in result.stderr
+
+
+def test_tiles_give_the_labels_of_whole_images(
+    run_dir: Path, tmp_path: Path, cells: Dataset, expected: dict[str, Predictions]
+) -> None:
+    """A stitched image of 5 x 6 validation images, as PNG and as tiled TIFF, predicted whole and in tiles."""
+    pictures = [cells.sample(image_id).image for image_id in expected]
+    stitched = np.concatenate(
+        [np.concatenate([pictures[(5 * i + j) % len(pictures)] for j in range(6)], axis=1) for i in range(5)]
+    )
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), stitched)
+    tifffile.imwrite(tmp_path / "images" / "b.ome.tif", stitched, tile=(64, 64), compression="zlib")
+    words = ["predict", "--run", run_dir, "--method", "brightness", "--images", tmp_path / "images"]
+    words += ["--adapter", ADAPTER, "--formats", "labels,geojson", "--device", "cpu"]
+    assert typed(*words, "--out", tmp_path / "whole").exit_code == 0
+    result = typed(*words, "--out", tmp_path / "tiled", "--tile", "256")
+    assert result.exit_code == 0, result.output
+    assert "predicted in tiles" in result.output
+    whole = tifffile.imread(tmp_path / "whole" / "labels" / "a.tif")
+    assert whole.max() > 50
+    for name in ("a", "b.ome"):
+        tiled = tifffile.imread(tmp_path / "tiled" / "labels" / f"{name}.tif")
+        # the numbers of cells follow their scores, of which some are equal
+        pairs = np.unique(np.stack([whole.ravel(), tiled.ravel()]), axis=1)
+        assert len(pairs.T) == whole.max() + 1 == tiled.max() + 1
+    assert not (tmp_path / "tiled" / ".tiles").exists()
+    make_pair(tmp_path)
+    again = load(f"qupath:{tmp_path / 'geojson'}", cache=False)
+    masks = again.sample("a").instances.masks
+    assert masks is not None
+    assert np.array_equal(np.unique(whole > 0, return_counts=True)[1][1:], [masks.areas().sum()])
+
+
+def make_pair(folder: Path) -> None:
+    """Lay an image and its GeoJSON side by side, as QuPath's users do."""
+    (folder / "geojson").mkdir()
+    shutil.copy(folder / "images" / "a.png", folder / "geojson")
+    shutil.copy(folder / "whole" / "geojson" / "a.geojson", folder / "geojson")
+
+
+def test_an_image_larger_than_is_decoded_whole_is_predicted(run_dir: Path, tmp_path: Path) -> None:
+    """12,288 x 4,096 pixels with a bright square at every corner of every 512."""
+    tile = np.zeros((512, 512), np.uint8)
+    tile[:8, :8] = tile[-8:, -8:] = tile[:8, -8:] = tile[-8:, :8] = 255
+    (tmp_path / "images").mkdir()
+    shape = (4096, 12288)
+    tifffile.imwrite(
+        tmp_path / "images" / "x.tif", (tile for _ in range(8 * 24)), shape=shape, dtype=np.uint8, tile=(512, 512)
+    )
+    words = ["--images", tmp_path / "images", "--out", tmp_path / "out", "--adapter", ADAPTER, "--formats", "labels"]
+    result = typed("predict", "--run", run_dir, "--method", "brightness", *words, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    with tifffile.TiffFile(tmp_path / "out" / "labels" / "x.tif") as file:
+        labels = file.asarray()
+        assert file.pages[0].is_tiled
+    assert labels.dtype == np.uint32
+    assert labels.max() == (8 + 1) * (24 + 1)
+    assert np.count_nonzero(labels) == 4 * 64 * 8 * 24

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from random_cells import Planes, bars, blobs, predictions_of
 
 from harness.contract import Predictions
-from harness.evaluation.overlap import above_threshold, make_disjoint, remove_overlaps
+from harness.evaluation.overlap import above_threshold, make_disjoint, remove_overlaps, remove_overlaps_in_turn
+from harness.masks.crops import CropMasks
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -104,3 +105,24 @@ def test_nothing_stays_nothing() -> None:
     nothing: Predictions = predictions_of(bars())
     assert len(remove_overlaps(nothing, 5)) == 0
     assert make_disjoint(nothing).labels.sum() == 0
+
+
+@pytest.mark.parametrize("min_area", [1, 6])
+@pytest.mark.parametrize("seed", range(5))
+def test_one_mask_after_the_other_gives_the_same(seed: int, min_area: int) -> None:
+    rng = np.random.default_rng(seed)
+    boxes, crops = [], []
+    for _ in range(60):
+        y, x, h, w = (int(v) for v in (*rng.integers(0, 40, 2), *rng.integers(1, 14, 2)))
+        crop = rng.random((h, w)) < 0.8
+        crop[0, 0] = True
+        boxes.append((x, y, x + w, y + h))
+        crops.append(crop)
+    masks, _ = CropMasks.from_crops(boxes, crops).tight()
+    scores = rng.integers(0, 9, len(masks)).astype(np.float32) / 9
+    predictions = Predictions((60, 60), masks, scores, rng.integers(0, 3, len(masks)))
+    one, other = remove_overlaps(predictions, min_area), remove_overlaps_in_turn(predictions, min_area)
+    for name in ("scores", "labels"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    np.testing.assert_array_equal(one.masks.boxes, other.masks.boxes)
+    np.testing.assert_array_equal(one.masks.pixels, other.masks.pixels)

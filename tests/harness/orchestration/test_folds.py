@@ -81,6 +81,27 @@ def test_a_method_is_one_row_over_all_images(finished: Path) -> None:
     assert row.quality.iou == pytest.approx(np.mean([r.scores.iou_map for r in row.good_records if r.scores]))
 
 
+def test_methods_are_compared_over_the_folds(finished: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    assert run(run_dir, planned(methods=("recalls", "recalls_less"))) == 0
+    board = leaderboard_of_runs([run_dir])
+    best, worse = board.rows
+    assert (best.method, worse.method) == ("recalls", "recalls_less")
+    difference = worse.quality.vs_best
+    assert difference is not None
+    assert (difference.scope, difference.units) == ("methods", 4)
+    assert best.quality.fold_std is not None
+    done = CliRunner().invoke(harness, ["compare", f"{run_dir}:recalls", f"{run_dir}:recalls_less", "--json"])
+    assert done.exit_code == 0, done.output
+    facts = json.loads(done.stdout)
+    assert (facts["folds"], facts["pairs_of_trainings"]) == (4, 4)
+    assert facts["p_methods"] is not None
+    assert facts["probability_first_beats_second"] > 0.5
+    page = CliRunner().invoke(harness, ["report", str(run_dir)])
+    assert page.exit_code == 0, page.output
+    assert "no gallery" not in page.output
+
+
 def test_a_fold_predicts_with_the_rule_of_the_others(finished: Path) -> None:
     with pytest.raises(HarnessError, match="was trained in folds; type --method recalls--seed0--fold1of4 or"):
         find_trained_trial(finished, "recalls")

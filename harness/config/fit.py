@@ -1,0 +1,187 @@
+"""Fits a preset to the sizes of a data set's training images and to the memory of the machine.
+
+Each rule changes a few settings and says why in one sentence. No rule knows a data set by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.config.preset import Preset, with_settings
+
+BEST_SIDE = 20.0
+"""Side of the median cell's box, in pixels of the network's input (results/fits-the-data)."""
+KEPT = (0.7, 1.4)
+"""Images whose best scale lies between these keep their size: resizing gains nothing there."""
+MAX_SCALE = 4.0
+"""A cell of five pixels becomes one of twenty. Beyond that an enlarged image shows no more."""
+SMALLEST_SIDE = 4.0
+"""The 5th percentile of cells is not shrunk below it: the finest map of the pyramid has a bin each four pixels."""
+MAX_ENLARGED_PIXELS = 2048**2
+"""Images are not enlarged beyond it, so that predicting a whole one fits into memory."""
+SMALLEST_IMAGE = 64
+"""Images are not shrunk so far that their short side is less."""
+CROP_STEP = 32
+"""Crops of the network are a multiple of the stride of its coarsest map."""
+CELLS_IN_CROP = 1.5
+"""A crop's side is at least so many times that of the 95th percentile of cells, so that most lie in it whole."""
+STRIDES = (4, 8, 16, 32, 64)
+RATIOS = (0.5, 1.0, 2.0)
+"""Of the anchors: what both engines build."""
+ANCHOR_SCALES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+BETTER_RECALL = 0.02
+"""Other anchors than the preset's must cover so many more of the cells."""
+ROIS_PER_CELL = 8
+"""A quarter of the sampled proposals may be cells: room for two on each cell of a crop."""
+PROPOSALS_PER_CELL = 16
+MEMORY_OF_BATCH = {"cpu": 4 * 2**30, "cuda": 24 * 2**30}
+"""Bytes that the batch of the preset takes with room to spare."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Sizes of the training images of a data set, in pixels.
+
+    boxes: (N, 2) float64, width and height of the boxes of N >= 1 cells, drawn evenly from all.
+    smallest_image: shortest side of all images. largest_image: height and width, as in Dataset.max_size.
+    cells_per_pixel: cells of all training images over their area.
+    """
+
+    boxes: NDArray[np.float64]
+    smallest_image: int
+    largest_image: tuple[int, int]
+    cells_per_pixel: float
+
+    def side(self, percentile: float) -> float:
+        """Percentile of the cells' size, which is the root of width times height of the box."""
+        return float(np.percentile(np.sqrt(self.boxes.prod(axis=1)), percentile))
+
+
+Changes = tuple[dict[str, Any], str]
+"""New settings by "table.key", and the reason; empty where nothing is said."""
+
+
+def fitted(preset: Preset, data: Fingerprint, device: str, memory: int | None, kept: Collection[str] = ()) -> Preset:
+    """The preset with settings that follow from the data. Its `fit` says what was chosen and why.
+
+    Args:
+        preset: what every data set starts from.
+        data: sizes of the training images.
+        device: "cpu" or "cuda[:N]".
+        memory: bytes of the device; None where that is not known.
+        kept: settings that stay as they are in the preset, as "model.scale"; the other rules follow from them.
+    """
+    rules: tuple[Callable[[Preset, Fingerprint], Changes], ...] = (
+        _scale,
+        _crop,
+        lambda preset, data: _batch(preset, device.partition(":")[0], memory),
+        _anchors,
+        _proposals,
+    )
+    said = []
+    for rule in rules:
+        changes, reason = rule(preset, data)
+        stay = [key for key in changes if key in kept]
+        changed = {key: value for key, value in changes.items() if key not in kept}
+        preset = with_settings(preset, changed)
+        said += [reason] if reason and (changed or not stay) else []
+        said += [f"{key} is {_value(preset, key)}, as it was set" for key in stay]
+    return preset.model_copy(update={"fit": tuple(said)})
+
+
+def _value(preset: Preset, key: str) -> Any:
+    table, _, name = key.partition(".")
+    return preset.model_dump()[table].get(name)
+
+
+def _scale(preset: Preset, data: Fingerprint) -> Changes:
+    side = data.side(50)
+    cells = f"cells are {side:.3g} pixels (median)"
+    best = BEST_SIDE / side
+    if KEPT[0] <= best <= KEPT[1]:
+        near = f"near the {BEST_SIDE:g} that networks learn well on"
+        return {"model.scale": 1.0}, f"{cells}, {near}, so images keep their size"
+    if best < 1:
+        least = max(SMALLEST_SIDE / data.side(5), SMALLEST_IMAGE / data.smallest_image)
+        scale = max(best, min(1.0, least))
+    else:
+        most = math.sqrt(MAX_ENLARGED_PIXELS / math.prod(data.largest_image))
+        scale = min(best, MAX_SCALE, max(1.0, most))
+    scale = float(f"{scale:.2g}")
+    if scale == 1:
+        return {"model.scale": 1.0}, f"{cells}, but images of their size are not resized"
+    verb = "shrunk" if scale < 1 else "enlarged"
+    return {"model.scale": scale}, f"{cells}, so images are {verb} to {scale:g} of their size"
+
+
+def _crop(preset: Preset, data: Fingerprint) -> Changes:
+    scale, usual, batch = preset.scale, preset.training.crop, preset.training.batch
+    large = data.side(95)
+    whole, cells = _up(max(data.largest_image) * scale), _up(CELLS_IN_CROP * large * scale)
+    side = min(max(usual, min(cells, 2 * usual)), whole)
+    # as many pixels a step as the preset has, at least one crop and at most twice as many crops
+    fewer = max(1, round(batch * min(2.0, (usual / side) ** 2)))
+    said = f"crops of {round(side / scale)} pixels" + ("" if scale == 1 else f", {side} for the network")
+    if side > usual:
+        said += f", since large cells are {large:.3g} pixels (95th percentile)"
+    elif side < usual:
+        said += ", as large as the largest image"
+    if fewer != batch:
+        said += f", {fewer} in a step"
+    return {"training.crop": max(1, round(side / scale)), "training.batch": fewer}, said
+
+
+def _up(pixels: float) -> int:
+    """The next multiple of CROP_STEP."""
+    return max(1, math.ceil(pixels / CROP_STEP)) * CROP_STEP
+
+
+def _batch(preset: Preset, device: str, memory: int | None) -> Changes:
+    batch = preset.training.batch
+    if memory is None or memory >= MEMORY_OF_BATCH[device]:
+        return {}, ""
+    less = max(1, int(batch * memory / MEMORY_OF_BATCH[device]))
+    if less == batch:
+        return {}, ""
+    return {"training.batch": less}, f"a memory of {memory / 2**30:.0f} GiB has room for {less} crops a step"
+
+
+def anchor_recall(boxes: NDArray[np.float64], anchor_scale: float) -> float:
+    """Share of (N, 2) widths and heights, in pixels of the network, with an anchor of IoU 0.5 on the same centre."""
+    sides = np.array([stride * anchor_scale for stride in STRIDES])[:, None]
+    ratios = np.sqrt(np.array(RATIOS))
+    anchors = np.stack([sides / ratios, sides * ratios], axis=-1).reshape(-1, 2)
+    shared = np.minimum(boxes[:, None], anchors).prod(axis=2)
+    union = boxes.prod(axis=1)[:, None] + anchors.prod(axis=1) - shared
+    return float(((shared / union).max(axis=1) >= 0.5).mean())
+
+
+def _anchors(preset: Preset, data: Fingerprint) -> Changes:
+    boxes = data.boxes * preset.scale
+    own = float(preset.model.get("anchor_scale", 8.0))
+    recalls = {scale: anchor_recall(boxes, scale) for scale in (own, *ANCHOR_SCALES)}
+    best = max(ANCHOR_SCALES, key=lambda scale: recalls[scale])
+    chosen = best if recalls[best] > recalls[own] + BETTER_RECALL else own
+    small, large = STRIDES[0] * chosen, STRIDES[-1] * chosen
+    said = f"anchors of {small:g} to {large:g} pixels of the network cover {recalls[chosen]:.0%} of the cells (IoU 0.5)"
+    return {"model.anchor_scale": chosen}, said
+
+
+def _proposals(preset: Preset, data: Fingerprint) -> Changes:
+    cells = data.cells_per_pixel * preset.training.crop**2
+    changes, table = {}, preset.model
+    for name, per_cell in (("rois_per_image", ROIS_PER_CELL), ("proposals", PROPOSALS_PER_CELL)):
+        usual = int(table.get(name, 0))
+        wanted = min(4 * usual, _up(per_cell * cells))
+        if usual and wanted > usual:
+            changes[f"model.{name}"] = wanted
+    if not changes:
+        return {}, ""
+    said = " and ".join(f"{value} {key.partition('.')[2]}" for key, value in changes.items())
+    return changes, f"a crop holds {cells:.0f} cells, so there are {said}"
