@@ -106,7 +106,7 @@ def test_a_byte_order_mark_and_blank_lines_are_no_fault(tmp_path: Path) -> None:
         (("a,1 3", "a,3 2 9 1", "b,"), ["row 3: image a: 1 of its pixels belong to a mask before it, that of row 2"]),
         (("a,1 2", "a,1 2", "b,"), ["row 3: image a: 2 of its pixels belong to a mask before it, that of row 2"]),
         (("a,1 2 3", "b,"), ["row 2: image a: an odd number of run lengths: 3"]),
-        (("a,0 2", "b,"), ["row 2: image a: a run of pixels"]),
+        (("a,0 2", "b,"), ["row 2: image a: a run begins at pixel 0, outside the image: run lengths count from 1"]),
         (("a,12 2", "b,"), ["row 2: image a: a run of pixels"]),
         (("a,5 0", "b,"), ["row 2: image a: a run length is not positive"]),
         (("a,5 1 1 1", "b,"), ["row 2: image a: runs are not sorted"]),
