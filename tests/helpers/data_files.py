@@ -71,3 +71,7 @@ def write_coco(folder: Path, tables: Any) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), np.full((10, 12), 90, np.uint8))
     return f"coco:{folder / 'ann.json'},{folder / 'images'}"
+
+
+SQUARE = [[2, 3, 6, 3, 6, 7, 2, 7]]
+GOOD = annotation(1, SQUARE)

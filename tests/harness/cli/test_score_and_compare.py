@@ -17,6 +17,7 @@ from harness.cli.score import score
 from harness.config.preset import load_preset
 from harness.config.trial_spec import TrialSpec
 from harness.contract import Predictions
+from harness.data.dataset import Dataset
 from harness.data.sources import load
 from harness.errors import HarnessError
 from harness.evaluation.calibration import choose_rule
@@ -42,6 +43,18 @@ def run_dir(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def facts_of(dataset: Dataset, ids: dict[str, list[str]]) -> DataFacts:
+    return DataFacts(
+        source=SOURCE,
+        fingerprint=dataset.fingerprint,
+        classes=list(dataset.classes),
+        images=len(dataset),
+        cells=dataset.cells,
+        splits=ids,
+        split_fingerprint="split",
+    )
+
+
 def write_trial(folder: Path, method: str, seed: int, seen: float, rng: np.random.Generator, dataset) -> None:
     folder.mkdir(parents=True)
     ids = {split: [dataset.ids[i] for i in numbers] for split, numbers in SPLITS.items()}
@@ -56,15 +69,6 @@ def write_trial(folder: Path, method: str, seed: int, seen: float, rng: np.rando
             labels = truth[image_id].labels[kept]
             found[split][image_id] = Predictions(truth[image_id].size, cells.select(kept), scores, labels)
     write_predictions(folder / PREDICTIONS, found, dataset.classes)
-    facts = DataFacts(
-        source=SOURCE,
-        fingerprint=dataset.fingerprint,
-        classes=list(dataset.classes),
-        images=len(dataset),
-        cells=dataset.cells,
-        splits=ids,
-        split_fingerprint="split",
-    )
     key = f"{method}{seed}"
     spec = TrialSpec(
         key=key,
@@ -88,7 +92,7 @@ def write_trial(folder: Path, method: str, seed: int, seen: float, rng: np.rando
         preset="smoke",
         budget="3it",
         command="",
-        data=facts,
+        data=facts_of(dataset, ids),
         rule=rule,
         scores=score_all(found["validation"], truth, rule, dataset.classes),
     )

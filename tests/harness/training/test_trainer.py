@@ -30,7 +30,6 @@ from harness.training.checkpoint import WEIGHTS, load_weights, save_weights
 from harness.training.checkpoint_files import newest_blob
 from harness.training.clock import TrainingClock
 from harness.training.stream import TrainingStream
-from harness.training.trace import Trace
 from harness.training.trainer import Trainer
 from methods.shared import supervision
 
@@ -302,20 +301,6 @@ def test_weights_travel_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "weights.safetensors").write_bytes(b"\x00" * 100)
     with pytest.raises(HarnessError, match="does not fit"):
         load_weights(tmp_path, second.module)
-
-
-def test_trace_columns_stay_level_and_finals_are_means_of_the_end() -> None:
-    trace = Trace()
-    for step in range(100):
-        losses = {"always": float(step)} | ({"late": 1.0} if step >= 50 else {})
-        trace.add(step + 1.0, 0.0, 0.1, losses)
-    assert {len(v) for v in trace.losses.values()} == {100}
-    assert trace.final_losses() == {"always": 97.0, "late": 1.0}
-    assert np.allclose(trace.step_times(), 1)
-    rows = trace.to_csv().splitlines()
-    assert rows[0] == "step,seconds,data_wait,learning_rate,always,late"
-    assert len(rows) == 101
-    assert Trace.from_plain(trace.to_plain()).losses["always"] == trace.losses["always"]
 
 
 def test_the_makers_of_batches_start_before_the_clock(
