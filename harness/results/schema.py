@@ -186,7 +186,7 @@ class RunRecord(_Model):
             "versions": package_versions(),
             "git_commit": git_commit(),
             "finished": utc_now(),
-            "split": _public_split(spec.split),
+            "split": public_split(spec.split),
             **spec.model_dump(include=_SAME_IN_SPEC),
         }
         return cls(**{**facts, "status": status, "reason": reason, **fields})
@@ -208,7 +208,7 @@ _SAME_IN_SPEC = {
 """Fields that a record takes from the specification as they are."""
 
 
-def _public_split(split: SplitSpec) -> SplitSpec:
+def public_split(split: SplitSpec) -> SplitSpec:
     """Without private folders."""
     sources = {part: tuple(map(public_source, getattr(split, part))) for part in ("validation", "calibration")}
     return split.model_copy(update={"file": PurePath(split.file).name, **sources})
