@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from harness.errors import HarnessError
 if TYPE_CHECKING:
     from harness.evaluation.schema import PostprocessRule
     from harness.orchestration.packaging import MethodTrials
-    from harness.results.schema import DataFacts
+    from harness.results.schema import DataFacts, RunRecord
     from harness.results.trained_trial import TrainedTrial
 
 
@@ -25,7 +26,7 @@ class _Chosen:
     trials: tuple[TrainedTrial, ...]
     rule: PostprocessRule
     data: DataFacts
-    scored: MethodTrials
+    scored: Sequence[RunRecord]
     scores_of: str
 
 
@@ -80,7 +81,7 @@ def package(
     if fit_all:
         chosen = _fit_all(run_dir, found, device, quiet or as_json)
     else:
-        chosen = _ensemble(found) if ensemble else _single(found, method)
+        chosen = _ensemble(run_dir, found) if ensemble else _single(found, method)
     made = write_package(
         folder,
         chosen.trials,
@@ -88,7 +89,7 @@ def package(
         chosen.data,
         fit_all=fit_all,
         cell_diameters=_diameters(chosen),
-        scores=scores_of_records(chosen.scored.scored),
+        scores=scores_of_records(chosen.scored),
         scores_of=chosen.scores_of,
         licence=licence,
     )
@@ -113,19 +114,34 @@ def _single(found: MethodTrials, method: str) -> _Chosen:
     scores_of = "this model, on images that it was not trained on"
     if one.in_folds:
         scores_of = "all folds, each image predicted by a model that was not trained on it"
-    return _Chosen(one.trials, trial.rule, record.data, one, scores_of)
+    return _Chosen(one.trials, trial.rule, record.data, one.scored, scores_of)
 
 
-def _ensemble(found: MethodTrials) -> _Chosen:
+def _ensemble(run_dir: Path, found: MethodTrials) -> _Chosen:
+    """All models, with the scores of their average where there are images that none has seen; these are a row then."""
+    from harness.orchestration.average_row import write_average_row
     from harness.orchestration.packaging import common_rule, run_dataset
+    from harness.reporting.leaderboard import write_leaderboards
 
     data = found.records[0].data
     assert data is not None
     if len(found.trials) < 2:
         raise HarnessError("--ensemble needs several trained models: run the method with --folds or --seeds")
-    rule = common_rule(found, run_dataset(found.spec))
-    scores_of = "the single models, each on images that it was not trained on; what their average adds is not in it"
-    return _Chosen(found.trials, rule, data, found, scores_of)
+    dataset = run_dataset(found.spec)
+    rule = common_rule(found, dataset)
+    if found.in_folds:
+        click.echo(
+            "note: every image was trained on by all models but one: what the average adds is not known here; "
+            "`evaluate RUN_DIR --data OTHER --ensemble` measures it on other labelled data",
+            err=True,
+        )
+        scores_of = "the single models, each on images that it was not trained on; what their average adds is not in it"
+        return _Chosen(found.trials, rule, data, found.scored, scores_of)
+    row = write_average_row(run_dir, found, dataset, rule)
+    write_leaderboards(run_dir)
+    assert row.scores is not None
+    click.echo(f"note: {row.method} is a row of the table: IoU {row.scores.iou_map:.4f}", err=True)
+    return _Chosen(found.trials, rule, data, (row,), "this average, on images that none of the models was trained on")
 
 
 def _fit_all(run_dir: Path, found: MethodTrials, device: str, quiet: bool) -> _Chosen:
@@ -148,7 +164,7 @@ def _fit_all(run_dir: Path, found: MethodTrials, device: str, quiet: bool) -> _C
         f"{number} model{'s' if number > 1 else ''} of the run, trained on a part of the images and scored on others; "
         "this one was trained on all of them and has no score of its own"
     )
-    return _Chosen((trial,), rule, data, found, scores_of)
+    return _Chosen((trial,), rule, data, found.scored, scores_of)
 
 
 def _diameters(chosen: _Chosen) -> dict[str, float]:

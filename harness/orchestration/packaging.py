@@ -81,7 +81,7 @@ def find_trials(run_dir: Path, method: str, seed: int | None = None) -> MethodTr
     whole = [r for r in found.values() if r.folds and r.status == "ok" and r.key in {f.folds_key for f in folds}]
     if folds and not named:
         _refuse_missing_folds(method, folds, whole)
-    good = {f: r for f, r in mine.items() if r.status == "ok" and r.rule is not None and not r.outside}
+    good = {f: r for f, r in mine.items() if r.status == "ok" and r.rule and not (r.outside or r.members)}
     if not good:
         # says what is wrong: no such method, no such seed, or a failure
         trial = find_trained_trial(run_dir, method, seed)

@@ -192,7 +192,7 @@ class Trial:
             predictions["calibration"], truth["calibration"], self.classes, threshold=self.spec.threshold
         )
         scored = self.spec.score_on
-        return rule, score(predictions[scored], truth[scored], rule, self.classes)
+        return rule, score(predictions[scored], truth[scored], rule, self.classes, protocol=self.spec.protocol)
 
     def score_subset(self, predictions: SplitPredictions) -> tuple[PostprocessRule, float]:
         """Rule and IoU from the images of the subset alone. All points of a learning curve use the same images."""

@@ -20,6 +20,7 @@ from harness.evaluation.calibration import choose_rule
 from harness.inference.model_package import read_package
 from harness.orchestration.packaging import find_trials, unseen_predictions
 from harness.orchestration.prepared_data import LazyTruth
+from harness.reporting.leaderboard import leaderboard_of_runs
 from harness.results.io import read_record, read_records
 
 ADAPTER = str(Path(__file__).parents[2] / "helpers" / "brightness_method.py")
@@ -46,7 +47,7 @@ def made(folder: Path, *words: str) -> Path:
 
 @pytest.fixture(scope="module")
 def split_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made(tmp_path_factory.mktemp("split") / "run", "--seeds", "2")
+    return made(tmp_path_factory.mktemp("split") / "run", "--seeds", "2", "--protocol", "livecell")
 
 
 @pytest.fixture(scope="module")
@@ -162,8 +163,29 @@ def test_an_ensemble_of_equal_members_predicts_as_one(split_run: Path, images: P
     assert all(np.array_equal(a > 0, b > 0) for a, b in zip(both, one, strict=True))
 
 
+def test_the_average_of_seeds_is_a_row_that_is_not_ranked(split_run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(split_run, tmp_path / "run"))
+    result = packaged(copy, tmp_path / "model", "--ensemble")
+    assert result.exit_code == 0, result.output
+    ranked, average = leaderboard_of_runs([copy]).rows
+    assert (ranked.method, average.method, average.ranked) == ("brightness", "brightness (average of 2)", False)
+    assert any("budget: 2 x 10it" in note for note in average.provenance.notes)
+    assert average.quality.iou == read_package(tmp_path / "model").scores["iou"]
+    assert set(average.quality.livecell) == set(ranked.quality.livecell) >= {"ap", "afnr"}
+    assert average.cost.inference_ms == pytest.approx(2 * (ranked.cost.inference_ms or 0))
+    assert "brightness (average of 2)" in (copy / "leaderboard.md").read_text()
+    again = typed("score", copy)
+    assert again.exit_code == 0, again.output
+    assert leaderboard_of_runs([copy]).rows[1].quality.iou == average.quality.iou
+    assert packaged(copy, tmp_path / "one").exit_code == 0, "the average is no model of its own"
+    words = ["--method", "brightness (average of 2)", "--images", tmp_path, "--out", tmp_path / "out"]
+    assert "`package --ensemble` makes one model of them" in typed("predict", "--run", copy, *words).output
+
+
 def test_folds_are_kept_and_averaged(folds_run: Path, images: Path, tmp_path: Path) -> None:
-    assert packaged(folds_run, tmp_path / "model", "--ensemble").exit_code == 0
+    result = packaged(folds_run, tmp_path / "model", "--ensemble")
+    assert result.exit_code == 0
+    assert "what the average adds is not known here" in result.output
     assert len(read_package(tmp_path / "model").members) == 3
     assert "3 networks, whose masks and scores are averaged" in (tmp_path / "model" / "card.md").read_text()
     assert all(found.max() for found in labels(images, tmp_path / "out", "--model", tmp_path / "model"))
