@@ -72,7 +72,9 @@ class Trial:
         self.events = EventFiles(folder / EVENTS, spec.preset.training.batch) if spec.tensorboard else None
         self.evaluation_time = Stopwatch()
         # the validation images are not even predicted where they must not be known
-        self.evaluated_splits = ("calibration",) if spec.score_on == "calibration" else ("calibration", "validation")
+        self.evaluated_splits: tuple[str, ...] = (
+            ("calibration",) if spec.score_on == "calibration" else ("calibration", "validation")
+        )
         if not spec.split.is_scored:
             self.evaluated_splits = ("validation",) if spec.split.fold else ()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,8 +19,12 @@ AREAS = {"all": [0, 1e5**2], "small": [0, 18**2], "medium": [18**2, 31**2], "lar
 
 
 def reference(images: Images, most: int) -> dict[str, float]:
+    one_class = [
+        (replace(p, labels=np.zeros_like(p.labels)), replace(t, labels=np.zeros_like(t.labels))) for p, t in images
+    ]
     with contextlib.redirect_stdout(io.StringIO()):
-        run = COCOeval(*coco_sides(images, 2), "segm")
+        run = COCOeval(*coco_sides(one_class, 1), "segm")
+        run.params.catIds = [1]
         run.params.useCats = 0
         run.params.maxDets = [1, 2, most]
         run.params.areaRng, run.params.areaRngLbl = list(AREAS.values()), list(AREAS)
