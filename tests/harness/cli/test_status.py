@@ -29,7 +29,8 @@ def run_dir(tmp_path: Path) -> Path:
     good, bad, lost, _ = manifest.trials
     for trial in manifest.trials[:3]:
         trial.folder(tmp_path).mkdir(parents=True)
-    write_record(good.folder(tmp_path) / "record.json", RunRecord.from_spec(good.spec, "ok", data=DATA, wall_seconds=80))
+    done = RunRecord.from_spec(good.spec, "ok", data=DATA, wall_seconds=80)
+    write_record(good.folder(tmp_path) / "record.json", done)
     write_record(bad.folder(tmp_path) / "record.json", RunRecord.from_spec(bad.spec, "crash", "a mistake"))
     begin_attempt(lost.folder(tmp_path), "node n2")
     lease = lost.folder(tmp_path) / LEASE

@@ -31,7 +31,9 @@ def test_a_trial_that_was_lost_with_its_machine_three_times_is_given_up(order: T
     assert read_attempts(order.folder) == [], "the next run begins anew"
 
 
-def test_a_trial_says_where_it_runs_until_its_record_is_there(order: TrialOrder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_says_where_it_runs_until_its_record_is_there(
+    order: TrialOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     where: list[str] = []
     launcher = SubprocessLauncher(WORKER)
