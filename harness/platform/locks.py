@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import inspect
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def _held(folder: Path, seconds: float) -> Iterator[bool]:
     """Hold a folder's lock, after waiting for it at most so long. Yields whether it is held."""
     from filelock import FileLock, Timeout
 
-    lock, end = FileLock(folder / _LOCK, **_without_soft_lock(FileLock)), time.monotonic() + seconds
+    lock, end = FileLock(folder / _LOCK, **_without_soft_lock(FileLock.__init__)), time.monotonic() + seconds
     alone_here = True
     try:
         lock.acquire(timeout=seconds)
@@ -78,7 +78,10 @@ def _held(folder: Path, seconds: float) -> Iterator[bool]:
         lock.release()
 
 
-def _without_soft_lock(lock: type) -> dict[str, Any]:
-    """Arguments that keep filelock from a lock by the file's existence, which stays when its machine has died."""
+def _without_soft_lock(initialise: Callable[..., None]) -> dict[str, Any]:
+    """Arguments that keep filelock from a lock by the file's existence, which stays when its machine has died.
+
+    initialise: of the class of lock. Only later versions of filelock have such a lock.
+    """
     name = "fallback_to_soft"
-    return {name: False} if name in inspect.signature(lock.__init__).parameters else {}
+    return {name: False} if name in inspect.signature(initialise).parameters else {}
