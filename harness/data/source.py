@@ -22,6 +22,7 @@ class Loaded:
         boxes: How many cells have a box of their own in the file, besides their mask.
         contradicted: How many of those boxes lie elsewhere than the mask.
         outside: How many outlines reach far out of the image.
+        numbers_used_up: Whether a label image uses all numbers that its bits can hold.
     """
 
     sample: Sample | None
@@ -30,6 +31,7 @@ class Loaded:
     boxes: int = 0
     contradicted: int = 0
     outside: int = 0
+    numbers_used_up: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from harness.data.store.pack import FileSink, MemorySink, Pack, Sink, read_pack, write_index
 
-PACK_VERSION = 3
-"""Raised when the layout of a pack or of a fingerprint changes."""
+PACK_VERSION = 4
+"""Raised when the layout of a pack or of a fingerprint changes, or what is told of a data set."""
 
 
 def cache_folder() -> Path:
