@@ -11,9 +11,9 @@ from pathlib import Path
 from harness.data.images import SUFFIXES
 from harness.errors import one_line
 
-LABEL_WORDS = ("masks", "mask", "labels", "label", "seg", "instances", "instance")
-LABEL_WORDS += ("lbl", "labeled", "labelled", "labeling", "labelimage", "object identities")
-"""The second row: MorphoLibJ, QuPath, Labkit, the Fiji plugin of StarDist, ilastik."""
+OF_TOOLS = ("lbl", "labeled", "labelled", "labeling", "labelimage", "object identities")
+"""What MorphoLibJ, QuPath, Labkit, StarDist in Fiji, and ilastik call label images."""
+LABEL_WORDS = ("masks", "mask", "labels", "label", "seg", "instances", "instance", *OF_TOOLS)
 LABEL_ENDINGS = ("_cp_masks", "_feature_0", *(mark + word for mark in "_- " for word in LABEL_WORDS))
 LABEL_BEGINNINGS = (*LABEL_WORDS, "gt", "lblimg")
 IMAGE_ENDINGS = ("_img", "_image")
