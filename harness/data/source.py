@@ -23,6 +23,7 @@ class Loaded:
         contradicted: How many of those boxes lie elsewhere than the mask.
         outside: How many outlines reach far out of the image.
         numbers_used_up: Whether a label image uses all numbers that its bits can hold.
+        columns: What else the source knows of the image, such as its plate, by name: --group-by and --hold-out.
     """
 
     sample: Sample | None
@@ -32,6 +33,7 @@ class Loaded:
     contradicted: int = 0
     outside: int = 0
     numbers_used_up: bool = False
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,9 @@ LIVECELL_NAME = re.compile(r"(?P<type>[A-Za-z0-9]+)_Phase_(?P<well>[A-H][0-9]{1,
 MANY_CROWDS = 0.05
 """Share of annotations that are crowd regions from which on a tool may have marked cells so. In COCO it is 1 %."""
 
+USUAL_FIELDS = ("id", "file_name", "height", "width", "license", "url", "coco_url", "flickr_url", "date_captured")
+"""Of an entry of "images". Others are columns."""
+
 SLIVERS = "polygons of fewer than three points beside good ones, left out"
 HOLES = "cells with an outline inside another one, both filled as COCO does: was it a hole?"
 
@@ -54,6 +57,7 @@ class CocoImage:
     Attributes:
         size: height and width, or None where the entry has none.
         rows: where each annotation stands in "annotations", as messages name it.
+        columns: what else the entry says, such as its plate.
     """
 
     image_id: str
@@ -65,6 +69,7 @@ class CocoImage:
     labels: list[int] = field(default_factory=list)
     crowd: list[bool] = field(default_factory=list)
     boxes: list[Any] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class Coco:
     """ANN.json and the folder that holds its images."""
 
     location: SourceLocation
-    version: int = 2
+    version: int = 3
 
     def stamp(self) -> object:
         return stamp_of_files(*self.location.paths)
@@ -200,7 +205,7 @@ def _images(table: list[Any], files: FileFinder, problems: list[str], notes: lis
             except HarnessError as error:
                 problems.append(f"{where}: {error}")
                 continue
-            images[key] = by_name[name] = CocoImage(_stem(name), name, size, path)
+            images[key] = by_name[name] = CocoImage(_stem(name), name, size, path, columns=_columns(row))
             converted += path.suffix.lower() != PurePosixPath(name.strip()).suffix.lower() and path.is_file()
     if repeated:
         notes.append(f"pictures that stand under several ids, each taken as one: {len(repeated)}")
@@ -208,6 +213,15 @@ def _images(table: list[Any], files: FileFinder, problems: list[str], notes: lis
         notes.append(f"images found under another ending than the annotations name: {converted}")
     problems += _give_ids(by_name)
     return images
+
+
+def _columns(row: dict[str, Any]) -> dict[str, str]:
+    """Numbers and words of an entry beyond those of the format."""
+    return {
+        one_line(name): one_line(value)
+        for name, value in row.items()
+        if name not in USUAL_FIELDS and isinstance(value, str | int | float) and str(value).strip()
+    }
 
 
 def _give_ids(by_name: dict[str, CocoImage]) -> list[str]:
@@ -277,8 +291,8 @@ def _load(image: CocoImage, classes: tuple[str, ...]) -> Loaded:
     where = f"(image {one_line(image.file_name)})"
     problems = tuple(f"{image.rows[i]} {where}: {what}" for i, what in sorted(faults.items()))
     compared, contradicted = compare_boxes([image.boxes[i] for i in good], masks)
-    more_notes = (SLIVERS,) * slivers + (HOLES,) * holes
-    return Loaded(sample, problems, (*notes, *more_notes), compared, contradicted, outside)
+    told = (SLIVERS,) * slivers + (HOLES,) * holes
+    return Loaded(sample, problems, (*notes, *told), compared, contradicted, outside, columns=image.columns)
 
 
 def _field(row: Any, name: str) -> Any:
