@@ -17,13 +17,6 @@ FULL = {
     "anchor_scale": 8,
     "anchor_ratios": (0.5, 1.0, 2.0),
 }
-    "depth": 50,
-    "width": 256,
-    "mask_width": 256,
-    "box_head_width": 1024,
-    "anchor_scale": 8,
-    "anchor_ratios": (0.5, 1.0, 2.0),
-}
 
 
 @pytest.mark.parametrize(
