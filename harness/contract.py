@@ -44,7 +44,8 @@ class Instances:
     masks: N masks, tight on their boxes. None if supervision has removed them (point labels).
     points: (N, P, 2) float32, x y in continuous pixel coordinates: the centre of the first pixel is 0.5. Or None.
     point_labels: (N, P) int8: 1 inside the cell, 0 outside, -1 to be ignored. Or None.
-    crowd: (N,) bool, a region that holds many cells. Not trained on, ignored by the scorer. None for no such region.
+    crowd: (N,) bool, a region to be ignored, such as many cells without outlines, or what may be a cell. It is trained
+        neither as a cell nor as background, and ignored by the scorer. None for no such region.
     """
 
     boxes: NDArray[np.int32]
