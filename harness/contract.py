@@ -82,6 +82,7 @@ class Sample:
     image: (H, W) or (H, W, 3) uint8, grey or RGB. Read only: an augmentation makes a new array.
     cell_type: the type of most of its cells. Splits are balanced over it.
     group: images of one group, such as a well of a plate, stay on one side of a split. None if unknown.
+    labelled: False for an image that nobody has annotated. It then has no instances, or those that a model has found.
     """
 
     image_id: str
@@ -89,6 +90,7 @@ class Sample:
     instances: Instances
     cell_type: str | None = None
     group: str | None = None
+    labelled: bool = True
 
     @property
     def size(self) -> tuple[int, int]:
@@ -284,6 +286,7 @@ class Method:
     skip: called before a run starts. It returns one line on why the method cannot run here, or None.
     needs: top-level modules that only this method imports, each with the command that installs it. A method with one
         missing is not part of `all`.
+    reads_unlabelled: whether its supervision learns from images without labels.
     """
 
     name: str
@@ -295,6 +298,7 @@ class Method:
     expected_failures: Mapping[str, str] = field(default_factory=dict)
     skip: Callable[[], str | None] | None = None
     needs: Mapping[str, str] = field(default_factory=dict)
+    reads_unlabelled: bool = False
 
     def missing(self) -> dict[str, str]:
         """Those of `needs` that are not installed. Imports nothing."""
