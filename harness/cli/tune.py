@@ -115,6 +115,8 @@ def _execute(request: RunRequest, space: Path | None, **how: Any) -> int:
 
     if request.folds:
         raise HarnessError("tune chooses by calibration images, which --folds has none of; leave --folds out")
+    if len(request.labels) > 1:
+        raise HarnessError("tune takes one number of labelled images; give --labels once")
     preset = request.base_preset()
     contenders = find_contenders(request, load_catalog(request.adapters), preset)
     known = sorted({name for one in contenders for name in one.resolved.known_settings})
