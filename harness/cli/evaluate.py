@@ -32,7 +32,7 @@ MATRIX = "generalisation.md"
     help="Choose the rule anew on this part of the new images, which is then not scored; 0.2 where none is given.",
 )
 @click.option("--skip-bad", is_flag=True, help="Leave bad images and cells out.")
-@click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute.")
+@click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]|mps", help="Where to compute.")
 @adapters
 @as_json
 def evaluate(

@@ -46,7 +46,7 @@ def load_trained(trial: TrainedTrial, catalog: Catalog, device: str) -> tuple[Mo
     Args:
         trial: a trial that has ended well.
         catalog: the methods that there are.
-        device: "cpu" or "cuda[:N]".
+        device: "cpu", "mps" or "cuda[:N]".
 
     Returns:
         The model on `device`, and the task that it was built for.

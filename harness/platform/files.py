@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import re
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -46,6 +49,34 @@ def replace(source: Path, target: Path) -> None:
             time.sleep(0.05)
         else:
             return
+
+
+_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?")
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a file's name means a device on Windows, as con.png does."""
+    return _RESERVED.fullmatch(name) is not None
+
+
+def ignores_case(folder: Path) -> bool:
+    """Whether a and A are one file in a folder that exists. Raises OSError where nothing can be written there."""
+    with tempfile.NamedTemporaryFile(prefix=".Case-", dir=folder) as file:
+        return Path(file.name).with_name(Path(file.name).name.swapcase()).exists()
+
+
+def path_limit() -> int | None:
+    """The most characters that a path may have; None where no folder of a run comes near it."""
+    if sys.platform != "win32":
+        return None
+    import winreg
+
+    with contextlib.suppress(OSError):
+        place = winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem")
+        with place:
+            if winreg.QueryValueEx(place, "LongPathsEnabled")[0]:
+                return None
+    return 259
 
 
 def sync_folder(folder: Path) -> None:

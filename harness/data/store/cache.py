@@ -62,8 +62,8 @@ def _build_on_disk(home: Path, final: Path, build: Callable[[Sink], Pack]) -> Pa
     work = Path(tempfile.mkdtemp(prefix=".writing-", dir=home))
     try:
         with FileSink(work) as sink:
-            pack = build(sink)
-        write_index(pack, work)
+            # the pack maps its files, which Windows would not let move: it ends with this statement
+            write_index(build(sink), work)
         shutil.rmtree(final, ignore_errors=True)  # a damaged pack
         try:
             work.rename(final)
@@ -71,6 +71,9 @@ def _build_on_disk(home: Path, final: Path, build: Callable[[Sink], Pack]) -> Pa
             if read_pack(final) is None:  # otherwise another process was quicker
                 raise
         _sweep(home, keep=final)
+        pack = read_pack(final)
+        if pack is None:
+            raise OSError(f"{final} cannot be read back")
         return pack
     finally:
         shutil.rmtree(work, ignore_errors=True)
