@@ -9,11 +9,16 @@ import re
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 _BINARY = getattr(os, "O_BINARY", 0)
-_REPLACE_SECONDS = 2.0
-"""Windows replaces no file that another process has open; readers of this project close theirs at once."""
+_PATIENCE = 2.0
+"""Seconds. Windows replaces, removes and moves no file that another process has open, and opens none that is just being
+replaced. Readers of this project close theirs at once, and so do virus scanners.
+"""
+T = TypeVar("T")
 
 
 def open_to_read(path: Path) -> int:
@@ -21,7 +26,10 @@ def open_to_read(path: Path) -> int:
     no_follow = getattr(os, "O_NOFOLLOW", 0)
     if not no_follow and path.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-    return os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | no_follow | _BINARY)
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | no_follow | _BINARY
+    if sys.platform == "win32" and path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    return _patiently(lambda: os.open(path, flags))
 
 
 def create_new(path: Path) -> int:
@@ -39,16 +47,24 @@ def create_or_empty(path: Path) -> int:
 
 def replace(source: Path, target: Path) -> None:
     """Give `source` the name `target`, in one step also where a file has it. Raises OSError."""
-    end = time.monotonic() + _REPLACE_SECONDS
+    _patiently(lambda: os.replace(source, target))
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there. Raises OSError."""
+    _patiently(lambda: path.unlink(missing_ok=True))
+
+
+def _patiently(do: Callable[[], T]) -> T:
+    """Try again for a while where Windows refuses. Raises OSError."""
+    end = time.monotonic() + _PATIENCE
     while True:
         try:
-            os.replace(source, target)
+            return do()
         except PermissionError:
             if sys.platform != "win32" or time.monotonic() > end:
                 raise
-            time.sleep(0.05)
-        else:
-            return
+            time.sleep(0.02)
 
 
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?")

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.data.store.pack import FileSink, MemorySink, Pack, Sink, read_pack, write_index
+from harness.platform.files import replace
 
 PACK_VERSION = 3
 """Raised when the layout of a pack or of a fingerprint changes."""
@@ -66,7 +67,7 @@ def _build_on_disk(home: Path, final: Path, build: Callable[[Sink], Pack]) -> Pa
             write_index(build(sink), work)
         shutil.rmtree(final, ignore_errors=True)  # a damaged pack
         try:
-            work.rename(final)
+            replace(work, final)
         except OSError:
             if read_pack(final) is None:  # otherwise another process was quicker
                 raise
