@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 from harness.data.store.pack import FileSink, MemorySink, Pack, Sink, read_pack, write_index
 from harness.platform.files import replace
 
-PACK_VERSION = 3
+PACK_VERSION = 4
 """Raised when the layout of a pack or of a fingerprint changes."""
 
 
@@ -65,12 +66,7 @@ def _build_on_disk(home: Path, final: Path, build: Callable[[Sink], Pack]) -> Pa
         with FileSink(work) as sink:
             # the pack maps its files, which Windows would not let move: it ends with this statement
             write_index(build(sink), work)
-        shutil.rmtree(final, ignore_errors=True)  # a damaged pack
-        try:
-            replace(work, final)
-        except OSError:
-            if read_pack(final) is None:  # otherwise another process was quicker
-                raise
+        _publish(work, final)
         _sweep(home, keep=final)
         pack = read_pack(final)
         if pack is None:
@@ -78,6 +74,26 @@ def _build_on_disk(home: Path, final: Path, build: Callable[[Sink], Pack]) -> Pa
         return pack
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _publish(work: Path, final: Path) -> None:
+    """Give a pack its name, unless another process has made a good one meanwhile. Raises OSError."""
+    for _ in range(3):
+        try:
+            if final.exists():
+                work.rename(final)
+            else:
+                replace(work, final)
+            return
+        except OSError:
+            if read_pack(final) is not None:
+                return
+            # a damaged pack; aside first, so that a good one of another process is never removed
+            aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=final.parent))
+            with contextlib.suppress(OSError):
+                final.rename(aside / "damaged")
+            shutil.rmtree(aside, ignore_errors=True)
+    raise OSError(f"{final} cannot be replaced")
 
 
 def _sweep(home: Path, keep: Path) -> None:
