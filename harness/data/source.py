@@ -121,7 +121,11 @@ class Source(Protocol):
         ...
 
     def unlabelled(self) -> tuple[Path, ...]:
-        """Images of the same kind without annotation."""
+        """Images of the same kind without annotation.
+
+        A source whose groups can be told by a file may have a method `group_of(path)` besides: the group of such an
+        image, or None.
+        """
         ...
 
 

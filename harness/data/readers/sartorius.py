@@ -71,6 +71,10 @@ class Sartorius:
         more = self.folder / "train_semi_supervised"
         return tuple(images_in(more).values()) if more.is_dir() else ()
 
+    def group_of(self, path: Path) -> str | None:
+        """The well of an unlabelled image, where its name tells it."""
+        return known_well(path.stem)
+
     def index(self) -> SourceIndex:
         images, problems = self._rows()
         types = sorted({t for image in images for t in image.types})
@@ -210,11 +214,14 @@ def plate_and_well(row: dict[str, str]) -> str | None:
     sample = (row.get("sample_id") or "").strip()
     if not sample:
         return None
-    known = re.match(r"(?P<type>.+?)_(?P<well>[A-Za-z]{1,2}[0-9]{1,2})(?:-[0-9]+)?_(?P<vessel>Vessel-[^_]+)", sample)
-    if known:
-        return f"{known['vessel']} {known['well'].upper()}"
     plate = (row.get("plate_time") or "").strip()
-    return one_line(f"{plate} {sample}".strip())
+    return known_well(sample) or one_line(f"{plate} {sample}".strip())
+
+
+def known_well(sample: str) -> str | None:
+    """Vessel and well in a sample's name as Kaggle writes it; None in another."""
+    known = re.match(r"(?P<type>.+?)_(?P<well>[A-Za-z]{1,2}[0-9]{1,2})(?:-[0-9]+)?_(?P<vessel>Vessel-[^_]+)", sample)
+    return f"{known['vessel']} {known['well'].upper()}" if known else None
 
 
 USAGE = "sartorius:DIR"
