@@ -14,13 +14,14 @@ from harness.config.preset import Preset
 from harness.config.protocol import ScoringProtocol
 from harness.config.split_spec import SplitSpec
 from harness.config.tuning_facts import TuningFacts
+from harness.config.unlabelled_facts import UnlabelledFacts
 from harness.contract import Part, Recipe
 
 
 class TrialSpec(BaseModel):
     """One trial of the plan.
 
-    recipe: see recipe_to_json. budget: "90s", "10m", "2h", "1000it" or "20ep". device: "cpu" or "cuda[:N]".
+    recipe: see recipe_to_json. budget: "90s", "10m", "2h", "1000it" or "20ep". device: "cpu", "mps" or "cuda[:N]".
     split_fingerprint, data_fingerprint: compared with those of the data that the worker has loaded.
     split: how the images are divided.
     folds_key: the key that all folds of a method and seed share; empty without folds.
@@ -33,6 +34,7 @@ class TrialSpec(BaseModel):
     earlier_looks: of a trial of `tune`, the IoU of each earlier trial of the method at its points of the learning
         curve; the trial is stopped early where it falls behind them. None for a trial that is never stopped early.
     tuned: how the preset was tuned for the method; None where it was not.
+    unlabelled: the images without labels, for a method that learns from them; None for any other.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,12 +66,14 @@ class TrialSpec(BaseModel):
     protocol: ScoringProtocol = ""
     earlier_looks: tuple[tuple[float, ...], ...] | None = None
     tuned: TuningFacts | None = None
+    unlabelled: UnlabelledFacts | None = None
 
     def settings(self) -> dict[str, Any]:
         """Everything but the recipe that decides how the trial is trained and scored."""
         preset = self.preset.model_dump(mode="json", include={"size", "init", "training", "evaluation", "model"})
         own = {"device", "deterministic", "precision", "threshold", "micro_batches", "skip_bad", "score_on"}
-        return {**preset, **self.model_dump(mode="json", include=own)}
+        labels = {"labelled_images": self.split.labels} if self.split.labels else {}
+        return {**preset, **self.model_dump(mode="json", include=own), **labels}
 
     def cost_notes(self) -> list[str]:
         """What a reader of the trial's cost must know of how it was run."""

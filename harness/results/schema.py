@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from harness.config.split_spec import SplitSpec
 from harness.config.trial_spec import TrialSpec
 from harness.config.tuning_facts import TuningFacts
+from harness.config.unlabelled_facts import UnlabelledFacts
 from harness.data.source import public_source
 from harness.evaluation.schema import Number, PostprocessRule, Scores
 from harness.monitoring.machine import git_commit, machine_facts, package_versions, utc_now
@@ -42,7 +43,11 @@ class _Model(BaseModel):
 
 
 class DataFacts(_Model):
-    """Which data, exactly. fingerprint: SHA-256 over image ids, pixels and masks; splits: image ids by split."""
+    """Which data, exactly.
+
+    fingerprint: SHA-256 over image ids, pixels and masks. splits: image ids by split; with --labels also "unlabelled",
+    the training images whose labels are not used. split_fingerprint: over the parts before labels were hidden.
+    """
 
     source: str
     fingerprint: str
@@ -128,6 +133,7 @@ class RunRecord(_Model):
 
     key: equal for two trials that are the same work (resume). baseline: the name of the method that others are compared
     with. split: how the images were divided, without private folders. tuned: how its preset was tuned, or None.
+    unlabelled: the images without labels that it learned from, or None.
     outside: of a row whose masks another tool has made; its budget and recipe are empty. members: names of the trials
     whose predictions are averaged in this row, which has no model of its own. checksum: over all other
     fields.
@@ -152,6 +158,7 @@ class RunRecord(_Model):
     baseline: str = ""
     split: SplitSpec = SplitSpec()
     tuned: TuningFacts | None = None
+    unlabelled: UnlabelledFacts | None = None
     data: DataFacts | None = None
     rule: PostprocessRule | None = None
     outside: OutsideMasks | None = None
@@ -206,6 +213,7 @@ _SAME_IN_SPEC = {
     "labels",
     "baseline",
     "tuned",
+    "unlabelled",
     "folds_key",
 }
 """Fields that a record takes from the specification as they are."""
@@ -213,5 +221,6 @@ _SAME_IN_SPEC = {
 
 def public_split(split: SplitSpec) -> SplitSpec:
     """Without private folders."""
-    sources = {part: tuple(map(public_source, getattr(split, part))) for part in ("validation", "calibration")}
+    names = ("validation", "calibration", "unlabelled")
+    sources = {name: tuple(map(public_source, getattr(split, name))) for name in names}
     return split.model_copy(update={"file": PurePath(split.file).name, **sources})
