@@ -19,6 +19,7 @@ from harness.config.tuning_facts import TuningFacts
 from harness.errors import HarnessError
 from harness.fileio import make_folder, remove_temporaries, write_json_atomic
 from harness.monitoring.machine import utc_now
+from harness.orchestration.starting_weights import Start, find_start, recipe_of_key
 from harness.platform.locks import folder_lock
 from harness.redaction import redact_home
 from harness.results.io import TRIALS, read_json
@@ -91,6 +92,14 @@ class Contender:
         """Raises HarnessError if an engine cannot take the preset's [model] table."""
         check_settings(self.preset, self.resolved)
 
+    def start(self, seed: int) -> Start:
+        """Where the weights of that seed's trial start. Raises HarnessError where they are missing or damaged."""
+        return find_start(self.resolved.recipe, seed)
+
+    def skip_reason(self, seed: int) -> str:
+        """Why its trial of that seed cannot run; empty where it can."""
+        return self.resolved.skip_reason() or self.start(seed).skip_reason
+
 
 def make_plan(
     contenders: Sequence[Contender],
@@ -120,7 +129,6 @@ def make_plan(
     """
     trials: dict[str, PlannedTrial] = {}
     known: dict[str, DataFacts] = {}
-    reasons = {contender.resolved.name: contender.resolved.skip_reason() or "" for contender in contenders}
     for seed in seeds:
         divided = [(whole, divisions(whole, seed)) for whole in data]
         for whole, contender, one in ((w, c, one) for w, parts in divided for c in contenders for one in parts):
@@ -129,7 +137,7 @@ def make_plan(
             name = folder_name(spec.method, seed, whole if len(data) > 1 else None, spec.split)
             if name in trials and trials[name].spec.key != spec.key:
                 name = f"{name}--{spec.key}"
-            trials[name] = PlannedTrial(name=name, spec=spec, skip_reason=reasons[contender.resolved.name])
+            trials[name] = PlannedTrial(name=name, spec=spec, skip_reason=contender.skip_reason(seed))
     return Manifest(
         created=utc_now(),
         command=command,
@@ -179,7 +187,8 @@ def make_spec(
     contender: Contender, seed: int, data: PlannedData, scoring_version: str, how: dict[str, Any]
 ) -> TrialSpec:
     """The specification of one trial, with its resume key. how: further fields of TrialSpec."""
-    facts, split = data.facts, data.split
+    facts, split, start = data.facts, data.split, contender.start(seed)
+    recipe = contender.resolved.recipe.with_parts(init=start.part)
     spec = TrialSpec(
         key="",
         method=contender.name or contender.resolved.name,
@@ -190,16 +199,17 @@ def make_spec(
         split=split,
         budget=contender.budget,
         preset=data.preset or contender.preset,
-        recipe=recipe_to_json(contender.resolved.recipe),
+        recipe=recipe_to_json(recipe),
         slots_changed=list(contender.resolved.slots_changed),
         labels=contender.resolved.labels,
         baseline=contender.resolved.baseline,
         tuned=contender.tuned,
+        start=start.facts,
         **how,
     )
     work = {
         "method": spec.method,
-        "recipe": spec.recipe,
+        "recipe": recipe_of_key(recipe, spec.recipe),
         "data": spec.data_fingerprint,
         # "10m" and "600s" are the same work.
         "budget": asdict(Budget.parse(spec.budget)),

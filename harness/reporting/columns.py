@@ -81,6 +81,7 @@ def _cost_columns(board: Leaderboard) -> list[Column]:
         Column("steps", lambda row: number(row.cost.steps, 0), 2),
         Column("arithmetic", lambda row: row.provenance.arithmetic, 12 if one_arithmetic else 5),
         Column("train s", lambda row: number(row.cost.train_seconds, 0), 18, notes=lambda row: row.cost.notes),
+        *([Column("with pretraining s", _with_pretraining, 18)] if _any_pretraining(board) else []),
         Column(
             "s/it",
             lambda row: number(row.cost.seconds_per_iteration, 3),
@@ -175,6 +176,16 @@ def _p(row: Row) -> str:
 def _beats_baseline(row: Row) -> str:
     found = row.quality.beats_baseline
     return "" if found is None else f"{found.probability:.2f} [{interval(found.interval, 2)}]"
+
+
+def _any_pretraining(board: Leaderboard) -> bool:
+    """Whether any row starts from weights whose training time is known."""
+    times = ((row.cost.train_seconds, row.cost.seconds_with_pretraining) for row in board.rows)
+    return any(whole is not None and whole != own for own, whole in times)
+
+
+def _with_pretraining(row: Row) -> str:
+    return number(row.cost.seconds_with_pretraining, 0)
 
 
 def _memory(row: Row) -> str:

@@ -25,7 +25,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.config.split_spec import SplitSpec
-from harness.config.trial_spec import TrialSpec
+from harness.config.start_facts import StartFacts
+from harness.config.trial_spec import TrialSpec, public_recipe
 from harness.config.tuning_facts import TuningFacts
 from harness.data.source import public_source
 from harness.evaluation.schema import Number, PostprocessRule, Scores
@@ -127,6 +128,7 @@ class RunRecord(_Model):
 
     key: equal for two trials that are the same work (resume). baseline: the name of the method that others are compared
     with. split: how the images were divided, without private folders. tuned: how its preset was tuned, or None.
+    start: the weights that it started from and what was kept of them; None from scratch.
     outside: of a row whose masks another tool has made; its budget and recipe are empty. checksum: over all other
     fields.
 
@@ -150,6 +152,7 @@ class RunRecord(_Model):
     baseline: str = ""
     split: SplitSpec = SplitSpec()
     tuned: TuningFacts | None = None
+    start: StartFacts | None = None
     data: DataFacts | None = None
     rule: PostprocessRule | None = None
     outside: OutsideMasks | None = None
@@ -169,6 +172,12 @@ class RunRecord(_Model):
     wall_seconds: float | None = None
     checksum: str = ""
 
+    @property
+    def seconds_from_scratch(self) -> float | None:
+        """Training time with that of the weights that it started from; None where one is not known."""
+        before = 0.0 if self.start is None else self.start.train_seconds
+        return None if before is None or self.cost.train_seconds is None else before + self.cost.train_seconds
+
     @classmethod
     def from_spec(cls, spec: TrialSpec, status: Status, reason: str = "", **fields: Any) -> Self:
         """The record of a trial, with what its specification and this machine say.
@@ -187,6 +196,7 @@ class RunRecord(_Model):
             "git_commit": git_commit(),
             "finished": utc_now(),
             "split": _public_split(spec.split),
+            "recipe": public_recipe(spec.recipe),
             **spec.model_dump(include=_SAME_IN_SPEC),
         }
         return cls(**{**facts, "status": status, "reason": reason, **fields})
@@ -198,11 +208,11 @@ _SAME_IN_SPEC = {
     "seed",
     "budget",
     "command",
-    "recipe",
     "slots_changed",
     "labels",
     "baseline",
     "tuned",
+    "start",
     "folds_key",
 }
 """Fields that a record takes from the specification as they are."""

@@ -151,7 +151,7 @@ class Tuner:
         )
         name = f"{safe_name(spec.method)[:80]}--trial{number:02d}"
         spec = spec.model_copy(update={"source": self.data.dataset.source})
-        return PlannedTrial(name=name, spec=spec, skip_reason=contender.resolved.skip_reason() or "")
+        return PlannedTrial(name=name, spec=spec, skip_reason=contender.skip_reason(search.seed + number))
 
     def _manifest(self, planned: PlannedTrial) -> Manifest:
         return Manifest(
