@@ -321,12 +321,19 @@ class Recipe:
         return replace(self, **parts)
 
 
+POLYGON_SECONDS, BOX_SECONDS, POINT_SECONDS = 79.2, 7.0, 0.9
+"""What an annotator takes for an object's outline, for its box, and for a point that is inside or outside of it (Cheng,
+Parkhi, Kirillov 2022, arXiv 2104.06404)."""
+
+
 @dataclass(frozen=True)
 class Card:
     """What a person should know of a method. `python -m harness methods NAME` prints it.
 
     changes: one sentence on what the method does to the recipe.
     labels: what an annotator must draw, e.g. "full masks" or "boxes and 10 points a cell".
+    label_seconds: what an annotator takes to draw `labels` for one object, or a function from the options of the
+        method's part to it.
     also_reads: labels that the method's own part reads even if the loss sees less, e.g. "full masks, to paste". Shown
         in the row of such a stack.
     departures: where and why the method differs from the paper.
@@ -339,6 +346,7 @@ class Card:
     venue: str
     changes: str
     labels: str = "full masks"
+    label_seconds: float | Callable[[Mapping[str, Any]], float] = POLYGON_SECONDS
     also_reads: str = ""
     departures: tuple[str, ...] = ()
     published: Mapping[str, str] = field(default_factory=dict)

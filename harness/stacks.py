@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.catalog import Catalog
-from harness.contract import SLOTS, Init, Method, Part, Recipe, init_part
+from harness.contract import POLYGON_SECONDS, SLOTS, Init, Method, Part, Recipe, init_part
 from harness.errors import HarnessError, nearest
 from harness.options import path_options_of
 from harness.redaction import public_path
@@ -33,7 +33,7 @@ class Resolved:
 
     name: the stack in one spelling, however it was typed.
     slots_changed: the slots that differ from the baseline; "engine" first if the engine does.
-    labels: what an annotator must draw.
+    labels: what an annotator must draw. label_seconds: how long one object takes.
     baseline: name of the catalogue's baseline.
     methods: those of the stack; the one with the engine first.
     known_settings: keys of a preset's [model] table that any engine of the catalogue reads.
@@ -46,6 +46,7 @@ class Resolved:
     baseline: str
     methods: tuple[Method, ...]
     known_settings: frozenset[str] = frozenset()
+    label_seconds: float | None = None
 
     def skip_reason(self) -> str | None:
         """Why the stack cannot run on this machine, by the first of its methods that cannot; None if it can."""
@@ -124,9 +125,13 @@ def resolve(catalog: Catalog, text: str, size: str, init: Init | Part) -> Resolv
     if base is not baseline or base_term.options or not terms:
         terms.insert(0, base_term.public(base))
     methods = tuple({m.name: m for m in (base, *(by_slot[slot][1] for slot in order))}.values())
-    own_labels = [m.card.labels for m in methods[1:] if m.card.labels != base.card.labels]
+    labellers = [m for m in methods[1:] if m.card.labels != base.card.labels]
+    own_labels = [m.card.labels for m in labellers]
+    seconds = [_label_seconds(m, parts) for m in labellers or [base]]
     if own_labels:
-        own_labels += [m.card.also_reads for m in methods if m.card.also_reads]
+        read_too = [m.card.also_reads for m in methods if m.card.also_reads]
+        own_labels += read_too
+        seconds += [POLYGON_SECONDS] if read_too else []
     return Resolved(
         name="+".join(terms),
         recipe=Recipe(**parts),
@@ -135,7 +140,16 @@ def resolve(catalog: Catalog, text: str, size: str, init: Init | Part) -> Resolv
         baseline=baseline.name,
         methods=methods,
         known_settings=_known_settings(catalog),
+        label_seconds=max(seconds),
     )
+
+
+def _label_seconds(method: Method, parts: dict[str, Part]) -> float:
+    """What an annotator takes for one object of a method's labels."""
+    given = method.card.label_seconds
+    if not callable(given):
+        return given
+    return given({name: value for slot in method.parts for name, value in parts[slot].options.items()})
 
 
 def resolve_init(catalog: Catalog, text: str, size: str, where: str = "--init") -> Part:

@@ -29,6 +29,7 @@ class TrialSpec(BaseModel):
     precision: what is asked for; the record says what it came to.
     threshold: a fixed score threshold, or None to choose it on the calibration images.
     baseline: the name of the method that others are compared with.
+    label_seconds: what an annotator takes to draw `labels` for one object.
     micro_batches: number of parts that each batch is divided into, to save memory.
     score_on: the split that is scored. Trials of `tune` are scored on the calibration images, and predict no others.
     earlier_looks: of a trial of `tune`, the IoU of each earlier trial of the method at its points of the learning
@@ -53,6 +54,7 @@ class TrialSpec(BaseModel):
     recipe: dict[str, Any]
     slots_changed: list[str]
     labels: str = ""
+    label_seconds: float | None = None
     baseline: str = ""
     device: str = "cpu"
     deterministic: bool = False

@@ -202,6 +202,7 @@ def make_spec(
         recipe=recipe_to_json(recipe),
         slots_changed=list(contender.resolved.slots_changed),
         labels=contender.resolved.labels,
+        label_seconds=contender.resolved.label_seconds,
         baseline=contender.resolved.baseline,
         tuned=contender.tuned,
         start=start.facts,

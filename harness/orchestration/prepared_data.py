@@ -90,12 +90,15 @@ def divided(dataset: Dataset, preset: Preset, split: SplitSpec) -> PreparedData:
     """The data set in its parts. All seeds have the same parts, but for folds, which each seed draws anew."""
     evaluation = preset.evaluation
     splits = divide(dataset, split, calibration=evaluation.calibration, validation=evaluation.validation)
+    train = set(splits.train)
+    train_cells = sum(n for i, n in zip(dataset.ids, dataset.cells_per_image, strict=True) if i in train)
     facts = DataFacts(
         source=dataset.public_source,
         fingerprint=dataset.fingerprint,
         classes=list(dataset.classes),
         images=len(dataset),
         cells=dataset.cells,
+        train_cells=train_cells,
         skipped_bad=dataset.skipped_bad,
         splits={name: list(getattr(splits, name)) for name in PARTS},
         split_fingerprint=splits.fingerprint,

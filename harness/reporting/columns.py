@@ -90,6 +90,7 @@ def _cost_columns(board: Leaderboard) -> list[Column]:
             lambda row: row.cost.notes,
         ),
         Column("tuning s", lambda row: number(row.cost.tuning_seconds, 0), 17),
+        Column("labelling h", lambda row: number(row.cost.labelling_hours, 1), 22),
         Column("s/it IQR", lambda row: number(row.cost.seconds_per_iteration_iqr, 3), 20),
         Column("data wait", lambda row: percent(row.cost.data_wait), 19),
         Column("images/s", lambda row: number(row.cost.images_per_second, 1), 21),

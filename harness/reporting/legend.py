@@ -72,6 +72,11 @@ def _how_measured(board: Leaderboard) -> list[str]:
         "one whole image from pixels to masks; with pretraining s adds to train s what the weights that a row started "
         "from were trained for, where that is known.",
     ]
+    if any(row.cost.labelling_hours is not None for row in board.rows):
+        lines.append(
+            "Labelling h: hours to label the cells of the training images, at 79.2 s an outline, 7 s a box and 0.9 s a "
+            "point (Cheng et al. 2022); calibration images and what initial weights were trained on are not in it."
+        )
     if measured := dict.fromkeys(row.cost.energy_of for row in board.rows if row.cost.energy is not None):
         lines.append(
             f"Energy: used while the training clock ran by {' or '.join(measured)}, the whole of it, whatever else "

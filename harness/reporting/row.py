@@ -55,6 +55,7 @@ class CostSummary:
             one run. data_wait: share of the training time.
         inference_ms: milliseconds per image.
         memory: bytes, the peak on the GPU where there is one, else of the process.
+        labelling_hours: what an annotator takes for the labels of the training images.
         tuning_seconds: on the training clock of all trials of the search for its settings; None where it was not tuned.
         energy: joules of training, of what energy_of names; None where its seeds do not all have it of the same.
         same_machine: whether the times may be set against those of other rows.
@@ -72,6 +73,7 @@ class CostSummary:
     memory: int | None
     energy: float | None
     energy_of: str
+    labelling_hours: float | None
     tuning_seconds: float | None
     parameters: int | None
     same_machine: bool
@@ -195,11 +197,16 @@ def cost_summary(good: Sequence[RunRecord], comparable: Sequence[RunRecord]) -> 
         memory=_largest(timed, "peak_gpu_reserved") or _largest(timed, "peak_host_rss"),
         energy=energy,
         energy_of=energy_of,
+        labelling_hours=_hours(mean(record.labelling_seconds for record in good)),
         tuning_seconds=mean(r.tuned.seconds if r.tuned else None for r in good),
         parameters=_largest(good, "parameters"),
         same_machine=len(comparable) == len(good),
         notes=_time_notes(timed),
     )
+
+
+def _hours(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds / 3600
 
 
 def _seconds_with_pretraining(records: Sequence[RunRecord]) -> float | None:

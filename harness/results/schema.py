@@ -42,13 +42,17 @@ class _Model(BaseModel):
 
 
 class DataFacts(_Model):
-    """Which data, exactly. fingerprint: SHA-256 over image ids, pixels and masks; splits: image ids by split."""
+    """Which data, exactly. fingerprint: SHA-256 over image ids, pixels and masks; splits: image ids by split.
+
+    train_cells: annotated cells of the training images; None in records of earlier versions.
+    """
 
     source: str
     fingerprint: str
     classes: list[str]
     images: int
     cells: int
+    train_cells: int | None = None
     skipped_bad: int = 0
     splits: dict[str, list[str]]
     split_fingerprint: str
@@ -127,7 +131,8 @@ class RunRecord(_Model):
     """One trial.
 
     key: equal for two trials that are the same work (resume). baseline: the name of the method that others are compared
-    with. split: how the images were divided, without private folders. tuned: how its preset was tuned, or None.
+    with. label_seconds: what an annotator takes to draw `labels` for one object.
+    split: how the images were divided, without private folders. tuned: how its preset was tuned, or None.
     start: the weights that it started from and what was kept of them; None from scratch.
     outside: of a row whose masks another tool has made; its budget and recipe are empty. checksum: over all other
     fields.
@@ -149,6 +154,7 @@ class RunRecord(_Model):
     settings: dict[str, Any] = Field(default_factory=dict)
     slots_changed: list[str] = Field(default_factory=list)
     labels: str = ""
+    label_seconds: float | None = None
     baseline: str = ""
     split: SplitSpec = SplitSpec()
     tuned: TuningFacts | None = None
@@ -177,6 +183,13 @@ class RunRecord(_Model):
         """Training time with that of the weights that it started from; None where one is not known."""
         before = 0.0 if self.start is None else self.start.train_seconds
         return None if before is None or self.cost.train_seconds is None else before + self.cost.train_seconds
+
+    @property
+    def labelling_seconds(self) -> float | None:
+        """What an annotator takes for the labels of all training images; None where it is not known."""
+        if self.label_seconds is None or self.data is None or self.data.train_cells is None:
+            return None
+        return self.label_seconds * self.data.train_cells
 
     @classmethod
     def from_spec(cls, spec: TrialSpec, status: Status, reason: str = "", **fields: Any) -> Self:
@@ -210,6 +223,7 @@ _SAME_IN_SPEC = {
     "command",
     "slots_changed",
     "labels",
+    "label_seconds",
     "baseline",
     "tuned",
     "start",
