@@ -12,10 +12,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.config.budget import Budget
+from harness.config.fit import at_cell_size, at_typed_scale
 from harness.config.preset import Preset, check_settings
 from harness.config.split_spec import SplitSpec
 from harness.config.trial_spec import TrialSpec, recipe_to_json, trial_key
 from harness.config.tuning_facts import TuningFacts
+from harness.contract import StartingWeights
 from harness.errors import HarnessError
 from harness.fileio import make_folder, remove_temporaries, write_json_atomic
 from harness.monitoring.machine import utc_now
@@ -68,11 +70,16 @@ def data_key(split: SplitSpec, fingerprint: str, split_fingerprint: str) -> str:
 
 @dataclass(frozen=True)
 class PlannedData:
-    """A data set, or one of its folds, and how it was divided. preset: fitted to it; None for the contender's own."""
+    """A data set, or one of its folds, and how it was divided.
+
+    preset: fitted to it; None for the contender's own. cell_diameter: finds the median diameter of the training cells,
+    in pixels of the images; 0 where it is not known.
+    """
 
     facts: DataFacts
     split: SplitSpec = field(default_factory=SplitSpec)
     preset: Preset | None = None
+    cell_diameter: Callable[[], float] = lambda: 0.0
 
 
 @dataclass(frozen=True)
@@ -198,7 +205,7 @@ def make_spec(
         split_fingerprint=facts.split_fingerprint,
         split=split,
         budget=contender.budget,
-        preset=data.preset or contender.preset,
+        preset=_at_scale_of_start(data.preset or contender.preset, start.found, data),
         recipe=recipe_to_json(recipe),
         slots_changed=list(contender.resolved.slots_changed),
         labels=contender.resolved.labels,
@@ -221,6 +228,18 @@ def make_spec(
     folds_key = trial_key(**work, folds=split.folds, group_by=split.group_by) if split.folds else ""
     key = trial_key(**work, split=spec.split_fingerprint)
     return spec.model_copy(update={"key": key, "folds_key": folds_key})
+
+
+def _at_scale_of_start(preset: Preset, found: StartingWeights | None, data: PlannedData) -> Preset:
+    """The preset with the scale that the initial weights ask for."""
+    if found is None or found.scale is None:
+        return preset
+    if found.scale != "match":
+        return at_typed_scale(preset, found.scale)
+    if not found.cell_diameter:
+        return preset
+    diameter = data.cell_diameter()
+    return at_cell_size(preset, found.cell_diameter, diameter) if diameter else preset
 
 
 def _settings_of_key(spec: TrialSpec) -> dict[str, Any]:

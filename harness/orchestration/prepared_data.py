@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from harness.config.preset import Preset
 from harness.config.split_spec import SplitSpec
@@ -37,6 +38,11 @@ class PreparedData:
     def samples(self, ids: tuple[str, ...]) -> Iterator[Sample]:
         """The samples of these images, each read when it is asked for."""
         return (self.dataset.sample(image_id) for image_id in ids)
+
+    @cached_property
+    def cell_diameter(self) -> float:
+        """Median diameter of the cells of the training images, in pixels of the images; 0 without cells."""
+        return median_diameter(self.dataset, self.splits.train)
 
     def truth(self, ids: tuple[str, ...]) -> Mapping[str, GroundTruth]:
         """The annotations of these images, by id."""
@@ -150,6 +156,6 @@ def task_of(data: PreparedData, spec: TrialSpec) -> Task:
         seed=spec.seed,
         device=spec.device,
         settings=preset.model,
-        cell_diameter=median_diameter(dataset, data.splits.train) * preset.scale,
+        cell_diameter=data.cell_diameter * preset.scale,
         largest_cell=largest_side(dataset, data.splits.train),
     )

@@ -290,8 +290,8 @@ def plan_trials(
     def divisions(facts: DataFacts, seed: int) -> list[PlannedData]:
         data, own = by_fingerprint[facts.fingerprint]
         folds = [own.model_copy(update={"fold": fold, "seed": seed}) for fold in range(1, own.folds + 1)]
-        found = [PlannedData(divided(data.dataset, preset, fold).facts, fold) for fold in folds]
-        found = found or [PlannedData(facts, own)]
+        parts = [(divided(data.dataset, preset, fold), fold) for fold in folds] or [(data, own)]
+        found = [PlannedData(one.facts, split, cell_diameter=_diameter_of(one)) for one, split in parts]
         return [replace(one, preset=fit(preset, data, one.facts)) for one in found]
 
     manifest = make_plan(
@@ -311,6 +311,10 @@ def plan_trials(
     specs = [trial.spec.model_copy(update={"source": typed[trial.spec.data_fingerprint]}) for trial in manifest.trials]
     trials = (trial.model_copy(update={"spec": spec}) for trial, spec in zip(manifest.trials, specs, strict=True))
     return manifest.model_copy(update={"trials": tuple(trials)})
+
+
+def _diameter_of(data: PreparedData) -> Callable[[], float]:
+    return lambda: data.cell_diameter
 
 
 def _published_or(split: SplitSpec, source: str) -> tuple[str, SplitSpec]:

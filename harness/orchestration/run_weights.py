@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from harness.config.trial_spec import recipe_to_json
 from harness.contract import Recipe, StartingWeights
@@ -26,6 +27,8 @@ class RunOptions(Protocol):
     def method(self) -> str | None: ...
     @property
     def seed(self) -> int | None: ...
+    @property
+    def scale(self) -> float | Literal["match", "preset"]: ...
 
 
 def find(recipe: Recipe, options: RunOptions, seed: int) -> StartingWeights:
@@ -53,7 +56,8 @@ def find(recipe: Recipe, options: RunOptions, seed: int) -> StartingWeights:
         raise HarnessError(f"{public_path(str(run_dir))} has no seed {options.seed} of it; it has: {there}")
     own = seed if seed in seeds else min(seeds)
     folder = seeds[own if options.seed is None else options.seed]
-    return weights_of_trial(folder, chosen[folder])
+    weights = weights_of_trial(folder, chosen[folder])
+    return replace(weights, scale=None if options.scale == "preset" else options.scale)
 
 
 def weights_of_trial(folder: Path, record: RunRecord) -> StartingWeights:

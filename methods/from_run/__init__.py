@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
+from pydantic import Field
+
 from harness.contract import INIT, Card, Method, Part
 from harness.options import Options, path_option, recorded_if_set
 
@@ -15,6 +19,11 @@ class FromRunOptions(Options):
     )
     seed: int | None = recorded_if_set(
         None, ge=0, description="seed of that run; none: the trial's own, else the run's lowest"
+    )
+    scale: Literal["match", "preset"] | Annotated[float, Field(gt=0, le=16)] = recorded_if_set(
+        "match",
+        description="factor by which images are resized for the network; match: so that cells are as large as those of "
+        "the run were; preset: that of the preset",
     )
 
 
@@ -33,6 +42,8 @@ METHOD = Method(
             "run does not hold is skipped",
             "a class of the same name keeps its weights in class heads, one class of the source serves all, and any "
             "other class is new",
+            "where cells are less than 0.7 or more than 1.4 times as large as those that the weights were trained on, "
+            "as the networks see them, this row's images are resized to that size; scale=preset keeps the preset's",
             "each seed starts from the same seed of the run, so that seeds stay independent",
         ),
     ),

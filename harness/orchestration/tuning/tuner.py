@@ -140,7 +140,7 @@ class Tuner:
         spec: TrialSpec = make_spec(
             replace(contender, preset=preset, budget=search.budget),
             search.seed + number,
-            PlannedData(self.data.facts, self.split),
+            PlannedData(self.data.facts, self.split, cell_diameter=lambda: self.data.cell_diameter),
             SCORING_VERSION,
             {
                 **search.how,

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from fake_worker import DATA, PRESET, resolved
 
+from harness.config.split_spec import SplitSpec
 from harness.config.trial_spec import TrialSpec, recipe_from_json
 from harness.contract import INIT, Part, Recipe, StartingWeights, init_part
 from harness.errors import HarnessError, NoWeightsError
 from harness.options import Options, path_option
-from harness.orchestration.plan import Contender, PlannedTrial, make_plan
+from harness.orchestration.plan import Contender, PlannedData, PlannedTrial, make_plan, make_spec
 from harness.orchestration.starting_weights import check_unchanged, file_hash, find_start
 from harness.results.schema import RunRecord
 
@@ -150,3 +151,15 @@ def test_options_that_are_no_path_stay_in_the_key() -> None:
         return planned(Part("mine", "fake_worker:healthy", options)).spec.key
 
     assert key(depth=3) != key(depth=4)
+
+
+@pytest.mark.parametrize(("scale", "wanted"), [(None, 1.0), (2.0, 2.0), ("match", 0.5)])
+def test_a_start_may_ask_for_the_size_of_cells(scale: Any, wanted: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = StartingWeights("checkpoint", cell_diameter=10.0, scale=scale)
+    monkeypatch.setattr(f"{__name__}.find", lambda *_: weights)
+    stack = resolved("healthy")
+    contender = Contender(replace(stack, recipe=stack.recipe.with_parts(init=found(None))), PRESET, "60it")
+    spec = make_spec(contender, 0, PlannedData(DATA, SplitSpec(), cell_diameter=lambda: 20.0), "1", {"command": "x"})
+    assert spec.preset.scale == wanted
+    unknown = make_spec(contender, 0, PlannedData(DATA, SplitSpec()), "1", {"command": "x"})
+    assert unknown.preset.scale == (wanted if scale == 2.0 else 1.0)

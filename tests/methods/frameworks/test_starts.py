@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,13 @@ from harness.training.checkpoint import WEIGHTS, save_weights
 R50 = {"backbone": Part("resnet", "methods.frameworks.detectron2.resnet:build", {"depth": 50})}
 STARTER = {"engine": Part("torchvision", "methods.frameworks.torchvision.rcnn:build", {"version": 1, "depth": 18})}
 STARDIST = {"engine": Part("stardist", "methods.stardist.engine:build", {"width": 8, "features": 16})}
+CONTAINER = {"widths": [32, 32, 32, 32], "depths": [1, 1, 1, 1]}
 CELL, THREE = ("cell",), ("cort", "shsy5y", "astro")
 
 
 def built(parts: dict[str, Part], classes: tuple[str, ...], **init: Any) -> Any:
     whole = recipe(init=init.pop("kind", "scratch"), path=init.pop("path", None)).with_parts(**parts)
     whole = whole.with_parts(init=whole.init.with_options(**init))
-    from dataclasses import replace
-
     torch.manual_seed(len(classes))
     return whole.engine.build(whole, replace(task(1, **SMALL), classes=classes))
 
@@ -71,8 +71,8 @@ def test_a_network_of_one_class_has_no_head_of_classes_to_give(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("kind", "parts"),
     [
-        ("coco", {"backbone": Part("container", "methods.container.backbone:build", {"scale": 0.1})}),
-        ("imagenet", {"backbone": Part("container", "methods.container.backbone:build", {"scale": 0.1})}),
+        ("coco", {"backbone": Part("container", "methods.container.backbone:build", CONTAINER)}),
+        ("imagenet", {"backbone": Part("container", "methods.container.backbone:build", CONTAINER)}),
         ("imagenet", STARTER),
         ("coco", STARDIST),
     ],
