@@ -187,7 +187,9 @@ class Part:
 
     def find(self, recipe: Recipe, seed: int) -> StartingWeights:
         """The weights of an init with `find_weights`. Raises HarnessError; NoWeightsError where there are none."""
-        options = {} if self.options_type is None else validate(self.options_type, self.options, f"{self.name}: ")
+        options: Any = dict(self.options)
+        if self.options_type is not None:
+            options = validate(self.options_type, self.options, f"{self.name}: ")
         found: StartingWeights = self._imported(self.find_weights)(recipe, options, seed)
         return found
 

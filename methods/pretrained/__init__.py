@@ -28,6 +28,11 @@ class PublishedOptions(Options):
     weights: str | None = path_option(None, description="file of the weights, in place of the download")
 
 
+def find_nothing(recipe: Recipe, options: Options, seed: int) -> StartingWeights:
+    """Random weights."""
+    return StartingWeights("scratch")
+
+
 def find_imagenet(recipe: Recipe, options: PublishedOptions, seed: int) -> StartingWeights:
     """The file that was named, or the one of an installed package; else the backbone downloads its own."""
     path, licence = options.weights, ""
@@ -69,7 +74,7 @@ SCRATCH = Method(
         url="https://arxiv.org/abs/1811.08883",
         changes="init: random weights, where the other rows of a run start from trained ones",
     ),
-    {"init": Part("scratch", INIT, {"kind": "scratch", "path": None})},
+    {"init": Part("scratch", INIT, options_type=Options, find_weights=f"{__name__}:find_nothing")},
     default=False,
 )
 
