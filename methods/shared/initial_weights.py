@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -156,7 +157,7 @@ def grouped(fates: Mapping[str, str]) -> dict[str, dict[str, int]]:
     groups: dict[str, Counter[str]] = defaultdict(Counter)
     for name, fate in fates.items():
         if not name.endswith(COUNTERS):
-            groups[re.sub(r"\d+$", "", ".".join(name.split(".")[:2]))][fate] += 1
+            groups[re.sub(r"\.?\d+$", "", ".".join(name.split(".")[:-1][:2]))][fate] += 1
     return {group: dict(counts) for group, counts in groups.items()}
 
 
@@ -165,7 +166,7 @@ def loaded_parts(names: Iterable[str], kept: str) -> LoadedWeights:
     return LoadedWeights(grouped({name: KEPT if kept in name else NEW for name in names}))
 
 
-def pixel_facts(mean: Tensor, std: Tensor) -> dict[str, tuple[float, ...]]:
+def pixel_facts(mean: Tensor, std: Tensor) -> dict[str, Any]:
     """`pixel_mean` and `pixel_std` of LoadedWeights, 0 to 255."""
     shown = (torch.as_tensor(values).flatten().tolist() for values in (mean, std))
     return {name: tuple(round(v, 4) for v in v_s) for name, v_s in zip(("pixel_mean", "pixel_std"), shown, strict=True)}

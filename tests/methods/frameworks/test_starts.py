@@ -21,11 +21,11 @@ CONTAINER = {"widths": [32, 32, 32, 32], "depths": [1, 1, 1, 1]}
 CELL, THREE = ("cell",), ("cort", "shsy5y", "astro")
 
 
-def built(parts: dict[str, Part], classes: tuple[str, ...], **init: Any) -> Any:
+def built(parts: dict[str, Part], names: tuple[str, ...], **init: Any) -> Any:
     whole = recipe(init=init.pop("kind", "scratch"), path=init.pop("path", None)).with_parts(**parts)
     whole = whole.with_parts(init=whole.init.with_options(**init))
-    torch.manual_seed(len(classes))
-    return whole.engine.build(whole, replace(task(1, **SMALL), classes=classes))
+    torch.manual_seed(len(names))
+    return whole.engine.build(whole, replace(task(1, **SMALL), classes=names))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_one_class_onto_three_and_three_onto_others(
 def test_a_network_of_one_class_has_no_head_of_classes_to_give(tmp_path: Path) -> None:
     save_weights(tmp_path, built(STARDIST, CELL).module)
     model = built(STARDIST, THREE, kind="checkpoint", path=str(tmp_path / WEIGHTS), classes=CELL)
-    assert model.loaded.groups["classes.weight"] == {"new": 1}
+    assert model.loaded.groups["classes"] == {"new": 2}
     assert model.loaded.groups["down"] == {"kept": 12}
 
 

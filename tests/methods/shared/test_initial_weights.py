@@ -53,9 +53,9 @@ def test_classes_keep_their_weights_by_name_in_any_order() -> None:
     assert net.masks.bias.tolist() == [0, 3, 1, -1], "background stays first"
     assert net.boxes.bias.tolist() == [8, 9, 10, 11, 0, 1, 2, 3, -1, -1, -1, -1]
     assert net.mixed.bias.tolist() == [-1] * 30
-    assert said.groups["body.weight"] == {"kept": 1}
-    assert said.groups["scores.bias"] == {"partly kept": 1}
-    assert said.groups["mixed.bias"] == {"new": 1}
+    assert said.groups["body"] == {"kept": 2}
+    assert said.groups["scores"] == {"partly kept": 2}
+    assert said.groups["mixed"] == {"new": 2}
 
 
 def test_one_class_serves_many() -> None:
@@ -63,7 +63,7 @@ def test_one_class_serves_many() -> None:
     assert said.classes == {"astro": "tiled from cell", "cell": "kept", "cort": "tiled from cell"}
     assert net.scores.bias.tolist() == [0, 0, 0, 1]
     assert net.boxes.bias.tolist() == [0, 1, 2, 3] * 3
-    assert said.groups["boxes.bias"] == {"tiled": 1}
+    assert said.groups["boxes"] == {"tiled": 2}
 
 
 def test_equal_counts_under_other_names_are_new() -> None:
@@ -80,17 +80,19 @@ def test_the_same_classes_keep_everything() -> None:
 
 
 def test_unknown_classes_go_by_shape() -> None:
-    net, said = loaded((), ("a", "b"))
-    assert said.classes == {}
-    assert net.scores.bias.tolist() == [-1, -1, -1], "the file has one row of background alone"
-    assert net.body.bias.tolist() == [0, 1, 2]
+    net = Net(2)
+    for classes, fate in ((2, "kept"), (3, "new")):
+        said = load_tensors(net, numbered(classes), "file", (), ("a", "b"), HEADS)
+        assert said.classes == {}
+        assert said.groups["scores"] == {fate: 2}
+        assert said.groups["body"] == {"kept": 2}
 
 
 def test_a_layer_that_only_looks_like_one_of_classes_goes_by_shape() -> None:
     net = nn.ModuleDict({"boxes": nn.Linear(3, 1)})
     weights = {name: torch.ones_like(value) for name, value in net.state_dict().items()}
     said = load_tensors(net, weights, "file", ("cell",), ("a", "b", "c"), HEADS)
-    assert said.groups["boxes.bias"] == {"kept": 1}
+    assert said.groups["boxes"] == {"kept": 2}
 
 
 def test_anything_else_must_fit() -> None:
@@ -98,7 +100,7 @@ def test_anything_else_must_fit() -> None:
     with pytest.raises(NoWeightsError, match=r"1 of 12 tensors .* the first 'body.weight'"):
         load_tensors(Net(1), weights, "file", ("a",), ("a",), HEADS)
     said = load_tensors(Net(1), weights, "file", ("a",), ("a",), HEADS, ("body.",))
-    assert said.groups["body.weight"] == {"new": 1}
+    assert said.groups["body"] == {"new": 1, "kept": 1}
 
 
 def test_where_each_class_is_from() -> None:
