@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +134,8 @@ def _search(
     assert request.out is not None
     if request.folds:
         raise HarnessError("tune chooses by calibration images, which --folds has none of; leave --folds out")
+    if len(request.labels) > 1:
+        raise HarnessError("tune takes one number of labelled images; give --labels once")
     source = (request.sources or (search.preset.source,))[0]
     data, split = read_source(
         source, request.split_spec(), search.preset, request.skip_bad, request.trust_labels, _print_note
@@ -144,7 +147,8 @@ def _search(
         f"scored on {len(data.facts.splits['calibration'])} calibration images"
     )
     with make_reporter(request.out, request.quiet or request.as_json) as reporter:
-        tuner = Tuner(contenders, search, data, split, request.out, request.options(launcher), reporter)
+        options = replace(request.options(), launcher=launcher)
+        tuner = Tuner(contenders, search, data, split, request.out, options, reporter)
         try:
             return tuner.run()
         except StorageError as error:

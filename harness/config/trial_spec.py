@@ -12,9 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.config.precision import Precision
 from harness.config.preset import Preset
+from harness.config.protocol import ScoringProtocol
 from harness.config.split_spec import SplitSpec
 from harness.config.start_facts import StartFacts
 from harness.config.tuning_facts import TuningFacts
+from harness.config.unlabelled_facts import UnlabelledFacts
 from harness.contract import INIT, Part, Recipe
 from harness.redaction import public_path
 
@@ -32,10 +34,12 @@ class TrialSpec(BaseModel):
     label_seconds: what an annotator takes to draw `labels` for one object.
     micro_batches: number of parts that each batch is divided into, to save memory.
     score_on: the split that is scored. Trials of `tune` are scored on the calibration images, and predict no others.
+    protocol: a published evaluation whose scores are computed besides.
     earlier_looks: of a trial of `tune`, the IoU of each earlier trial of the method at its points of the learning
         curve; the trial is stopped early where it falls behind them. None for a trial that is never stopped early.
     tuned: how the preset was tuned for the method; None where it was not.
     start: the weights that it starts from; None from scratch. The path of their file is in the recipe.
+    unlabelled: the images without labels, for a method that learns from them; None for any other.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,16 +69,19 @@ class TrialSpec(BaseModel):
     checkpoint_seconds: float = 120.0
     tensorboard: bool = False
     score_on: Literal["validation", "calibration"] = "validation"
+    protocol: ScoringProtocol = ""
     earlier_looks: tuple[tuple[float, ...], ...] | None = None
     tuned: TuningFacts | None = None
     start: StartFacts | None = None
+    unlabelled: UnlabelledFacts | None = None
 
     def settings(self) -> dict[str, Any]:
         """Everything but the recipe that decides how the trial is trained and scored."""
         preset = self.preset.model_dump(mode="json", include={"size", "init", "training", "evaluation", "model"})
         preset["init"] = preset["init"].partition(":")[0]  # no path
         own = {"device", "deterministic", "precision", "threshold", "micro_batches", "skip_bad", "score_on"}
-        return {**preset, **self.model_dump(mode="json", include=own)}
+        labels = {"labelled_images": self.split.labels} if self.split.labels else {}
+        return {**preset, **self.model_dump(mode="json", include=own), **labels}
 
     def cost_notes(self) -> list[str]:
         """What a reader of the trial's cost must know of how it was run."""

@@ -17,6 +17,7 @@ from harness.config.preset import Preset, check_settings
 from harness.config.split_spec import SplitSpec
 from harness.config.trial_spec import TrialSpec, recipe_to_json, trial_key
 from harness.config.tuning_facts import TuningFacts
+from harness.config.unlabelled_facts import UnlabelledFacts
 from harness.contract import StartingWeights
 from harness.errors import HarnessError
 from harness.fileio import make_folder, remove_temporaries, write_json_atomic
@@ -30,6 +31,8 @@ from harness.results.schema import DataFacts
 from harness.stacks import Resolved
 
 MANIFEST = "manifest.json"
+MANIFEST_LIMIT = 2**30
+"""Bytes. A trial takes some 3,000: a plan of 26,000 trials has 70 MB."""
 _NAME_LIMIT = 100
 
 
@@ -64,21 +67,26 @@ class Manifest(_Model):
 
 
 def data_key(split: SplitSpec, fingerprint: str, split_fingerprint: str) -> str:
-    """The key of a trial's data in Manifest.data: their fingerprint, with that of the split where there are folds."""
-    return f"{fingerprint}:{split_fingerprint}" if split.fold else fingerprint
+    """The key of a trial's data in Manifest.data: their fingerprint.
+
+    Where there are folds it has that of the split too, and the number of labels where some are hidden.
+    """
+    labels = f":{split.labels} labelled" if split.labels else ""
+    return (f"{fingerprint}:{split_fingerprint}" if split.fold else fingerprint) + labels
 
 
 @dataclass(frozen=True)
 class PlannedData:
     """A data set, or one of its folds, and how it was divided.
 
-    preset: fitted to it; None for the contender's own. cell_diameter: finds the median diameter of the training cells,
-    in pixels of the images; 0 where it is not known.
+    preset: fitted to it; None for the contender's own. unlabelled: for methods that learn from images without labels.
+    cell_diameter: finds the median diameter of the training cells, in pixels of the images; 0 where it is not known.
     """
 
     facts: DataFacts
     split: SplitSpec = field(default_factory=SplitSpec)
     preset: Preset | None = None
+    unlabelled: UnlabelledFacts | None = None
     cell_diameter: Callable[[], float] = lambda: 0.0
 
 
@@ -178,7 +186,7 @@ def write_manifest(run_dir: Path, manifest: Manifest) -> None:
 def read_manifest(run_dir: Path) -> Manifest:
     """The plan in a run's folder. Raises HarnessError where there is none or it is damaged."""
     path = run_dir / MANIFEST
-    plain = read_json(path)
+    plain = read_json(path, MANIFEST_LIMIT)
     try:
         manifest = Manifest.model_validate(upgrade_manifest(plain) if isinstance(plain, dict) else plain)
     except ValidationError as error:
@@ -213,6 +221,7 @@ def make_spec(
         baseline=contender.resolved.baseline,
         tuned=contender.tuned,
         start=start.facts,
+        unlabelled=data.unlabelled if contender.resolved.reads_unlabelled else None,
         **how,
     )
     work = {
@@ -225,8 +234,11 @@ def make_spec(
         "seed": spec.seed,
         "scoring": scoring_version,
     }
-    folds_key = trial_key(**work, folds=split.folds, group_by=split.group_by) if split.folds else ""
-    key = trial_key(**work, split=spec.split_fingerprint)
+    # only where there are any: methods that learn from labelled images alone keep their keys
+    sources = {"unlabelled": split.unlabelled} if spec.unlabelled else {}
+    images = {"unlabelled": spec.unlabelled.fingerprint} if spec.unlabelled else {}
+    folds_key = trial_key(**work, **sources, folds=split.folds, group_by=split.group_by) if split.folds else ""
+    key = trial_key(**work, **images, split=spec.split_fingerprint)
     return spec.model_copy(update={"key": key, "folds_key": folds_key})
 
 
@@ -269,16 +281,22 @@ def _difference(old: TrialSpec, new: TrialSpec) -> str:
     if old.recipe != new.recipe:
         slots = [slot for slot in new.recipe if old.recipe.get(slot) != new.recipe[slot]]
         return f"another recipe ({', '.join(slots)})"
+    if old.unlabelled != new.unlabelled:
+        return "other unlabelled images"
     a, b = _settings_of_key(old), _settings_of_key(new)
     names = [name for name in b if a.get(name) != b[name]]
     return f"other settings ({', '.join(names)})" if names else "another version of the scoring rules"
 
 
 def folder_name(method: str, seed: int, facts: DataFacts | None = None, split: SplitSpec | None = None) -> str:
-    """The name of a trial's folder. facts: of the data, where the run has several data sets. split: says the fold."""
+    """The name of a trial's folder.
+
+    facts: of the data, where the run has several data sets. split: says the fold, and how many images have labels.
+    """
     data = "" if facts is None else f"--{facts.source.partition(':')[0]}-{facts.fingerprint[:8]}"
     fold = f"--fold{split.fold}of{split.folds}" if split and split.fold else ""
-    end = safe_name(f"--seed{seed}{data}{fold}")
+    labels = f"--labels{split.labels.replace('%', 'percent')}" if split and split.labels else ""
+    end = safe_name(f"--seed{seed}{data}{labels}{fold}")
     return safe_name(method)[: _NAME_LIMIT - len(end)] + end
 
 

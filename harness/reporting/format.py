@@ -8,6 +8,7 @@ from pathlib import PurePath
 
 from harness.config.split_spec import SplitSpec
 from harness.config.start_facts import StartFacts
+from harness.monitoring.placement import SHARING
 from harness.redaction import public_path
 from harness.results.schema import RunRecord
 
@@ -20,6 +21,15 @@ def machine_name(record: RunRecord) -> str:
         return ", ".join(f"{count} x {name}" if count > 1 else name for name, count in names.items())
     cores = facts.get("cores_usable")
     return str(facts.get("cpu", "unknown machine")) + (f", {cores} cores" if cores else "")
+
+
+def conditions_name(record: RunRecord) -> str:
+    """The kind of machine, and how many trials it ran side by side where it was shared."""
+    sharing = record.machine.get(SHARING)
+    if not isinstance(sharing, dict):
+        return machine_name(record)
+    trials = sharing.get("trials")
+    return f"{machine_name(record)}, {f'{trials} trials side by side' if trials else 'shared with other jobs'}"
 
 
 def aspect_text(record: RunRecord, aspect: str) -> str:
@@ -53,7 +63,12 @@ def split_text(split: SplitSpec) -> str:
         said.append(f"{split.folds} folds")
     if split.group_by:
         said.append(f"grouped by {split.group_by}")
-    return "; ".join(said) or "at random, by cell type and group"
+    said = said or ["at random, by cell type and group"]
+    if split.labels:
+        said.append(f"labels of {split.labels} training images used")
+    if split.unlabelled:
+        said.append(f"unlabelled: {', '.join(split.unlabelled)}")
+    return "; ".join(said)
 
 
 def time_unit(seconds: Iterable[float | None]) -> tuple[str, float]:

@@ -15,6 +15,7 @@ Layout of a run's folder (every path in a record is relative to it; the table ne
         log.txt, log.previous.txt     what the worker printed, and the one of the attempt before
         state-<step>.ckpt             newest good state, and the one before it, until the trial has ended well
         worker.token                  by which the worker's processes are found
+        attempts.json                 since when it runs and where, until its record is there
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from harness.config.split_spec import SplitSpec
 from harness.config.start_facts import StartFacts
 from harness.config.trial_spec import TrialSpec, public_recipe
 from harness.config.tuning_facts import TuningFacts
+from harness.config.unlabelled_facts import UnlabelledFacts
 from harness.data.source import public_source
 from harness.evaluation.schema import Number, PostprocessRule, Scores
 from harness.monitoring.machine import git_commit, machine_facts, package_versions, utc_now
@@ -42,9 +44,11 @@ class _Model(BaseModel):
 
 
 class DataFacts(_Model):
-    """Which data, exactly. fingerprint: SHA-256 over image ids, pixels and masks; splits: image ids by split.
+    """Which data, exactly.
 
-    train_cells: annotated cells of the training images; None in records of earlier versions.
+    fingerprint: SHA-256 over image ids, pixels and masks. splits: image ids by split; with --labels also "unlabelled",
+    the training images whose labels are not used. split_fingerprint: over the parts before labels were hidden.
+    train_cells: annotated cells of the training images whose labels are used; None in records of earlier versions.
     """
 
     source: str
@@ -134,7 +138,9 @@ class RunRecord(_Model):
     with. label_seconds: what an annotator takes to draw `labels` for one object.
     split: how the images were divided, without private folders. tuned: how its preset was tuned, or None.
     start: the weights that it started from and what was kept of them; None from scratch.
-    outside: of a row whose masks another tool has made; its budget and recipe are empty. checksum: over all other
+    unlabelled: the images without labels that it learned from, or None.
+    outside: of a row whose masks another tool has made; its budget and recipe are empty. members: names of the trials
+    whose predictions are averaged in this row, which has no model of its own. checksum: over all other
     fields.
 
     Of a fold, scores are None, and rule is None until all folds are there; folds_key is what its siblings share. The
@@ -159,11 +165,13 @@ class RunRecord(_Model):
     split: SplitSpec = SplitSpec()
     tuned: TuningFacts | None = None
     start: StartFacts | None = None
+    unlabelled: UnlabelledFacts | None = None
     data: DataFacts | None = None
     rule: PostprocessRule | None = None
     outside: OutsideMasks | None = None
     folds_key: str = ""
     folds: list[FoldResult] = Field(default_factory=list)
+    members: list[str] = Field(default_factory=list)
     scores: Scores | None = None
     learning_curve: list[CurvePoint] = Field(default_factory=list)
     cost: Cost = Field(default_factory=Cost)
@@ -208,7 +216,7 @@ class RunRecord(_Model):
             "versions": package_versions(),
             "git_commit": git_commit(),
             "finished": utc_now(),
-            "split": _public_split(spec.split),
+            "split": public_split(spec.split),
             "recipe": public_recipe(spec.recipe),
             **spec.model_dump(include=_SAME_IN_SPEC),
         }
@@ -227,12 +235,14 @@ _SAME_IN_SPEC = {
     "baseline",
     "tuned",
     "start",
+    "unlabelled",
     "folds_key",
 }
 """Fields that a record takes from the specification as they are."""
 
 
-def _public_split(split: SplitSpec) -> SplitSpec:
+def public_split(split: SplitSpec) -> SplitSpec:
     """Without private folders."""
-    sources = {part: tuple(map(public_source, getattr(split, part))) for part in ("validation", "calibration")}
+    names = ("validation", "calibration", "unlabelled")
+    sources = {name: tuple(map(public_source, getattr(split, name))) for name in names}
     return split.model_copy(update={"file": PurePath(split.file).name, **sources})
