@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 
 def redact_home(plain: Any) -> Any:
     """JSON values with the home folder's path replaced by `~` in every string."""
-    home = str(Path.home())
-    if home.count("/") < 2 and home != "/root":
+    home = Path.home()
+    if len(home.parts) < 3 and str(home) != "/root":
         # A home such as "/" or "/app" reveals nothing, and its path is part of many others.
         return plain
-    return _replaced(plain, re.compile(re.escape(home) + r"(?![\w.-])"))
+    return _replaced(plain, _pattern(home))
+
+
+def _pattern(home: PurePath) -> re.Pattern[str]:
+    """What the path looks like in text. On Windows: in any case, with slashes or backslashes, also doubled."""
+    if home.drive:
+        parts = [re.escape(part.rstrip("\\/")) for part in home.parts]
+        return re.compile(r"(?:\\{1,2}|/)".join(parts) + r"(?![\w.-])", re.IGNORECASE)
+    return re.compile(re.escape(str(home)) + r"(?![\w.-])")
 
 
 def _replaced(plain: Any, home: re.Pattern[str]) -> Any:

@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     metavar="KIND[:PATH]",
     help="Starting weights of all rows: scratch, imagenet, coco, checkpoint:RUN_DIR; a FILE replaces a download.",
 )
-@click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute.")
+@click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]|mps", help="Where to compute.")
 @click.option(
     "--out",
     metavar="RUN_DIR",

@@ -42,7 +42,7 @@ BETTER_RECALL = 0.02
 ROIS_PER_CELL = 8
 """A quarter of the sampled proposals may be cells: room for two on each cell of a crop."""
 PROPOSALS_PER_CELL = 16
-MEMORY_OF_BATCH = {"cpu": 4 * 2**30, "cuda": 24 * 2**30}
+MEMORY_OF_BATCH = {"cpu": 4 * 2**30, "mps": 4 * 2**30, "cuda": 24 * 2**30}
 """Bytes that the batch of the preset takes with room to spare."""
 
 
@@ -75,7 +75,7 @@ def fitted(preset: Preset, data: Fingerprint, device: str, memory: int | None, k
     Args:
         preset: what every data set starts from.
         data: sizes of the training images.
-        device: "cpu" or "cuda[:N]".
+        device: "cpu", "mps" or "cuda[:N]".
         memory: bytes of the device; None where that is not known.
         kept: settings that stay as they are in the preset, as "model.scale"; the other rules follow from them.
     """

@@ -24,7 +24,7 @@ from harness.redaction import public_path
 class TrialSpec(BaseModel):
     """One trial of the plan.
 
-    recipe: see recipe_to_json. budget: "90s", "10m", "2h", "1000it" or "20ep". device: "cpu" or "cuda[:N]".
+    recipe: see recipe_to_json. budget: "90s", "10m", "2h", "1000it" or "20ep". device: "cpu", "mps" or "cuda[:N]".
     split_fingerprint, data_fingerprint: compared with those of the data that the worker has loaded.
     split: how the images are divided.
     folds_key: the key that all folds of a method and seed share; empty without folds.

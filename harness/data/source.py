@@ -23,6 +23,7 @@ class Loaded:
         boxes: How many cells have a box of their own in the file, besides their mask.
         contradicted: How many of those boxes lie elsewhere than the mask.
         outside: How many outlines reach far out of the image.
+        numbers_used_up: Whether a label image uses all numbers that its bits can hold.
         columns: What else the source knows of the image, such as its plate, by name: --group-by and --hold-out.
     """
 
@@ -32,6 +33,7 @@ class Loaded:
     boxes: int = 0
     contradicted: int = 0
     outside: int = 0
+    numbers_used_up: bool = False
     columns: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,6 +22,7 @@ from harness.errors import HarnessError
 from harness.fileio import make_folder, remove_temporaries, write_json_atomic
 from harness.monitoring.machine import utc_now
 from harness.orchestration.starting_weights import Start, find_start, recipe_of_key
+from harness.platform.files import path_limit, replace
 from harness.platform.locks import folder_lock
 from harness.redaction import redact_home
 from harness.results.io import TRIALS, read_json
@@ -34,6 +34,8 @@ MANIFEST = "manifest.json"
 MANIFEST_LIMIT = 2**30
 """Bytes. A trial takes some 3,000: a plan of 26,000 trials has 70 MB."""
 _NAME_LIMIT = 100
+_FILE_LENGTH = 50
+"""Characters of the longest name of a file in a trial's folder, with that of its temporary file."""
 
 
 class _Model(BaseModel):
@@ -150,7 +152,9 @@ def make_plan(
             spec = make_spec(contender, seed, one, scoring_version, {**how, "command": command})
             known[data_key(one.split, one.facts.fingerprint, one.facts.split_fingerprint)] = one.facts
             name = folder_name(spec.method, seed, whole if len(data) > 1 else None, spec.split)
-            if name in trials and trials[name].spec.key != spec.key:
+            # names that differ in case alone are one folder on most disks of Windows and macOS
+            same = next((other for other in trials if other.casefold() == name.casefold()), None)
+            if same is not None and trials[same].spec.key != spec.key:
                 name = f"{name}--{spec.key}"
             trials[name] = PlannedTrial(name=name, spec=spec, skip_reason=contender.skip_reason(seed))
     return Manifest(
@@ -166,8 +170,9 @@ def write_manifest(run_dir: Path, manifest: Manifest) -> None:
     """Write the plan into its folder, together with the trials that were planned there before.
 
     Raises HarnessError where a trial of the same name is other work (another budget, other data, ...): running it
-    would overwrite that result.
+    would overwrite that result, and where paths would be longer than the system takes.
     """
+    _check_path_lengths(run_dir, manifest, path_limit())
     make_folder(run_dir)
     with folder_lock(run_dir):
         remove_temporaries(run_dir)
@@ -178,9 +183,19 @@ def write_manifest(run_dir: Path, manifest: Manifest) -> None:
             path = run_dir / MANIFEST
             if path.is_file():
                 # A damaged plan is set aside: the records do not need it.
-                os.replace(path, path.with_name("manifest.damaged.json"))
+                replace(path, path.with_name("manifest.damaged.json"))
         merged = manifest if before is None else _merge(before, manifest, run_dir)
         write_json_atomic(run_dir / MANIFEST, redact_home(merged.model_dump(mode="json")))
+
+
+def _check_path_lengths(run_dir: Path, manifest: Manifest, limit: int | None) -> None:
+    """Raise HarnessError where a file of a trial would have a path of more characters than `limit`."""
+    longest = max((len(str(trial.folder(run_dir).absolute())) for trial in manifest.trials), default=0) + _FILE_LENGTH
+    if limit is not None and longest > limit:
+        raise HarnessError(
+            f"{run_dir}: its files would have paths of {longest} characters, and this system takes {limit}; "
+            "give a shorter folder with --out (docs/installation.md says how to lift the limit)"
+        )
 
 
 def read_manifest(run_dir: Path) -> Manifest:

@@ -139,10 +139,14 @@ def unlabelled_images(data: PreparedData, split: SplitSpec, skip_bad: bool) -> t
     return images, facts
 
 
-def refuse_leaks(data: PreparedData, split: SplitSpec) -> None:
-    """Raise HarnessError where the split that was asked for has one image in two parts, under whatever names."""
+def refuse_leaks(data: PreparedData, split: SplitSpec) -> list[str]:
+    """Raise HarnessError where the split that was asked for has one image in two parts, under whatever names.
+
+    Returns what is told of images in two parts that are only alike.
+    """
     if split.file or split.calibration or split.validation:
-        refuse_shared_images(data.dataset, data.splits)
+        return refuse_shared_images(data.dataset, data.splits)
+    return []
 
 
 def refuse_suspicious_labels(dataset: Dataset, trust_labels: bool) -> None:

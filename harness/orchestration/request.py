@@ -252,9 +252,9 @@ def read_source(
     """
     source, own = _published_or(split or SplitSpec(), source)
     data = prepare_data(source, skip_bad, preset, own)
-    refuse_leaks(data, own)
+    similar = refuse_leaks(data, own)
     refuse_suspicious_labels(data.dataset, trust_labels)
-    for note in data.dataset.notes + data.dataset.doubts:
+    for note in (*data.dataset.notes, *data.dataset.doubts, *similar):
         tell(note)
     if data.facts.skipped_bad:
         tell(f"{data.facts.source}: {data.facts.skipped_bad} bad left out")

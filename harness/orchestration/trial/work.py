@@ -22,6 +22,7 @@ from harness.inference.predictor import median_without_first, predict_all
 from harness.inference.scaled import at_scale
 from harness.inference.trained_model import save_task
 from harness.monitoring import conditions
+from harness.monitoring.cpu_fallback import CpuFallbacks
 from harness.monitoring.energy import energy_used
 from harness.monitoring.flops import FlopCounter, parameters
 from harness.monitoring.machine import machine_facts
@@ -69,6 +70,7 @@ class Trial:
         device.keep_freed_memory()
         device.seed(spec.seed, spec.deterministic)
         reset_gpu_peaks(spec.device)
+        self.fallbacks = CpuFallbacks() if spec.device == "mps" else None
         model = self.recipe.engine.build(self.recipe, self.task)
         limit_compiling(model, Budget.parse(spec.budget))
         self.model = at_scale(model, spec.preset.scale)
@@ -262,7 +264,11 @@ class Trial:
             trainable_parameters=trainable,
             flops=self._flops,
             flops_at=f"one image of {height}x{width}",
-            notes=[*conditions.condition_notes(trace.measured), *getattr(self.model, "notes", ())],
+            notes=[
+                *conditions.condition_notes(trace.measured),
+                *(self.fallbacks.notes() if self.fallbacks else ()),
+                *getattr(self.model, "notes", ()),
+            ],
         )
 
     def _training_stream(self) -> TrainingStream:
