@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.config.budget import Budget
+from harness.config.start_facts import StartFacts
 from harness.config.trial_spec import TrialSpec, recipe_from_json
 from harness.contract import Model, Predictions
 from harness.evaluation.calibration import choose_rule, choose_rules_across
@@ -29,6 +30,7 @@ from harness.monitoring.progress import Progress, ProgressFile
 from harness.monitoring.training import training_sensors
 from harness.orchestration.early_stopping import falls_behind
 from harness.orchestration.prepared_data import prepare_planned_data, task_of
+from harness.orchestration.starting_weights import check_unchanged
 from harness.platform.memory import gpu_peaks, peak_rss, reset_gpu_peaks
 from harness.results.schema import Cost, CurvePoint, RunRecord, Status
 from harness.results.status import Interrupted
@@ -63,6 +65,7 @@ class Trial:
         self.classes = self.data.dataset.classes
         self.task = task_of(self.data, spec)
         self.recipe = recipe_from_json(spec.recipe)
+        check_unchanged(self.recipe)
         device.select_device(spec.device)
         device.keep_freed_memory()
         device.seed(spec.seed, spec.deterministic)
@@ -106,6 +109,7 @@ class Trial:
         return RunRecord.from_spec(
             self.spec,
             "ok",
+            start=spec_start(self.spec, self.model),
             data=self.data.facts,
             rule=rule,
             scores=scores,
@@ -310,6 +314,11 @@ def _learning_curve(trace: Trace, last_iou: float) -> list[CurvePoint]:
     """The points measured during training, and the one at its end."""
     end = CurvePoint(fraction=1.0, seconds=trace.used_seconds, iteration=len(trace), iou_map=last_iou)
     return [*_curve_points(trace), end]
+
+
+def spec_start(spec: TrialSpec, model: Model) -> StartFacts | None:
+    """The weights that the trial started from, with what the model took over."""
+    return spec.start and spec.start.with_loaded(getattr(model, "loaded", None))
 
 
 def limit_compiling(model: Model, budget: Budget) -> None:
