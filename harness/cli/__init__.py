@@ -14,6 +14,7 @@ from harness.errors import HarnessError, nearest
 
 VERBS = {
     "run": "Train and score methods under one budget; ends in a leaderboard.",
+    "pretrain": "Train networks on painted cells, for runs to start from.",
     "tune": "Search settings for each method, the same search for all.",
     "plan": "Print the preset that is fitted to a data set, as a file to keep and edit.",
     "table": "Print the leaderboard of runs again, from their records alone.",
