@@ -37,6 +37,7 @@ from harness.training.painted_weights import (
     architecture_key,
     architecture_of,
     file_name,
+    network_settings,
     painted_folder,
     quantised,
     read_card,
@@ -89,8 +90,13 @@ class Pretraining:
             card = read_card(self.path)
         except HarnessError:
             return False
-        made = (card.code, card.seed, card.budget, card.without)
-        return made == (PAINTER_CODE, self.seed, self.budget, self.without)
+        made = (card.code, card.seed, card.budget, card.without, card.settings)
+        return made == (PAINTER_CODE, self.seed, self.budget, self.without, self.settings)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of the engine, those that the network's shapes follow from."""
+        return network_settings(self.recipe, self.preset)
 
 
 def networks(
@@ -109,7 +115,7 @@ def networks(
             tell(f"{resolved.name} takes no initial weights: nothing to pretrain")
             continue
         recipe = _full_labels(resolved.recipe, catalog, preset)
-        architecture = architecture_of(recipe, preset)
+        architecture = architecture_of(recipe)
         found.setdefault(
             architecture_key(architecture), Pretraining(resolved.name, recipe, architecture, preset, **how)
         )
@@ -219,6 +225,7 @@ def _card(work: Pretraining, iterations: int, total: int, score: float) -> Card:
     return Card(
         method=work.method,
         architecture=work.architecture,
+        settings=work.settings,
         budget=work.budget,
         seed=work.seed,
         iterations=iterations,

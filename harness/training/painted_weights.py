@@ -49,7 +49,8 @@ SHIPPED = resources.files("harness") / "pretrained"
 class Card(BaseModel):
     """What decides on weights, and their score. The same card on the same machine is the same weights.
 
-    method: that they were trained as. architecture: see `architecture_of`. code: hash of the painter's code.
+    method: that they were trained as. architecture: see `architecture_of`. settings: of the engine, those that the
+    network's shapes follow from. code: hash of the painter's code.
     training: the preset's settings. anchor_scale: None for an engine without anchors. cells: sides, in pixels of the
     network, of the median cells that were painted. without: what was not painted. mean, std: grey levels of the painted
     images. score: mean IoU score on held-out painted images, of the weights as stored.
@@ -59,6 +60,7 @@ class Card(BaseModel):
 
     method: str
     architecture: dict[str, Any]
+    settings: dict[str, Any]
     budget: str
     seed: int
     iterations: int
@@ -87,15 +89,20 @@ class Making(BaseModel):
     git_commit: str
 
 
-def architecture_of(recipe: Recipe, preset: Preset) -> dict[str, Any]:
-    """What decides on the shapes of a recipe's network, but for the number of classes: parts, options and settings."""
+def architecture_of(recipe: Recipe) -> dict[str, Any]:
+    """The parts that make a recipe's network, with their options."""
     parts: dict[str, Any] = {}
     for slot in NETWORK_SLOTS:
         part: Part = getattr(recipe, slot)
         parts[slot] = {"name": part.name, "factory": part.factory, "options": dict(part.options)}
+    return parts
+
+
+def network_settings(recipe: Recipe, preset: Preset) -> dict[str, Any]:
+    """What the engine reads of the preset's [model] table and its network's shapes follow from."""
     settings = recipe.engine.settings
     read = {} if settings is None else settings.read(preset.model).model_dump(mode="json")
-    return {**parts, "settings": {name: value for name, value in read.items() if name not in NOT_OF_THE_NETWORK}}
+    return {name: value for name, value in read.items() if name not in NOT_OF_THE_NETWORK}
 
 
 def architecture_key(architecture: Mapping[str, Any]) -> str:

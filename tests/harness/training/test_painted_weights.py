@@ -33,6 +33,7 @@ STATE: dict[str, Any] = {
 CARD = Card(
     method="mask_rcnn",
     architecture={"backbone": {"name": "resnet"}},
+    settings={"width": 128},
     budget="3it",
     seed=0,
     iterations=3,
