@@ -17,6 +17,7 @@ VERBS = {
     "pretrain": "Train networks on painted cells, for runs to start from.",
     "tune": "Search settings for each method, the same search for all.",
     "plan": "Print the preset that is fitted to a data set, as a file to keep and edit.",
+    "status": "Print what of a run is done, what runs where, how far it is, and what waits.",
     "table": "Print the leaderboard of runs again, from their records alone.",
     "report": "Write one page with figures and a gallery, and figures for papers.",
     "compare": "Set two methods side by side, image by image.",

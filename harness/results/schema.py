@@ -15,6 +15,7 @@ Layout of a run's folder (every path in a record is relative to it; the table ne
         log.txt, log.previous.txt     what the worker printed, and the one of the attempt before
         state-<step>.ckpt             newest good state, and the one before it, until the trial has ended well
         worker.token                  by which the worker's processes are found
+        attempts.json                 since when it runs and where, until its record is there
 """
 
 from __future__ import annotations
