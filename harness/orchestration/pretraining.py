@@ -27,7 +27,7 @@ from harness.inference.predictor import predict_all
 from harness.monitoring.flops import parameters
 from harness.monitoring.machine import git_commit, machine_facts, package_versions, utc_now
 from harness.monitoring.progress import ProgressFile
-from harness.orchestration.trial import limit_compiling
+from harness.orchestration.trial.work import limit_compiling
 from harness.stacks import Resolved, resolve
 from harness.training import device as devices
 from harness.training.painted_stream import PaintedStream
