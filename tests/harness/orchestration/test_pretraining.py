@@ -22,6 +22,8 @@ SMOKE = load_preset("smoke")
 def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretraining, "HELD_OUT", 2)
     monkeypatch.setattr(pretraining, "HELD_OUT_SIDE", 64)
+    # reads the metadata of every package
+    monkeypatch.setattr(pretraining, "package_versions", dict)
 
 
 def stardist(folder: Path, **changes: object) -> Pretraining:
