@@ -15,6 +15,7 @@ from harness.config.budget import Budget
 from harness.config.fit import fitted
 from harness.config.precision import Precision
 from harness.config.preset import AUTO, ON_GPU, Preset, Row, load_preset, with_typed_settings
+from harness.config.protocol import ScoringProtocol
 from harness.config.split_spec import SplitSpec
 from harness.contract import Init
 from harness.data.fingerprint import fingerprint
@@ -101,6 +102,7 @@ class RunRequest(BaseModel):
     skip_bad: bool = False
     trust_labels: bool = False
     threshold: float | None = None
+    protocol: ScoringProtocol = ""
     deterministic: bool = False
     on_oom: Literal["record", "halve"] = "record"
     retry_failed: bool = False
@@ -186,6 +188,7 @@ class RunRequest(BaseModel):
             precision=self.precision,
             deterministic=self.deterministic,
             threshold=self.threshold,
+            protocol=self.protocol,
             tensorboard=self.tensorboard,
         )
 
