@@ -16,7 +16,10 @@ from harness.errors import HarnessError
 from harness.monitoring.progress import Progress, ProgressFile
 
 if TYPE_CHECKING:
+    from harness.catalog import Catalog
+    from harness.config.preset import Preset
     from harness.orchestration.pretraining import Pretraining
+    from harness.orchestration.request import RunRequest
 
 
 @click.command(context_settings={"show_default": True})
@@ -68,6 +71,23 @@ def pretrain(methods: str, budget: str, without: str, out: Path | None, **typed:
         _pretrain_one(one, f"{number} of {len(work)}: {one.method}", command)
 
 
+def pretrain_missing(request: RunRequest, catalog: Catalog, preset: Preset) -> None:
+    """Make the weights of the networks of a run that the user's cache does not have. Raises HarnessError."""
+    from harness.config.budget import Budget
+    from harness.orchestration.pretraining import networks
+    from harness.stacks import split_methods
+    from harness.training.painted_weights import find_painted
+
+    Budget.parse(request.pretrain or "", name="--pretrain")
+    if request.methods is None:
+        raise HarnessError("--pretrain goes with --methods")
+    how = {"budget": request.pretrain, "device": request.device, "precision": request.precision}
+    work = networks(catalog, split_methods(request.methods, catalog), preset, _tell, **how)
+    missing = [one for one in work if find_painted(one.architecture) is None]
+    for number, one in enumerate(missing, start=1):
+        _pretrain_one(one, f"{number} of {len(missing)}: {one.method}", request.command)
+
+
 def _tell(note: str) -> None:
     click.echo(f"note: {note}", err=True)
 
@@ -77,7 +97,7 @@ def _pretrain_one(work: Pretraining, title: str, command: str) -> None:
     from harness.results.status import Interrupted
 
     if work.is_done():
-        click.echo(f"{title}: there already, {work.path}")
+        click.echo(f"{title}: there already, {work.path}", err=True)
         return
     progress = _Lines(title)
     before = None
@@ -90,7 +110,9 @@ def _pretrain_one(work: Pretraining, title: str, command: str) -> None:
     finally:
         if before is not None:
             signal.signal(signal.SIGINT, before)
-    click.echo(f"{title}: {card.iterations} steps, IoU {card.score:.3f} on held-out painted images; {work.path}")
+    click.echo(
+        f"{title}: {card.iterations} steps, IoU {card.score:.3f} on held-out painted images; {work.path}", err=True
+    )
 
 
 class _Lines(ProgressFile):

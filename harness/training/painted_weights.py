@@ -9,18 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.config.preset import Preset
-from harness.contract import Part, Recipe
+from harness.contract import Part, Recipe, StartingWeights
+from harness.data.readers.painted import CLASSES
 from harness.data.store.cache import cache_folder
-from harness.errors import HarnessError, one_line
+from harness.errors import HarnessError, NoWeightsError, one_line
 from harness.fileio import make_folder, write_bytes_atomic, write_json_atomic
 
 FORMAT = "cell-segmentation-harness painted 1"
@@ -41,9 +41,6 @@ NOT_OF_THE_NETWORK = {
     "compile",
 }
 """Settings of an engine that leave the shapes of its network as they are."""
-
-SHIPPED = resources.files("harness") / "pretrained"
-"""The folder of the weights that come with the harness."""
 
 
 class Card(BaseModel):
@@ -121,12 +118,45 @@ def file_name(architecture: Mapping[str, Any]) -> str:
 
 
 def find_painted(architecture: Mapping[str, Any]) -> Path | None:
-    """The file for a network: the user's own, else the one that comes with the harness; None where there is neither."""
-    name = file_name(architecture)
-    for path in (painted_folder() / name, Path(str(SHIPPED)) / name):
-        if path.is_file():
-            return path
-    return None
+    """The file of the user's own weights for a network; None where there is none."""
+    path = painted_folder() / file_name(architecture)
+    return path if path.is_file() else None
+
+
+class PaintedOptions(Protocol):
+    """weights: path of a file; None for the one that `find_painted` finds."""
+
+    @property
+    def weights(self) -> str | None: ...
+
+
+def find_start(recipe: Recipe, options: PaintedOptions, seed: int) -> StartingWeights:
+    """The weights learned on painted cells for the network of a recipe, the same for all seeds.
+
+    Raises:
+        NoWeightsError: there are none for this network.
+        HarnessError: the file that was named is missing, truncated or of something else.
+    """
+    architecture = architecture_of(recipe)
+    network = f"{recipe.backbone.name or recipe.engine.name} with {recipe.mask_head.name or 'its own head'}"
+    path = find_painted(architecture) if options.weights is None else Path(options.weights).expanduser()
+    if path is None:
+        raise NoWeightsError(
+            f"no weights learned on painted cells for this network ({network}); `python -m harness pretrain --methods "
+            "NAME` makes them in 10 minutes, and so does run --pretrain"
+        )
+    card = read_card(path)
+    if architecture_key(card.architecture) != architecture_key(architecture):
+        raise NoWeightsError(f"{path.name} was learned by the network of {card.method}, not by this one ({network})")
+    making = read_making(path)
+    return StartingWeights(
+        "checkpoint",
+        str(path),
+        source=f"painted cells, {card.budget}",
+        classes=CLASSES,
+        train_seconds=None if making is None else making.seconds,
+        licence=card.licence,
+    )
 
 
 def read_card(path: Path) -> Card:

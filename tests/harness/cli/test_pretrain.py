@@ -17,11 +17,12 @@ def typed(*words: str | Path) -> Result:
 
 def test_weights_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretraining, "HELD_OUT", 2)
+    monkeypatch.setattr(pretraining, "package_versions", dict)
     how = ("--methods", "stardist,stardist+copy_paste", "--budget", "2it", "--out", tmp_path)
     first, second = typed(*how), typed(*how)
     assert first.exit_code == 0, first.output
-    assert "1 of 1: stardist: 2 steps, IoU 0." in first.stdout
-    assert "there already" in second.stdout
+    assert "1 of 1: stardist: 2 steps, IoU 0." in first.stderr
+    assert "there already" in second.stderr
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".safetensors"]
 
 

@@ -79,17 +79,12 @@ def test_the_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
     assert read_making(tmp_path / "b.safetensors") is None
 
 
-def test_the_users_own_weights_come_before_those_of_the_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(painted_weights, "SHIPPED", tmp_path / "shipped")
+def test_weights_are_found_in_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
     assert find_painted(CARD.architecture) is None
-    name = painted_weights.file_name(CARD.architecture)
-    write_painted(tmp_path / "shipped" / name, STATE, CARD, MAKING)
-    assert find_painted(CARD.architecture) == tmp_path / "shipped" / name
-    write_painted(painted_weights.painted_folder() / name, STATE, CARD, MAKING)
-    assert find_painted(CARD.architecture) == tmp_path / "cache" / "painted" / name
+    path = painted_weights.painted_folder() / painted_weights.file_name(CARD.architecture)
+    write_painted(path, STATE, CARD, MAKING)
+    assert find_painted(CARD.architecture) == path == tmp_path / "painted" / path.name
     assert find_painted({"backbone": {"name": "another"}}) is None
 
 
