@@ -18,8 +18,9 @@ import random
 import signal
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -34,9 +35,10 @@ from harness.monitoring.progress import Progress, ProgressFile
 from harness.orchestration import worker
 from harness.orchestration.plan import Contender, Manifest, make_plan
 from harness.orchestration.prepared_data import prepare_planned_data
-from harness.orchestration.process.launchers import SubprocessLauncher
+from harness.orchestration.process.launchers import Launcher, SubprocessLauncher
 from harness.orchestration.scheduler import RunOptions, run_plan
 from harness.platform import files as platform_files
+from harness.platform.processes import can_fork
 from harness.results.io import read_records
 from harness.results.schema import Cost, DataFacts, RunRecord
 from harness.results.status import Diverged, Interrupted
@@ -157,7 +159,7 @@ def stops_late(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunReco
 def compiles(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     """Warms up for longer than its limit."""
     progress.report(Progress("warming up"))
-    end = time.monotonic() + 6
+    end = time.monotonic() + 3.5
     while time.monotonic() < end and not progress.stop_requested():
         time.sleep(0.05)
     return healthy(spec, folder, progress)
@@ -299,13 +301,19 @@ class RecordingReporter:
 
 
 def run(run_dir: Path, manifest: Manifest, reporter: RecordingReporter | None = None, **options: Any) -> int:
-    return run_plan(
-        manifest,
-        run_dir,
-        RunOptions(**{"launcher": SubprocessLauncher(WORKER), **options}),
-        reporter or RecordingReporter(),
-        write_table,
-    )
+    """Workers are forked where that is possible: it takes milliseconds, and starting one half a second."""
+    with launcher() as own:
+        options = {"launcher": own, **options}
+        return run_plan(manifest, run_dir, RunOptions(**options), reporter or RecordingReporter(), write_table)
+
+
+def launcher() -> AbstractContextManager[Launcher]:
+    """Of fake workers. A run in a process of its own starts them by a command, so that tests find them."""
+    if __name__ == "__main__" or not can_fork():
+        return nullcontext(SubprocessLauncher(WORKER))
+    from shared_fork_server import FAKE_SERVER
+
+    return FAKE_SERVER.launcher(["fake_worker"])
 
 
 # ------------------------------------------------------------------------------------------------------- faults
@@ -356,14 +364,19 @@ def break_files(role: str) -> None:
             module.os = faulty  # type: ignore[attr-defined]
 
 
-def main() -> int:
+def main() -> NoReturn:
     if sys.argv[1] == "run":
         break_files("run")
         manifest = plan(sys.argv[3].split(","), int(sys.argv[4]), os.environ.get("HARNESS_FAKE_BUDGET", "60it"))
-        return run(Path(sys.argv[2]), manifest, grace=10.0)
+        os._exit(run(Path(sys.argv[2]), manifest, grace=10.0))
+    run_and_exit()
+
+
+def run_and_exit(arguments: list[str] | None = None) -> NoReturn:
+    """As that of harness.orchestration.worker, with the methods of this file."""
     break_files("worker")
-    return worker.main(run_trial=lambda spec, folder, progress: globals()[spec.method](spec, folder, progress))
+    os._exit(worker.main(arguments, lambda spec, folder, progress: globals()[spec.method](spec, folder, progress)))
 
 
 if __name__ == "__main__":
-    os._exit(main())
+    main()
