@@ -13,16 +13,18 @@ from typing import NoReturn
 from harness.orchestration import worker
 from harness.orchestration.process import fork_server
 
+FOLDERS = os.environ.get("PYTHONPATH", "").split(os.pathsep)
 VARIABLES = "HARNESS_TEST_VARIABLES"
 """Environment variable: the names of all that a worker has, with a comma between two."""
 
 
 def run_and_exit(arguments: list[str] | None = None) -> NoReturn:
     """The worker's, after its environment has been made as it was asked for. Modules are found as PYTHONPATH says."""
-    for name in set(os.environ).difference(os.environ.pop(VARIABLES).split(",")):
+    wanted = os.environ.pop(VARIABLES).split(",")
+    for name in set(os.environ).difference(wanted):
         del os.environ[name]
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    sys.path += [folder for folder in given if folder and folder not in sys.path]
+    sys.path = [*filter(None, given), *(folder for folder in sys.path if folder not in FOLDERS)]
     importlib.invalidate_caches()
     _run_and_exit(arguments)
 

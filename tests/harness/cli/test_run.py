@@ -31,7 +31,9 @@ DATA = "synthetic:images=9,size=64"
 def command(*arguments: str) -> Result:
     """As in a new process: a file that was imported before may have changed."""
     sys.modules.pop("stranger", None)
-    return CliRunner().invoke(harness, arguments)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["harness", *arguments])
+        return CliRunner().invoke(harness, arguments)
 
 
 def test_a_file_from_outside_runs_and_gets_its_row(adapter: Path, tmp_path: Path) -> None:
