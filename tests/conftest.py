@@ -44,7 +44,8 @@ def one_fork_server() -> Iterator[None]:
     from shared_fork_server import FAKE_SERVER, SERVER
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("harness.orchestration.process.launchers.fastest_launcher", SERVER.launcher)
+        for module in ("process.launchers", "engines.local"):
+            patch.setattr(f"harness.orchestration.{module}.fastest_launcher", SERVER.launcher)
         yield
     SERVER.end()
     FAKE_SERVER.end()

@@ -19,6 +19,7 @@ import signal
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -31,14 +32,16 @@ from harness.contract import Part, Predictions, Recipe
 from harness.evaluation.prediction_file import PREDICTIONS, write_predictions
 from harness.evaluation.schema import Scores
 from harness.fileio import write_text_atomic
+from harness.monitoring.placement import ALONE
 from harness.monitoring.progress import Progress, ProgressFile
 from harness.orchestration import worker
+from harness.orchestration.engines.local import LocalEngine, Slot, placements
 from harness.orchestration.plan import Contender, Manifest, make_plan
 from harness.orchestration.prepared_data import prepare_planned_data
-from harness.orchestration.process.launchers import Launcher, SubprocessLauncher
+from harness.orchestration.process.launchers import SubprocessLauncher
 from harness.orchestration.scheduler import RunOptions, run_plan
 from harness.platform import files as platform_files
-from harness.platform.processes import can_fork
+from harness.platform.processes import can_fork, cores_in_order
 from harness.results.io import read_records
 from harness.results.schema import Cost, DataFacts, RunRecord
 from harness.results.status import Diverged, Interrupted
@@ -300,16 +303,32 @@ class RecordingReporter:
         self.events.append(("stopping", times))
 
 
-def run(run_dir: Path, manifest: Manifest, reporter: RecordingReporter | None = None, **options: Any) -> int:
-    """Workers are forked where that is possible: it takes milliseconds, and starting one half a second."""
-    with launcher() as own:
-        options = {"launcher": own, **options}
-        return run_plan(manifest, run_dir, RunOptions(**options), reporter or RecordingReporter(), write_table)
+def run(
+    run_dir: Path, manifest: Manifest, reporter: RecordingReporter | None = None, jobs: int = 1, **options: Any
+) -> int:
+    """Run the plan, so many trials side by side. options: of RunOptions.
+
+    Workers are forked where that is possible: it takes milliseconds, and starting one half a second.
+    """
+    own = options.pop("launcher", None)
+    with _launcher(jobs) if own is None else nullcontext(own) as first:
+        slots = [
+            Slot(first if place == ALONE else replace(first, placement=place), place)
+            for place in placements(jobs, cores_in_order(), ())
+        ]
+        return run_plan(
+            manifest,
+            run_dir,
+            RunOptions(**options),
+            reporter or RecordingReporter(),
+            write_table,
+            LocalEngine(slots),
+        )
 
 
-def launcher() -> AbstractContextManager[Launcher]:
+def _launcher(jobs: int) -> AbstractContextManager[Any]:
     """Of fake workers. A run in a process of its own starts them by a command, so that tests find them."""
-    if __name__ == "__main__" or not can_fork():
+    if __name__ == "__main__" or jobs > 1 or not can_fork():
         return nullcontext(SubprocessLauncher(WORKER))
     from shared_fork_server import FAKE_SERVER
 
@@ -368,7 +387,8 @@ def main() -> NoReturn:
     if sys.argv[1] == "run":
         break_files("run")
         manifest = plan(sys.argv[3].split(","), int(sys.argv[4]), os.environ.get("HARNESS_FAKE_BUDGET", "60it"))
-        os._exit(run(Path(sys.argv[2]), manifest, grace=10.0))
+        jobs = int(os.environ.get("HARNESS_FAKE_JOBS", "1"))
+        os._exit(run(Path(sys.argv[2]), manifest, jobs=jobs, grace=10.0))
     run_and_exit()
 
 

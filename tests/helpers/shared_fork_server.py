@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from fork_server_for_tests import VARIABLES
 
+from harness.monitoring.placement import ALONE, Placement
 from harness.orchestration.process import fork_launcher
-from harness.orchestration.process.launchers import Launcher, worker_environment
+from harness.orchestration.process.launchers import Launcher, fastest_launcher, worker_environment
 
 
 class Starter(fork_launcher.ForkServerLauncher):
@@ -37,8 +38,12 @@ class SharedServer:
         self._starter: Starter | None = None
 
     @contextmanager
-    def launcher(self, modules: Sequence[str] = ()) -> Iterator[Launcher]:
-        """modules: what trials will import. A server that lacks one is replaced."""
+    def launcher(self, modules: Sequence[str] = (), placement: Placement = ALONE) -> Iterator[Launcher]:
+        """modules: what trials will import. A server that lacks one is replaced. Trials side by side do not share."""
+        if placement != ALONE:
+            with fastest_launcher(modules, placement) as own:
+                yield own
+            return
         if self._starter is None or not self._modules.issuperset(modules):
             self.end()
             self._modules |= set(modules)
