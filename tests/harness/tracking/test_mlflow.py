@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -33,10 +34,21 @@ DATA = DataFacts(
 )
 
 
-@pytest.fixture
-def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+@pytest.fixture(scope="module")
+def without_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database to copy: making its tables takes MLflow seconds."""
     if any(importlib.util.find_spec(name) is None for name in ("mlflow", "sqlalchemy", "alembic")):
         pytest.skip("MLflow is not installed; pip install -e '.[mlflow]'")
+    from mlflow.tracking import MlflowClient
+
+    file = tmp_path_factory.mktemp("database") / "runs.db"
+    MlflowClient(tracking_uri=f"sqlite:///{file}").search_experiments()
+    return file
+
+
+@pytest.fixture
+def uri(without_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    shutil.copy(without_runs, tmp_path / "runs.db")
     monkeypatch.chdir(tmp_path)  # artifacts go beside the database
     return f"sqlite:///{tmp_path}/runs.db"
 
