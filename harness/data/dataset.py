@@ -28,7 +28,7 @@ class Dataset:
         notes: What a user should be told once, whole sentences.
         doubts: Why the labels may not be what they are taken for (see harness.data.doubts). A run stops at them.
         skipped_bad: How many images and cells were left out because they are bad.
-        unlabelled: Image files of the same kind without annotation; harness.data.images.read_image reads one.
+        unlabelled: Image files of the same kind without annotation; harness.data.unlabelled reads them.
     """
 
     def __init__(

@@ -7,6 +7,7 @@ the source gives it), those of the user's table of images, and what else the sou
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from harness.data.dataset import Dataset
@@ -40,9 +41,15 @@ def values_of(dataset: Dataset, name: str, table: ImageTable | None, option: str
         raise HarnessError(f"{option} {one_line(name)!r} is no regular expression: {error}") from error
     if not pattern.groups:
         raise HarnessError(f"{option}: no column {one_line(name)!r}{nearest(name, columns)}; {known}")
-    found = [pattern.search(image_id) for image_id in dataset.ids]
-    if not any(found):
+    found = values_in_names(name, dataset.ids)
+    if not any(value is not None for value in found):
         raise HarnessError(f"{option} {one_line(name)!r} matches no image, such as {dataset.ids[0]!r}")
+    return found
+
+
+def values_in_names(expression: str, ids: Sequence[str]) -> tuple[str | None, ...]:
+    """What a regular expression with groups finds in each id; None where it does not match."""
+    found = [re.search(expression, image_id) for image_id in ids]
     return tuple(" ".join(part or "" for part in match.groups()) if match else None for match in found)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.catalog import Catalog, load_catalog
-from harness.config.fit import Fingerprint, anchor_recall, fitted
+from harness.config.fit import Fingerprint, anchor_recall, at_cell_size, fitted
 from harness.config.preset import (
     Preset,
     check_settings,
@@ -81,6 +81,18 @@ def test_anchors_follow_cells_that_those_of_the_preset_miss() -> None:
     assert large.model["anchor_scale"] < 8
     boxes = data(20).boxes
     assert anchor_recall(boxes, large.model["anchor_scale"]) > anchor_recall(boxes * large.scale, 8.0)
+
+
+def test_long_cells_get_long_anchors() -> None:
+    long = np.concatenate([np.tile([60.0, 12.0], (100, 1)), np.tile([12.0, 60.0], (100, 1))])
+    found = fit(Fingerprint(long, 512, (512, 512), 1e-3))
+    ratios = found.model["anchor_ratios"]
+    assert max(ratios) == 3
+    assert len(ratios) == 3
+    assert anchor_recall(long * found.scale, found.model["anchor_scale"], ratios) == 1
+    assert anchor_recall(long * found.scale, 2.0) < 0.9
+    assert any("up to 3 times as long as wide" in sentence for sentence in found.fit)
+    assert "anchor_ratios" not in fit(data(20)).model
 
 
 def test_the_recall_of_anchors_is_that_of_their_boxes() -> None:
@@ -175,3 +187,17 @@ def test_a_mistake_in_a_typed_setting_is_one_line(typed: str, said: str) -> None
 def test_settings_that_are_not_changed_stay() -> None:
     quick = load_preset("quick")
     assert with_settings(quick, {"training.crop": 64}).model_copy(update={"training": quick.training}) == quick
+
+
+@pytest.mark.parametrize(
+    ("wanted", "diameter", "scale", "crop"),
+    [(20, 20, 1.0, 128), (20, 27, 1.0, 128), (20, 45, 0.44, 291), (20, 8, 2.5, 51), (100, 5, 4.0, 32)],
+)
+def test_cells_are_brought_to_the_size_that_initial_weights_know(
+    wanted: float, diameter: float, scale: float, crop: int
+) -> None:
+    preset = load_preset("quick")
+    found = at_cell_size(preset, wanted, diameter)
+    assert (found.scale, found.training.crop) == (scale, crop)
+    assert found.training.crop * scale == pytest.approx(preset.training.crop, abs=scale), "as the network sees it"
+    assert len(found.fit) == (scale != 1)
