@@ -91,10 +91,8 @@ def test_a_method_that_crashes_is_a_row_and_status_1(adapter: Path, tmp_path: Pa
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     out = tmp_path / "file" / "run"
-    result = CliRunner().invoke(
-        harness,
-        ["run", "--methods", "mask_rcnn", "--data", DATA, "--preset", "smoke", "--device", "cpu", "--out", str(out)],
-    )
+    how = ["--data", DATA, "--preset", "smoke", "--device", "cpu", "--out", str(out)]
+    result = CliRunner().invoke(harness, ["run", "--methods", "otsu_watershed", *how])
     assert (result.exit_code, result.output.count("\n")) == (2, 1), result.output
     assert f"cannot write {out}" in result.output
     assert f"type the same command again with --out {out}: it continues from there" in result.output

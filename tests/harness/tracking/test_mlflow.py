@@ -249,7 +249,7 @@ def test_a_run_is_logged_and_a_later_one_logs_only_what_is_missing(
 
 
 def test_a_server_that_is_not_there_is_one_line_before_anything_trains(tmp_path: Path, uri: str) -> None:
-    words = ["run", "--methods", "mask_rcnn", "--preset", "smoke", "--device", "cpu", "--out", tmp_path / "run"]
+    words = ["run", "--methods", "otsu_watershed", "--preset", "smoke", "--device", "cpu", "--out", tmp_path / "run"]
     result = typed(*words, "--mlflow", "http://127.0.0.1:9")
     assert (result.exit_code, result.output.count("\n")) == (2, 1), result.output
     assert "error: --mlflow: http cannot be used" in result.output
