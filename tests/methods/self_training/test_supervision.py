@@ -53,8 +53,8 @@ def test_images_are_labelled_once_when_the_teachers_share_is_spent() -> None:
     trainer.before_step()
     assert trainer.pseudo is not None
     assert sorted(trainer.pseudo.instances) == list(range(10))
-    assert trainer.notes == ["after step 40 the teacher labelled 10 of 10 unlabelled images with 10 cells and 0 regions to "
-                             "be ignored"]  # fmt: skip
+    assert len(trainer.notes) == 1
+    assert "labelled 10 of 10 unlabelled images with 10 cells and 0 regions to be ignored" in trainer.notes[0]
     first = trainer.pseudo
     context.step = 60
     trainer.before_step()
