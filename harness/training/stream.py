@@ -30,8 +30,11 @@ class Labeller(Protocol):
 class Images(Protocol):
     """What training needs of a data set."""
 
-    ids: tuple[str, ...]
-    cell_types: tuple[str | None, ...]
+    @property
+    def ids(self) -> tuple[str, ...]: ...
+
+    @property
+    def cell_types(self) -> tuple[str | None, ...]: ...
 
     def __getitem__(self, index: int) -> Sample: ...
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.contract import Instances, Predictions, PseudoLabels, Sample, Task, TrainingContext
@@ -73,9 +74,7 @@ class SelfTrainer:
         options, context = self.options, self.context
         instances = matched_counts(found, context.cells_per_image, options.uncertain, options.minimum_score)
         if not instances:
-            self.notes.append(
-                f"the teacher found no cell on {len(found)} unlabelled images; training was supervised alone"
-            )
+            self.notes.append(f"the teacher found no cell on {len(found)} unlabelled images: no pseudo-labels")
             return
         self.pseudo = PseudoLabels(instances, options.pseudo_share, context.step, context.step + steps_left)
         crowds = [x.crowd for x in instances.values() if x.crowd is not None]
@@ -110,7 +109,7 @@ class SelfTrainer:
 def _to_tensors(instances: Instances) -> dict[str, Tensor]:
     assert instances.masks is not None
     assert instances.crowd is not None
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "boxes": instances.boxes,
         "labels": instances.labels,
         "crowd": instances.crowd,

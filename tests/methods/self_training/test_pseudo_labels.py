@@ -27,8 +27,8 @@ def row(count: int, scores: Sequence[float], labels: Sequence[int] = ()) -> Pred
 
 def test_so_many_are_kept_as_labelled_images_have() -> None:
     images = {3: row(4, [0.9, 0.8, 0.2, 0.15]), 7: row(3, [0.7, 0.3, 0.02])}
-    made = matched_counts(images, [1.5], uncertain=0.5, minimum_score=0.05)
-    # three objects on two images; of the next, half as many
+    made = matched_counts(images, [1.5], uncertain=1 / 3, minimum_score=0.05)
+    # three objects on two images; of the next, a third as many
     assert made[3].crowd is not None
     assert made[7].crowd is not None
     assert sorted(made[3].boxes[~made[3].crowd, 0].tolist()) == [0, 10]
