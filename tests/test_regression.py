@@ -12,7 +12,7 @@ from harness.config.trial_spec import TrialSpec, recipe_to_json
 from harness.contract import Init
 from harness.monitoring.progress import ProgressFile
 from harness.orchestration.prepared_data import prepare_data
-from harness.orchestration.trial import Trial
+from harness.orchestration.trial.work import Trial
 from harness.stacks import resolve
 
 SOURCE = "synthetic:images=24,size=128,types=cort"

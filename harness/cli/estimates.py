@@ -23,23 +23,31 @@ _BASES = {
 }
 
 
-def print_estimates(manifest: Manifest, run_dir: Path, as_json: bool) -> None:
-    """Print the plan, and what it will take."""
-    from harness.orchestration.estimate import estimate_trials, find_earlier_records
+def print_estimates(manifest: Manifest, run_dir: Path, as_json: bool, jobs: int = 1) -> None:
+    """Print the plan, and what it will take with so many trials side by side."""
+    from harness.orchestration.estimate import estimate_trials, find_earlier_records, side_by_side
 
     estimates = estimate_trials(manifest, run_dir, find_earlier_records(run_dir))
     known = [estimate.seconds for estimate in estimates if estimate.seconds is not None]
     total = sum(known) if len(known) == len(estimates) else None
     memory = max((estimate.memory or 0 for estimate in estimates), default=0) or None
+    parallel = None if total is None else side_by_side([seconds for seconds in known if seconds], jobs)
     if as_json:
         trials = [_facts(estimate, manifest) for estimate in estimates]
-        print_json({"run_dir": str(run_dir), "trials": trials, "seconds": total, "memory": memory})
+        plain = {"run_dir": str(run_dir), "trials": trials, "seconds": total, "memory": memory, "jobs": jobs}
+        more = {"waves": parallel and parallel.waves, "elapsed_seconds": parallel and parallel.seconds}
+        print_json({**plain, **more})
         return
     folds = ("fold",) if any(estimate.trial.spec.split.fold for estimate in estimates) else ()
     columns = ("method", "seed", *folds, "data", "budget", "device")
     print_table((*columns, "takes", "memory"), [_row(estimate, manifest, columns) for estimate in estimates])
-    most = "" if memory is None else f"; at most {_size(memory)} of memory at a time"
+    most = "" if memory is None else f"; at most {_size(memory * jobs)} of memory at a time"
     click.echo(f"in all {_duration(total)}{most}")
+    if jobs > 1 and parallel is not None and parallel.waves:
+        unit = "GPU" if manifest.trials[0].spec.device.startswith("cuda") else "trial"
+        said = f"with --jobs {jobs}: {parallel.waves} waves, {_duration(parallel.seconds)}"
+        fewer = f"; {parallel.enough} side by side take as long" if parallel.enough < jobs else ""
+        click.echo(f"{said} ({(total or 0.0) / 3600:.1f} {unit}-hours){fewer}")
     bases = Counter(estimate.basis for estimate in estimates if estimate.basis != "done")
     if bases:
         said = ", ".join(f"{_BASES[basis]} ({count} trials)" for basis, count in bases.items())

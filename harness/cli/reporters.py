@@ -29,20 +29,32 @@ class ScreenReporter(Reporter, Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
+MOST_BARS = 24
+"""Running trials that have a line on the screen."""
+
 Tracker = Callable[[Path, RunRecord], str]
 """Called with the folder and the record of each trial that has ended. Returns a warning to print, or nothing."""
 
 
-def make_reporter(run_dir: Path, quiet: bool, tracker: Tracker | None = None) -> ScreenReporter:
-    """Bars where standard error is a terminal, else lines. quiet: lines anywhere."""
+def make_reporter(run_dir: Path, quiet: bool, tracker: Tracker | None = None, slots: int | None = 1) -> ScreenReporter:
+    """Bars where standard error is a terminal, else lines.
+
+    Args:
+        run_dir: folder of the run.
+        quiet: lines anywhere.
+        tracker: told of each trial that has ended.
+        slots: how many trials run side by side; None where that is not known.
+    """
     import sys
 
-    return (Lines if quiet or not sys.stderr.isatty() else Bars)(run_dir, tracker)
+    return (Lines if quiet or not sys.stderr.isatty() else Bars)(run_dir, tracker, slots)
 
 
 def trial_name(trial: PlannedTrial) -> str:
     """Method, seed and fold."""
     spec = trial.spec
+    if spec.split.fit_all:
+        return f"{spec.method} seed {spec.seed} on all images"
     fold = f" fold {spec.split.fold} of {spec.split.folds}" if spec.split.fold else ""
     return f"{spec.method} seed {spec.seed}{fold}"
 
@@ -52,6 +64,8 @@ def outcome(trial: PlannedTrial, record: RunRecord, run_dir: Path) -> str:
     name = trial_name(trial)
     if record.status == "ok" and trial.spec.split.fold:
         return f"{name}: predicted, {record.cost.train_seconds or 0:.0f} s of training; scored with the other folds"
+    if record.status == "ok" and trial.spec.split.fit_all:
+        return f"{name}: {record.cost.train_seconds or 0:.0f} s of training"
     if record.status == "ok" and record.scores is not None:
         return f"{name}: IoU {record.scores.iou_map:.4f}, {record.cost.train_seconds or 0:.0f} s of training"
     log = f" (log: {trial.folder(run_dir) / 'log.txt'})" if record.status in FAILED else ""
@@ -61,10 +75,11 @@ def outcome(trial: PlannedTrial, record: RunRecord, run_dir: Path) -> str:
 class Lines:
     """A line when a trial starts, at every tenth of its training, and when it ends; on standard error."""
 
-    def __init__(self, run_dir: Path, tracker: Tracker | None = None) -> None:
+    def __init__(self, run_dir: Path, tracker: Tracker | None = None, slots: int | None = 1) -> None:
         self.run_dir, self._tracker = run_dir, tracker
-        self._time_left = TimeLeft()
-        self._tenth = -1
+        self._alone = slots == 1
+        self._time_left = TimeLeft(slots=slots)
+        self._tenths: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -73,21 +88,22 @@ class Lines:
         return None
 
     def started(self, trial: PlannedTrial, index: int, total: int) -> None:
-        self._tenth = -1
-        self._time_left.started(trial.spec.budget, index, total)
+        self._time_left.started(trial.name, trial.spec.budget, total - index)
         self._print(f"[{index}/{total}] {trial_name(trial)}: {trial.spec.budget}")
 
     def progress(self, trial: PlannedTrial, progress: Progress) -> None:
-        self._time_left.progress(progress)
+        self._time_left.progress(trial.name, progress)
         tenth = int(10 * progress.fraction)
-        if progress.phase != "training" or tenth == self._tenth:
+        if progress.phase != "training" or tenth == self._tenths.get(trial.name):
             return
-        self._tenth = tenth
+        self._tenths[trial.name] = tenth
         parts = [details(progress), time_left(self._time_left.seconds())]
-        self._print(f"    {progress.fraction:4.0%}  {', '.join(filter(None, parts))}")
+        name = "" if self._alone else f"{trial_name(trial)}: "
+        self._print(f"    {name}{progress.fraction:4.0%}  {', '.join(filter(None, parts))}")
 
     def ended(self, trial: PlannedTrial, record: RunRecord) -> None:
-        self._time_left.ended(took_part=record.status != "skipped")
+        self._time_left.ended(trial.name, took_part=record.status != "skipped")
+        self._tenths.pop(trial.name, None)
         self._print(outcome(trial, record, self.run_dir))
         self._track(trial, record)
 
@@ -106,7 +122,8 @@ class Lines:
         self._print(f"another run works on {trial.name}; waiting for it")
 
     def stopping(self, times: int) -> None:
-        first = "stopping: the trial writes a checkpoint (once more to stop without it)"
+        who = "the trial writes a checkpoint" if self._alone else "the trials write a checkpoint each"
+        first = f"stopping: {who} (once more to stop without it)"
         self._print(first if times == 1 else "stopping without a checkpoint")
 
     def _track(self, trial: PlannedTrial, record: RunRecord) -> None:
@@ -119,10 +136,13 @@ class Lines:
 
 
 class Bars(Lines):
-    """One bar for the run and one for the trial, below the lines of the trials that have ended."""
+    """One bar for the run and one for each running trial, below the lines of the trials that have ended.
 
-    def __init__(self, run_dir: Path, tracker: Tracker | None = None) -> None:
-        super().__init__(run_dir, tracker)
+    Of very many running trials, MOST_BARS have a bar; the total counts all.
+    """
+
+    def __init__(self, run_dir: Path, tracker: Tracker | None = None, slots: int | None = 1) -> None:
+        super().__init__(run_dir, tracker, slots)
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -135,8 +155,9 @@ class Bars(Lines):
             console=Console(stderr=True),
         )
         self._run_bar: TaskID | None = None
-        self._trial_bar: TaskID | None = None
-        self._index, self._count = 1, ""
+        self._bars: dict[str, TaskID] = {}
+        self._fractions: dict[str, float] = {}
+        self._done = self._total = 0
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -147,34 +168,45 @@ class Bars(Lines):
         self._progress.stop()
 
     def started(self, trial: PlannedTrial, index: int, total: int) -> None:
-        assert self._run_bar is not None
-        self._time_left.started(trial.spec.budget, index, total)
-        self._index, self._count = index, f"trial {index} of {total}"
-        self._progress.update(self._run_bar, total=total, completed=index - 1, details=self._count)
-        self._remove_trial_bar()
-        name = trial_name(trial)
-        self._trial_bar = self._progress.add_task(name, total=1.0, details="starting")
+        self._time_left.started(trial.name, trial.spec.budget, total - index)
+        self._total = total
+        # a run that goes on has kept those before the first
+        self._done = max(self._done, index - 1 - len(self._fractions))
+        self._fractions[trial.name] = 0.0
+        if len(self._bars) < MOST_BARS:
+            self._bars[trial.name] = self._progress.add_task(trial_name(trial), total=1.0, details="starting")
+        self._show_total()
 
     def progress(self, trial: PlannedTrial, progress: Progress) -> None:
-        self._time_left.progress(progress)
-        if self._trial_bar is None or self._run_bar is None:
+        self._time_left.progress(trial.name, progress)
+        if trial.name not in self._fractions:
             return
         fraction = 1.0 if progress.phase in _OWN_FRACTION else progress.fraction
-        self._progress.update(self._trial_bar, completed=fraction, details=details(progress))
-        parts = [self._count, time_left(self._time_left.seconds())]
-        completed = self._index - 1 + fraction
-        self._progress.update(self._run_bar, completed=completed, details=", ".join(filter(None, parts)))
+        self._fractions[trial.name] = fraction
+        if trial.name in self._bars:
+            self._progress.update(self._bars[trial.name], completed=fraction, details=details(progress))
+        self._show_total()
 
     def ended(self, trial: PlannedTrial, record: RunRecord) -> None:
-        self._remove_trial_bar()
-        if self._run_bar is not None:
-            self._progress.update(self._run_bar, completed=self._index)
+        if trial.name in self._bars:
+            self._progress.remove_task(self._bars.pop(trial.name))
+        self._fractions.pop(trial.name, None)
+        self._done += 1
         super().ended(trial, record)
+        self._show_total()
 
-    def _remove_trial_bar(self) -> None:
-        if self._trial_bar is not None:
-            self._progress.remove_task(self._trial_bar)
-            self._trial_bar = None
+    def _show_total(self) -> None:
+        """How many trials have ended and run, and the time that is left."""
+        assert self._run_bar is not None
+        running = len(self._fractions)
+        count = f"trial {min(self._done + 1, self._total)} of {self._total}"
+        if not self._alone:
+            count = f"{self._done} of {self._total} trials done, {running} running"
+        parts = [count, time_left(self._time_left.seconds())]
+        completed = self._done + sum(self._fractions.values())
+        self._progress.update(
+            self._run_bar, total=self._total, completed=completed, details=", ".join(filter(None, parts))
+        )
 
     def _print(self, line: str) -> None:
         self._progress.console.print(line, markup=False, highlight=False)

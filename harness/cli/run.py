@@ -11,13 +11,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.estimates import print_estimates
-from harness.cli.options import adapters, as_json, choose_device, complete_methods, complete_presets, set_option
+from harness.cli.options import (
+    adapters,
+    as_json,
+    choose_device,
+    complete_methods,
+    complete_presets,
+    protocol_option,
+    set_option,
+)
 from harness.cli.split_options import split_options
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
+    from harness.orchestration.engines.engine import Engine
     from harness.orchestration.plan import Manifest
-    from harness.orchestration.process.launchers import Launcher
     from harness.orchestration.request import RunRequest
 
 
@@ -74,6 +82,7 @@ if TYPE_CHECKING:
 @click.option("--skip-bad", is_flag=True, help="Leave bad images and cells out, and count them.")
 @click.option("--trust-labels", is_flag=True, help="Train on labels that look wrong (`data check` says why).")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="A fixed score threshold, in place of the chosen one.")
+@protocol_option
 @click.option("--deterministic", is_flag=True, help="Ask for kernels that repeat bit for bit (slower on a GPU).")
 @click.option(
     "--on-oom",
@@ -84,6 +93,12 @@ if TYPE_CHECKING:
 @click.option("--retry-failed", is_flag=True, help="Do failed trials of an earlier run again.")
 @click.option("--wall-limit", metavar="TIME", help="Longest time of a trial: 30m, 2h.  [default: by its budget]")
 @click.option("--memory-limit", metavar="SIZE", help="Most memory of a trial: 8GB.  [default: 90 % of the machine's]")
+@click.option(
+    "--jobs",
+    default=1,
+    type=click.IntRange(1),
+    help="Trials side by side on this machine, each with its share of the cores, and a GPU of its own while there are.",
+)
 @click.option("--dry-run", is_flag=True, help="Check everything and print the plan; train nothing.")
 @click.option("--quiet", is_flag=True, help="Plain lines in place of progress bars.")
 @click.option("--wide", is_flag=True, help="The leaderboard with all columns, in several tables where one has no room.")
@@ -125,7 +140,7 @@ def execute(request: RunRequest) -> int:
     """Plan, run and show what was asked for. Returns the exit status."""
     from harness.catalog import load_catalog
     from harness.config.preset import AUTO, DEFAULT_PRESET
-    from harness.orchestration.process.launchers import SubprocessLauncher, fastest_launcher
+    from harness.orchestration.engines.local import local_engine
     from harness.orchestration.request import engine_modules, find_contenders, left_out_of_all
     from harness.orchestration.tuning.contenders import tuned_contenders
     from harness.orchestration.tuning.record import read_tuning
@@ -141,16 +156,16 @@ def execute(request: RunRequest) -> int:
         _print_note(note)
     if tuning is not None:
         contenders = tuned_contenders(contenders, tuning, _print_note)
-    # The fork server imports torch and the engines while the data are read here.
-    starting = nullcontext(SubprocessLauncher()) if request.dry_run else fastest_launcher(engine_modules(contenders))
-    with starting as launcher:
+    # Fork servers import torch and the engines while the data are read here.
+    modules = engine_modules(contenders)
+    with nullcontext() if request.dry_run else local_engine(request.jobs, request.device, modules) as engine:
         manifest = request.plan(contenders, preset, _print_note)
         if request.device_note:
             _print_note(request.device_note)
-        if request.dry_run:
-            print_estimates(manifest, run_dir, request.as_json)
+        if engine is None:
+            print_estimates(manifest, run_dir, request.as_json, request.jobs)
             return 0
-        status = _run_trials(manifest, run_dir, request, launcher)
+        status = _run_trials(manifest, run_dir, request, engine)
     from harness.reporting.table import show
 
     show([run_dir], "json" if request.as_json else "screen", request.wide)
@@ -162,7 +177,7 @@ def _print_note(note: str) -> None:
     click.echo(f"note: {note}", err=True)
 
 
-def _run_trials(manifest: Manifest, run_dir: Path, request: RunRequest, launcher: Launcher) -> int:
+def _run_trials(manifest: Manifest, run_dir: Path, request: RunRequest, engine: Engine) -> int:
     """Run every trial of the plan, and show how far it is. Returns the exit status."""
     from harness.cli.reporters import make_reporter
     from harness.errors import StorageError
@@ -174,9 +189,9 @@ def _run_trials(manifest: Manifest, run_dir: Path, request: RunRequest, launcher
         from harness.tracking.mlflow import MlflowLog
 
         tracker = MlflowLog(request.mlflow, run_dir).track
-    with make_reporter(run_dir, request.quiet or request.as_json, tracker) as reporter:
+    with make_reporter(run_dir, request.quiet or request.as_json, tracker, engine.slots) as reporter:
         try:
-            return run_plan(manifest, run_dir, request.options(launcher), reporter, write_leaderboards)
+            return run_plan(manifest, run_dir, request.options(), reporter, write_leaderboards, engine)
         except StorageError as error:
             raise HarnessError(f"{error} with --out {run_dir}: it continues from there") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +147,8 @@ def _search(
         f"scored on {len(data.facts.splits['calibration'])} calibration images"
     )
     with make_reporter(request.out, request.quiet or request.as_json) as reporter:
-        tuner = Tuner(contenders, search, data, split, request.out, request.options(launcher), reporter)
+        options = replace(request.options(), launcher=launcher)
+        tuner = Tuner(contenders, search, data, split, request.out, options, reporter)
         try:
             return tuner.run()
         except StorageError as error:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from harness.monitoring.gpu import Gpu
 from harness.monitoring.sensor import Sensor
+from harness.platform.cgroups import CGROUPS, groups
 from harness.platform.processes import usable_core_numbers
 
 LEVELS = (0.75, 0.5, 0.25, 0.1)
 """Shares that are reported. Less than a tenth is not: times differ by more from run to run."""
 
 CPUS = Path("/sys/devices/system/cpu")
-CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
 
 _SLOWED = {
@@ -134,7 +134,8 @@ class CpuQuotaThrottling(Sensor):
     """In how many periods the CPU quota of this process's control group, or of one above it, was used up early."""
 
     def __init__(self, cgroups: Path = CGROUPS, own_cgroup: Path = OWN_CGROUP) -> None:
-        self._files = _statistics(cgroups, _text(own_cgroup))
+        files = [group / "cpu.stat" for group in groups("cpu", _text(own_cgroup), cgroups)]
+        self._files = [file for file in files if file.is_file()]
         self._before: list[tuple[int, int]] = []
 
     def start(self) -> None:
@@ -152,20 +153,6 @@ class CpuQuotaThrottling(Sensor):
             facts = dict(line.split(" ", 1) for line in _text(file).splitlines() if " " in line)
             found.append((int(facts.get("nr_throttled", 0)), int(facts.get("nr_periods", 0))))
         return found
-
-
-def _statistics(cgroups: Path, membership: str) -> list[Path]:
-    """cpu.stat of the control groups this process is in, version 1 or 2, and of the groups above them."""
-    found: dict[Path, None] = {}
-    for line in membership.splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        for root in (cgroups / controllers, cgroups / "cpu") if controllers else (cgroups, cgroups / "unified"):
-            # in a container the path may be that of the host, while the root that is mounted is its own group
-            group = root / path.lstrip("/")
-            found |= dict.fromkeys(g / "cpu.stat" for g in (group, *group.parents) if g.is_relative_to(root))
-    return [file for file in found if file.is_file()]
 
 
 def _text(path: Path) -> str:

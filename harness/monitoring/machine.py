@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from harness.monitoring.placement import placement_of_this_process
 from harness.platform.memory import machine_memory
 from harness.platform.processes import processor_name, usable_cores
 
@@ -21,7 +22,10 @@ _COMMAND_SECONDS = 10.0
 
 @cache
 def machine_facts() -> dict[str, Any]:
-    """cpu, cores_physical, cores_logical, cores_usable, memory (bytes), gpus, system and python."""
+    """cpu, cores_physical, cores_logical, cores_usable, memory (bytes), gpus, system and python.
+
+    Also how the machine is shared, where this process runs a trial beside others.
+    """
     import psutil
 
     return {
@@ -33,6 +37,7 @@ def machine_facts() -> dict[str, Any]:
         "gpus": _gpus(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
+        **placement_of_this_process().facts(),
     }
 
 

@@ -5,6 +5,8 @@ Estimated from the records of earlier runs of the same preset, or by a rule of t
 
 from __future__ import annotations
 
+import heapq
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +49,26 @@ class Estimate:
     seconds: float | None
     memory: int | None
     basis: Basis
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Trials run several at a time. waves: how often the slots are filled. enough: slots that take as few waves."""
+
+    waves: int
+    seconds: float
+    enough: int
+
+
+def side_by_side(durations: Sequence[float], slots: int) -> SideBySide:
+    """What trials of these seconds take where each free slot takes the next one, in this order."""
+    if not durations:
+        return SideBySide(0, 0.0, 1)
+    free_at = [0.0] * min(slots, len(durations))
+    for seconds in durations:
+        heapq.heapreplace(free_at, free_at[0] + seconds)
+    waves = math.ceil(len(durations) / slots)
+    return SideBySide(waves, max(free_at), math.ceil(len(durations) / waves))
 
 
 def estimate_trials(manifest: Manifest, run_dir: Path, earlier: Iterable[RunRecord]) -> list[Estimate]:

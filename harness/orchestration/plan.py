@@ -28,6 +28,8 @@ from harness.results.schema import DataFacts
 from harness.stacks import Resolved
 
 MANIFEST = "manifest.json"
+MANIFEST_LIMIT = 2**30
+"""Bytes. A trial takes some 3,000: a plan of 26,000 trials has 70 MB."""
 _NAME_LIMIT = 100
 
 
@@ -172,7 +174,7 @@ def write_manifest(run_dir: Path, manifest: Manifest) -> None:
 def read_manifest(run_dir: Path) -> Manifest:
     """The plan in a run's folder. Raises HarnessError where there is none or it is damaged."""
     path = run_dir / MANIFEST
-    plain = read_json(path)
+    plain = read_json(path, MANIFEST_LIMIT)
     try:
         manifest = Manifest.model_validate(upgrade_manifest(plain) if isinstance(plain, dict) else plain)
     except ValidationError as error:

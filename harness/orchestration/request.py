@@ -14,6 +14,7 @@ from harness.config.budget import Budget
 from harness.config.fit import fitted
 from harness.config.precision import Precision
 from harness.config.preset import AUTO, ON_GPU, Preset, Row, load_preset, with_typed_settings
+from harness.config.protocol import ScoringProtocol
 from harness.config.split_spec import SplitSpec
 from harness.config.unlabelled_facts import UnlabelledFacts
 from harness.contract import Init
@@ -31,8 +32,7 @@ from harness.orchestration.prepared_data import (
     refuse_suspicious_labels,
     unlabelled_images,
 )
-from harness.orchestration.process.launchers import Launcher
-from harness.orchestration.scheduler import RunOptions
+from harness.orchestration.run_options import RunOptions
 from harness.platform.memory import device_memory
 from harness.results.schema import DataFacts
 from harness.stacks import resolve, split_methods
@@ -106,11 +106,13 @@ class RunRequest(BaseModel):
     skip_bad: bool = False
     trust_labels: bool = False
     threshold: float | None = None
+    protocol: ScoringProtocol = ""
     deterministic: bool = False
     on_oom: Literal["record", "halve"] = "record"
     retry_failed: bool = False
     wall_limit: Annotated[float | None, _parsed(_seconds)] = None
     memory_limit: Annotated[int | None, _parsed(_bytes)] = None
+    jobs: int = 1
     dry_run: bool = False
     quiet: bool = False
     wide: bool = False
@@ -167,14 +169,13 @@ class RunRequest(BaseModel):
             unlabelled=self.unlabelled,
         )
 
-    def options(self, launcher: Launcher) -> RunOptions:
+    def options(self) -> RunOptions:
         """How the plan is worked through."""
         return RunOptions(
             wall_limit=self.wall_limit,
             memory_limit=self.memory_limit,
             on_oom=self.on_oom,
             retry_failed=self.retry_failed,
-            launcher=launcher,
         )
 
     def plan(self, contenders: Sequence[Contender], preset: Preset, tell: Callable[[str], None]) -> Manifest:
@@ -194,6 +195,7 @@ class RunRequest(BaseModel):
             precision=self.precision,
             deterministic=self.deterministic,
             threshold=self.threshold,
+            protocol=self.protocol,
             tensorboard=self.tensorboard,
         )
 

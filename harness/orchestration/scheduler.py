@@ -1,64 +1,42 @@
-"""Works through a plan, one trial after the other, and continues where an earlier run of the plan ended.
-
-A trial is done when its folder holds a record of the same key with the status `ok` or `pruned`, or with `oom`,
-`timeout`, `crash` or `diverged` unless `retry_failed` is set. Every other trial runs, from its newest
-checkpoint if it has one.
-"""
+"""Works through a plan with an engine, and continues where an earlier run of the plan ended."""
 
 from __future__ import annotations
 
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Literal, Protocol
+from typing import Protocol
 
-from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError, StorageError
-from harness.fileio import remove_temporaries
-from harness.monitoring.progress import Progress
+from harness.monitoring.progress import Progress, ProgressReader
+from harness.orchestration.bring_to_record import TrialOrder, keep_done
+from harness.orchestration.engines.engine import Engine, Resources, TrialState
+from harness.orchestration.engines.local import LocalEngine, Slot
 from harness.orchestration.plan import Manifest, PlannedTrial, write_manifest
-from harness.orchestration.process.launchers import Launcher, SubprocessLauncher
-from harness.orchestration.process.supervisor import Limits, StopRequest, default_memory_limit, run_trial
-from harness.orchestration.trial_folder import existing_record, prepare_folder
-from harness.orchestration.wall_limit import wall_limit, warm_up_allowance
+from harness.orchestration.process.supervisor import StopRequest
+from harness.orchestration.run_options import RunOptions
+from harness.orchestration.trial_folder import existing_record
 from harness.platform.locks import folder_lock, trial_lock
 from harness.platform.processes import STOP_SIGNALS
 from harness.results.folds import are_complete, folder_of_all, is_current
-from harness.results.io import RECORD, TRIALS, read_trial_spec, write_record
-from harness.results.schema import DataFacts, RunRecord
-from harness.results.status import FAILED
-from harness.training.checkpoint_files import remove_blobs
+from harness.results.io import TRIALS
+from harness.results.schema import RunRecord
 
 ALL_OK, SOME_FAILED, INTERRUPTED = 0, 1, 130
 """Exit status of a run."""
 
-_LOCK_POLL = 0.5
-"""Seconds between two attempts to get a trial that another run works on."""
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How a plan is worked through. None of it changes a score.
-
-    wall_limit: seconds that a trial may take; None derives it from the budget.
-    memory_limit: bytes that a trial may hold; None is 90 % of the machine's.
-    on_oom: "halve" repeats a trial that ran out of memory with micro-batches of half the size.
-    retry_failed: run trials again that failed in an earlier run.
-    grace: seconds for the last checkpoint of a trial that is asked to stop.
-    launcher: starts the process of a trial.
-    """
-
-    wall_limit: float | None = None
-    memory_limit: int | None = None
-    on_oom: Literal["record", "halve"] = "record"
-    retry_failed: bool = False
-    grace: float = 60.0
-    launcher: Launcher = field(default_factory=SubprocessLauncher)
+_POLL = 0.05
+"""Seconds between two looks at the engine."""
+_PROGRESS_SECONDS = 0.2
+"""Between two looks at the progress of the running trials."""
+_LEADERBOARD_SECONDS = 30.0
+"""At least so long between two leaderboards: with thousands of records, one takes many seconds."""
 
 
 class Reporter(Protocol):
@@ -86,6 +64,7 @@ def run_plan(
     options: RunOptions,
     reporter: Reporter,
     write_leaderboards: Callable[[Path], object],
+    engine: Engine | None = None,
 ) -> int:
     """Run every trial of the plan that is not done yet.
 
@@ -94,7 +73,8 @@ def run_plan(
         run_dir: folder of the run.
         options: limits, and what to do with failures.
         reporter: told what happens.
-        write_leaderboards: called with run_dir after each trial.
+        write_leaderboards: called with run_dir after trials, at most every 30 seconds, and at the end.
+        engine: runs the trials; None for one after the other on this machine.
 
     Returns:
         ALL_OK where every trial is ok or skipped and at least one is ok, INTERRUPTED where asked to stop, else
@@ -104,11 +84,12 @@ def run_plan(
         HarnessError: run_dir holds other work under the same names, or the disk takes no files.
     """
     write_manifest(run_dir, manifest)
-    scheduler = _Scheduler(manifest, run_dir, options, reporter, write_leaderboards)
-    with _signals(scheduler.stop, reporter):
+    engine = engine or LocalEngine([Slot(options.launcher)])
+    scheduler = _Scheduler(manifest, run_dir, options, reporter, write_leaderboards, engine)
+    with _signals(scheduler, reporter):
         scheduler.run_all()
     scheduler.update_leaderboards()
-    if scheduler.stop.times:
+    if scheduler.stop.times or scheduler.leave:
         return INTERRUPTED
     statuses = {record.status for record in scheduler.records}
     return ALL_OK if "ok" in statuses and statuses <= {"ok", "pruned", "skipped"} else SOME_FAILED
@@ -116,57 +97,121 @@ def run_plan(
 
 @dataclass
 class _Scheduler:
-    """The state of a run. records: of the trials that are done; fewer than planned where asked to stop."""
+    """The state of a run.
+
+    records: of the trials that are done; fewer than planned where asked to stop.
+    leave: whether to end while the engine's trials go on.
+    """
 
     manifest: Manifest
     run_dir: Path
     options: RunOptions
     reporter: Reporter
     write_leaderboards: Callable[[Path], object]
+    engine: Engine
     stop: StopRequest = field(default_factory=StopRequest)
+    leave: bool = False
     records: list[RunRecord] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        trials = self.manifest.trials
+        self._numbers = {trial.name: number for number, trial in enumerate(trials, 1)}
+        self._open: dict[str, TrialOrder] = {}
+        self._readers: dict[str, ProgressReader] = {}
+        self._waiting_for = ""
+        self._looked = self._written = -float("inf")
+        self._siblings: dict[str, list[PlannedTrial]] = defaultdict(list)
+        for trial in trials:
+            self._siblings[trial.spec.folds_key].append(trial)
 
     def run_all(self) -> None:
         """Run or keep every trial. Trials that another run works on are tried again until they are free."""
-        pending = list(self.manifest.trials)
-        waiting_for: str | None = None
-        while pending and not self.stop.times:
-            locked = [trial for trial in pending if not self.stop.times and not self._try(trial)]
-            if len(locked) == len(pending):
-                if waiting_for != locked[0].name:
-                    self.reporter.waiting(locked[0])
-                    waiting_for = locked[0].name
-                time.sleep(_LOCK_POLL)
-            pending = locked
+        for trial in self.manifest.trials:
+            if self.stop.times or self.leave:
+                return
+            order = TrialOrder(trial, self.run_dir, self.manifest.facts_of(trial.spec), self.options)
+            record = keep_done(order)
+            if record is None:
+                self._open[trial.name] = order
+            else:
+                self._end(order, TrialState("kept", record))
+        self.engine.submit(list(self._open.values()), _resources(self.manifest))
+        error = self._watch()
+        if error is not None:
+            raise error
 
     def update_leaderboards(self) -> None:
         with folder_lock(self.run_dir):
             self.write_leaderboards(self.run_dir)
+        self._written = time.monotonic()
 
-    def _try(self, trial: PlannedTrial) -> bool:
-        """Bring the trial to a record. False where another run works on it."""
-        folder, data = trial.folder(self.run_dir), self.manifest.facts_of(trial.spec)
-        with trial_lock(folder) as ours:
-            if not ours:
-                return False
-            record = existing_record(folder, trial.spec.key)
-            if record is not None and _is_done(record, self.options):
-                self.records.append(_clean_up(record, folder, data))
-                self.reporter.kept(trial, self.records[-1])
-                self._score_folds(trial)
-                return True
-            self.reporter.started(trial, self.manifest.trials.index(trial) + 1, len(self.manifest.trials))
-            self.records.append(_clean_up(self._run(trial, folder, data), folder, data))
-        self.reporter.ended(trial, self.records[-1])
-        self._score_folds(trial)
-        self.update_leaderboards()
-        return True
+    def _watch(self) -> BaseException | None:
+        """Follow the trials until all have ended, or until none runs after a request to stop. The first error."""
+        asked, error = 0, None
+        while self._open and not self.leave:
+            if self.stop.times > asked:
+                asked = self.stop.times
+                self.engine.stop(asked)
+            states = self.engine.states()
+            for name, state in states.items():
+                if name in self._open:
+                    error = error or state.error
+                    self._update(self._open[name], state)
+            if error is not None and not asked:
+                asked = 1
+                self.engine.stop(asked)
+            if asked and not any(state.phase in ("starting", "running") for state in states.values()):
+                break
+            self._tell_of_waiting(states)
+            self._tell_progress()
+            time.sleep(_POLL)
+        return error
+
+    def _update(self, order: TrialOrder, state: TrialState) -> None:
+        if state.phase in ("starting", "busy"):
+            return
+        if order.name not in self._readers and state.phase != "kept" and state.error is None:
+            self._readers[order.name] = ProgressReader(order.folder)
+            self.reporter.started(order.trial, self._numbers[order.name], len(self._numbers))
+        if state.phase != "running":
+            self._end(order, state)
+
+    def _end(self, order: TrialOrder, state: TrialState) -> None:
+        """The trial has its record."""
+        self._open.pop(order.name, None)
+        self._readers.pop(order.name, None)
+        if state.record is None:
+            return
+        self.records.append(state.record)
+        if state.phase == "kept":
+            self.reporter.kept(order.trial, state.record)
+        else:
+            self.reporter.ended(order.trial, state.record)
+        self._score_folds(order.trial)
+        if state.phase == "ended" and time.monotonic() - self._written > _LEADERBOARD_SECONDS:
+            self.update_leaderboards()
+
+    def _tell_of_waiting(self, states: Mapping[str, TrialState]) -> None:
+        """Say which trial is waited for, where other runs work on all that are left."""
+        busy = [name for name, state in states.items() if state.phase == "busy"]
+        if busy and len(busy) == len(self._open) and self._waiting_for != busy[0]:
+            self.reporter.waiting(self._open[busy[0]].trial)
+            self._waiting_for = busy[0]
+
+    def _tell_progress(self) -> None:
+        if time.monotonic() - self._looked < _PROGRESS_SECONDS:
+            return
+        self._looked = time.monotonic()
+        for name, reader in self._readers.items():
+            progress = reader.newest()
+            if progress is not None:
+                self.reporter.progress(self._open[name].trial, progress)
 
     def _score_folds(self, trial: PlannedTrial) -> None:
         """Score the folds of the trial's method and seed together, if this was the last of them to end."""
         if not trial.spec.split.fold:
             return
-        siblings = [t for t in self.manifest.trials if t.spec.folds_key == trial.spec.folds_key]
+        siblings = self._siblings[trial.spec.folds_key]
         folds = [existing_record(t.folder(self.run_dir), t.spec.key) for t in siblings]
         there = [record for record in folds if record is not None]
         if not are_complete(there):
@@ -189,69 +234,25 @@ class _Scheduler:
         self.records.append(whole)
         self.reporter.folds_scored(whole)
 
-    def _run(self, trial: PlannedTrial, folder: Path, data: DataFacts) -> RunRecord:
-        """Run the trial. After running out of memory, retry with smaller micro-batches if the options say so."""
-        options, spec = self.options, trial.spec
-        if trial.skip_reason:
-            prepare_folder(folder, spec)
-            return write_record(folder / RECORD, RunRecord.from_spec(spec, "skipped", trial.skip_reason))
-        limits = Limits(
-            wall_seconds=options.wall_limit or wall_limit(spec, data),
-            memory_bytes=options.memory_limit or default_memory_limit(),
-            grace_seconds=options.grace,
-            warm_up_seconds=warm_up_allowance(spec),
-        )
-        if options.on_oom == "halve":
-            spec = _with_earlier_micro_batches(spec, folder)
-        while True:
-            record = run_trial(
-                spec,
-                folder,
-                limits,
-                self.stop,
-                lambda progress: self.reporter.progress(trial, progress),
-                options.launcher,
-            )
-            parts = 2 * spec.micro_batches
-            too_small = parts > spec.preset.training.batch
-            if record.status != "oom" or options.on_oom == "record" or too_small or self.stop.times:
-                return record
-            spec = spec.model_copy(update={"micro_batches": parts})
 
-
-def _is_done(record: RunRecord, options: RunOptions) -> bool:
-    return record.status in ("ok", "pruned") or (record.status in FAILED and not options.retry_failed)
-
-
-def _with_earlier_micro_batches(spec: TrialSpec, folder: Path) -> TrialSpec:
-    """The trial with the micro-batches of its last attempt, whose checkpoints can then be used."""
-    try:
-        before = read_trial_spec(folder)
-    except HarnessError:
-        return spec
-    return before if before.key == spec.key and before.micro_batches > spec.micro_batches else spec
-
-
-def _clean_up(record: RunRecord, folder: Path, data: DataFacts) -> RunRecord:
-    """Remove checkpoints that nobody needs, and add the data to a record whose worker had not loaded them.
-
-    Also for a record of an earlier run, which may have been killed before it did this. The caller holds the lock.
-    """
-    remove_temporaries(folder)
-    if record.status in ("ok", "pruned", "diverged"):
-        remove_blobs(folder)
-    if record.data is not None:
-        return record
-    return write_record(folder / RECORD, record.model_copy(update={"data": data}))
+def _resources(manifest: Manifest) -> Resources:
+    """What one trial of the plan needs."""
+    return Resources(gpus=int(any(trial.spec.device.startswith("cuda") for trial in manifest.trials)))
 
 
 @contextmanager
-def _signals(stop: StopRequest, reporter: Reporter) -> Iterator[None]:
-    """Count requests to stop instead of ending at the signal. Ignored signals stay ignored (nohup)."""
+def _signals(scheduler: _Scheduler, reporter: Reporter) -> Iterator[None]:
+    """Count requests to stop instead of ending at the signal. Ignored signals stay ignored (nohup).
+
+    A terminal that is closed ends the run alone where its trials are on other machines.
+    """
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        stop.times += 1
-        reporter.stopping(stop.times)
+        if scheduler.engine.outlives_run and number == getattr(signal, "SIGHUP", None):
+            scheduler.leave = True
+            return
+        scheduler.stop.times += 1
+        reporter.stopping(scheduler.stop.times)
 
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -23,6 +23,7 @@ from typing import NoReturn
 from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError
 from harness.monitoring.machine import utc_now
+from harness.monitoring.placement import placement_of_this_process
 from harness.monitoring.progress import ProgressFile
 from harness.platform.memory import peak_rss
 from harness.platform.processes import STOP_SIGNALS, ParentProcess, kill_own_group
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None, run_trial: RunTrial | None = None) 
 
     Args:
         arguments: of the command line; None for those of this process.
-        run_trial: does the work; None for harness.orchestration.trial.Trial.
+        run_trial: does the work; None for harness.orchestration.trial.work.Trial.
 
     Returns:
         0 where the status is ok, 1 where it is another, NO_RECORD_EXIT where no record could be written.
@@ -83,7 +84,7 @@ def run_and_exit(arguments: list[str] | None = None) -> NoReturn:
 
 def _run_trial(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     # Imported here, so that a missing package is a record.
-    from harness.orchestration.trial import Trial
+    from harness.orchestration.trial.work import Trial
 
     return Trial(spec, folder, progress).run()
 
@@ -95,9 +96,8 @@ def _run_and_record(
     started, begin = utc_now(), time.monotonic()
     try:
         record = run_trial(spec, folder, progress)
-        # a fold is scored together with the others
         unscored = record.scores is None or not math.isfinite(record.scores.iou_map)
-        if record.status == "ok" and unscored and not spec.split.fold:
+        if record.status == "ok" and unscored and spec.split.is_scored:
             raise Diverged("it ended without a finite score")
     # BaseException: a method may call sys.exit, and its row must say so.
     except BaseException as error:
@@ -108,7 +108,8 @@ def _run_and_record(
         with contextlib.suppress(OSError):
             traceback.print_exc()
         record = RunRecord.from_spec(spec, status, reason, cost=Cost(peak_host_rss=peak_rss()))
-    cost = record.cost.model_copy(update={"notes": [*record.cost.notes, *spec.cost_notes()]})
+    beside = placement_of_this_process().notes(record.cost.energy_of)
+    cost = record.cost.model_copy(update={"notes": [*record.cost.notes, *beside, *spec.cost_notes()]})
     times = {"started": started, "finished": utc_now(), "wall_seconds": time.monotonic() - begin}
     return record.model_copy(update={"cost": cost, **times})
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.platform.cgroups import CGROUPS, groups, membership
+
 if TYPE_CHECKING:
     import psutil
 
@@ -97,7 +99,7 @@ def reset_gpu_peaks(device: str) -> None:
 
 
 def machine_memory() -> int:
-    """Bytes of memory that the processes of this container, or of this machine, may use."""
+    """Bytes of memory that the processes of this container or job, or of this machine, may use."""
     import psutil
 
     return min([psutil.virtual_memory().total, *_container_limits()])
@@ -112,13 +114,15 @@ def device_memory(device: str) -> int:
     return int(torch.cuda.get_device_properties(torch.device(device)).total_memory)
 
 
-def _container_limits() -> list[int]:
+def _container_limits(root: Path = CGROUPS, member_of: str | None = None) -> list[int]:
+    """Limits of the control groups that this process is in, of a container or of a job, and of those above them."""
     limits = []
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
-            text = (Path("/sys/fs/cgroup") / name).read_text(encoding="ascii").strip()
-        except (OSError, ValueError):
-            continue
-        if text.isdigit():
-            limits.append(int(text))
+    for group in groups("memory", membership() if member_of is None else member_of, root):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            try:
+                text = (group / name).read_text(encoding="ascii").strip()
+            except (OSError, ValueError):
+                continue
+            if text.isdigit():
+                limits.append(int(text))
     return limits

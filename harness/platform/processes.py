@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,32 @@ def usable_core_numbers() -> set[int]:
     process = psutil.Process()
     # macOS binds no process to cores
     return set(process.cpu_affinity() if hasattr(process, "cpu_affinity") else range(psutil.cpu_count() or 1))
+
+
+def bind_to_cores(numbers: Sequence[int]) -> None:
+    """Let this process and those that it starts use these cores only. Does nothing where the system binds none."""
+    import psutil
+
+    process = psutil.Process()
+    if hasattr(process, "cpu_affinity"):
+        # a core may have been taken offline, or may belong to another job
+        with contextlib.suppress(OSError, ValueError, psutil.Error):
+            process.cpu_affinity(list(numbers))
+
+
+def cores_in_order(topology: Path = Path("/sys/devices/system/cpu")) -> list[int]:
+    """The cores this process may use, threads of one physical core beside each other where Linux tells them apart."""
+
+    def physical(number: int) -> tuple[int, int, int]:
+        found = []
+        for name in ("physical_package_id", "core_id"):
+            try:
+                found.append(int((topology / f"cpu{number}" / "topology" / name).read_text(encoding="ascii")))
+            except (OSError, ValueError):
+                found.append(number)
+        return found[0], found[1], number
+
+    return sorted(usable_core_numbers(), key=physical)
 
 
 def can_fork() -> bool:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from harness.config.split_spec import SplitSpec
+from harness.monitoring.placement import SHARING
 from harness.results.schema import RunRecord
 
 
@@ -17,6 +18,15 @@ def machine_name(record: RunRecord) -> str:
         return ", ".join(f"{count} x {name}" if count > 1 else name for name, count in names.items())
     cores = facts.get("cores_usable")
     return str(facts.get("cpu", "unknown machine")) + (f", {cores} cores" if cores else "")
+
+
+def conditions_name(record: RunRecord) -> str:
+    """The kind of machine, and how many trials it ran side by side where it was shared."""
+    sharing = record.machine.get(SHARING)
+    if not isinstance(sharing, dict):
+        return machine_name(record)
+    trials = sharing.get("trials")
+    return f"{machine_name(record)}, {f'{trials} trials side by side' if trials else 'shared with other jobs'}"
 
 
 def aspect_text(record: RunRecord, aspect: str) -> str:

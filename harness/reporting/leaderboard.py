@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.reporting.format import aspect_text, machine_name
+from harness.reporting.format import aspect_text, conditions_name
 from harness.reporting.pareto import worth_their_cost
 from harness.reporting.row import Provenance, Row, cell_types, cost_summary, quality
 from harness.results.comparability import score_differences, time_differences
@@ -246,9 +246,10 @@ def _notes(group: Sequence[_Entry]) -> tuple[str, ...]:
         said = "; ".join(f"{name}: {aspect_text(good[0].record, name)}" for name in good[0].score_differences)
         notes.append(f"not ranked, since unlike most records in {said}")
     notes += dict.fromkeys(note for entry in good for note in _outside_notes(entry.record))
-    away = sorted({machine_name(entry.record) for entry in good if entry.time_differences})
+    away = sorted({conditions_name(entry.record) for entry in good if entry.time_differences})
     if away:
-        notes.append(f"times are not compared, since made on another machine or in other arithmetic: {', '.join(away)}")
+        made = "made on another machine, beside other trials or in other arithmetic"
+        notes.append(f"times are not compared, since {made}: {', '.join(away)}")
     if any(e.record.tuned and e.record.data and _other_split(e.record) for e in good):
         notes.append("tuned on other data or another split: its validation images may have been seen by the search")
     return tuple(notes)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from harness.config.budget import Budget
 from harness.errors import HarnessError
+from harness.monitoring.placement import SHARING
 from harness.results.schema import RunRecord
 
 _SCORE_ASPECTS: Mapping[str, Callable[[RunRecord], Hashable]] = {
@@ -28,6 +29,7 @@ _TIME_ASPECTS: Mapping[str, Callable[[RunRecord], Hashable]] = {
     "machine": lambda record: (
         None if record.outside else _text({k: record.machine.get(k) for k in ("cpu", "cores_usable", "gpus")})
     ),
+    "sharing": lambda record: None if record.outside else _sharing(record),
     "device": lambda record: _text(record.settings.get("device")),
     "arithmetic": lambda record: record.machine.get("arithmetic"),
 }
@@ -44,7 +46,7 @@ def score_differences(records: Sequence[RunRecord]) -> list[list[str]]:
 
 
 def time_differences(records: Sequence[RunRecord]) -> list[list[str]]:
-    """For each record, whether its times were taken on another machine, device or arithmetic than most."""
+    """For each record, whether its times were taken on another machine, share of it, device or arithmetic than most."""
     return _differences_from_most(records, _TIME_ASPECTS)
 
 
@@ -69,6 +71,16 @@ def _budget(text: str) -> Hashable:
         return Budget.parse(text)
     except HarnessError:
         return text
+
+
+def _sharing(record: RunRecord) -> Hashable:
+    """How many trials shared the machine, and how much of it the trial had for itself; which cores is no difference."""
+    sharing = record.machine.get(SHARING)
+    if not isinstance(sharing, dict):
+        return "alone"
+    cores = sharing.get("cores")
+    own = [sharing.get(name) for name in ("trials", "own_cores", "own_gpu")]
+    return _text([*own, len(cores) if isinstance(cores, list) else None])
 
 
 def _text(value: object) -> str | None:

@@ -15,6 +15,7 @@ Layout of a run's folder (every path in a record is relative to it; the table ne
         log.txt, log.previous.txt     what the worker printed, and the one of the attempt before
         state-<step>.ckpt             newest good state, and the one before it, until the trial has ended well
         worker.token                  by which the worker's processes are found
+        attempts.json                 since when it runs and where, until its record is there
 """
 
 from __future__ import annotations
@@ -133,7 +134,8 @@ class RunRecord(_Model):
     key: equal for two trials that are the same work (resume). baseline: the name of the method that others are compared
     with. split: how the images were divided, without private folders. tuned: how its preset was tuned, or None.
     unlabelled: the images without labels that it learned from, or None.
-    outside: of a row whose masks another tool has made; its budget and recipe are empty. checksum: over all other
+    outside: of a row whose masks another tool has made; its budget and recipe are empty. members: names of the trials
+    whose predictions are averaged in this row, which has no model of its own. checksum: over all other
     fields.
 
     Of a fold, scores are None, and rule is None until all folds are there; folds_key is what its siblings share. The
@@ -162,6 +164,7 @@ class RunRecord(_Model):
     outside: OutsideMasks | None = None
     folds_key: str = ""
     folds: list[FoldResult] = Field(default_factory=list)
+    members: list[str] = Field(default_factory=list)
     scores: Scores | None = None
     learning_curve: list[CurvePoint] = Field(default_factory=list)
     cost: Cost = Field(default_factory=Cost)
@@ -193,7 +196,7 @@ class RunRecord(_Model):
             "versions": package_versions(),
             "git_commit": git_commit(),
             "finished": utc_now(),
-            "split": _public_split(spec.split),
+            "split": public_split(spec.split),
             **spec.model_dump(include=_SAME_IN_SPEC),
         }
         return cls(**{**facts, "status": status, "reason": reason, **fields})
@@ -216,7 +219,7 @@ _SAME_IN_SPEC = {
 """Fields that a record takes from the specification as they are."""
 
 
-def _public_split(split: SplitSpec) -> SplitSpec:
+def public_split(split: SplitSpec) -> SplitSpec:
     """Without private folders."""
     names = ("validation", "calibration", "unlabelled")
     sources = {name: tuple(map(public_source, getattr(split, name))) for name in names}

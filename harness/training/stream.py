@@ -10,13 +10,22 @@ from typing import Protocol
 import numpy as np
 
 from harness.contract import Augment, Instances, PseudoLabels, Sample
+from harness.transforms.instances import clip
 from harness.transforms.resize import resize_sample, scaled_size
+from harness.transforms.window import RandomWindow
 
 POINT_SEED = 12345
 """Seed of the points that annotators would have drawn. They are part of the data, so they are equal in all runs."""
 
 CACHED_BYTES = 128 * 2**20
 """Resized images that a process keeps, since resizing a whole image takes longer than a crop."""
+
+
+LARGE_PIXELS = 2**23
+"""An image that has more, as the network sees it, is never resized as a whole: crops are cut from a part of it."""
+
+PART_SIDE = 2048
+"""Sides of that part, in pixels as the network sees them."""
 
 
 class Labeller(Protocol):
@@ -88,7 +97,7 @@ class TrainingStream:
 
     def originals(self) -> Iterator[Sample]:
         """Every training image once, resized but not augmented, with the labels of the supervision."""
-        return (self._augmented(int(index), 0, np.random.default_rng(0)) for index in self.indices)
+        return (self._augmented(int(index), 0, np.random.default_rng(0), whole=True) for index in self.indices)
 
     def batch(self, step: int) -> list[Sample]:
         """The samples of one step, from 0."""
@@ -123,22 +132,30 @@ class TrainingStream:
             return None
         number = list(self.pseudo.instances)[int(drawn.integers(len(self.pseudo.instances)))]
         sample = self.unlabelled[number].with_(instances=self.pseudo.instances[number])
-        return self._apply(self._at_scale(sample), self.augments, rng)
+        return self._apply(self._part_at_scale(sample, rng), self.augments, rng)
 
     def _unlabelled_item(self, step: int, k: int) -> Sample:
         """An unlabelled image, cropped and flipped."""
         assert self.unlabelled is not None
         number = self._place(2, step * self.unlabelled_size + k, len(self.unlabelled.ids))
         weak = [augment for augment in self.augments if not augment.needs_masks]
-        return self._apply(
-            self._at_scale(self.unlabelled[number]), weak, np.random.default_rng([self.seed, 4, step, k])
-        )
+        rng = np.random.default_rng([self.seed, 4, step, k])
+        return self._apply(self._part_at_scale(self.unlabelled[number], rng), weak, rng)
+
+    def _is_large(self, sample: Sample) -> bool:
+        return self.scale != 1 and sample.size[0] * sample.size[1] * self.scale**2 > LARGE_PIXELS
 
     def _at_scale(self, sample: Sample) -> Sample:
         return sample if self.scale == 1 else resize_sample(sample, scaled_size(sample.size, self.scale))
 
-    def _augmented(self, index: int, stages: int, rng: np.random.Generator) -> Sample:
-        sample = self._labelled(index) if self.scale == 1 else self._resized(index)
+    def _part_at_scale(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """The sample resized; of a large one a part."""
+        if self._is_large(sample):
+            sample = _part_of(sample, round(PART_SIDE / self.scale), rng)
+        return self._at_scale(sample)
+
+    def _augmented(self, index: int, stages: int, rng: np.random.Generator, whole: bool = False) -> Sample:
+        sample = self._labelled(index) if self.scale == 1 else self._resized(index, rng, whole)
         return self._apply(sample, self.augments[:stages], rng)
 
     def _apply(self, sample: Sample, augments: Sequence[Augment], rng: np.random.Generator) -> Sample:
@@ -146,10 +163,13 @@ class TrainingStream:
             sample = augment(sample, rng, _Partners(self, stage))
         return sample
 
-    def _resized(self, index: int) -> Sample:
+    def _resized(self, index: int, rng: np.random.Generator, whole: bool) -> Sample:
         found = self._kept.get(index)
         if found is None:
-            found = self._at_scale(self._labelled(index))
+            sample = self._labelled(index)
+            if not whole and self._is_large(sample):
+                return self._part_at_scale(sample, rng)
+            found = self._at_scale(sample)
             self._kept.add(index, found)
         return found
 
@@ -161,6 +181,14 @@ class TrainingStream:
             self._labels[index] = self.labeller.labels(sample.instances, np.random.default_rng([POINT_SEED, index]))
         cells = self._labels[index]
         return sample.with_(instances=replace(cells, masks=sample.instances.masks if self._keeps_masks else None))
+
+
+def _part_of(sample: Sample, side: int, rng: np.random.Generator) -> Sample:
+    """A part of these sides, in most cases with a cell in it. Nothing but the part is read from the disk."""
+    height, width = min(side, sample.size[0]), min(side, sample.size[1])
+    x0, y0 = RandomWindow(side).random_corner(sample, height, width, rng)
+    instances = clip(sample.instances, x0, y0, x0 + width, y0 + height)
+    return sample.with_(image=sample.image[y0 : y0 + height, x0 : x0 + width], instances=instances)
 
 
 class _Cache:

@@ -18,6 +18,7 @@ import random
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,11 +33,13 @@ from harness.evaluation.schema import Scores
 from harness.fileio import write_text_atomic
 from harness.monitoring.progress import Progress, ProgressFile
 from harness.orchestration import worker
+from harness.orchestration.engines.local import LocalEngine, Slot, placements
 from harness.orchestration.plan import Contender, Manifest, make_plan
 from harness.orchestration.prepared_data import prepare_planned_data
 from harness.orchestration.process.launchers import SubprocessLauncher
 from harness.orchestration.scheduler import RunOptions, run_plan
 from harness.platform import files as platform_files
+from harness.platform.processes import cores_in_order
 from harness.results.io import read_records
 from harness.results.schema import Cost, DataFacts, RunRecord
 from harness.results.status import Diverged, Interrupted
@@ -298,13 +301,19 @@ class RecordingReporter:
         self.events.append(("stopping", times))
 
 
-def run(run_dir: Path, manifest: Manifest, reporter: RecordingReporter | None = None, **options: Any) -> int:
+def run(
+    run_dir: Path, manifest: Manifest, reporter: RecordingReporter | None = None, jobs: int = 1, **options: Any
+) -> int:
+    """Run the plan, so many trials side by side. options: of RunOptions."""
+    launcher = options.pop("launcher", SubprocessLauncher(WORKER))
+    slots = [Slot(replace(launcher, placement=place), place) for place in placements(jobs, cores_in_order(), ())]
     return run_plan(
         manifest,
         run_dir,
-        RunOptions(**{"launcher": SubprocessLauncher(WORKER), **options}),
+        RunOptions(**options),
         reporter or RecordingReporter(),
         write_table,
+        LocalEngine(slots),
     )
 
 
@@ -360,7 +369,7 @@ def main() -> int:
     if sys.argv[1] == "run":
         break_files("run")
         manifest = plan(sys.argv[3].split(","), int(sys.argv[4]), os.environ.get("HARNESS_FAKE_BUDGET", "60it"))
-        return run(Path(sys.argv[2]), manifest, grace=10.0)
+        return run(Path(sys.argv[2]), manifest, jobs=int(os.environ.get("HARNESS_FAKE_JOBS", "1")), grace=10.0)
     break_files("worker")
     return worker.main(run_trial=lambda spec, folder, progress: globals()[spec.method](spec, folder, progress))
 

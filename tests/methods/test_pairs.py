@@ -14,7 +14,7 @@ from harness.contract import Init
 from harness.errors import HarnessError
 from harness.monitoring.progress import ProgressFile
 from harness.orchestration.prepared_data import PreparedData, prepare_data
-from harness.orchestration.trial import Trial
+from harness.orchestration.trial.work import Trial
 from harness.stacks import resolve
 
 SOURCE = "synthetic:images=6,size=64"

@@ -37,13 +37,17 @@ CAUSES = {
 
 @dataclass
 class _Image:
-    """The rows of one image. first, rows: the lines of train.csv of the image and of each cell; the header is row 1."""
+    """The rows of one image. first, rows: the lines of train.csv of the image and of each cell; the header is row 1.
+
+    columns: what the first row has in the columns beyond COLUMNS.
+    """
 
     image_id: str
     first: int
     height: int
     width: int
     group: str | None
+    columns: dict[str, str]
     rows: list[int] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     types: list[str] = field(default_factory=list)
@@ -54,7 +58,7 @@ class Sartorius:
     """A folder in that layout. Cell types beyond the three are classes too, sorted, if train.csv names any."""
 
     location: SourceLocation
-    version: int = 2
+    version: int = 3
 
     @property
     def folder(self) -> Path:
@@ -113,7 +117,7 @@ class Sartorius:
         )
         where = f"(image {image.image_id})"
         problems = tuple(f"train.csv row {image.rows[i]} {where}: {what}" for i, what in sorted(faults.items()))
-        return Loaded(sample, problems, notes)
+        return Loaded(sample, problems, notes, columns=image.columns)
 
 
 def _names_of_images(images: Iterable[_Image], files: Mapping[str, Path]) -> dict[str, str]:
@@ -196,7 +200,8 @@ def _new_image(image_id: str, line: int, sides: tuple[str, str], row: dict[str, 
     height, width = int(sides[0]), int(sides[1])
     if height * width > MAX_PIXELS:
         raise HarnessError(f"an image of {height}x{width} is too large; at most {MAX_PIXELS} pixels are read")
-    return _Image(image_id, line, height, width, plate_and_well(row))
+    columns = {name: one_line(value) for name, value in row.items() if name and name not in COLUMNS and value.strip()}
+    return _Image(image_id, line, height, width, plate_and_well(row), columns)
 
 
 def plate_and_well(row: dict[str, str]) -> str | None:

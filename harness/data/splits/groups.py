@@ -1,7 +1,7 @@
 """Values of images by which they stay together (--group-by) or are held out (--hold-out).
 
 A value is that of a column, or what a regular expression finds in an image's name. Columns are `cell_type`, `group` (as
-the source gives it) and those of the user's table of images.
+the source gives it), those of the user's table of images, and what else the source knows, such as `plate_time`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ def values_of(dataset: Dataset, name: str, table: ImageTable | None, option: str
     Raises:
         HarnessError: there is no such column, or the expression is none or matches no image.
     """
-    columns = ["cell_type", "group", *(table.columns if table else ())]
+    columns = ["cell_type", "group", *(table.columns if table else ()), *dataset.columns]
     if table is not None and name in table.columns:
         return tuple(table.rows.get(image_id, {}).get(name) for image_id in dataset.ids)
     if name in columns:
-        return dataset.cell_types if name == "cell_type" else dataset.groups
+        own = {"cell_type": dataset.cell_types, "group": dataset.groups}
+        return {**dataset.columns, **own}[name]
     known = f"there are: {', '.join(columns)}, or a regular expression with a group in parentheses"
     try:
         pattern = re.compile(name)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from harness.data.store.pack import FileSink, MemorySink, Pack, Sink, read_pack, write_index
 
-PACK_VERSION = 3
+PACK_VERSION = 4
 """Raised when the layout of a pack or of a fingerprint changes."""
 
 
@@ -64,16 +65,28 @@ def _build_on_disk(home: Path, final: Path, build: Callable[[Sink], Pack]) -> Pa
         with FileSink(work) as sink:
             pack = build(sink)
         write_index(pack, work)
-        shutil.rmtree(final, ignore_errors=True)  # a damaged pack
-        try:
-            work.rename(final)
-        except OSError:
-            if read_pack(final) is None:  # otherwise another process was quicker
-                raise
+        _publish(work, final)
         _sweep(home, keep=final)
         return pack
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _publish(work: Path, final: Path) -> None:
+    """Give a pack its name, unless another process has made a good one meanwhile. Raises OSError."""
+    for _ in range(3):
+        try:
+            work.rename(final)
+            return
+        except OSError:
+            if read_pack(final) is not None:
+                return
+            # a damaged pack; aside first, so that a good one of another process is never removed
+            aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=final.parent))
+            with contextlib.suppress(OSError):
+                final.rename(aside / "damaged")
+            shutil.rmtree(aside, ignore_errors=True)
+    raise OSError(f"{final} cannot be replaced")
 
 
 def _sweep(home: Path, keep: Path) -> None:

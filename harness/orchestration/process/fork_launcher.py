@@ -12,8 +12,10 @@ from pathlib import Path
 from types import TracebackType
 
 from harness.errors import HarnessError
+from harness.monitoring.placement import ALONE, Placement
 from harness.orchestration.process.fork_server import REAP, UNSET
 from harness.orchestration.process.launchers import TOKEN, ProcessExit, worker_environment
+from harness.orchestration.process.pinned import pinned_words
 from harness.platform.processes import KILL_SIGNAL
 
 _SERVER_MODULE = "harness.orchestration.process.fork_server"
@@ -29,9 +31,10 @@ class ForkServerLauncher:
     _control: socket.socket
     _server: subprocess.Popen[bytes]
 
-    def __init__(self, modules: Sequence[str] = ()) -> None:
-        """modules: what the server imports beyond what every trial needs."""
+    def __init__(self, modules: Sequence[str] = (), placement: Placement = ALONE) -> None:
+        """modules: what the server imports beyond what every trial needs. placement: of all its trials."""
         self._modules = tuple(modules)
+        self._placement = placement
 
     def __enter__(self) -> ForkServerLauncher:
         self._start_server()
@@ -74,15 +77,16 @@ class ForkServerLauncher:
         self._control, server_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with server_end:
             descriptor = server_end.fileno()
+            words = [sys.executable, "-m", _SERVER_MODULE, str(descriptor), *self._modules]
             try:
                 self._server = subprocess.Popen(
-                    [sys.executable, "-m", _SERVER_MODULE, str(descriptor), *self._modules],
+                    pinned_words(self._placement.cores, words),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     pass_fds=(descriptor,),
                     start_new_session=True,
-                    env={**worker_environment(), TOKEN: UNSET},
+                    env={**worker_environment(), **self._placement.environment(), TOKEN: UNSET},
                 )
             except OSError as error:
                 self._control.close()

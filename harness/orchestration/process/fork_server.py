@@ -36,7 +36,7 @@ UNSET = "0" * 32
 REAP = b"reap"
 
 # torch._dynamo: torch's optimisers and torchvision's operators load it on first use, which takes a second
-PRELOADED = ("harness.orchestration.worker", "harness.orchestration.trial", "torch._dynamo")
+PRELOADED = ("harness.orchestration.worker", "harness.orchestration.trial.work", "torch._dynamo")
 
 
 def main(descriptor: int, modules: Sequence[str] = ()) -> None:

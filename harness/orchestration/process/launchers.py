@@ -13,6 +13,8 @@ from typing import Protocol
 
 from harness.data.store.cache import cache_folder
 from harness.errors import HarnessError
+from harness.monitoring.placement import ALONE, Placement
+from harness.orchestration.process.pinned import pinned_words
 from harness.platform.processes import can_fork, own_session
 
 TOKEN = "HARNESS_TRIAL_TOKEN"
@@ -66,19 +68,20 @@ class Launcher(Protocol):
 
 @dataclass
 class SubprocessLauncher:
-    """Starts every worker by a command. Each imports everything again."""
+    """Starts every worker by a command. Each imports everything again. placement: of all its trials."""
 
     words: tuple[str, ...] = (sys.executable, "-m", "harness.orchestration.worker")
+    placement: Placement = ALONE
     _running: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self, folder: Path, environment: Mapping[str, str], output: int) -> int:
         try:
             process = subprocess.Popen(
-                [*self.words, str(folder), "--parent", str(os.getpid())],
+                pinned_words(self.placement.cores, [*self.words, str(folder), "--parent", str(os.getpid())]),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**worker_environment(), **environment},
+                env={**worker_environment(), **self.placement.environment(), **environment},
                 **own_session(),
             )
         except OSError as error:
@@ -92,15 +95,16 @@ class SubprocessLauncher:
 
 
 @contextmanager
-def fastest_launcher(modules: Sequence[str] = ()) -> Iterator[Launcher]:
+def fastest_launcher(modules: Sequence[str] = (), placement: Placement = ALONE) -> Iterator[Launcher]:
     """The fork server on Linux, a command elsewhere: on macOS, system libraries do not work in a forked process.
 
     modules: what trials will import. None may start a thread or use a GPU when it is imported.
+    placement: what its trials have of the machine.
     """
     if not can_fork():
-        yield SubprocessLauncher()
+        yield SubprocessLauncher(placement=placement)
         return
     from harness.orchestration.process.fork_launcher import ForkServerLauncher
 
-    with ForkServerLauncher(modules) as launcher:
+    with ForkServerLauncher(modules, placement) as launcher:
         yield launcher

@@ -9,14 +9,15 @@ from pathlib import Path
 
 from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError
-from harness.monitoring.machine import utc_now
+from harness.monitoring.machine import machine_facts, utc_now
+from harness.monitoring.placement import ALONE, Placement
 from harness.monitoring.progress import Progress, ProgressReader, remove_progress
 from harness.orchestration.process.launchers import Launcher, ProcessExit
 from harness.orchestration.process.log_pump import LogPump
 from harness.orchestration.process.trial_process import TrialProcess, kill_leftovers
 from harness.orchestration.trial_folder import LOG, prepare_folder
 from harness.platform.memory import machine_memory
-from harness.platform.oom_kills import kernel_oom_kills
+from harness.platform.oom_kills import OomKills
 from harness.results.io import RECORD, TRIALS, read_record, write_record
 from harness.results.schema import Cost, RunRecord, Status
 from harness.results.status import printable, status_from_exit_code
@@ -44,9 +45,9 @@ class Limits:
     warm_up_seconds: float = 0.0
 
 
-def default_memory_limit() -> int:
-    """Bytes: 90 % of what the machine or container has."""
-    return int(0.9 * machine_memory())
+def default_memory_limit(trials: int = 1) -> int:
+    """Bytes: 90 % of what the machine, container or job has, divided by the trials that run side by side."""
+    return int(0.9 * machine_memory() / trials)
 
 
 @dataclass
@@ -72,6 +73,7 @@ def run_trial(
     stop: StopRequest,
     on_progress: Callable[[Progress], None],
     launcher: Launcher,
+    placement: Placement = ALONE,
 ) -> RunRecord:
     """Run one trial in its own process.
 
@@ -82,6 +84,7 @@ def run_trial(
         stop: checked five times a second.
         on_progress: called with every progress report.
         launcher: starts the process.
+        placement: what the launcher gives the process of the machine.
 
     Returns:
         The record, which is on disk by then.
@@ -92,11 +95,11 @@ def run_trial(
     """
     kill_leftovers(folder)
     prepare_folder(folder, spec)
-    started, begin, oom_kills = utc_now(), time.monotonic(), kernel_oom_kills()
+    started, begin, oom_kills = utc_now(), time.monotonic(), OomKills()
     process = TrialProcess(launcher, folder, _environment(spec))
     pump = LogPump(process.output, folder / LOG)
     try:
-        seen = _supervise(process, pump, ProgressReader(folder), limits, stop, on_progress)
+        seen = _supervise(process, pump, ProgressReader(folder), limits, stop, on_progress, oom_kills)
     finally:
         ended = process.kill()
         pump.finish()
@@ -104,11 +107,17 @@ def run_trial(
 
     record, damage = _read_left_record(folder, spec.key)
     if record is None:
-        ran_out = kernel_oom_kills() != oom_kills
-        status, reason = _judge(seen, damage, ended, ran_out, printable(pump.last_line()))
-        cost = Cost(peak_host_rss=max(seen.peak_memory, ended.peak_memory) or None, notes=spec.cost_notes())
-        wall = time.monotonic() - begin
-        record = RunRecord.from_spec(spec, status, reason, started=started, wall_seconds=wall, cost=cost)
+        status, reason = _judge(seen, damage, ended, oom_kills.have_grown(), printable(pump.last_line()))
+        notes = [*placement.notes(), *spec.cost_notes()]
+        record = RunRecord.from_spec(
+            spec,
+            status,
+            reason,
+            started=started,
+            wall_seconds=time.monotonic() - begin,
+            cost=Cost(peak_host_rss=max(seen.peak_memory, ended.peak_memory) or None, notes=notes),
+            machine={**machine_facts(), **placement.facts()},
+        )
     elif record.status == "interrupted" and seen.stopped_as not in (None, "interrupted"):
         reason = printable(f"{seen.reason}; {record.reason}")
         record = record.model_copy(update={"status": seen.stopped_as, "reason": reason})
@@ -149,6 +158,7 @@ def _supervise(
     limits: Limits,
     stop: StopRequest,
     on_progress: Callable[[Progress], None],
+    oom_kills: OomKills,
 ) -> _Observation:
     """Watch the trial until it has ended, or must be killed."""
     seen = _Observation()
@@ -162,6 +172,7 @@ def _supervise(
         if progress is not None:
             on_progress(progress)
             clock.enter(progress.phase)
+        oom_kills.look_at(process.pid)
         memory = process.memory()
         seen.peak_memory = max(seen.peak_memory, memory)
         if memory > limits.memory_bytes or _machine_is_full(memory):

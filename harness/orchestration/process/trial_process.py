@@ -52,6 +52,11 @@ class TrialProcess:
         self._children_memory = 0
         self._children_measured = time.monotonic()
 
+    @property
+    def pid(self) -> int:
+        """Of the worker."""
+        return self._pid
+
     def ended(self) -> bool:
         """Whether the worker has ended. It keeps its process id until `kill`."""
         return has_ended(self._worker)

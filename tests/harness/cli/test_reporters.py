@@ -33,7 +33,7 @@ def test_a_bar_does_not_fall_back(tmp_path: Path) -> None:
             Progress("scoring", fraction=1.0),
         ):
             bars.progress(trial, progress)
-            shown.append(next(task.completed for task in bars._progress.tasks if task.id == bars._trial_bar))
+            shown.append(next(task.completed for task in bars._progress.tasks if task.id == bars._bars[trial.name]))
     assert shown == [0.4, 0.4, 1.0, 1.0, 1.0]
 
 
@@ -47,3 +47,27 @@ def test_lines_say_the_time_that_the_whole_run_takes(tmp_path: Path, capsys: pyt
     assert said[0] == "[1/2] a seed 0: 100s"
     assert said[1].split() == ["0%", "training,", "loss", "3.000"]
     assert said[2].endswith("left")
+
+
+def test_each_running_trial_has_a_bar_and_the_total_counts_all(tmp_path: Path) -> None:
+    first, second, third = plan(["a", "b", "c"], budget="100s").trials
+    bars = Bars(tmp_path, slots=2)
+    with bars:
+        for index, trial in enumerate((first, second), 1):
+            bars.started(trial, index, 3)
+        bars.progress(first, Progress("training", fraction=0.5))
+        bars.progress(second, Progress("training", fraction=0.25))
+        bars.progress(third, Progress("training", fraction=0.25))
+        shown = {task.description: task for task in bars._progress.tasks}
+        assert list(shown) == ["run", "a seed 0", "b seed 0"]
+        assert (shown["run"].completed, shown["run"].total) == (0.75, 3)
+        assert shown["run"].fields["details"].startswith("0 of 3 trials done, 2 running")
+
+
+def test_lines_name_the_trial_where_several_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trials = plan(["a", "b"], budget="100s").trials
+    lines = Lines(tmp_path, slots=2)
+    for index, trial in enumerate(trials, 1):
+        lines.started(trial, index, 2)
+        lines.progress(trial, Progress("training", fraction=0.5))
+    assert "b seed 0:  50%  training" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from harness.monitoring.progress import ProgressFile
 from harness.orchestration.process.launchers import fastest_launcher
 from harness.orchestration.process.log_pump import LOG_LIMIT
 from harness.orchestration.scheduler import ALL_OK, SOME_FAILED, RunOptions, run_plan
-from harness.orchestration.trial import Trial
+from harness.orchestration.trial.work import Trial
 from harness.reporting.leaderboard import write_leaderboards
 from harness.results.io import read_record, read_records
 from harness.results.schema import RunRecord

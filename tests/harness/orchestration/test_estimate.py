@@ -9,7 +9,7 @@ import pytest
 from fake_worker import DATA, PRESET, plan, resolved
 
 from harness.config.preset import Evaluation
-from harness.orchestration.estimate import START_SECONDS, estimate_trials, find_earlier_records
+from harness.orchestration.estimate import START_SECONDS, estimate_trials, find_earlier_records, side_by_side
 from harness.orchestration.plan import Contender, Manifest, make_plan
 from harness.results.io import write_record
 from harness.results.schema import Cost, RunRecord
@@ -83,3 +83,16 @@ def test_records_are_found_in_the_run_and_beside_it(tmp_path: Path, name: str) -
     (tmp_path / name / "trials" / "damaged").mkdir()
     (tmp_path / name / "trials" / "damaged" / "record.json").write_text("{")
     assert "a" in {record.method for record in find_earlier_records(tmp_path / "run")}
+
+
+@pytest.mark.parametrize(
+    ("trials", "slots", "waves", "seconds", "enough"),
+    [(4, 1, 4, 40, 1), (4, 2, 2, 20, 2), (100, 64, 2, 20, 50), (3, 8, 1, 10, 3), (0, 2, 0, 0, 1)],
+)
+def test_waves_of_trials_side_by_side(trials: int, slots: int, waves: int, seconds: float, enough: int) -> None:
+    found = side_by_side([10.0] * trials, slots)
+    assert (found.waves, found.seconds, found.enough) == (waves, seconds, enough)
+
+
+def test_a_free_slot_takes_the_next_trial() -> None:
+    assert side_by_side([30.0, 10.0, 10.0, 10.0], 2).seconds == 30

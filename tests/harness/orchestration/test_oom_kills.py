@@ -14,10 +14,10 @@ import fake_worker
 import pytest
 from fake_worker import WORKER, doubled, plan, rows, run
 
-from harness.orchestration.process import supervisor as executor
 from harness.orchestration.process.launchers import SubprocessLauncher
 from harness.orchestration.scheduler import ALL_OK, SOME_FAILED
-from harness.platform.oom_kills import kernel_oom_kills
+from harness.platform import oom_kills
+from harness.platform.oom_kills import OomKills, kernel_oom_kills
 from harness.results.io import read_record, read_records
 from harness.results.schema import RunRecord
 
@@ -120,7 +120,8 @@ def test_a_sigkill_is_judged_by_the_kernels_count(
 ) -> None:
     """Runs without control groups too: the kill count before and after decides."""
     told = iter(counts)
-    monkeypatch.setattr(executor, "kernel_oom_kills", lambda: next(told))
+    monkeypatch.setattr(oom_kills, "kernel_oom_kills", lambda: next(told))
+    monkeypatch.setattr(oom_kills, "groups", lambda *_: [])
     run(tmp_path, plan(["killed"]))
     assert record(tmp_path, "killed").status == status
 
@@ -131,3 +132,28 @@ def test_the_count_is_read() -> None:
     count = kernel_oom_kills()
     assert (count is None) == (told is None)
     assert told is None or int(told[1]) <= (count or 0)
+
+
+@pytest.mark.parametrize(
+    ("membership", "folder", "counter"),
+    [
+        ("0::/job_7/step", "job_7/step", "memory.events"),
+        ("5:cpu,cpuacct:/x\n4:memory:/slurm/job_7", "memory/slurm/job_7", "memory.oom_control"),
+        # in a container the path is that of the host, and the root is the group itself
+        ("4:memory:/docker/abc", "memory", "memory.oom_control"),
+    ],
+)
+def test_kills_are_counted_in_the_group_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, membership: str, folder: str, counter: str
+) -> None:
+    monkeypatch.setattr(oom_kills, "membership", lambda process: membership)
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / counter).write_text("oom 1\noom_kill 3\n")
+    other = tmp_path / folder / "other"
+    other.mkdir()
+    (other / counter).write_text("oom_kill 0\n")
+    kills = OomKills(tmp_path)
+    (other / counter).write_text("oom_kill 9\n")
+    assert not kills.have_grown(), "another job's kills are none of ours"
+    (tmp_path / folder / counter).write_text("oom 2\noom_kill 4\n")
+    assert kills.have_grown()

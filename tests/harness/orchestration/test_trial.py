@@ -19,7 +19,7 @@ from harness.monitoring.progress import Progress, ProgressFile
 from harness.orchestration.plan import Contender
 from harness.orchestration.prepared_data import PreparedData
 from harness.orchestration.request import plan_trials
-from harness.orchestration.trial import Trial
+from harness.orchestration.trial.work import Trial
 from harness.results.schema import RunRecord
 from harness.results.status import Interrupted
 from harness.stacks import resolve

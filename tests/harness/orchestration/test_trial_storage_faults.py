@@ -15,7 +15,7 @@ from harness.config.trial_spec import TrialSpec
 from harness.errors import StorageError
 from harness.monitoring.progress import ProgressFile
 from harness.orchestration.plan import Manifest
-from harness.orchestration.trial import Trial
+from harness.orchestration.trial.work import Trial
 from harness.orchestration.trial_folder import prepare_folder
 from harness.results.schema import RunRecord
 from harness.results.status import status_from_exception

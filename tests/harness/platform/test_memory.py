@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
 
-from harness.platform.memory import gpu_peaks, machine_memory, memory_of, reset_gpu_peaks
+from harness.platform.memory import _container_limits, gpu_peaks, machine_memory, memory_of, reset_gpu_peaks
 
 CHILD = """
 from harness.platform.memory import peak_rss
@@ -94,3 +95,26 @@ def test_a_process_that_has_ended_holds_nothing() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         ended = psutil.Process(process.pid)
     assert memory_of([ended]) == 0
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "limits"),
+    [
+        ("0::/job_7/step", {"job_7/step/memory.max": "max", "job_7/memory.max": "300"}, [300]),
+        ("0::/", {"memory.max": "500"}, [500]),
+        (
+            "5:cpu:/x\n4:memory:/slurm/job_7",
+            {"memory/slurm/job_7/memory.limit_in_bytes": "300", "memory/memory.limit_in_bytes": "900"},
+            [300, 900],
+        ),
+        ("4:memory:/docker/abc", {"memory/memory.limit_in_bytes": "700"}, [700]),
+        ("", {}, []),
+    ],
+)
+def test_the_limits_of_a_job_are_those_of_its_nested_groups(
+    tmp_path: Path, membership: str, files: dict[str, str], limits: list[int]
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    assert _container_limits(tmp_path, membership) == limits
