@@ -42,10 +42,10 @@ def print_estimates(manifest: Manifest, run_dir: Path, as_json: bool, jobs: int 
     columns = ("method", "seed", *folds, "data", "budget", "device")
     print_table((*columns, "takes", "memory"), [_row(estimate, manifest, columns) for estimate in estimates])
     most = "" if memory is None else f"; at most {_size(memory * jobs)} of memory at a time"
-    click.echo(f"in all {_duration(total)}{most}")
+    click.echo(f"in all {format_duration(total)}{most}")
     if jobs > 1 and parallel is not None and parallel.waves:
         unit = "GPU" if manifest.trials[0].spec.device.startswith("cuda") else "trial"
-        said = f"with --jobs {jobs}: {parallel.waves} waves, {_duration(parallel.seconds)}"
+        said = f"with --jobs {jobs}: {parallel.waves} waves, {format_duration(parallel.seconds)}"
         fewer = f"; {parallel.enough} side by side take as long" if parallel.enough < jobs else ""
         click.echo(f"{said} ({(total or 0.0) / 3600:.1f} {unit}-hours){fewer}")
     bases = Counter(estimate.basis for estimate in estimates if estimate.basis != "done")
@@ -74,14 +74,15 @@ def _facts(estimate: Estimate, manifest: Manifest) -> dict[str, Any]:
 
 def _row(estimate: Estimate, manifest: Manifest, columns: tuple[str, ...]) -> tuple[str, ...]:
     facts = _facts(estimate, manifest)
-    takes = _duration(estimate.seconds)
+    takes = format_duration(estimate.seconds)
     if estimate.basis == "done":
         takes = f"skipped: {estimate.trial.skip_reason}" if estimate.trial.skip_reason else "done already"
     shown = (str(facts[name]) for name in columns)
     return (*shown, takes, "" if estimate.basis == "done" else _size(estimate.memory))
 
 
-def _duration(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
+    """Seconds, minutes or hours, whichever reads well."""
     if seconds is None:
         return "unknown"
     if seconds < 90:

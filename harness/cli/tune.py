@@ -10,12 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import adapters, as_json, choose_device, complete_methods, complete_presets, print_json
+from harness.cli.options import (
+    adapters,
+    as_json,
+    choose_device,
+    complete_methods,
+    complete_presets,
+    print_json,
+    set_option,
+)
 from harness.cli.split_options import split_options
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.config.split_spec import SplitSpec
     from harness.orchestration.plan import Contender
+    from harness.orchestration.prepared_data import PreparedData
     from harness.orchestration.process.launchers import Launcher
     from harness.orchestration.request import RunRequest
     from harness.orchestration.tuning.record import TuningRecord
@@ -48,11 +60,12 @@ if TYPE_CHECKING:
 @split_options
 @click.option(
     "--preset",
-    default="quick",
+    default="auto",
     metavar="NAME|FILE.toml",
     shell_complete=complete_presets,
-    help="Where every method starts.",
+    help="Where every method starts; auto is fitted to the data, as for run.",
 )
+@set_option
 @click.option("--seed", default=0, type=click.IntRange(0), help="Of the search.")
 @click.option("--init", metavar="KIND[:PATH]", help="Starting weights: scratch, imagenet, coco, checkpoint:FILE.")
 @click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute.")
@@ -70,6 +83,7 @@ if TYPE_CHECKING:
 @click.option("--trust-labels", is_flag=True, help="Train on labels that look wrong (`data check` says why).")
 @click.option("--wall-limit", metavar="TIME", help="Longest time of a trial: 30m, 2h.  [default: by its budget]")
 @click.option("--memory-limit", metavar="SIZE", help="Most memory of a trial: 8GB.  [default: 90 % of the machine's]")
+@click.option("--dry-run", is_flag=True, help="Print how many trials and how long they train, and stop.")
 @click.option("--quiet", is_flag=True, help="Plain lines in place of progress bars.")
 @adapters
 @as_json
@@ -94,13 +108,16 @@ def tune(**typed: Any) -> None:
 def _execute(request: RunRequest, space: Path | None, **how: Any) -> int:
     """Search, and show what was found. Returns the exit status."""
     from harness.catalog import load_catalog
-    from harness.config.preset import load_preset
     from harness.config.space import load_space
     from harness.orchestration.process.launchers import fastest_launcher
-    from harness.orchestration.request import engine_modules, find_contenders
+    from harness.orchestration.request import engine_modules, find_contenders, read_source
     from harness.orchestration.tuning.tuner import Search
 
-    preset = load_preset(request.preset)
+    if request.folds:
+        raise HarnessError("tune chooses by calibration images, which --folds has none of; leave --folds out")
+    if len(request.labels) > 1:
+        raise HarnessError("tune takes one number of labelled images; give --labels once")
+    preset = request.base_preset()
     contenders = find_contenders(request, load_catalog(request.adapters), preset)
     known = sorted({name for one in contenders for name in one.resolved.known_settings})
     names = ("device", "precision", "skip_bad")
@@ -113,42 +130,55 @@ def _execute(request: RunRequest, space: Path | None, **how: Any) -> int:
         how={name: getattr(request, name) for name in names},
         **how,
     )
-    if not search.space.contains(search.space.own_values(preset)):
-        _print_note("the preset's own setting lies outside the space; it is the first trial all the same")
+    source = (request.sources or (preset.source,))[0]
+    data, split = read_source(source, request.split_spec(), preset, request.skip_bad, request.trust_labels, _print_note)
+    fit = request.fit_preset(preset, data, data.facts)
+    if fit is not None:
+        search, contenders = replace(search, preset=fit), [replace(one, preset=fit) for one in contenders]
+    _print_plan(search, contenders, data, request)
+    if request.dry_run:
+        return 0
     with fastest_launcher(engine_modules(contenders)) as launcher:
-        record = _search(request, search, contenders, launcher)
+        record = _search(request, search, contenders, (data, split), launcher)
     if record is None:
         _print_note(f"stopped; the same command goes on with {request.out}")
         return 130
     return _show(record, request)
 
 
+def _print_plan(search: Search, contenders: Sequence[Contender], data: PreparedData, request: RunRequest) -> None:
+    """What will be done, before any of it is."""
+    from harness.cli.estimates import format_duration
+    from harness.config.budget import Budget
+
+    for note in (request.device_note, *search.preset.fit):
+        if note:
+            _print_note(note)
+    if not search.space.contains(search.space.own_values(search.preset)):
+        _print_note("the preset's own setting lies outside the space; it is the first trial all the same")
+    trials, budget = search.trials * len(contenders), Budget.parse(search.budget)
+    together = f", {format_duration(trials * budget.amount)} together" if budget.kind == "seconds" else ""
+    _print_note(
+        f"{search.trials} trials of each of {len(contenders)} methods, at most {search.budget} of training "
+        f"each{together}; scored on {len(data.facts.splits['calibration'])} calibration images"
+    )
+
+
 def _search(
-    request: RunRequest, search: Search, contenders: list[Contender], launcher: Launcher
+    request: RunRequest,
+    search: Search,
+    contenders: Sequence[Contender],
+    data: tuple[PreparedData, SplitSpec],
+    launcher: Launcher,
 ) -> TuningRecord | None:
     from harness.cli.reporters import make_reporter
     from harness.errors import StorageError
-    from harness.orchestration.request import read_source
     from harness.orchestration.tuning.tuner import Tuner
 
     assert request.out is not None
-    if request.folds:
-        raise HarnessError("tune chooses by calibration images, which --folds has none of; leave --folds out")
-    if len(request.labels) > 1:
-        raise HarnessError("tune takes one number of labelled images; give --labels once")
-    source = (request.sources or (search.preset.source,))[0]
-    data, split = read_source(
-        source, request.split_spec(), search.preset, request.skip_bad, request.trust_labels, _print_note
-    )
-    if request.device_note:
-        _print_note(request.device_note)
-    _print_note(
-        f"{search.trials} trials of each of {len(contenders)} methods, at most {search.budget} of training each; "
-        f"scored on {len(data.facts.splits['calibration'])} calibration images"
-    )
     with make_reporter(request.out, request.quiet or request.as_json) as reporter:
         options = replace(request.options(), launcher=launcher)
-        tuner = Tuner(contenders, search, data, split, request.out, options, reporter)
+        tuner = Tuner(contenders, search, *data, request.out, options, reporter)
         try:
             return tuner.run()
         except StorageError as error:

@@ -127,6 +127,7 @@ def build(recipe: Recipe, task: Task, options: TorchvisionOptions) -> Torchvisio
         mask_width=options.mask_width or settings.width,
         box_head_width=settings.box_head_width,
         anchor_scale=settings.anchor_scale,
+        anchor_ratios=settings.anchor_ratios,
         frozen_norm=start.frozen_norm(options.version),
         rpn_batch_size_per_image=settings.anchors_per_image,
         box_batch_size_per_image=settings.rois_per_image,
@@ -151,6 +152,7 @@ def network(
     mask_width: int,
     box_head_width: int,
     anchor_scale: float,
+    anchor_ratios: tuple[float, ...],
     frozen_norm: bool,
     **caps: Any,
 ) -> MaskRCNN:
@@ -167,7 +169,7 @@ def network(
         norm_layer=pyramid_norm,
     )
     anchors = AnchorGenerator(
-        tuple((round(stride * anchor_scale),) for stride in (4, 8, 16, 32, 64)), ((0.5, 1.0, 2.0),) * 5
+        tuple((round(stride * anchor_scale),) for stride in (4, 8, 16, 32, 64)), (anchor_ratios,) * 5
     )
     if version == 2:
         box_head: nn.Module = FastRCNNConvFCHead(

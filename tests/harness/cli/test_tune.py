@@ -51,6 +51,16 @@ def test_settings_are_searched_and_a_run_uses_them(tmp_path: Path) -> None:
     assert (record["budget"], record["preset"], record["tuned"]["trials"]) == ("4it", "smoke (tuned)", 2)
 
 
+def test_a_dry_run_says_what_the_search_takes_and_does_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "search"
+    typed = ("tune", "--methods", "mask_rcnn,deepmac", "--trials", "3", "--budget", "60s", "--data", DATA)
+    done = CliRunner().invoke(harness, [*typed, "--out", str(out), "--dry-run", "--set", "training.batch=2"])
+    assert done.exit_code == 0, done.output
+    assert "3 trials of each of 2 methods, at most 60s of training each, 6.0 min together" in done.output
+    assert "crops of" in done.output
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("typed", "line"),
     [
