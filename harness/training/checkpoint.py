@@ -13,13 +13,11 @@ from torch import nn
 
 from harness.errors import HarnessError
 from harness.fileio import write_bytes_atomic
+from harness.results.io import WEIGHTS
 from harness.results.status import one_line
 from harness.training.checkpoint_files import newest_blob, save_blob
 from harness.training.device import random_state, restore_random_state
 from harness.training.trace import Trace
-
-WEIGHTS = "weights.safetensors"
-"""File of the weights of a trial whose training has ended."""
 
 
 @dataclass(frozen=True)
