@@ -20,9 +20,9 @@ from harness.training.device import autocast, random_state, restore_random_state
 from harness.training.trainer import Trainer
 
 
-def add_learner(trainer: Trainer, unlabelled: UnlabelledImages, data: PreparedData, seed: int) -> Learner:
+def add_learner(trainer: Trainer, unlabelled: UnlabelledImages, cells_per_image: Sequence[float], seed: int) -> Learner:
     """Have the trainer learn from unlabelled images too, as the supervision of its stream does it."""
-    stream, context = trainer.stream, LearnerContext(trainer, unlabelled, cells_per_image(data), seed)
+    stream, context = trainer.stream, LearnerContext(trainer, unlabelled, cells_per_image, seed)
     supervision: Any = stream.labeller
     learner: Learner = supervision.learner(context)
     stream.unlabelled = unlabelled
@@ -31,7 +31,7 @@ def add_learner(trainer: Trainer, unlabelled: UnlabelledImages, data: PreparedDa
     return learner
 
 
-def cells_per_image(data: PreparedData) -> tuple[float, ...]:
+def mean_cells(data: PreparedData) -> tuple[float, ...]:
     """Mean number of cells on a labelled training image, by class, without crowd regions."""
     counts = np.zeros(len(data.dataset.classes))
     for sample in data.samples(data.splits.train):

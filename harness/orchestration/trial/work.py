@@ -29,7 +29,7 @@ from harness.monitoring.machine import machine_facts
 from harness.monitoring.progress import Progress, ProgressFile
 from harness.monitoring.training import training_sensors
 from harness.orchestration.early_stopping import falls_behind
-from harness.orchestration.learning import add_learner
+from harness.orchestration.learning import add_learner, mean_cells
 from harness.orchestration.prepared_data import planned_unlabelled, prepare_planned_data, task_of
 from harness.orchestration.starting_weights import check_unchanged
 from harness.platform.memory import gpu_peaks, peak_rss, reset_gpu_peaks
@@ -147,7 +147,7 @@ class Trial:
             sensors=training_sensors(spec.device),
         )
         if self.unlabelled is not None:
-            self.learner = add_learner(trainer, self.unlabelled, self.data, spec.seed)
+            self.learner = add_learner(trainer, self.unlabelled, mean_cells(self.data), spec.seed)
         self.images_per_step = trainer.stream.images_per_step
         trace = trainer.run()
         write_text_atomic(self.folder / CURVE, trace.to_csv())

@@ -12,7 +12,7 @@ from harness.config.preset import load_preset, with_settings
 from harness.config.trial_spec import TrialSpec
 from harness.contract import Init
 from harness.monitoring.progress import Progress, ProgressFile
-from harness.orchestration.learning import cells_per_image
+from harness.orchestration.learning import mean_cells
 from harness.orchestration.plan import Contender
 from harness.orchestration.prepared_data import prepare_planned_data
 from harness.orchestration.request import plan_trials
@@ -65,6 +65,6 @@ def test_a_stop_while_images_are_labelled_keeps_the_training_so_far(spec: TrialS
 def test_cells_of_labelled_images_are_counted_by_class(spec: TrialSpec) -> None:
     data = prepare_planned_data(spec)
     cells = sum(len(data.dataset.sample(image_id).instances) for image_id in data.splits.train)
-    found = cells_per_image(data)
+    found = mean_cells(data)
     assert len(found) == len(data.dataset.classes)
     assert sum(found) == pytest.approx(cells / 3)
