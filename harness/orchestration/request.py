@@ -107,6 +107,9 @@ class RunRequest(BaseModel):
     wall_limit: Annotated[float | None, _parsed(_seconds)] = None
     memory_limit: Annotated[int | None, _parsed(_bytes)] = None
     jobs: int = 1
+    engine: Literal["local", "slurm", "ray"] = "local"
+    engine_options: str = ""
+    address: str = "auto"
     dry_run: bool = False
     quiet: bool = False
     wide: bool = False
