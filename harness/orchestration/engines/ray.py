@@ -43,14 +43,9 @@ class RayEngine:
 
     def submit(self, trials: Sequence[TrialOrder], resources: Resources) -> None:
         (self._run_dir / STOP_FILE).unlink(missing_ok=True)
-        task = self._ray.remote(_task()).options(
-            num_cpus=resources.cores or 1,
-            num_gpus=resources.gpus,
-            max_retries=MAX_RETRIES,
-            retry_exceptions=False,
-            # a GPU task would otherwise take a new process each, which costs seconds
-            max_calls=0,
-        )
+        how = {"num_cpus": resources.cores or 1, "num_gpus": resources.gpus, "max_retries": MAX_RETRIES}
+        # max_calls: a GPU task would otherwise take a new process each, which costs seconds
+        task = self._ray.remote(**how, retry_exceptions=False, max_calls=0)(_task())
         environment = _environment()
         for order in trials:
             write_order(replace(order, run_dir=self._run_dir))
