@@ -61,6 +61,7 @@ def config(task: Task, size: Literal["small", "full"], batch: int) -> Any:
     model.PIXEL_MEAN, model.PIXEL_STD = list(task.pixel_mean[::-1]), list(task.pixel_std[::-1])
 
     model.ANCHOR_GENERATOR.SIZES = [[stride * settings.anchor_scale] for stride in (4, 8, 16, 32, 64)]
+    model.ANCHOR_GENERATOR.ASPECT_RATIOS = [list(settings.anchor_ratios)]
     model.RPN.BATCH_SIZE_PER_IMAGE = settings.anchors_per_image
     model.ROI_HEADS.BATCH_SIZE_PER_IMAGE = settings.rois_per_image
     proposals, caps = settings.proposals, prediction_caps(task, settings.proposals)

@@ -44,7 +44,8 @@ class Instances:
     masks: N masks, tight on their boxes. None if supervision has removed them (point labels).
     points: (N, P, 2) float32, x y in continuous pixel coordinates: the centre of the first pixel is 0.5. Or None.
     point_labels: (N, P) int8: 1 inside the cell, 0 outside, -1 to be ignored. Or None.
-    crowd: (N,) bool, a region that holds many cells. Not trained on, ignored by the scorer. None for no such region.
+    crowd: (N,) bool, a region to be ignored, such as many cells without outlines, or what may be a cell. It is trained
+        neither as a cell nor as background, and ignored by the scorer. None for no such region.
     """
 
     boxes: NDArray[np.int32]
@@ -81,6 +82,7 @@ class Sample:
     image: (H, W) or (H, W, 3) uint8, grey or RGB. Read only: an augmentation makes a new array.
     cell_type: the type of most of its cells. Splits are balanced over it.
     group: images of one group, such as a well of a plate, stay on one side of a split. None if unknown.
+    labelled: False for an image that nobody has annotated. It then has no instances, or those that a model has found.
     """
 
     image_id: str
@@ -88,6 +90,7 @@ class Sample:
     instances: Instances
     cell_type: str | None = None
     group: str | None = None
+    labelled: bool = True
 
     @property
     def size(self) -> tuple[int, int]:
@@ -283,6 +286,7 @@ class Method:
     skip: called before a run starts. It returns one line on why the method cannot run here, or None.
     needs: top-level modules that only this method imports, each with the command that installs it. A method with one
         missing is not part of `all`.
+    reads_unlabelled: whether its supervision learns from images without labels.
     """
 
     name: str
@@ -294,6 +298,7 @@ class Method:
     expected_failures: Mapping[str, str] = field(default_factory=dict)
     skip: Callable[[], str | None] | None = None
     needs: Mapping[str, str] = field(default_factory=dict)
+    reads_unlabelled: bool = False
 
     def missing(self) -> dict[str, str]:
         """Those of `needs` that are not installed. Imports nothing."""

@@ -44,6 +44,11 @@ class Resolved:
     methods: tuple[Method, ...]
     known_settings: frozenset[str] = frozenset()
 
+    @property
+    def reads_unlabelled(self) -> bool:
+        """Whether a method of the stack learns from images without labels."""
+        return any(method.reads_unlabelled for method in self.methods)
+
     def skip_reason(self) -> str | None:
         """Why the stack cannot run on this machine, by the first of its methods that cannot; None if it can."""
         reasons = (method.skip() for method in self.methods if method.skip is not None)

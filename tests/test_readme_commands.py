@@ -53,6 +53,7 @@ WORDS = {
     "SOURCE": "sartorius:data/sartorius",
     "--out DIR": "--out predicted",
     "DIR": "data/sartorius/train",
+    "FOLDER": "model",
 }
 """Placeholder to its value. RUN_DIR is added once there is a run."""
 
@@ -67,7 +68,12 @@ PRINTS = {
 }
 """Verb to what it prints, among other things."""
 
-WRITES = {"report": "{RUN_DIR}/report.html", "predict": "submission.csv", "new-method": "methods/my_head.py"}
+WRITES = {
+    "report": "{RUN_DIR}/report.html",
+    "predict": "submission.csv",
+    "package": "model/card.md",
+    "new-method": "methods/my_head.py",
+}
 """Verb to a file that it creates."""
 
 

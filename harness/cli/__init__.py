@@ -24,6 +24,7 @@ VERBS = {
     "evaluate": "Score the trained models of a run on other labelled data.",
     "export-split": "Write the images of a run's split for another tool, labels where it may see them.",
     "add-row": "Score the masks of any other tool as a row of a run's table.",
+    "package": "Write a trained model into a folder that stands alone.",
     "predict": "Predict images of your own with a trained method.",
     "check-submission": "Check a submission file by Kaggle's rules.",
     "data": "Check a data source, or count what is in it.",

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from harness.cli.options import adapters, as_json, choose_device, print_json
+from harness.cli.options import adapters, as_json, choose_device, print_json, protocol_option
+from harness.config.protocol import ScoringProtocol
 from harness.errors import HarnessError
 from harness.reporting.screen import print_table
 
@@ -31,6 +32,8 @@ MATRIX = "generalisation.md"
     metavar="[FRACTION]",
     help="Choose the rule anew on this part of the new images, which is then not scored; 0.2 where none is given.",
 )
+@click.option("--ensemble", is_flag=True, help="Also the average of all models of a method, its folds or seeds.")
+@protocol_option
 @click.option("--skip-bad", is_flag=True, help="Leave bad images and cells out.")
 @click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute.")
 @adapters
@@ -40,6 +43,8 @@ def evaluate(
     sources: tuple[str, ...],
     methods: str | None,
     recalibrate: float | None,
+    ensemble: bool,
+    protocol: ScoringProtocol,
     skip_bad: bool,
     device: str,
     adapters: tuple[str, ...],
@@ -52,14 +57,17 @@ def evaluate(
     was trained on against what was tested on.
     """
     from harness.data.sources import load
-    from harness.orchestration.evaluation import TestData, trained_trials
+    from harness.orchestration.evaluation import TestData, averages, trained_trials
 
     names = [name.strip() for name in (methods or "").split(",") if name.strip()]
     trials = trained_trials(run_dir, names)
+    if ensemble:
+        trials += averages(run_dir, trials)
     tests = [TestData.of(load(source, skip_bad=skip_bad), recalibrate) for source in sources]
 
     from harness.catalog import load_catalog
     from harness.orchestration.evaluation import evaluate as evaluate_one
+    from harness.reporting.columns import LIVECELL
 
     device, note = choose_device(device)
     if note:
@@ -73,12 +81,12 @@ def evaluate(
     for test in tests:
         for one in trials:
             assert one.record.data is not None
-            where = f"{one.trial.folder.name} on {test.dataset.public_source}"
+            where = f"{one.name} on {test.dataset.public_source}"
             if one.record.data.fingerprint == test.dataset.fingerprint:
                 click.echo(f"left out: {where}: it was trained on these data; its score is in the table", err=True)
                 continue
             try:
-                record = evaluate_one(run_dir, one, test, catalog, device, command)
+                record = evaluate_one(run_dir, one, test, catalog, device, command, protocol)
             except HarnessError as error:
                 failed.append(f"{where}: {error}")
                 continue
@@ -90,6 +98,8 @@ def evaluate(
                     "tested on": record.tested_on.source,
                     "images": len(record.scores.by_image),
                     "IoU": record.scores.iou_map,
+                    "ms/image": record.inference_ms_per_image,
+                    **{text: record.scores.livecell[name] for name, text in LIVECELL.items() if protocol},
                     "notes": record.notes,
                 }
             )

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from harness.config.protocol import PROTOCOLS
 from harness.errors import HarnessError
 
 
@@ -42,6 +43,15 @@ set_option = click.option(
     multiple=True,
     metavar="TABLE.KEY=VALUE",
     help="One setting of the preset, as in model.scale=0.5; may be given again.",
+)
+
+protocol_option = click.option(
+    "--protocol",
+    default="",
+    type=click.Choice(["", *PROTOCOLS]),
+    show_default=False,
+    metavar="[livecell]",
+    help="Also score as a benchmark publishes it: one class, 2,000 detections, its areas, AFNR.",
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

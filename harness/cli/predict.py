@@ -11,18 +11,28 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.options import adapters, as_json, choose_device, complete_methods, print_json
+from harness.errors import HarnessError
 from harness.inference.formats.writer import DEFAULT_FORMATS, FORMATS
 
 if TYPE_CHECKING:
+    from harness.catalog import Catalog
     from harness.config.trial_spec import TrialSpec
+    from harness.contract import Model, Task
     from harness.inference.predict_files import Outcome
+    from harness.results.trained_trial import TrainedTrial
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--run", "run_dir", required=True, metavar="RUN_DIR", type=click.Path(path_type=Path), help="The run.")
+@click.option("--run", "run_dir", metavar="RUN_DIR", type=click.Path(path_type=Path), help="The run.")
+@click.option(
+    "--model",
+    "model_dir",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="A packaged model.",
+)
 @click.option(
     "--method",
-    required=True,
     metavar="NAME",
     shell_complete=complete_methods,
     help="As the leaderboard calls its row; or a folder's name under RUN_DIR/trials.",
@@ -41,8 +51,9 @@ if TYPE_CHECKING:
 @adapters
 @as_json
 def predict(
-    run_dir: Path,
-    method: str,
+    run_dir: Path | None,
+    model_dir: Path | None,
+    method: str | None,
     seed: int | None,
     images: Path,
     out: Path,
@@ -53,7 +64,7 @@ def predict(
     adapters: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Predict every image of a folder with a trained method of a run.
+    """Predict every image of a folder with a trained method of a run, or with a model that `package` wrote.
 
     The score threshold and smallest area that the run chose are applied, and overlaps removed. Writes labels/NAME.tif
     (label images), coco.json (COCO run lengths) and overlays/NAME.png; with --formats geojson, outlines for QuPath.
@@ -64,9 +75,8 @@ def predict(
     from harness.catalog import load_catalog
     from harness.data.image_folder import images_by_id
     from harness.fileio import remove_empty_folder
-    from harness.results.trained_trial import find_trained_trial
 
-    trial = find_trained_trial(run_dir, method, seed)
+    trial = _trial_of_run(run_dir, model_dir, method, seed)
     files, labels = images_by_id(images)
     catalog = load_catalog(adapters)
     device, note = choose_device(device)
@@ -76,12 +86,11 @@ def predict(
     from harness.inference.formats.writer import open_writers, warn_of_older_files
     from harness.inference.predict_files import TILES, Tiling, predict_files
     from harness.inference.tiles import TILE
-    from harness.inference.trained_model import load_trained
 
     if not sys.warnoptions:
         # Frameworks warn about their own deprecations. In a run these go to the log.
         warnings.simplefilter("ignore")
-    model, task = load_trained(trial, catalog, device)
+    model, task, trial = _loaded(trial, model_dir, catalog, device)
     writers = open_writers([name.strip() for name in formats.split(",") if name.strip()], out, task.classes)
     if submission is not None:
         writers.append(Submission(submission))
@@ -97,6 +106,37 @@ def predict(
     _tell(trial.spec, outcome, written, broken_rules, about_files, as_json)
     if outcome.bad or broken_rules:
         raise click.exceptions.Exit(1)
+
+
+def _trial_of_run(
+    run_dir: Path | None, model_dir: Path | None, method: str | None, seed: int | None
+) -> TrainedTrial | None:
+    """The trial that was named; None for a packaged model. Raises HarnessError where neither or both were."""
+    from harness.results.trained_trial import find_trained_trial
+
+    if model_dir is not None:
+        from harness.inference.model_package import read_package
+
+        if run_dir is not None or method is not None or seed is not None:
+            raise HarnessError("--model names a packaged model, which is one method of one run; leave the others out")
+        read_package(model_dir)
+        return None
+    if run_dir is None or method is None:
+        raise HarnessError("type --run RUN_DIR --method NAME, or --model FOLDER for a packaged model")
+    return find_trained_trial(run_dir, method, seed)
+
+
+def _loaded(
+    trial: TrainedTrial | None, model_dir: Path | None, catalog: Catalog, device: str
+) -> tuple[Model, Task, TrainedTrial]:
+    """The model, what it was built for, and its specification and rule."""
+    from harness.inference.model_package import load_package
+    from harness.inference.trained_model import load_trained
+
+    if trial is None:
+        assert model_dir is not None
+        return load_package(model_dir, catalog, device)
+    return *load_trained(trial, catalog, device), trial
 
 
 class _Bars:

@@ -53,6 +53,8 @@ def make_reporter(run_dir: Path, quiet: bool, tracker: Tracker | None = None, sl
 def trial_name(trial: PlannedTrial) -> str:
     """Method, seed and fold."""
     spec = trial.spec
+    if spec.split.fit_all:
+        return f"{spec.method} seed {spec.seed} on all images"
     fold = f" fold {spec.split.fold} of {spec.split.folds}" if spec.split.fold else ""
     return f"{spec.method} seed {spec.seed}{fold}"
 
@@ -62,6 +64,8 @@ def outcome(trial: PlannedTrial, record: RunRecord, run_dir: Path) -> str:
     name = trial_name(trial)
     if record.status == "ok" and trial.spec.split.fold:
         return f"{name}: predicted, {record.cost.train_seconds or 0:.0f} s of training; scored with the other folds"
+    if record.status == "ok" and trial.spec.split.fit_all:
+        return f"{name}: {record.cost.train_seconds or 0:.0f} s of training"
     if record.status == "ok" and record.scores is not None:
         return f"{name}: IoU {record.scores.iou_map:.4f}, {record.cost.train_seconds or 0:.0f} s of training"
     log = f" (log: {trial.folder(run_dir) / 'log.txt'})" if record.status in FAILED else ""

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.estimates import print_estimates
-from harness.cli.options import adapters, as_json, choose_device, complete_methods, complete_presets, set_option
+from harness.cli.options import (
+    adapters,
+    as_json,
+    choose_device,
+    complete_methods,
+    complete_presets,
+    protocol_option,
+    set_option,
+)
 from harness.cli.split_options import split_options
 from harness.errors import HarnessError
 
@@ -74,6 +82,7 @@ if TYPE_CHECKING:
 @click.option("--skip-bad", is_flag=True, help="Leave bad images and cells out, and count them.")
 @click.option("--trust-labels", is_flag=True, help="Train on labels that look wrong (`data check` says why).")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="A fixed score threshold, in place of the chosen one.")
+@protocol_option
 @click.option("--deterministic", is_flag=True, help="Ask for kernels that repeat bit for bit (slower on a GPU).")
 @click.option(
     "--on-oom",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import as_json, print_json
+from harness.cli.options import as_json, print_json, protocol_option
+from harness.config.protocol import ScoringProtocol
 from harness.errors import HarnessError, nearest
 from harness.reporting.screen import print_table
 
@@ -25,19 +27,22 @@ DEFAULT_METRICS = ("iou_map", "ap", "ap50", "boundary_ap", "f1_50", "panoptic_qu
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="What to print; may be given again.")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Fix the score threshold; only areas are searched then.")
+@protocol_option
 @as_json
-def score(run_dir: Path, metrics: tuple[str, ...], threshold: float | None, as_json: bool) -> None:
+def score(
+    run_dir: Path, metrics: tuple[str, ...], threshold: float | None, protocol: ScoringProtocol, as_json: bool
+) -> None:
     """Score the predictions stored in RUN_DIR again and rewrite its records.
 
     The rule is chosen again on the calibration images. All scores are computed and stored, whatever is printed.
     """
-    names = _checked(metrics or DEFAULT_METRICS)
+    names = _checked(metrics or (*DEFAULT_METRICS, *([protocol] if protocol else [])))
     if not run_dir.is_dir():
         raise HarnessError(f"no folder {run_dir}; give the folder of a run, as `run` printed it")
     rows: list[dict[str, Any]] = []
     failed: list[str] = []
     data = _Data()
-    for before, again in _rescored(run_dir, data, threshold, failed):
+    for before, again in _rescored(run_dir, data, _How(threshold, protocol), failed):
         assert again.scores is not None
         found = again.scores.model_dump(mode="json")
         rows.append(
@@ -61,9 +66,7 @@ def score(run_dir: Path, metrics: tuple[str, ...], threshold: float | None, as_j
         raise click.exceptions.Exit(1)
 
 
-def _rescored(
-    run_dir: Path, data: _Data, threshold: float | None, failed: list[str]
-) -> Iterator[tuple[float | None, RunRecord]]:
+def _rescored(run_dir: Path, data: _Data, how: _How, failed: list[str]) -> Iterator[tuple[float | None, RunRecord]]:
     """The IoU before, and each record as it is written; the folds of a method and seed together."""
     from harness.orchestration.folds import score_folds
     from harness.results.folds import are_complete, fold_groups
@@ -80,7 +83,7 @@ def _rescored(
             elif record.scores is not None and not record.folds:
                 yield (
                     before[record.key],
-                    write_record(path.parent / RECORD, rescore(path.parent, record, data, threshold)),
+                    write_record(path.parent / RECORD, rescore(path.parent, record, data, how.threshold, how.protocol)),
                 )
         except HarnessError as error:
             failed.append(str(error))
@@ -90,18 +93,20 @@ def _rescored(
                 folders = [folds[record.key][0] for record in group]
                 assert group[0].data is not None
                 truth = data.truth(read_trial_spec(folders[0]), group[0].data.fingerprint)
-                again = score_folds(run_dir, [folder.name for folder in folders], truth, threshold)
+                again = score_folds(run_dir, [folder.name for folder in folders], truth, how.threshold, how.protocol)
             except HarnessError as error:
                 failed.append(str(error))
                 continue
             yield before.get(group[0].folds_key), again
 
 
-def rescore(folder: Path, record: RunRecord, data: _Data, threshold: float | None) -> RunRecord:
+def rescore(
+    folder: Path, record: RunRecord, data: _Data, threshold: float | None, protocol: ScoringProtocol = ""
+) -> RunRecord:
     """The record of a trial's folder with rule and scores computed from its stored predictions.
 
-    A threshold the run was started with stays fixed. Raises HarnessError where the data are not those of the record,
-    or predictions are missing or damaged.
+    A threshold the run was started with stays fixed, and its protocol is kept. Raises HarnessError where the data are
+    not those of the record, or predictions are missing or damaged.
     """
     from harness.evaluation.calibration import choose_rule
     from harness.evaluation.prediction_file import PREDICTIONS, read_predictions
@@ -110,7 +115,7 @@ def rescore(folder: Path, record: RunRecord, data: _Data, threshold: float | Non
 
     assert record.data is not None
     if record.outside:
-        return _rescore_outside(folder, record, data)
+        return _rescore_outside(folder, record, data, protocol)
     facts, stored = record.data, read_predictions(folder / PREDICTIONS)
     spec = read_trial_spec(folder)
     if list(stored.classes) != facts.classes:
@@ -121,13 +126,15 @@ def rescore(folder: Path, record: RunRecord, data: _Data, threshold: float | Non
     truth = data.truth(spec, facts.fingerprint)
     fixed = spec.threshold if threshold is None else threshold
     rule = choose_rule(stored.splits["calibration"], truth, facts.classes, threshold=fixed)
-    scores: Scores = score_all(stored.splits["validation"], truth, rule, facts.classes)
+    scores: Scores = score_all(
+        stored.splits["validation"], truth, rule, facts.classes, protocol=protocol or spec.protocol
+    )
     return record.model_copy(
         update={"rule": rule, "scores": scores, "settings": {**record.settings, "threshold": fixed}}
     )
 
 
-def _rescore_outside(folder: Path, record: RunRecord, data: _Data) -> RunRecord:
+def _rescore_outside(folder: Path, record: RunRecord, data: _Data, protocol: ScoringProtocol) -> RunRecord:
     """As rescore, of masks that another tool has made."""
     from harness.evaluation.prediction_file import PREDICTIONS, read_predictions
     from harness.orchestration.add_row import score_outside
@@ -138,11 +145,20 @@ def _rescore_outside(folder: Path, record: RunRecord, data: _Data) -> RunRecord:
     stored = read_predictions(folder / PREDICTIONS)
     if set(stored.splits.get("validation", {})) != set(record.data.splits["validation"]):
         raise HarnessError(f"{folder / PREDICTIONS}: its validation images are not those of the record beside it")
-    truth = data.truth(read_trial_spec(folder), record.data.fingerprint)
+    spec, outside = read_trial_spec(folder), record.outside
+    truth = data.truth(spec, record.data.fingerprint)
     rule, scores = score_outside(
-        stored.splits, truth, record.data.classes, record.outside.classed, record.outside.scored
+        stored.splits, truth, record.data.classes, outside.classed, outside.scored, protocol or spec.protocol
     )
     return record.model_copy(update={"rule": rule, "scores": scores})
+
+
+@dataclass(frozen=True)
+class _How:
+    """threshold: fixed, or None to choose it. protocol: a published evaluation besides; empty for the run's."""
+
+    threshold: float | None
+    protocol: ScoringProtocol
 
 
 class _Data:

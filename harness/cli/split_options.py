@@ -48,6 +48,19 @@ _OPTIONS = (
         help="Cross-validate: every image is predicted by a model that has not seen it. K trainings of each method "
         "and seed; 5 where K is left out.",
     ),
+    click.option(
+        "--labels",
+        multiple=True,
+        metavar="N|P%",
+        help="Train on so many labelled images, the same for all methods; the other training images become unlabelled. "
+        "Given again, every method is trained with each number.",
+    ),
+    click.option(
+        "--unlabelled",
+        multiple=True,
+        metavar="DIR|SOURCE",
+        help="Images to learn from without labels, besides those of the data source; repeatable.",
+    ),
 )
 
 

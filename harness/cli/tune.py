@@ -134,6 +134,8 @@ def _search(
     assert request.out is not None
     if request.folds:
         raise HarnessError("tune chooses by calibration images, which --folds has none of; leave --folds out")
+    if len(request.labels) > 1:
+        raise HarnessError("tune takes one number of labelled images; give --labels once")
     source = (request.sources or (search.preset.source,))[0]
     data, split = read_source(
         source, request.split_spec(), search.preset, request.skip_bad, request.trust_labels, _print_note

@@ -5,8 +5,9 @@ Each rule changes a few settings and says why in one sentence. No rule knows a d
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +33,9 @@ CROP_STEP = 32
 CELLS_IN_CROP = 1.5
 """A crop's side is at least so many times that of the 95th percentile of cells, so that most lie in it whole."""
 STRIDES = (4, 8, 16, 32, 64)
-RATIOS = (0.5, 1.0, 2.0)
-"""Of the anchors: what both engines build."""
+RATIOS = ((0.5, 1.0, 2.0), (1 / 3, 1.0, 3.0), (0.2, 1.0, 5.0))
+"""Height over width of the anchors: the engines' own, and those for longer cells. Always three, so that pretrained
+weights of the RPN fit."""
 ANCHOR_SCALES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 BETTER_RECALL = 0.02
 """Other anchors than the preset's must cover so many more of the cells."""
@@ -152,10 +154,10 @@ def _batch(preset: Preset, device: str, memory: int | None) -> Changes:
     return {"training.batch": less}, f"a memory of {memory / 2**30:.0f} GiB has room for {less} crops a step"
 
 
-def anchor_recall(boxes: NDArray[np.float64], anchor_scale: float) -> float:
+def anchor_recall(boxes: NDArray[np.float64], anchor_scale: float, anchor_ratios: Sequence[float] = RATIOS[0]) -> float:
     """Share of (N, 2) widths and heights, in pixels of the network, with an anchor of IoU 0.5 on the same centre."""
     sides = np.array([stride * anchor_scale for stride in STRIDES])[:, None]
-    ratios = np.sqrt(np.array(RATIOS))
+    ratios = np.sqrt(np.array(anchor_ratios))
     anchors = np.stack([sides / ratios, sides * ratios], axis=-1).reshape(-1, 2)
     shared = np.minimum(boxes[:, None], anchors).prod(axis=2)
     union = boxes.prod(axis=1)[:, None] + anchors.prod(axis=1) - shared
@@ -164,13 +166,18 @@ def anchor_recall(boxes: NDArray[np.float64], anchor_scale: float) -> float:
 
 def _anchors(preset: Preset, data: Fingerprint) -> Changes:
     boxes = data.boxes * preset.scale
-    own = float(preset.model.get("anchor_scale", 8.0))
-    recalls = {scale: anchor_recall(boxes, scale) for scale in (own, *ANCHOR_SCALES)}
-    best = max(ANCHOR_SCALES, key=lambda scale: recalls[scale])
-    chosen = best if recalls[best] > recalls[own] + BETTER_RECALL else own
-    small, large = STRIDES[0] * chosen, STRIDES[-1] * chosen
-    said = f"anchors of {small:g} to {large:g} pixels of the network cover {recalls[chosen]:.0%} of the cells (IoU 0.5)"
-    return {"model.anchor_scale": chosen}, said
+    own = (float(preset.model.get("anchor_scale", 8.0)), tuple(preset.model.get("anchor_ratios", RATIOS[0])))
+    recalls = {choice: anchor_recall(boxes, *choice) for choice in (own, *itertools.product(ANCHOR_SCALES, RATIOS))}
+    best = max(recalls, key=lambda choice: recalls[choice])
+    scale, ratios = best if recalls[best] > recalls[own] + BETTER_RECALL else own
+    small, large = STRIDES[0] * scale, STRIDES[-1] * scale
+    changes: dict[str, Any] = {"model.anchor_scale": scale}
+    longest = ""
+    if ratios != own[1]:
+        changes["model.anchor_ratios"] = list(ratios)
+        longest = f", up to {max(ratios):g} times as long as wide,"
+    covered = f"cover {recalls[scale, ratios]:.0%} of the cells (IoU 0.5)"
+    return changes, f"anchors of {small:g} to {large:g} pixels of the network{longest} {covered}"
 
 
 def _proposals(preset: Preset, data: Fingerprint) -> Changes:

@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.config.precision import Precision
 from harness.config.preset import Preset
+from harness.config.protocol import ScoringProtocol
 from harness.config.split_spec import SplitSpec
 from harness.config.tuning_facts import TuningFacts
+from harness.config.unlabelled_facts import UnlabelledFacts
 from harness.contract import Part, Recipe
 
 
@@ -28,9 +30,11 @@ class TrialSpec(BaseModel):
     baseline: the name of the method that others are compared with.
     micro_batches: number of parts that each batch is divided into, to save memory.
     score_on: the split that is scored. Trials of `tune` are scored on the calibration images, and predict no others.
+    protocol: a published evaluation whose scores are computed besides.
     earlier_looks: of a trial of `tune`, the IoU of each earlier trial of the method at its points of the learning
         curve; the trial is stopped early where it falls behind them. None for a trial that is never stopped early.
     tuned: how the preset was tuned for the method; None where it was not.
+    unlabelled: the images without labels, for a method that learns from them; None for any other.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,14 +63,17 @@ class TrialSpec(BaseModel):
     checkpoint_seconds: float = 120.0
     tensorboard: bool = False
     score_on: Literal["validation", "calibration"] = "validation"
+    protocol: ScoringProtocol = ""
     earlier_looks: tuple[tuple[float, ...], ...] | None = None
     tuned: TuningFacts | None = None
+    unlabelled: UnlabelledFacts | None = None
 
     def settings(self) -> dict[str, Any]:
         """Everything but the recipe that decides how the trial is trained and scored."""
         preset = self.preset.model_dump(mode="json", include={"size", "init", "training", "evaluation", "model"})
         own = {"device", "deterministic", "precision", "threshold", "micro_batches", "skip_bad", "score_on"}
-        return {**preset, **self.model_dump(mode="json", include=own)}
+        labels = {"labelled_images": self.split.labels} if self.split.labels else {}
+        return {**preset, **self.model_dump(mode="json", include=own), **labels}
 
     def cost_notes(self) -> list[str]:
         """What a reader of the trial's cost must know of how it was run."""

@@ -44,6 +44,10 @@ class CombinedDataset(Dataset):
         self.ids = tuple(self._index)
         self.cell_types = tuple(kind for member in members for kind in member.cell_types)
         self.groups = tuple(group for member in members for group in member.groups)
+        names = dict.fromkeys(name for member in members for name in member.columns)
+        self.columns = {
+            name: tuple(v for m in members for v in m.columns.get(name, (None,) * len(m))) for name in names
+        }
         self.notes = tuple(note for member in members for note in member.notes)
         self.doubts = tuple(doubt for member in members for doubt in member.doubts)
         self.skipped_bad = sum(member.skipped_bad for member in members)

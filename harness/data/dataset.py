@@ -23,11 +23,12 @@ class Dataset:
         public_source: The same with absolute folders cut to their last two parts, for records and tables.
         classes: Names, in label order.
         fingerprint: SHA-256 (hexadecimal) over ids, pixels and masks.
-        ids: One entry per image; cell_types and groups too.
+        ids: One entry per image; cell_types, groups and each of columns too.
+        columns: What else the source knows of the images, such as their plates, by name.
         notes: What a user should be told once, whole sentences.
         doubts: Why the labels may not be what they are taken for (see harness.data.doubts). A run stops at them.
         skipped_bad: How many images and cells were left out because they are bad.
-        unlabelled: Image files of the same kind without annotation; harness.data.images.read_image reads one.
+        unlabelled: Image files of the same kind without annotation; harness.data.unlabelled reads them.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Dataset:
         self.source, self.public_source, self.unlabelled = source, public_source, unlabelled
         self.classes, self.ids = pack.facts.classes, pack.facts.ids
         self.cell_types, self.groups = pack.facts.cell_types, pack.facts.groups
+        self.columns = pack.facts.columns
         self.notes, self.skipped_bad, self.doubts = pack.facts.notes, pack.facts.skipped_bad, pack.facts.doubts
         self.fingerprint = pack.fingerprint()
 

@@ -22,6 +22,7 @@ class Loaded:
         boxes: How many cells have a box of their own in the file, besides their mask.
         contradicted: How many of those boxes lie elsewhere than the mask.
         outside: How many outlines reach far out of the image.
+        columns: What else the source knows of the image, such as its plate, by name: --group-by and --hold-out.
     """
 
     sample: Sample | None
@@ -30,6 +31,7 @@ class Loaded:
     boxes: int = 0
     contradicted: int = 0
     outside: int = 0
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,11 @@ class Source(Protocol):
         ...
 
     def unlabelled(self) -> tuple[Path, ...]:
-        """Images of the same kind without annotation."""
+        """Images of the same kind without annotation.
+
+        A source whose groups can be told by a file may have a method `group_of(path)` besides: the group of such an
+        image, or None.
+        """
         ...
 
 

@@ -183,7 +183,7 @@ def _pack(reader: Source, sink: Sink, skip_bad: bool) -> Pack:
         skipped += len(read.loaded.problems)
         findings.add(read)
         if read.loaded.sample is not None:
-            packer.add(read.loaded.sample, read.digest)
+            packer.add(read.loaded.sample, read.digest, read.loaded.columns)
     if findings.cells == 0:
         raise HarnessError(_no_cells(reader))
     packer.regroup(lambda groups: findings.groups)

@@ -77,6 +77,14 @@ class RankedClass:
                 result[a, t] = _area_under(hit[counted], int(cells[a]))
         return result
 
+    def recall(self) -> NDArray[np.float64]:
+        """(A, 10) the part of the cells that is found, at each size range and threshold; NaN where there is no cell."""
+        cells = np.broadcast_to(self._cells, len(self.ranges))[:, None]
+        found = np.zeros((len(self.ranges), len(IOU_THRESHOLDS)))
+        for hits, ignored in zip(self._hits, self._ignored, strict=True):
+            found += np.count_nonzero(hits & ~ignored, axis=2)
+        return np.where(cells > 0, found / np.maximum(cells, 1), np.nan)
+
 
 def _outside(areas: NDArray[np.int64], ranges: NDArray[np.float64]) -> NDArray[np.bool_]:
     """(A, n) whether each area lies outside each range."""

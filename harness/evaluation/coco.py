@@ -74,10 +74,10 @@ class CocoScorer:
             regions = truth.crowd.select(crowd_labels == label)
             targets = CropMasks.concatenate([cells, regions])
             crowd = np.arange(len(targets)) >= len(cells)
-            iou = _iou(detections, targets, crowd, height, width)
+            iou = mask_iou(detections, targets, crowd, height, width)
             image = RankedImage(iou, predictions.scores[mine], detections.areas(), targets.areas(), crowd)
             plain.add(image)
-            edges = _iou(boundaries(detections, d), boundaries(targets, d), crowd, height, width)
+            edges = mask_iou(boundaries(detections, d), boundaries(targets, d), crowd, height, width)
             both = np.minimum(iou, edges)
             edged.add(RankedImage(both, image.scores, image.areas, image.cell_areas, crowd))
 
@@ -89,7 +89,7 @@ class CocoScorer:
         return CocoScores(sizes.pop("all"), float(by_size[0, 0]), float(by_size[0, 5]), float(edged.mean()), sizes)
 
 
-def _iou(
+def mask_iou(
     detections: CropMasks, targets: CropMasks, crowd: NDArray[np.bool_], height: int, width: int
 ) -> NDArray[np.float64]:
     """(D, G) IoU; with a crowd region, the part of the detection that lies in it."""

@@ -31,7 +31,8 @@ class Scores(_Model):
     """Validation scores; scoring_version names the rules they follow. NaN is written as null.
 
     cell_types: image id to cell type, where the data tell. ap_small, ap_medium, ap_large: COCO's sizes; ap_cell_*:
-    LIVECell's (harness.evaluation.coco.AREA_RANGES).
+    LIVECell's (harness.evaluation.coco.AREA_RANGES). livecell: scores of LIVECell's own protocol, by name, where asked
+    for (harness.evaluation.livecell).
     """
 
     scoring_version: str
@@ -55,3 +56,4 @@ class Scores(_Model):
     mean_matched_iou: float | None = None
     count_error: float | None = None
     errors: dict[str, int] = Field(default_factory=dict)
+    livecell: dict[str, Number] = Field(default_factory=dict)

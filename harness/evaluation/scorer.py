@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.config.protocol import ScoringProtocol
 from harness.contract import Predictions
 from harness.errors import HarnessError
 from harness.evaluation.calibration import rule_for
@@ -16,6 +17,7 @@ from harness.evaluation.cell_metrics import CellTotals
 from harness.evaluation.coco import CocoScorer, max_detections
 from harness.evaluation.ground_truth import GroundTruth, GroundTruths, check_pair
 from harness.evaluation.iou_map import image_curve
+from harness.evaluation.livecell import LivecellScorer
 from harness.evaluation.matching import THRESHOLDS, Match, match
 from harness.evaluation.overlap import above_threshold, make_disjoint
 from harness.evaluation.schema import PostprocessRule, Scores
@@ -30,12 +32,14 @@ def score(
     rule: PostprocessRule | Mapping[str, PostprocessRule],
     classes: Sequence[str],
     one_class: bool = False,
+    protocol: ScoringProtocol = "",
 ) -> Scores:
     """Every score of harness.evaluation.schema.Scores, over the images of `predictions`.
 
     The image's type decides in which of `by_type` it counts: that of the truth, which the rule never sees.
     rule: the same for all images, or that of each image id.
     one_class: AP takes all cells as of one class, for a model whose classes are not those of the data.
+    protocol: "livecell" for that protocol's scores besides.
     Raises HarnessError where an image has no truth or another size.
     """
     if not predictions:
@@ -46,6 +50,7 @@ def score(
     coco = CocoScorer(
         1 if one_class else len(classes), max_detections([len(_truth_of(i, truth).cells) for i in predictions])
     )
+    livecell = LivecellScorer() if protocol == "livecell" else None
     for image_id, found in predictions.items():
         image = _truth_of(image_id, truth)
         check_pair(image_id, found, image)
@@ -55,6 +60,8 @@ def score(
             cell_types[image_id] = image.cell_type
         totals.add(matched)
         coco.add(*_as_one_class(found, image) if one_class else (found, image))
+        if livecell is not None:
+            livecell.add(found, image)
     ranked = coco.result()
     curve = np.mean(list(curves.values()), axis=0)
     return Scores(
@@ -74,6 +81,7 @@ def score(
         mean_matched_iou=totals.mean_matched_iou,
         count_error=totals.count_error,
         errors=totals.errors,
+        livecell={} if livecell is None else livecell.result(),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness.config.protocol import ScoringProtocol
 from harness.config.trial_spec import TrialSpec, trial_key
 from harness.contract import Predictions
 from harness.data.given_masks import GivenMasks, read_given_masks
@@ -87,7 +88,7 @@ def add_row(run_dir: Path, request: RowRequest) -> tuple[RunRecord, list[str]]:
         split: given[split].found for split in ("calibration", "validation") if split in given
     }
     truth = data.truth()
-    rule, scores = score_outside(found, truth, data.facts.classes, classed, scored)
+    rule, scores = score_outside(found, truth, data.facts.classes, classed, scored, data.spec.protocol)
     outside = _outside(given, truth, request, scored, classed)
     spec = _spec(data, request, outside)
     record = RunRecord.from_spec(
@@ -122,6 +123,7 @@ def score_outside(
     classes: Sequence[str],
     classed: bool,
     scored: bool,
+    protocol: ScoringProtocol = "",
 ) -> tuple[PostprocessRule, Scores]:
     """Rule and scores of masks that another tool has made.
 
@@ -131,6 +133,7 @@ def score_outside(
         classes: of the data.
         classed: whether labels are classes of the data.
         scored: whether a rule is chosen. Else every mask is kept.
+        protocol: a published evaluation whose scores are computed besides.
     """
     if scored:
         rule = choose_rule(found["calibration"], truth, classes)
@@ -138,7 +141,7 @@ def score_outside(
         rule = PostprocessRule(
             score_thresholds=dict.fromkeys(classes, 0.0), min_areas=dict.fromkeys(classes, 1), chosen_on=AS_THEY_ARE
         )
-    scores = score(found["validation"], truth, rule, classes)
+    scores = score(found["validation"], truth, rule, classes, protocol=protocol)
     if not classed:
         by_class = [name for name in Scores.model_fields if name.startswith("ap") or name == "boundary_ap"]
         scores = scores.model_copy(update=dict.fromkeys(by_class))

@@ -13,7 +13,9 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.catalog import Catalog
-from harness.contract import Predictions, Sample
+from harness.config.protocol import ScoringProtocol
+from harness.config.trial_spec import trial_key
+from harness.contract import Model, Predictions, Sample, Task
 from harness.data.dataset import Dataset
 from harness.data.doubts.same_pictures import picture_of
 from harness.data.windows import WholeImage
@@ -23,10 +25,13 @@ from harness.evaluation.ground_truth import GroundTruth
 from harness.evaluation.prediction_file import PREDICTIONS, write_predictions
 from harness.evaluation.scorer import score
 from harness.fileio import make_folder
+from harness.inference.ensemble import Ensemble
 from harness.inference.image_predictor import ImagePredictor
 from harness.inference.predictor import median_without_first
 from harness.inference.trained_model import load_trained
 from harness.monitoring.machine import git_commit, machine_facts, package_versions, utc_now
+from harness.orchestration.packaging import MethodTrials, common_rule, run_dataset
+from harness.orchestration.plan import safe_name
 from harness.orchestration.prepared_data import load_data
 from harness.results.evaluation_record import EVALUATIONS, EvaluationRecord, write_evaluation
 from harness.results.io import read_record, read_trial_spec, record_paths
@@ -41,10 +46,22 @@ ClassesBy = Literal["name", "one class"]
 
 @dataclass(frozen=True)
 class Trained:
-    """A trial that ended well, and its record."""
+    """A trained model: a trial that ended well and its record; or several trials of a method, which are averaged.
+
+    trial: the first, with the rule of the model. record: of it, with all images that any of them was trained on.
+    others: the further trials.
+    """
 
     trial: TrainedTrial
     record: RunRecord
+    others: tuple[TrainedTrial, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Of the folder of its evaluations, but for what it is tested on."""
+        if not self.others:
+            return self.trial.folder.name
+        return f"{safe_name(self.record.method)}--{self.record.key}"
 
 
 def trained_trials(run_dir: Path, methods: Sequence[str] = ()) -> list[Trained]:
@@ -60,7 +77,8 @@ def trained_trials(run_dir: Path, methods: Sequence[str] = ()) -> list[Trained]:
             record = read_record(path)
         except HarnessError:
             continue
-        if record.status == "ok" and record.rule is not None and record.data is not None and not record.outside:
+        has_model = record.status == "ok" and not (record.outside or record.members)
+        if has_model and record.rule is not None and record.data is not None:
             found.append(Trained(TrainedTrial(path.parent, read_trial_spec(path.parent), record.rule), record))
     for name in methods:
         if not any(name in (one.record.method, one.trial.folder.name) for one in found):
@@ -70,6 +88,39 @@ def trained_trials(run_dir: Path, methods: Sequence[str] = ()) -> list[Trained]:
     if not chosen:
         raise HarnessError(f"{run_dir} holds no trial that ended well; `run` makes them")
     return chosen
+
+
+def averages(run_dir: Path, trained: Sequence[Trained]) -> list[Trained]:
+    """For each method that has several of these trials on one data set, their average.
+
+    Its rule is chosen from what the models predict for images that they have not seen, averaged where an image has
+    several such models. Raises HarnessError where there is no such method, or the data of the run are not there.
+    """
+    methods: dict[tuple[str, str], list[Trained]] = {}
+    for one in trained:
+        assert one.record.data is not None
+        methods.setdefault((one.record.method, one.record.data.fingerprint), []).append(one)
+    found = [_average(several) for several in methods.values() if len(several) > 1]
+    if not found:
+        raise HarnessError(f"{run_dir}: no method has several models; --ensemble needs a run with --folds or --seeds")
+    return found
+
+
+def _average(several: Sequence[Trained]) -> Trained:
+    first = several[0]
+    trials = tuple(one.trial for one in several)
+    group = MethodTrials(trials, tuple(one.record for one in several), ())
+    rule = common_rule(group, run_dataset(group.spec))
+    assert first.record.data is not None
+    facts = [one.record.data.splits for one in several if one.record.data is not None]
+    seen = {part: sorted({i for splits in facts for i in splits[part]}) for part in ("train", "calibration")}
+    own = {
+        "key": trial_key(members=[one.record.key for one in several]),
+        "method": f"{first.record.method} (average of {len(several)})",
+        "data": first.record.data.model_copy(update={"splits": {**seen, "validation": []}}),
+        "rule": rule,
+    }
+    return Trained(replace(first.trial, rule=rule), first.record.model_copy(update=own), trials[1:])
 
 
 @dataclass(frozen=True)
@@ -111,6 +162,7 @@ def evaluate(
     catalog: Catalog,
     device: str,
     command: str = "",
+    protocol: ScoringProtocol = "",
     each: Callable[[int, float], None] = lambda done, milliseconds: None,
 ) -> EvaluationRecord:
     """Predict and score labelled data with a trained model; writes predictions and record below the run's folder.
@@ -122,6 +174,7 @@ def evaluate(
         catalog: the methods that there are.
         device: "cpu" or "cuda[:N]".
         command: what was typed.
+        protocol: a published evaluation whose scores are computed besides.
         each: called after each image with the number of images done and its milliseconds.
 
     Raises:
@@ -132,7 +185,7 @@ def evaluate(
     calibration = [image_id for image_id in data.calibration if image_id not in left_out]
     if not tested or (data.calibration and not calibration):
         raise HarnessError(f"{data.dataset.public_source}: {trained.record.method} was trained on all its images")
-    model, task = load_trained(trained.trial, catalog, device)
+    model, task = _loaded(trained, catalog, device)
     samples = [data.dataset.sample(image_id) for image_id in (*calibration, *tested)]
     found, times = _predicted(ImagePredictor(model, task, trained.trial), samples, each)
     truth, classes_by = matched_truth(data.dataset, task.classes)
@@ -142,7 +195,7 @@ def evaluate(
     splits: dict[str, dict[str, Predictions]] = {"validation": {i: found[i] for i in tested}}
     if calibration:
         splits["calibration"] = {i: found[i] for i in calibration}
-    scores = score(splits["validation"], truth, rule, task.classes, one_class=classes_by == "one class")
+    scores = score(splits["validation"], truth, rule, task.classes, classes_by == "one class", protocol)
     if classes_by == "one class":
         notes.append(
             f"classes do not match by name ({', '.join(task.classes)} and {', '.join(data.dataset.classes)}); "
@@ -165,6 +218,15 @@ def evaluate(
     make_folder(folder)
     write_predictions(folder / PREDICTIONS, splits, task.classes)
     return write_evaluation(folder, record)
+
+
+def _loaded(trained: Trained, catalog: Catalog, device: str) -> tuple[Model, Task]:
+    model, task = load_trained(trained.trial, catalog, device)
+    if not trained.others:
+        return model, task
+    others = [load_trained(trial, catalog, device) for trial in trained.others]
+    largest = max(t.largest_cell for t in (task, *(t for _, t in others)))
+    return Ensemble([model, *(m for m, _ in others)]), replace(task, largest_cell=largest)
 
 
 def _predicted(
@@ -262,4 +324,4 @@ def _drawn(dataset: Dataset, fraction: float) -> tuple[str, ...]:
 
 def _folder_name(trained: Trained, facts: DataFacts, recalibrated: bool) -> str:
     kind = facts.source.partition(":")[0]
-    return f"{trained.trial.folder.name}--on-{kind}-{facts.fingerprint[:8]}{'--recalibrated' if recalibrated else ''}"
+    return f"{trained.name}--on-{kind}-{facts.fingerprint[:8]}{'--recalibrated' if recalibrated else ''}"

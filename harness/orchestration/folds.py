@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from harness.config.protocol import ScoringProtocol
 from harness.config.trial_spec import TrialSpec
 from harness.contract import Predictions
 from harness.errors import HarnessError
@@ -27,7 +28,11 @@ from harness.results.schema import FoldResult, RunRecord
 
 
 def score_folds(
-    run_dir: Path, names: Sequence[str], truth: GroundTruths | None = None, threshold: float | None = None
+    run_dir: Path,
+    names: Sequence[str],
+    truth: GroundTruths | None = None,
+    threshold: float | None = None,
+    protocol: ScoringProtocol = "",
 ) -> RunRecord:
     """Score the folds of one method and seed, and write their common record and the rule of each fold.
 
@@ -36,6 +41,7 @@ def score_folds(
         names: of the trials' folders, one for each fold, all of which ended well.
         truth: annotations of all images; None to load the data.
         threshold: a fixed score threshold; None for that of the run, if it has one.
+        protocol: a published evaluation whose scores are computed besides; empty for that of the run.
 
     Returns:
         The common record, as written.
@@ -65,7 +71,7 @@ def score_folds(
         spec,
         records,
         folds=results,
-        scores=score(found, truth, rule_of, classes),
+        scores=score(found, truth, rule_of, classes, protocol=protocol or spec.protocol),
         final_losses=losses,
         total_loss=sum(losses.values()) if losses else None,
         settings={**spec.settings(), "threshold": fixed},

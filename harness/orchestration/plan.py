@@ -16,6 +16,7 @@ from harness.config.preset import Preset, check_settings
 from harness.config.split_spec import SplitSpec
 from harness.config.trial_spec import TrialSpec, recipe_to_json, trial_key
 from harness.config.tuning_facts import TuningFacts
+from harness.config.unlabelled_facts import UnlabelledFacts
 from harness.errors import HarnessError
 from harness.fileio import make_folder, remove_temporaries, write_json_atomic
 from harness.monitoring.machine import utc_now
@@ -63,17 +64,25 @@ class Manifest(_Model):
 
 
 def data_key(split: SplitSpec, fingerprint: str, split_fingerprint: str) -> str:
-    """The key of a trial's data in Manifest.data: their fingerprint, with that of the split where there are folds."""
-    return f"{fingerprint}:{split_fingerprint}" if split.fold else fingerprint
+    """The key of a trial's data in Manifest.data: their fingerprint.
+
+    Where there are folds it has that of the split too, and the number of labels where some are hidden.
+    """
+    labels = f":{split.labels} labelled" if split.labels else ""
+    return (f"{fingerprint}:{split_fingerprint}" if split.fold else fingerprint) + labels
 
 
 @dataclass(frozen=True)
 class PlannedData:
-    """A data set, or one of its folds, and how it was divided. preset: fitted to it; None for the contender's own."""
+    """A data set, or one of its folds, and how it was divided.
+
+    preset: fitted to it; None for the contender's own. unlabelled: for methods that learn from images without labels.
+    """
 
     facts: DataFacts
     split: SplitSpec = field(default_factory=SplitSpec)
     preset: Preset | None = None
+    unlabelled: UnlabelledFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -197,6 +206,7 @@ def make_spec(
         labels=contender.resolved.labels,
         baseline=contender.resolved.baseline,
         tuned=contender.tuned,
+        unlabelled=data.unlabelled if contender.resolved.reads_unlabelled else None,
         **how,
     )
     work = {
@@ -209,8 +219,11 @@ def make_spec(
         "seed": spec.seed,
         "scoring": scoring_version,
     }
-    folds_key = trial_key(**work, folds=split.folds, group_by=split.group_by) if split.folds else ""
-    key = trial_key(**work, split=spec.split_fingerprint)
+    # only where there are any: methods that learn from labelled images alone keep their keys
+    sources = {"unlabelled": split.unlabelled} if spec.unlabelled else {}
+    images = {"unlabelled": spec.unlabelled.fingerprint} if spec.unlabelled else {}
+    folds_key = trial_key(**work, **sources, folds=split.folds, group_by=split.group_by) if split.folds else ""
+    key = trial_key(**work, **images, split=spec.split_fingerprint)
     return spec.model_copy(update={"key": key, "folds_key": folds_key})
 
 
@@ -241,16 +254,22 @@ def _difference(old: TrialSpec, new: TrialSpec) -> str:
     if old.recipe != new.recipe:
         slots = [slot for slot in new.recipe if old.recipe.get(slot) != new.recipe[slot]]
         return f"another recipe ({', '.join(slots)})"
+    if old.unlabelled != new.unlabelled:
+        return "other unlabelled images"
     a, b = _settings_of_key(old), _settings_of_key(new)
     names = [name for name in b if a.get(name) != b[name]]
     return f"other settings ({', '.join(names)})" if names else "another version of the scoring rules"
 
 
 def folder_name(method: str, seed: int, facts: DataFacts | None = None, split: SplitSpec | None = None) -> str:
-    """The name of a trial's folder. facts: of the data, where the run has several data sets. split: says the fold."""
+    """The name of a trial's folder.
+
+    facts: of the data, where the run has several data sets. split: says the fold, and how many images have labels.
+    """
     data = "" if facts is None else f"--{facts.source.partition(':')[0]}-{facts.fingerprint[:8]}"
     fold = f"--fold{split.fold}of{split.folds}" if split and split.fold else ""
-    end = safe_name(f"--seed{seed}{data}{fold}")
+    labels = f"--labels{split.labels.replace('%', 'percent')}" if split and split.labels else ""
+    end = safe_name(f"--seed{seed}{data}{labels}{fold}")
     return safe_name(method)[: _NAME_LIMIT - len(end)] + end
 
 

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from harness.config.preset import Preset
 from harness.config.split_spec import SplitSpec
 from harness.config.trial_spec import TrialSpec
+from harness.config.unlabelled_facts import UnlabelledFacts
 from harness.contract import Sample, Task
 from harness.data.combined import CombinedDataset
 from harness.data.dataset import Dataset
 from harness.data.sources import load
 from harness.data.splits import PARTS, Splits
 from harness.data.splits.divide import divide, refuse_shared_images
+from harness.data.splits.labelled import hide_labels
 from harness.data.statistics import largest_side, median_diameter, pixel_statistics
+from harness.data.unlabelled import UnlabelledImages, choose_unlabelled, load_unlabelled
 from harness.errors import HarnessError
 from harness.evaluation.ground_truth import GroundTruth
 from harness.results.schema import DataFacts
@@ -90,6 +93,8 @@ def divided(dataset: Dataset, preset: Preset, split: SplitSpec) -> PreparedData:
     """The data set in its parts. All seeds have the same parts, but for folds, which each seed draws anew."""
     evaluation = preset.evaluation
     splits = divide(dataset, split, calibration=evaluation.calibration, validation=evaluation.validation)
+    if split.labels:
+        splits = hide_labels(dataset, splits, split.labels)
     facts = DataFacts(
         source=dataset.public_source,
         fingerprint=dataset.fingerprint,
@@ -97,10 +102,32 @@ def divided(dataset: Dataset, preset: Preset, split: SplitSpec) -> PreparedData:
         images=len(dataset),
         cells=dataset.cells,
         skipped_bad=dataset.skipped_bad,
-        splits={name: list(getattr(splits, name)) for name in PARTS},
+        splits={name: list(getattr(splits, name)) for name in (*PARTS, *(["unlabelled"] if split.labels else []))},
         split_fingerprint=splits.fingerprint,
     )
     return PreparedData(dataset, splits, facts)
+
+
+def unlabelled_images(data: PreparedData, split: SplitSpec, skip_bad: bool) -> tuple[UnlabelledImages, UnlabelledFacts]:
+    """What may be learned from without labels, and what records say of it.
+
+    Raises HarnessError where there is nothing.
+    """
+    others = load_unlabelled(data.dataset, split.unlabelled, skip_bad)
+    images = choose_unlabelled(data.dataset, data.splits, others, split)
+    if not len(images):
+        near = f" ({images.left_out} are too near to images that are scored)" if images.left_out else ""
+        raise HarnessError(
+            f"{data.facts.source} has no unlabelled images to learn from{near}; add a folder with --unlabelled DIR, or "
+            "hide labels with --labels 20"
+        )
+    facts = UnlabelledFacts(
+        images=len(images),
+        hidden=len(data.splits.unlabelled),
+        left_out=images.left_out,
+        fingerprint=images.fingerprint,
+    )
+    return images, facts
 
 
 def refuse_leaks(data: PreparedData, split: SplitSpec) -> None:
@@ -126,6 +153,19 @@ def prepare_planned_data(spec: TrialSpec) -> PreparedData:
     if (data.facts.fingerprint, data.facts.split_fingerprint) != planned:
         raise HarnessError(f"{data.facts.source} has changed since the run was planned; start a new run for it")
     return data
+
+
+def planned_unlabelled(data: PreparedData, spec: TrialSpec) -> UnlabelledImages | None:
+    """The unlabelled images of a planned trial; None where its method learns from none.
+
+    Raises HarnessError where they have changed since the plan was made.
+    """
+    if spec.unlabelled is None:
+        return None
+    images, facts = unlabelled_images(data, spec.split, spec.skip_bad)
+    if facts.fingerprint != spec.unlabelled.fingerprint:
+        raise HarnessError("the unlabelled images have changed since the run was planned; start a new run for them")
+    return images
 
 
 def task_of(data: PreparedData, spec: TrialSpec) -> Task:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, TypeAdapter, ValidationError
 
 from harness.catalog import BUILT_IN, Catalog
 from harness.config.budget import Budget
 from harness.config.fit import fitted
 from harness.config.precision import Precision
 from harness.config.preset import AUTO, ON_GPU, Preset, Row, load_preset, with_typed_settings
+from harness.config.protocol import ScoringProtocol
 from harness.config.split_spec import SplitSpec
+from harness.config.unlabelled_facts import UnlabelledFacts
 from harness.contract import Init
 from harness.data.fingerprint import fingerprint
 from harness.data.registry import published_parts
+from harness.data.splits.labelled import check_labels
 from harness.errors import HarnessError, nearest
 from harness.evaluation.scorer import SCORING_VERSION
 from harness.orchestration.plan import Contender, Manifest, PlannedData, make_plan
@@ -28,6 +30,7 @@ from harness.orchestration.prepared_data import (
     prepare_data,
     refuse_leaks,
     refuse_suspicious_labels,
+    unlabelled_images,
 )
 from harness.orchestration.run_options import RunOptions
 from harness.platform.memory import device_memory
@@ -98,9 +101,12 @@ class RunRequest(BaseModel):
     group_by: str = ""
     hold_out: str = ""
     folds: int = 0
+    labels: tuple[Annotated[str, AfterValidator(check_labels)], ...] = ()
+    unlabelled: tuple[str, ...] = ()
     skip_bad: bool = False
     trust_labels: bool = False
     threshold: float | None = None
+    protocol: ScoringProtocol = ""
     deterministic: bool = False
     on_oom: Literal["record", "halve"] = "record"
     retry_failed: bool = False
@@ -162,6 +168,8 @@ class RunRequest(BaseModel):
             group_by=self.group_by,
             hold_out=self.hold_out,
             folds=self.folds,
+            labels=self.labels[0] if len(self.labels) == 1 else "",
+            unlabelled=self.unlabelled,
         )
 
     def options(self) -> RunOptions:
@@ -180,6 +188,7 @@ class RunRequest(BaseModel):
             range(self.seed, self.seed + self.seeds),
             self.sources or (preset.source,),
             split=self.split_spec(),
+            labels=self.labels,
             skip_bad=self.skip_bad,
             trust_labels=self.trust_labels,
             command=self.command,
@@ -189,6 +198,7 @@ class RunRequest(BaseModel):
             precision=self.precision,
             deterministic=self.deterministic,
             threshold=self.threshold,
+            protocol=self.protocol,
             tensorboard=self.tensorboard,
         )
 
@@ -269,6 +279,7 @@ def plan_trials(
     sources: Sequence[str],
     *,
     split: SplitSpec | None = None,
+    labels: Sequence[str] = (),
     skip_bad: bool = False,
     trust_labels: bool = False,
     command: str = "",
@@ -283,6 +294,7 @@ def plan_trials(
         seeds: of training.
         sources: data sources, as they are typed.
         split: how they are divided; None for the published split where there is one, else at random.
+        labels: numbers of labelled images, as in SplitSpec; every method is planned with each. Empty for `split`'s own.
         skip_bad: leave out bad images and cells.
         trust_labels: train on labels that look wrong.
         command: what was typed.
@@ -298,12 +310,18 @@ def plan_trials(
     prepared = [data for data, _ in read]
     by_fingerprint = {data.facts.fingerprint: (data, own) for data, own in read}
 
+    reads_unlabelled = any(contender.resolved.reads_unlabelled for contender in contenders)
+
     def divisions(facts: DataFacts, seed: int) -> list[PlannedData]:
         data, own = by_fingerprint[facts.fingerprint]
-        folds = [own.model_copy(update={"fold": fold, "seed": seed}) for fold in range(1, own.folds + 1)]
-        found = [PlannedData(divided(data.dataset, preset, fold).facts, fold) for fold in folds]
-        found = found or [PlannedData(facts, own)]
-        return [replace(one, preset=fit(preset, data, one.facts)) for one in found]
+        hidden = [own.model_copy(update={"labels": text}) for text in labels] or [own]
+        folds = [{"fold": fold, "seed": seed} for fold in range(1, own.folds + 1)] or [{}]
+        found = []
+        for spec in (one.model_copy(update=fold) for one in hidden for fold in folds):
+            part = data if spec == own else divided(data.dataset, preset, spec)
+            unlabelled = unlabelled_images(part, spec, skip_bad)[1] if reads_unlabelled else None
+            found.append(PlannedData(part.facts, spec, fit(preset, data, part.facts), unlabelled))
+        return found
 
     manifest = make_plan(
         contenders,
@@ -315,6 +333,9 @@ def plan_trials(
         skip_bad=skip_bad,
         **how,
     )
+    for facts in dict.fromkeys(trial.spec.unlabelled for trial in manifest.trials):
+        if facts is not None:
+            tell(_unlabelled_text(facts))
     for sentence in dict.fromkeys(s for trial in manifest.trials for s in trial.spec.preset.fit):
         tell(sentence)
     # Records name a source without the folders above it. The worker must find it.
@@ -322,6 +343,12 @@ def plan_trials(
     specs = [trial.spec.model_copy(update={"source": typed[trial.spec.data_fingerprint]}) for trial in manifest.trials]
     trials = (trial.model_copy(update={"spec": spec}) for trial, spec in zip(manifest.trials, specs, strict=True))
     return manifest.model_copy(update={"trials": tuple(trials)})
+
+
+def _unlabelled_text(facts: UnlabelledFacts) -> str:
+    hidden = f", {facts.hidden} of them training images whose labels are hidden" if facts.hidden else ""
+    near = f"; {facts.left_out} left out, too near to an image that is scored" if facts.left_out else ""
+    return f"unlabelled images to learn from: {facts.images}{hidden}{near}"
 
 
 def _published_or(split: SplitSpec, source: str) -> tuple[str, SplitSpec]:

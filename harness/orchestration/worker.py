@@ -96,9 +96,8 @@ def _run_and_record(
     started, begin = utc_now(), time.monotonic()
     try:
         record = run_trial(spec, folder, progress)
-        # a fold is scored together with the others
         unscored = record.scores is None or not math.isfinite(record.scores.iou_map)
-        if record.status == "ok" and unscored and not spec.split.fold:
+        if record.status == "ok" and unscored and spec.split.is_scored:
             raise Diverged("it ended without a finite score")
     # BaseException: a method may call sys.exit, and its row must say so.
     except BaseException as error:

@@ -16,6 +16,17 @@ from harness.results.statistics import Difference, Interval
 SAME = "≈"
 """Text in the table where two methods do not differ significantly."""
 
+LIVECELL = {
+    "ap": "LIVECell AP",
+    "ap50": "LIVECell AP50",
+    "ap75": "LIVECell AP75",
+    "ap_small": "LIVECell APs",
+    "ap_medium": "LIVECell APm",
+    "ap_large": "LIVECell APl",
+    "afnr": "LIVECell AFNR",
+}
+"""Scores of LIVECell's protocol (harness.evaluation.livecell), and the names of their columns."""
+
 LEFT = ("method", "changes", "labels", "vs baseline", "vs best", "arithmetic", "status")
 
 
@@ -68,6 +79,7 @@ def _quality_columns(board: Leaderboard) -> list[Column]:
         Column("count error", lambda row: percent(row.quality.count_error), 11),
         Column("AP", lambda row: number(row.quality.ap, 3), 15),
         Column("AP50", lambda row: number(row.quality.ap50, 3), 16),
+        *(_livecell_column(name, text) for name, text in LIVECELL.items()),
         *(_type_column(cell_type) for cell_type in board.types),
         Column("changes", lambda row: row.provenance.slots, 13),
         Column("labels", lambda row: row.provenance.labels, 23),
@@ -195,6 +207,11 @@ def status_text(row: Row) -> str:
 
 def _type_column(cell_type: str) -> Column:
     return Column(f"IoU {cell_type}", lambda row: number(row.quality.by_type.get(cell_type), 3), 25)
+
+
+def _livecell_column(name: str, text: str) -> Column:
+    priority = 10 if name in ("ap", "afnr") else 16
+    return Column(text, lambda row: number(row.quality.livecell.get(name), 3), priority)
 
 
 def _lowest(board: Leaderboard, cost: str) -> Callable[[Row], bool]:

@@ -60,7 +60,12 @@ def split_text(split: SplitSpec) -> str:
         said.append(f"{split.folds} folds")
     if split.group_by:
         said.append(f"grouped by {split.group_by}")
-    return "; ".join(said) or "at random, by cell type and group"
+    said = said or ["at random, by cell type and group"]
+    if split.labels:
+        said.append(f"labels of {split.labels} training images used")
+    if split.unlabelled:
+        said.append(f"unlabelled: {', '.join(split.unlabelled)}")
+    return "; ".join(said)
 
 
 def time_unit(seconds: Iterable[float | None]) -> tuple[str, float]:

@@ -44,7 +44,7 @@ def matrix(
     scores: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     own: dict[tuple[str, str], str] = {}
     for record in records:
-        if record.status == "ok" and record.scores and record.data and not record.outside:
+        if record.status == "ok" and record.scores and record.data and not (record.outside or record.members):
             row = record.method, record.data.source
             own[row] = record.data.source
             scores[row][record.data.source].append(record.scores.iou_map)

@@ -24,6 +24,12 @@ def legend(board: Leaderboard) -> list[str]:
         "They are different doubts, and neither includes the other.",
         *_comparisons(board),
     ]
+    if any(row.quality.livecell for row in board.rows):
+        lines.append(
+            "LIVECell: the protocol of LIVECell's benchmark, before any rule: all cells as one class, at most 2,000 "
+            "detections an image; APs, APm, APl: areas up to 324, from 324 to 961 and from 961 pixels; AFNR: the part "
+            "of the cells that is not found, a mean over IoU thresholds, lower is better."
+        )
     if good:
         lines += _how_measured(board)
     facts = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from statistics import fmean, stdev
 
 from harness.results.schema import RunRecord
@@ -26,6 +27,7 @@ class Quality:
         by_type: cell type to IoU.
         f1_50: F1 at an IoU above 0.5. count_error: mean relative error of the number of cells in an image.
         total_loss: at the end of training.
+        livecell: scores of LIVECell's protocol by name, where they were asked for.
     """
 
     iou: float | None = None
@@ -41,6 +43,7 @@ class Quality:
     f1_50: float | None = None
     count_error: float | None = None
     total_loss: float | None = None
+    livecell: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,15 @@ def quality(records: Sequence[RunRecord], per_image: SeedScores) -> Quality:
         f1_50=mean(s.f1_50 for s in scores),
         count_error=mean(s.count_error for s in scores),
         total_loss=mean(record.total_loss for record in records),
+        livecell=_livecell([s.livecell for s in scores]),
     )
+
+
+def _livecell(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Means of what all records know; sizes that no cell has are left out."""
+    names = found[0] if found and all(found) else {}
+    means = {name: fmean(scores[name] for scores in found) for name in names}
+    return {name: value for name, value in means.items() if not isnan(value)}
 
 
 def _fold_std(records: Sequence[RunRecord]) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.reporting.columns import align, columns, marked
+from harness.reporting.columns import LIVECELL, align, columns, marked
 from harness.reporting.escape import for_csv, for_latex, for_markdown
 from harness.reporting.leaderboard import Leaderboard, leaderboard_of_runs
 from harness.reporting.legend import legend
@@ -93,6 +93,10 @@ def as_json(board: Leaderboard) -> str:
     return json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
 
 
+def _has_livecell(board: Leaderboard) -> bool:
+    return any(row.quality.livecell for row in board.rows)
+
+
 def as_frame(board: Leaderboard) -> pd.DataFrame:
     """A row a method, every number unrounded; intervals and cell types in columns of their own."""
     import pandas as pd
@@ -127,6 +131,7 @@ def _plain(board: Leaderboard, row: Row) -> dict[str, Any]:
         "different": vs and vs.different,
         "worth_it": row.worth_it,
         **{name: getattr(quality, name) for name in ("f1_50", "count_error", "ap", "ap50")},
+        **{f"livecell_{name}": quality.livecell.get(name) for name in LIVECELL if _has_livecell(board)},
         **{f"iou_{cell_type}": quality.by_type.get(cell_type) for cell_type in board.types},
         "arithmetic": origin.arithmetic,
         **{name: value for name, value in vars(cost).items() if name != "notes"},

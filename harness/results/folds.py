@@ -71,7 +71,7 @@ def data_of_all(folds: Sequence[RunRecord]) -> DataFacts:
     """
     first = folds[0]
     assert first.data is not None
-    ids = sorted(first.data.splits["train"] + first.data.splits["validation"])
+    ids = sorted(i for name in ("train", "unlabelled", "validation") for i in first.data.splits.get(name, ()))
     facts = json.dumps([first.split.folds, first.split.group_by, ids])
     return first.data.model_copy(
         update={

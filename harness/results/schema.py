@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from harness.config.split_spec import SplitSpec
 from harness.config.trial_spec import TrialSpec
 from harness.config.tuning_facts import TuningFacts
+from harness.config.unlabelled_facts import UnlabelledFacts
 from harness.data.source import public_source
 from harness.evaluation.schema import Number, PostprocessRule, Scores
 from harness.monitoring.machine import git_commit, machine_facts, package_versions, utc_now
@@ -42,7 +43,11 @@ class _Model(BaseModel):
 
 
 class DataFacts(_Model):
-    """Which data, exactly. fingerprint: SHA-256 over image ids, pixels and masks; splits: image ids by split."""
+    """Which data, exactly.
+
+    fingerprint: SHA-256 over image ids, pixels and masks. splits: image ids by split; with --labels also "unlabelled",
+    the training images whose labels are not used. split_fingerprint: over the parts before labels were hidden.
+    """
 
     source: str
     fingerprint: str
@@ -128,7 +133,9 @@ class RunRecord(_Model):
 
     key: equal for two trials that are the same work (resume). baseline: the name of the method that others are compared
     with. split: how the images were divided, without private folders. tuned: how its preset was tuned, or None.
-    outside: of a row whose masks another tool has made; its budget and recipe are empty. checksum: over all other
+    unlabelled: the images without labels that it learned from, or None.
+    outside: of a row whose masks another tool has made; its budget and recipe are empty. members: names of the trials
+    whose predictions are averaged in this row, which has no model of its own. checksum: over all other
     fields.
 
     Of a fold, scores are None, and rule is None until all folds are there; folds_key is what its siblings share. The
@@ -151,11 +158,13 @@ class RunRecord(_Model):
     baseline: str = ""
     split: SplitSpec = SplitSpec()
     tuned: TuningFacts | None = None
+    unlabelled: UnlabelledFacts | None = None
     data: DataFacts | None = None
     rule: PostprocessRule | None = None
     outside: OutsideMasks | None = None
     folds_key: str = ""
     folds: list[FoldResult] = Field(default_factory=list)
+    members: list[str] = Field(default_factory=list)
     scores: Scores | None = None
     learning_curve: list[CurvePoint] = Field(default_factory=list)
     cost: Cost = Field(default_factory=Cost)
@@ -187,7 +196,7 @@ class RunRecord(_Model):
             "versions": package_versions(),
             "git_commit": git_commit(),
             "finished": utc_now(),
-            "split": _public_split(spec.split),
+            "split": public_split(spec.split),
             **spec.model_dump(include=_SAME_IN_SPEC),
         }
         return cls(**{**facts, "status": status, "reason": reason, **fields})
@@ -204,12 +213,14 @@ _SAME_IN_SPEC = {
     "labels",
     "baseline",
     "tuned",
+    "unlabelled",
     "folds_key",
 }
 """Fields that a record takes from the specification as they are."""
 
 
-def _public_split(split: SplitSpec) -> SplitSpec:
+def public_split(split: SplitSpec) -> SplitSpec:
     """Without private folders."""
-    sources = {part: tuple(map(public_source, getattr(split, part))) for part in ("validation", "calibration")}
+    names = ("validation", "calibration", "unlabelled")
+    sources = {name: tuple(map(public_source, getattr(split, name))) for name in names}
     return split.model_copy(update={"file": PurePath(split.file).name, **sources})

@@ -46,6 +46,10 @@ def find_trained_trial(run_dir: Path, method: str, seed: int | None = None) -> T
         what = "in folds" if named[chosen[0]].split.fold else "on several data sets"
         raise HarnessError(f"{method} was trained {what}; type --method {' or '.join(_names(chosen))}")
     folder, record = chosen[0], named[chosen[0]]
+    if record.members:
+        raise HarnessError(
+            f"{folder.name} is an average of {len(record.members)} models; `package --ensemble` makes one model of them"
+        )
     if record.outside:
         raise HarnessError(f"{folder.name} is a row of masks that another tool made: there is no model to predict with")
     if record.status != "ok" or record.rule is None:

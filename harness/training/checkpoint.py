@@ -90,12 +90,17 @@ def save_weights(folder: Path, module: nn.Module) -> None:
 
 def load_weights(folder: Path, module: nn.Module) -> None:
     """Load what save_weights wrote. Raises HarnessError where the file is missing or belongs to another network."""
+    load_weights_file(folder / WEIGHTS, module)
+
+
+def load_weights_file(path: Path, module: nn.Module) -> None:
+    """As load_weights, from a safetensors file of any name."""
     from safetensors.torch import load_file
 
-    path = folder / WEIGHTS
+    folder = path.parent.name
     if not path.is_file():
-        raise HarnessError(f"{folder.name} holds no {WEIGHTS}: the trial has not ended well; run it again")
+        raise HarnessError(f"{folder} holds no {path.name}: the trial has not ended well; run it again")
     try:
         module.load_state_dict(load_file(str(path)))
     except Exception as error:  # safetensors and torch raise kinds of their own
-        raise HarnessError(f"{path.name} of {folder.name} does not fit its method: {one_line(error)[:120]}") from error
+        raise HarnessError(f"{path.name} of {folder} does not fit its method: {one_line(error)[:120]}") from error

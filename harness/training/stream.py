@@ -10,13 +10,22 @@ from typing import Protocol
 import numpy as np
 
 from harness.contract import Augment, Instances, Sample
+from harness.transforms.instances import clip
 from harness.transforms.resize import resize_sample, scaled_size
+from harness.transforms.window import RandomWindow
 
 POINT_SEED = 12345
 """Seed of the points that annotators would have drawn. They are part of the data, so they are equal in all runs."""
 
 CACHED_BYTES = 128 * 2**20
 """Resized images that a process keeps, since resizing a whole image takes longer than a crop."""
+
+
+LARGE_PIXELS = 2**23
+"""An image that has more, as the network sees it, is never resized as a whole: crops are cut from a part of it."""
+
+PART_SIDE = 2048
+"""Sides of that part, in pixels as the network sees them."""
 
 
 class Labeller(Protocol):
@@ -72,7 +81,7 @@ class TrainingStream:
 
     def originals(self) -> Iterator[Sample]:
         """Every training image once, resized but not augmented, with the labels of the supervision."""
-        return (self._augmented(int(index), 0, np.random.default_rng(0)) for index in self.indices)
+        return (self._augmented(int(index), 0, np.random.default_rng(0), whole=True) for index in self.indices)
 
     def batch(self, step: int) -> list[Sample]:
         """The samples of one step, from 0."""
@@ -89,16 +98,19 @@ class TrainingStream:
             sample = sample.with_(instances=replace(sample.instances, masks=None))
         return sample
 
-    def _augmented(self, index: int, stages: int, rng: np.random.Generator) -> Sample:
-        sample = self._labelled(index) if self.scale == 1 else self._resized(index)
+    def _augmented(self, index: int, stages: int, rng: np.random.Generator, whole: bool = False) -> Sample:
+        sample = self._labelled(index) if self.scale == 1 else self._resized(index, rng, whole)
         for stage, augment in enumerate(self.augments[:stages]):
             sample = augment(sample, rng, _Partners(self, stage))
         return sample
 
-    def _resized(self, index: int) -> Sample:
+    def _resized(self, index: int, rng: np.random.Generator, whole: bool) -> Sample:
         found = self._kept.get(index)
         if found is None:
             sample = self._labelled(index)
+            if not whole and sample.size[0] * sample.size[1] * self.scale**2 > LARGE_PIXELS:
+                part = _part_of(sample, round(PART_SIDE / self.scale), rng)
+                return resize_sample(part, scaled_size(part.size, self.scale))
             found = resize_sample(sample, scaled_size(sample.size, self.scale))
             self._kept.add(index, found)
         return found
@@ -111,6 +123,14 @@ class TrainingStream:
             self._labels[index] = self.labeller.labels(sample.instances, np.random.default_rng([POINT_SEED, index]))
         cells = self._labels[index]
         return sample.with_(instances=replace(cells, masks=sample.instances.masks if self._keeps_masks else None))
+
+
+def _part_of(sample: Sample, side: int, rng: np.random.Generator) -> Sample:
+    """A part of these sides, in most cases with a cell in it. Nothing but the part is read from the disk."""
+    height, width = min(side, sample.size[0]), min(side, sample.size[1])
+    x0, y0 = RandomWindow(side).random_corner(sample, height, width, rng)
+    instances = clip(sample.instances, x0, y0, x0 + width, y0 + height)
+    return sample.with_(image=sample.image[y0 : y0 + height, x0 : x0 + width], instances=instances)
 
 
 class _Cache:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from harness.options import Settings
@@ -13,6 +15,9 @@ class RCNNSettings(Settings):
     width: int = Field(256, ge=1, description="channels of the feature pyramid")
     box_head_width: int = Field(1024, ge=1, description="channels of the box head's hidden layers")
     anchor_scale: float = Field(8.0, gt=0, description="side of an anchor in units of its level's stride")
+    anchor_ratios: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (0.5, 1.0, 2.0), min_length=1, description="height over width of the anchors of each level"
+    )
     rois_per_image: int = Field(512, ge=1, description="proposals of an image that the heads train on in each step")
     anchors_per_image: int = Field(256, ge=1, description="anchors of an image that the RPN trains on in each step")
     proposals: int = Field(1000, ge=1, description="proposals of an image after NMS")

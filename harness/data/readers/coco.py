@@ -33,6 +33,9 @@ USAGE = "coco:ANN.json,IMAGES_DIR"
 LIVECELL_NAME = re.compile(r"(?P<type>[A-Za-z0-9]+)_Phase_(?P<well>[A-H][0-9]{1,2})_")
 """LIVECell has one category; type and well of a culture stand in its file names."""
 
+USUAL_FIELDS = ("id", "file_name", "height", "width", "license", "url", "coco_url", "flickr_url", "date_captured")
+"""Of an entry of "images". Others are columns."""
+
 SLIVERS = "polygons of fewer than three points beside good ones, left out"
 
 
@@ -43,6 +46,7 @@ class CocoImage:
     Attributes:
         size: height and width, or None where the entry has none.
         rows: where each annotation stands in "annotations", as messages name it.
+        columns: what else the entry says, such as its plate.
     """
 
     image_id: str
@@ -54,6 +58,7 @@ class CocoImage:
     labels: list[int] = field(default_factory=list)
     crowd: list[bool] = field(default_factory=list)
     boxes: list[Any] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class Coco:
     """ANN.json and the folder that holds its images."""
 
     location: SourceLocation
-    version: int = 2
+    version: int = 3
 
     def stamp(self) -> object:
         return stamp_of_files(*self.location.paths)
@@ -179,11 +184,20 @@ def _images(table: list[Any], files: FileFinder, problems: list[str], notes: lis
             except HarnessError as error:
                 problems.append(f"{where}: {error}")
                 continue
-            images[key] = by_name[name] = CocoImage(_stem(name), name, size, path)
+            images[key] = by_name[name] = CocoImage(_stem(name), name, size, path, columns=_columns(row))
     if repeated:
         notes.append(f"pictures that stand under several ids, each taken as one: {len(repeated)}")
     problems += _give_ids(by_name)
     return images
+
+
+def _columns(row: dict[str, Any]) -> dict[str, str]:
+    """Numbers and words of an entry beyond those of the format."""
+    return {
+        one_line(name): one_line(value)
+        for name, value in row.items()
+        if name not in USUAL_FIELDS and isinstance(value, str | int | float) and str(value).strip()
+    }
 
 
 def _give_ids(by_name: dict[str, CocoImage]) -> list[str]:
@@ -250,7 +264,8 @@ def _load(image: CocoImage, classes: tuple[str, ...]) -> Loaded:
     where = f"(image {one_line(image.file_name)})"
     problems = tuple(f"{image.rows[i]} {where}: {what}" for i, what in sorted(faults.items()))
     compared, contradicted = compare_boxes([image.boxes[i] for i in good], masks)
-    return Loaded(sample, problems, (*notes, SLIVERS) if slivers else notes, compared, contradicted, outside)
+    notes = (*notes, SLIVERS) if slivers else notes
+    return Loaded(sample, problems, notes, compared, contradicted, outside, image.columns)
 
 
 def _field(row: Any, name: str) -> Any:

@@ -51,6 +51,10 @@ class CellTracking:
     def unlabelled(self) -> tuple[Path, ...]:
         return tuple(self._found().unlabelled)
 
+    def group_of(self, path: Path) -> str | None:
+        """The sequence of an unlabelled frame."""
+        return path.parent.name
+
     def index(self) -> SourceIndex:
         found = self._found()
         entries = [

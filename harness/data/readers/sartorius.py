@@ -37,13 +37,17 @@ CAUSES = {
 
 @dataclass
 class _Image:
-    """The rows of one image. first, rows: the lines of train.csv of the image and of each cell; the header is row 1."""
+    """The rows of one image. first, rows: the lines of train.csv of the image and of each cell; the header is row 1.
+
+    columns: what the first row has in the columns beyond COLUMNS.
+    """
 
     image_id: str
     first: int
     height: int
     width: int
     group: str | None
+    columns: dict[str, str]
     rows: list[int] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     types: list[str] = field(default_factory=list)
@@ -54,7 +58,7 @@ class Sartorius:
     """A folder in that layout. Cell types beyond the three are classes too, sorted, if train.csv names any."""
 
     location: SourceLocation
-    version: int = 2
+    version: int = 3
 
     @property
     def folder(self) -> Path:
@@ -66,6 +70,10 @@ class Sartorius:
     def unlabelled(self) -> tuple[Path, ...]:
         more = self.folder / "train_semi_supervised"
         return tuple(images_in(more).values()) if more.is_dir() else ()
+
+    def group_of(self, path: Path) -> str | None:
+        """The well of an unlabelled image, where its name tells it."""
+        return known_well(path.stem)
 
     def index(self) -> SourceIndex:
         images, problems = self._rows()
@@ -109,7 +117,7 @@ class Sartorius:
         )
         where = f"(image {image.image_id})"
         problems = tuple(f"train.csv row {image.rows[i]} {where}: {what}" for i, what in sorted(faults.items()))
-        return Loaded(sample, problems, notes)
+        return Loaded(sample, problems, notes, columns=image.columns)
 
 
 def _names_of_images(images: Iterable[_Image], files: Mapping[str, Path]) -> dict[str, str]:
@@ -192,7 +200,8 @@ def _new_image(image_id: str, line: int, sides: tuple[str, str], row: dict[str, 
     height, width = int(sides[0]), int(sides[1])
     if height * width > MAX_PIXELS:
         raise HarnessError(f"an image of {height}x{width} is too large; at most {MAX_PIXELS} pixels are read")
-    return _Image(image_id, line, height, width, plate_and_well(row))
+    columns = {name: one_line(value) for name, value in row.items() if name and name not in COLUMNS and value.strip()}
+    return _Image(image_id, line, height, width, plate_and_well(row), columns)
 
 
 def plate_and_well(row: dict[str, str]) -> str | None:
@@ -205,11 +214,14 @@ def plate_and_well(row: dict[str, str]) -> str | None:
     sample = (row.get("sample_id") or "").strip()
     if not sample:
         return None
-    known = re.match(r"(?P<type>.+?)_(?P<well>[A-Za-z]{1,2}[0-9]{1,2})(?:-[0-9]+)?_(?P<vessel>Vessel-[^_]+)", sample)
-    if known:
-        return f"{known['vessel']} {known['well'].upper()}"
     plate = (row.get("plate_time") or "").strip()
-    return one_line(f"{plate} {sample}".strip())
+    return known_well(sample) or one_line(f"{plate} {sample}".strip())
+
+
+def known_well(sample: str) -> str | None:
+    """Vessel and well in a sample's name as Kaggle writes it; None in another."""
+    known = re.match(r"(?P<type>.+?)_(?P<well>[A-Za-z]{1,2}[0-9]{1,2})(?:-[0-9]+)?_(?P<vessel>Vessel-[^_]+)", sample)
+    return f"{known['vessel']} {known['well'].upper()}" if known else None
 
 
 USAGE = "sartorius:DIR"

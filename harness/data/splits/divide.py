@@ -28,6 +28,10 @@ def divide(dataset: Dataset, spec: SplitSpec, *, calibration: float, validation:
     Raises:
         HarnessError: what was asked for cannot be had.
     """
+    if spec.fit_all:
+        parts = spec.model_copy(update={"fit_all": False, "fold": 1 if spec.folds else 0})
+        divided = divide(dataset, parts, calibration=calibration, validation=validation)
+        return Splits.of((*divided.train, *divided.calibration, *divided.validation), (), ())
     table = read_image_table(Path(spec.file), dataset.ids) if spec.file else None
     groups: Groups = grouped_by(dataset, spec.group_by, table) if spec.group_by else dataset.groups
     if spec.folds:

@@ -1,12 +1,13 @@
 """Values of images by which they stay together (--group-by) or are held out (--hold-out).
 
 A value is that of a column, or what a regular expression finds in an image's name. Columns are `cell_type`, `group` (as
-the source gives it) and those of the user's table of images.
+the source gives it), those of the user's table of images, and what else the source knows, such as `plate_time`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from harness.data.dataset import Dataset
@@ -27,11 +28,12 @@ def values_of(dataset: Dataset, name: str, table: ImageTable | None, option: str
     Raises:
         HarnessError: there is no such column, or the expression is none or matches no image.
     """
-    columns = ["cell_type", "group", *(table.columns if table else ())]
+    columns = ["cell_type", "group", *(table.columns if table else ()), *dataset.columns]
     if table is not None and name in table.columns:
         return tuple(table.rows.get(image_id, {}).get(name) for image_id in dataset.ids)
     if name in columns:
-        return dataset.cell_types if name == "cell_type" else dataset.groups
+        own = {"cell_type": dataset.cell_types, "group": dataset.groups}
+        return {**dataset.columns, **own}[name]
     known = f"there are: {', '.join(columns)}, or a regular expression with a group in parentheses"
     try:
         pattern = re.compile(name)
@@ -39,9 +41,15 @@ def values_of(dataset: Dataset, name: str, table: ImageTable | None, option: str
         raise HarnessError(f"{option} {one_line(name)!r} is no regular expression: {error}") from error
     if not pattern.groups:
         raise HarnessError(f"{option}: no column {one_line(name)!r}{nearest(name, columns)}; {known}")
-    found = [pattern.search(image_id) for image_id in dataset.ids]
-    if not any(found):
+    found = values_in_names(name, dataset.ids)
+    if not any(value is not None for value in found):
         raise HarnessError(f"{option} {one_line(name)!r} matches no image, such as {dataset.ids[0]!r}")
+    return found
+
+
+def values_in_names(expression: str, ids: Sequence[str]) -> tuple[str | None, ...]:
+    """What a regular expression with groups finds in each id; None where it does not match."""
+    found = [re.search(expression, image_id) for image_id in ids]
     return tuple(" ".join(part or "" for part in match.groups()) if match else None for match in found)
 
 

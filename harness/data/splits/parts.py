@@ -15,12 +15,17 @@ PARTS = ("train", "calibration", "validation")
 
 @dataclass(frozen=True)
 class Splits:
-    """Image ids of each part, sorted. fingerprint: SHA-256 (hexadecimal) over all three."""
+    """Image ids of each part, sorted.
+
+    fingerprint: SHA-256 (hexadecimal) over all three parts, as they were before any labels were hidden.
+    unlabelled: training images whose labels are not used (`--labels`); they are not in `train`.
+    """
 
     train: tuple[str, ...]
     calibration: tuple[str, ...]
     validation: tuple[str, ...]
     fingerprint: str
+    unlabelled: tuple[str, ...] = ()
 
     @staticmethod
     def of(train: Iterable[str], calibration: Iterable[str], validation: Iterable[str]) -> Splits:

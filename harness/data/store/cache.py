@@ -17,7 +17,7 @@ from pathlib import Path
 
 from harness.data.store.pack import FileSink, MemorySink, Pack, Sink, read_pack, write_index
 
-PACK_VERSION = 3
+PACK_VERSION = 4
 """Raised when the layout of a pack or of a fingerprint changes."""
 
 

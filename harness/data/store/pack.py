@@ -12,7 +12,7 @@ import hashlib
 import json
 import mmap
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,7 +25,7 @@ from harness.masks.crops import CropMasks
 
 @dataclass(frozen=True)
 class Facts:
-    """All that is text. One entry of ids, cell_types and groups per image. The rest is as in Dataset."""
+    """All that is text. One entry of ids, cell_types, groups and each column per image. The rest is as in Dataset."""
 
     classes: tuple[str, ...]
     ids: tuple[str, ...]
@@ -34,6 +34,7 @@ class Facts:
     notes: tuple[str, ...] = ()
     skipped_bad: int = 0
     doubts: tuple[str, ...] = ()
+    columns: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ class Pack:
     def is_consistent(self) -> bool:
         """Whether every index lies inside its array: a damaged file must not crash a reader."""
         n, total = len(self.facts.ids), len(self.boxes)
-        if len(self.facts.cell_types) != n or len(self.facts.groups) != n or self.digests.shape != (n, 32):
+        texts = (self.facts.cell_types, self.facts.groups, *self.facts.columns.values())
+        if any(len(values) != n for values in texts) or self.digests.shape != (n, 32):
             return False
         if self.images.shape != (n, 4) or self.cells.shape != (n + 1,) or self.crop_starts.shape != (total + 1,):
             return False
@@ -182,13 +184,16 @@ class Packer:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._samples: list[tuple[str, str | None, str | None]] = []
+        self._known: list[Mapping[str, str]] = []
         self._images: list[tuple[int, int, int, int]] = []
         self._cells = [0]
         self._columns: list[tuple[NDArray, NDArray, NDArray, NDArray]] = []
         self._digests = bytearray()
         self._end = 0
 
-    def add(self, sample: Sample, sample_digest: bytes) -> None:
+    def add(self, sample: Sample, sample_digest: bytes, columns: Mapping[str, str] | None = None) -> None:
+        """columns: what else is known of the image, by name."""
+        self._known.append(columns or {})
         cells, (height, width) = sample.instances, sample.size
         assert cells.masks is not None
         channels = sample.image.shape[2] if sample.image.ndim == 3 else 1
@@ -221,7 +226,7 @@ class Packer:
         )
         pixels, crops = self._sink.finish()
         return Pack(
-            Facts(classes, ids, types, groups, notes, skipped_bad, doubts),
+            Facts(classes, ids, types, groups, notes, skipped_bad, doubts, self._columns_by_name()),
             np.asarray(self._images, np.int64).reshape(-1, 4),
             np.asarray(self._cells, np.int64),
             boxes.astype(np.int32),
@@ -232,6 +237,10 @@ class Packer:
             pixels,
             crops,
         )
+
+    def _columns_by_name(self) -> dict[str, tuple[str | None, ...]]:
+        names = sorted({name for known in self._known for name in known})
+        return {name: tuple(known.get(name) for known in self._known) for name in names}
 
 
 _ARRAYS = ("images", "cells", "boxes", "labels", "crowd", "crop_starts", "digests")
@@ -250,7 +259,9 @@ def read_pack(folder: Path) -> Pack | None:
             arrays = {name: index[name] for name in _ARRAYS}
             words: dict[str, Any] = json.loads(index["facts"].tobytes())
         skipped = int(words.pop("skipped_bad"))
-        facts = Facts(**{name: tuple(entries) for name, entries in words.items()}, skipped_bad=skipped)
+        columns = {name: tuple(values) for name, values in words.pop("columns").items()}
+        texts = {name: tuple(entries) for name, entries in words.items()}
+        facts = Facts(**texts, skipped_bad=skipped, columns=columns)
         pack = Pack(facts, **arrays, pixels=_mapped(folder / "pixels.bin"), crops=_mapped(folder / "crops.bin"))
         return pack if pack.is_consistent() else None
     except Exception:  # whatever is wrong with a stored pack, the remedy is the same: make it again

@@ -29,7 +29,7 @@ from harness.monitoring.training import training_sensors
 from harness.orchestration.early_stopping import falls_behind
 from harness.orchestration.prepared_data import prepare_planned_data, task_of
 from harness.platform.memory import gpu_peaks, peak_rss, reset_gpu_peaks
-from harness.results.schema import Cost, CurvePoint, RunRecord
+from harness.results.schema import Cost, CurvePoint, RunRecord, Status
 from harness.results.status import Interrupted
 from harness.tracking.tensorboard import EVENTS, EventFiles
 from harness.training import device
@@ -72,12 +72,16 @@ class Trial:
         self.events = EventFiles(folder / EVENTS, spec.preset.training.batch) if spec.tensorboard else None
         self.evaluation_time = Stopwatch()
         # the validation images are not even predicted where they must not be known
-        self.evaluated_splits = ("calibration",) if spec.score_on == "calibration" else ("calibration", "validation")
-        if spec.split.fold:
-            self.evaluated_splits = ("validation",)
+        self.evaluated_splits: tuple[str, ...] = (
+            ("calibration",) if spec.score_on == "calibration" else ("calibration", "validation")
+        )
+        if not spec.split.is_scored:
+            self.evaluated_splits = ("validation",) if spec.split.fold else ()
 
     def run(self) -> RunRecord:
         """Do the whole trial and return its record, with status "ok", or "pruned" where it was stopped early.
+
+        A trial that is trained on all images ends with its training.
 
         Raises:
             HarnessError, Diverged, Interrupted: see harness.results.status. Anything else is a crash of the method.
@@ -85,7 +89,9 @@ class Trial:
         try:
             trace = self.train()
         except Pruned as pruned:
-            return self.pruned_record(str(pruned), pruned.trace)
+            return self.unscored_record("pruned", str(pruned), pruned.trace)
+        if self.spec.split.fit_all:
+            return self.unscored_record("ok", "", trace)
         with self.evaluation_time.running():
             predictions = self.predict()
         self.progress.report(Progress("scoring", fraction=1.0))
@@ -188,7 +194,7 @@ class Trial:
             predictions["calibration"], truth["calibration"], self.classes, threshold=self.spec.threshold
         )
         scored = self.spec.score_on
-        return rule, score(predictions[scored], truth[scored], rule, self.classes)
+        return rule, score(predictions[scored], truth[scored], rule, self.classes, protocol=self.spec.protocol)
 
     def score_subset(self, predictions: SplitPredictions) -> tuple[PostprocessRule, float]:
         """Rule and IoU from the images of the subset alone. All points of a learning curve use the same images."""
@@ -212,8 +218,8 @@ class Trial:
         scores = [iou_map(half, truth, rule, self.classes) for half, rule in zip(halves, (first, second), strict=True)]
         return first, float(np.average(scores, weights=[len(half) for half in halves]))
 
-    def pruned_record(self, reason: str, trace: Trace) -> RunRecord:
-        """The record of a trial that was stopped early: how far it came, and no scores."""
+    def unscored_record(self, status: Status, reason: str, trace: Trace) -> RunRecord:
+        """The record of a trial without scores: stopped early, or trained on all images."""
         cost = Cost(
             train_seconds=trace.used_seconds,
             evaluation_seconds=self.evaluation_time.seconds,
@@ -222,7 +228,7 @@ class Trial:
         )
         curve = _curve_points(trace)
         return RunRecord.from_spec(
-            self.spec, "pruned", reason, data=self.data.facts, cost=cost, learning_curve=curve, log="log.txt"
+            self.spec, status, reason, data=self.data.facts, cost=cost, learning_curve=curve, log="log.txt"
         )
 
     def cost(self, trace: Trace) -> Cost:

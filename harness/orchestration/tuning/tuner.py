@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from harness.config.preset_file import preset_text
 from harness.config.space import SearchSpace, with_values
 from harness.config.split_spec import SplitSpec
 from harness.config.trial_spec import TrialSpec
+from harness.config.unlabelled_facts import UnlabelledFacts
 from harness.errors import HarnessError
 from harness.evaluation.scorer import SCORING_VERSION
 from harness.fileio import make_folder, write_text_atomic
@@ -19,7 +21,7 @@ from harness.monitoring.machine import utc_now
 from harness.monitoring.progress import Progress
 from harness.orchestration.early_stopping import FRACTIONS
 from harness.orchestration.plan import Contender, Manifest, PlannedData, PlannedTrial, make_spec, safe_name
-from harness.orchestration.prepared_data import PreparedData
+from harness.orchestration.prepared_data import PreparedData, unlabelled_images
 from harness.orchestration.scheduler import INTERRUPTED, Reporter, RunOptions, run_plan
 from harness.orchestration.tuning.record import TriedTrial, TunedMethod, TuningRecord, read_tuning, write_tuning
 from harness.orchestration.tuning.sampler import Sampler, suggest
@@ -111,6 +113,12 @@ class Tuner:
             self._write_preset(record, contender.resolved.name)
         return record
 
+    @cached_property
+    def _unlabelled(self) -> UnlabelledFacts | None:
+        if not any(contender.resolved.reads_unlabelled for contender in self.contenders):
+            return None
+        return unlabelled_images(self.data, self.split, bool(self.search.how.get("skip_bad")))[1]
+
     def _check_folder(self) -> None:
         """Raises HarnessError where the folder holds a search of something else. More trials may be added to one."""
         try:
@@ -140,7 +148,7 @@ class Tuner:
         spec: TrialSpec = make_spec(
             replace(contender, preset=preset, budget=search.budget),
             search.seed + number,
-            PlannedData(self.data.facts, self.split),
+            PlannedData(self.data.facts, self.split, unlabelled=self._unlabelled),
             SCORING_VERSION,
             {
                 **search.how,

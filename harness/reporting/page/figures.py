@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.reporting.leaderboard import Leaderboard
 from harness.reporting.page.charts import Chart, Style, style
 from harness.reporting.page.cost_figures import cost_charts
+from harness.reporting.page.label_figures import label_charts
 from harness.reporting.page.learning import iou_charts, iou_curves, loss_charts, time_to_iou
 from harness.reporting.page.quality_figures import (
     differences,
@@ -45,7 +46,7 @@ def figures(board: Leaderboard, run_dir: Path) -> Figures:
     losses, problems = loss_charts(rows, run_dir)
     curves = iou_curves(rows)
     groups: list[Group] = [
-        ("How good, and how sure", [*intervals(rows), *differences(rows)]),
+        ("How good, and how sure", [*intervals(rows), *differences(rows), *label_charts(rows)]),
         ("What it costs", [*time_to_iou(rows, curves), *cost_charts(rows)]),
         ("How it learns", [*iou_charts(rows, curves), *losses, *tuning_charts(rows)]),
         ("Where it is good", [*scores_by_type(rows, board.types), *precision_by_threshold(rows)]),
@@ -56,7 +57,11 @@ def figures(board: Leaderboard, run_dir: Path) -> Figures:
 
 
 def styles(rows: Sequence[Row]) -> dict[str, Style]:
-    """Styles by method. Style 0 is reserved for the baseline; the others follow in the order of the table."""
-    others = [row.method for row in rows if not row.is_baseline]
+    """Styles by row and by method. Style 0 is reserved for the baseline; the others follow in the order of the table.
+
+    A row has the name of its method, but where rows of one method differ.
+    """
     first = {row.method: style(0) for row in rows if row.is_baseline}
+    names = [row.method for row in rows] + [row.provenance.records[0].method for row in rows]
+    others = [name for name in dict.fromkeys(names) if name not in first]
     return {**first, **{name: style(i) for i, name in enumerate(others, 1)}}

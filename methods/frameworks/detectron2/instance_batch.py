@@ -29,6 +29,7 @@ class InstanceBatch:
         masks: N masks in pixels of the images, or None where the supervision removed them.
         points, point_labels: (N, P, 2) in pixels of the images, and (N, P); None where there are none.
         scale: Pixels of the network's input for one pixel of the images.
+        ignored: (B, R, 4) boxes of the crowd regions as `boxes`, or None where no image has one.
     """
 
     boxes: Tensor
@@ -41,10 +42,11 @@ class InstanceBatch:
     points: Tensor | None
     point_labels: Tensor | None
     scale: float = 1.0
+    ignored: Tensor | None = None
 
     @staticmethod
     def from_samples(samples: Sequence[Sample], scale: float, device: torch.device) -> InstanceBatch:
-        """The instances of `samples` without crowd regions.
+        """The instances of `samples`. Crowd regions are not among them but in `ignored`.
 
         scale: pixels of the network's input for one pixel of the image.
         """
@@ -72,6 +74,7 @@ class InstanceBatch:
             points=to_device(np.concatenate(points), device) if points else None,
             point_labels=to_device(np.concatenate(point_labels), device) if point_labels else None,
             scale=scale,
+            ignored=_crowd_boxes(samples, scale, device),
         )
 
     @property
@@ -93,6 +96,18 @@ class InstanceBatch:
             indices = torch.arange(count) if everything else torch.randperm(count)[:max_per_image]
             sampled.append(first + indices)
         return sampled
+
+
+def _crowd_boxes(samples: Sequence[Sample], scale: float, device: torch.device) -> Tensor | None:
+    instances = [sample.instances for sample in samples]
+    found = [x.boxes[:0] if x.crowd is None else x.boxes[x.crowd] for x in instances]
+    most = max(map(len, found))
+    if not most:
+        return None
+    boxes = np.zeros((len(found), most, 4), np.float32)
+    for row, of_image in zip(boxes, found, strict=True):
+        row[: len(of_image)] = of_image * np.float32(scale)
+    return to_device(boxes, device)
 
 
 def _without_crowd(instances: Instances) -> Instances:

@@ -239,6 +239,7 @@ def build(recipe: Recipe, task: Task, options: Detectron2Options) -> Detectron2M
     config.MODEL.RPN.IN_FEATURES = names
     config.MODEL.ROI_HEADS.IN_FEATURES = names[:-1]
     config.MODEL.ANCHOR_GENERATOR.SIZES = [[shapes[n].stride * settings.anchor_scale] for n in names]
+    config.MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS = [list(settings.anchor_ratios)]
 
     head = recipe.mask_head.build(
         task, channels=shapes[names[0]].channels, strides=tuple(shapes[n].stride for n in names[:-1])

@@ -20,6 +20,7 @@ from methods.frameworks.detectron2.instance_batch import InstanceBatch
 from methods.frameworks.detectron2.matching import IoUThresholds, SampledIndices, pairwise_iou, subsample_labels
 from methods.frameworks.detectron2.rpn import Proposals, batched_index_select
 from methods.shared.device_transfer import AsyncHostCopy, on_gpu, tensor_to_device
+from methods.shared.ignored_regions import lies_in_region
 from methods.shared.mask_heads import MaskHead
 from methods.shared.roi_pooling import RoIPooler, boxes_to_rois
 from methods.shared.supervision import Supervision
@@ -95,7 +96,10 @@ class RoIHeads(StandardROIHeads):
 
     @torch.no_grad()
     def sample_proposals(self, proposals: Proposals, instances: InstanceBatch) -> SampledProposals:
-        """Sample boxes for the losses from the proposals and the annotated boxes (`label_and_sample_proposals`)."""
+        """Sample boxes for the losses from the proposals and the annotated boxes (`label_and_sample_proposals`).
+
+        A box in a crowd region is sampled only where it is matched with an instance.
+        """
         low, high = self.proposal_matcher.thresholds[1], self.proposal_matcher.thresholds[-2]
         boxes = torch.cat([proposals.boxes, instances.boxes], dim=1)
         valid = torch.cat([proposals.valid, instances.valid], dim=1)
@@ -103,6 +107,8 @@ class RoIHeads(StandardROIHeads):
         best_iou, matches = iou.masked_fill_(~instances.valid[:, None], -1.0).max(dim=2)
         labels = IoUThresholds(low, high, allow_low_quality_matches=False).labels(best_iou, None)
         labels = torch.where(valid, labels, -1)
+        if instances.ignored is not None:
+            labels = labels.masked_fill((labels == 0) & lies_in_region(instances.ignored, boxes, high), -1)
         sampled = subsample_labels(labels, self.batch_size_per_image, self.positive_fraction)
         indices = sampled.indices
         return SampledProposals(batched_index_select(boxes, indices), matches.gather(1, indices), sampled)

@@ -28,6 +28,7 @@ from methods.frameworks.detectron2.matching import (
     subsample_labels,
 )
 from methods.shared.device_transfer import on_gpu
+from methods.shared.ignored_regions import lies_in_region
 
 Size = tuple[int, int]
 
@@ -98,11 +99,13 @@ class RPN(rpn.RPN):
         return cached[1]
 
     def compute_losses(self, outputs: RPNOutputs, anchors: Tensor, instances: InstanceBatch) -> dict[str, Tensor]:
-        """detectron2's `loss_rpn_cls` and `loss_rpn_loc` over sampled anchors."""
+        """detectron2's `loss_rpn_cls` and `loss_rpn_loc` over sampled anchors, none of them in a crowd region."""
         with torch.no_grad():
             low, high = self.anchor_matcher.thresholds[1:-1]
             thresholds = IoUThresholds(low, high, self.anchor_matcher.allow_low_quality_matches)
             matches, labels = self._match_anchors(instances, anchors, thresholds)
+            if instances.ignored is not None:
+                labels = labels.masked_fill((labels == 0) & lies_in_region(instances.ignored, anchors, low), -1)
             sampled = subsample_labels(labels, self.batch_size_per_image, self.positive_fraction)
             max_positive = min(int(self.batch_size_per_image * self.positive_fraction), labels.shape[1])
             near, positive = sampled.indices[:, :max_positive], sampled.positive[:, :max_positive]

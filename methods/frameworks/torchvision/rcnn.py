@@ -20,6 +20,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d
 
 from harness.contract import Init, Predictions, Recipe, Sample, Task
+from methods.frameworks.torchvision.ignored import IgnoringRoIHeads, IgnoringRPN
 from methods.frameworks.torchvision.initial_weights import Start, load
 from methods.frameworks.torchvision.settings import TorchvisionOptions, TorchvisionSettings
 from methods.shared.device_transfer import to_device
@@ -95,14 +96,16 @@ class TorchvisionModel:
         return to_device(rgb.transpose(2, 0, 1), self.device).float() / 255
 
     def _to_target(self, sample: Sample) -> dict[str, Tensor]:
-        instances = sample.instances
+        instances, ignored = sample.instances, np.zeros((0, 4), np.float32)
         if instances.crowd is not None and instances.crowd.any():
+            ignored = instances.boxes[instances.crowd].astype(np.float32)
             instances = instances.select(~instances.crowd)
         assert instances.masks is not None, "this engine has no supervision slot: it trains on full masks"
         return {
             "boxes": to_device(instances.boxes.astype(np.float32), self.device),
             "labels": to_device(instances.labels, self.device) + 1,
             "masks": to_device(instances.masks.planes(*sample.size), self.device),
+            "ignored": to_device(ignored, self.device),
         }
 
 
@@ -124,6 +127,7 @@ def build(recipe: Recipe, task: Task, options: TorchvisionOptions) -> Torchvisio
         mask_width=options.mask_width or settings.width,
         box_head_width=settings.box_head_width,
         anchor_scale=settings.anchor_scale,
+        anchor_ratios=settings.anchor_ratios,
         frozen_norm=start.frozen_norm(options.version),
         rpn_batch_size_per_image=settings.anchors_per_image,
         box_batch_size_per_image=settings.rois_per_image,
@@ -148,6 +152,7 @@ def network(
     mask_width: int,
     box_head_width: int,
     anchor_scale: float,
+    anchor_ratios: tuple[float, ...],
     frozen_norm: bool,
     **caps: Any,
 ) -> MaskRCNN:
@@ -164,7 +169,7 @@ def network(
         norm_layer=pyramid_norm,
     )
     anchors = AnchorGenerator(
-        tuple((round(stride * anchor_scale),) for stride in (4, 8, 16, 32, 64)), ((0.5, 1.0, 2.0),) * 5
+        tuple((round(stride * anchor_scale),) for stride in (4, 8, 16, 32, 64)), (anchor_ratios,) * 5
     )
     if version == 2:
         box_head: nn.Module = FastRCNNConvFCHead(
@@ -172,7 +177,7 @@ def network(
         )
     else:
         box_head = TwoMLPHead(width * 7 * 7, box_head_width)
-    return MaskRCNN(
+    module = MaskRCNN(
         backbone,
         rpn_anchor_generator=anchors,
         rpn_head=RPNHead(width, anchors.num_anchors_per_location()[0], conv_depth=version),
@@ -182,3 +187,6 @@ def network(
         mask_predictor=MaskRCNNPredictor(mask_width, mask_width, classes + 1),
         **caps,
     )
+    # torchvision builds both itself and takes no class for them
+    module.rpn.__class__, module.roi_heads.__class__ = IgnoringRPN, IgnoringRoIHeads
+    return module

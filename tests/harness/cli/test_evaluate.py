@@ -73,6 +73,32 @@ def test_every_trial_is_scored_on_all_images_with_the_rule_of_its_run(run_dir: P
     assert "synthetic:images=5,size=80,seed=3" in (run_dir / "generalisation.md").read_text()
 
 
+def test_every_fold_is_tested_and_their_average_too(tmp_path: Path) -> None:
+    usual = ["--adapter", ADAPTER, "--preset", "smoke", "--data", SOURCE, "--budget", "10it", "--device", "cpu"]
+    folder = tmp_path / "run"
+    words = [*usual, "--folds", "3", "--protocol", "livecell"]
+    assert typed("run", "--methods", "brightness", *words, "--out", folder).exit_code == 0
+    assert "LIVECell AFNR" in (folder / "leaderboard.md").read_text()
+    result = evaluate(folder, "--data", OTHER, "--ensemble", "--protocol", "livecell")
+    assert result.exit_code == 0, result.output
+    found = {record.method: [] for record in records(folder)}
+    for record in records(folder):
+        found[record.method].append(record)
+    assert {name: len(several) for name, several in found.items()} == {"brightness": 3, "brightness (average of 3)": 1}
+    (average,) = found["brightness (average of 3)"]
+    assert average.rule.chosen_on == "all folds together"
+    assert sorted(average.trained_on.splits["train"]) == sorted(load(SOURCE).ids)
+    assert all(set(record.scores.livecell) >= {"ap", "afnr"} for record in records(folder))
+    mean = np.mean([record.scores.iou_map for record in found["brightness"]])
+    assert f"{mean:.4f}" in (folder / "generalisation.md").read_text()
+
+
+def test_an_average_needs_several_models(run_dir: Path) -> None:
+    result = evaluate(run_dir, "--data", OTHER, "--methods", "brightness--seed0", "--ensemble")
+    assert result.exit_code == 2
+    assert "no method has several models" in result.output
+
+
 def test_images_that_a_rule_is_chosen_on_are_not_scored(run_dir: Path) -> None:
     result = evaluate(run_dir, "--data", OTHER, "--methods", "brightness--seed0", "--recalibrate", "0.4")
     assert result.exit_code == 0, result.output

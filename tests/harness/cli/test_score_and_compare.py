@@ -25,6 +25,8 @@ from harness.evaluation.ground_truth import GroundTruth
 from harness.evaluation.prediction_file import PREDICTIONS, write_predictions
 from harness.evaluation.schema import Scores
 from harness.evaluation.scorer import score as score_all
+from harness.reporting.leaderboard import leaderboard_of_runs
+from harness.reporting.table import as_frame, as_markdown
 from harness.results.io import read_record, write_record
 from harness.results.schema import DataFacts, RunRecord
 
@@ -140,6 +142,21 @@ def test_only_the_metrics_asked_for_are_printed(run_dir: Path) -> None:
     printed = json.loads(call(score, run_dir, "--metric", "ap50", "--metric", "errors", "--json").output)
     assert set(printed["records"][0]) == {"method", "seed", "before", "ap50", "errors"}
     assert "ap50" in call(score, run_dir, "--metric", "ap50").output
+
+
+def test_a_published_protocol_is_scored_besides_and_has_columns(run_dir: Path) -> None:
+    before = records(run_dir)
+    printed = json.loads(call(score, run_dir, "--protocol", "livecell", "--json").output)
+    assert all(0 < row["livecell"]["ap"] <= 1 for row in printed["records"])
+    for name, record in records(run_dir).items():
+        assert set(record.scores.livecell) == {"ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "afnr"}
+        assert record.scores.model_copy(update={"livecell": {}}) == before[name].scores
+    good, poor = leaderboard_of_runs([run_dir]).rows
+    assert good.quality.livecell["afnr"] < poor.quality.livecell["afnr"]
+    table = as_markdown(leaderboard_of_runs([run_dir]))
+    assert "LIVECell AP50" in table
+    assert "AFNR: the part of the cells that is not found" in table
+    assert as_frame(leaderboard_of_runs([run_dir]))["livecell_afnr"][0] == good.quality.livecell["afnr"]
 
 
 def test_a_metric_that_is_none_is_refused_with_the_nearest(run_dir: Path) -> None:

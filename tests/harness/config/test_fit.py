@@ -83,6 +83,18 @@ def test_anchors_follow_cells_that_those_of_the_preset_miss() -> None:
     assert anchor_recall(boxes, large.model["anchor_scale"]) > anchor_recall(boxes * large.scale, 8.0)
 
 
+def test_long_cells_get_long_anchors() -> None:
+    long = np.concatenate([np.tile([60.0, 12.0], (100, 1)), np.tile([12.0, 60.0], (100, 1))])
+    found = fit(Fingerprint(long, 512, (512, 512), 1e-3))
+    ratios = found.model["anchor_ratios"]
+    assert max(ratios) == 3
+    assert len(ratios) == 3
+    assert anchor_recall(long * found.scale, found.model["anchor_scale"], ratios) == 1
+    assert anchor_recall(long * found.scale, 2.0) < 0.9
+    assert any("up to 3 times as long as wide" in sentence for sentence in found.fit)
+    assert "anchor_ratios" not in fit(data(20)).model
+
+
 def test_the_recall_of_anchors_is_that_of_their_boxes() -> None:
     assert anchor_recall(np.array([[8.0, 8.0], [128.0, 128.0], [1.0, 1.0], [1000.0, 1000.0]]), 2.0) == 0.5
 

@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 import pytest
-from pycocotools.coco import COCO
+from coco_reference import coco_sides
 from pycocotools.cocoeval import COCOeval
 from random_cells import bars, blobs, jittered, predictions_of, truth_of
 
@@ -16,41 +16,15 @@ from harness.evaluation.boundary import boundaries, boundary_width
 from harness.evaluation.coco import AREA_RANGES, CocoScorer, CocoScores, max_detections
 from harness.evaluation.ground_truth import GroundTruth
 from harness.masks.crops import CropMasks
-from harness.masks.rle import to_rle
 
 CAP = 12
 CLASSES = 2
 
 
-def entries(masks: CropMasks, size: tuple[int, int]) -> list[dict]:
-    areas, rles = masks.areas().tolist(), to_rle(masks, *size)
-    return [
-        {"segmentation": {"size": list(size), "counts": counts}, "area": area, "bbox": [0, 0, 1, 1]}
-        for counts, area in zip(rles, areas, strict=True)
-    ]
-
-
 def reference(images: list[tuple[Predictions, GroundTruth]], evaluator: type[COCOeval] = COCOeval) -> np.ndarray:
     """(areas, thresholds) of pycocotools, NaN where it has -1."""
-    truth, found = [], []
-    for image_id, (predictions, image) in enumerate(images, start=1):
-        for masks, labels, crowd in ((image.cells, image.labels, 0), (image.crowd, image.crowd_labels, 1)):
-            for entry, label in zip(entries(masks, image.size), labels.tolist(), strict=True):
-                truth.append({**entry, "iscrowd": crowd, "image_id": image_id, "category_id": label + 1})
-        rows = zip(entries(predictions.masks, image.size), predictions.labels, predictions.scores, strict=True)
-        for entry, label, score in rows:
-            found.append({**entry, "iscrowd": 0, "image_id": image_id, "category_id": int(label) + 1, "score": score})
-    sides = []
+    sides = coco_sides(images, CLASSES)
     with contextlib.redirect_stdout(io.StringIO()):
-        for side in (truth, found):
-            coco = COCO()
-            coco.dataset = {
-                "images": [{"id": i + 1, "height": 50, "width": 60} for i in range(len(images))],
-                "categories": [{"id": c + 1, "name": str(c)} for c in range(CLASSES)],
-                "annotations": [{**entry, "id": number} for number, entry in enumerate(side, start=1)],
-            }
-            coco.createIndex()
-            sides.append(coco)
         run = evaluator(*sides, "segm")
         run.params.areaRng = [list(r) for r in AREA_RANGES.values()]
         run.params.areaRngLbl = list(AREA_RANGES)

@@ -11,6 +11,7 @@ from harness.contract import Augment, Instances, Pool, Sample, Task
 from harness.data.dataset import Dataset
 from harness.data.sources import load
 from harness.training.stream import TrainingStream
+from harness.transforms.resize import resize_sample
 from methods.mask_rcnn import FlipOptions
 from methods.mask_rcnn import augment as baseline
 from methods.pointsup import PointSupOptions
@@ -171,6 +172,24 @@ def test_a_resized_batch_depends_on_seed_and_step_alone(cells: Dataset, monkeypa
     assert same(again[4], ahead[3])
     monkeypatch.setattr("harness.training.stream.CACHED_BYTES", 0)
     assert same(replace(stream(cells), scale=0.5).batch(3), ahead[3])
+
+
+def test_a_large_image_is_not_resized_as_a_whole_for_a_crop(cells: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    shrunk = replace(stream(cells), scale=0.5)
+    before = shrunk.batch(2)
+    monkeypatch.setattr("harness.training.stream.LARGE_PIXELS", 100)
+    monkeypatch.setattr("harness.training.stream.PART_SIDE", 32)
+    sizes = []
+    monkeypatch.setattr(
+        "harness.training.stream.resize_sample", lambda s, size: sizes.append(s.size) or resize_sample(s, size)
+    )
+    parts = replace(stream(cells), scale=0.5)
+    found = parts.batch(2)
+    assert set(sizes) == {(64, 64)}, "of 96 x 96"
+    assert [sample.size for sample in found] == [sample.size for sample in before]
+    assert any(len(sample.instances) for sample in found)
+    assert same(replace(stream(cells), scale=0.5).batch(2), found), "a function of seed and step"
+    assert next(iter(parts.originals())).size == (48, 48)
 
 
 def test_points_are_drawn_in_the_image_and_moved_with_it(cells: Dataset) -> None:

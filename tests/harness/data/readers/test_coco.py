@@ -32,6 +32,12 @@ def test_polygons_and_both_run_lengths_give_the_mask_of_pycocotools(tmp_path: Pa
     assert sample.cell_type == "nucleus"
 
 
+def test_further_fields_of_an_image_are_columns(tmp_path: Path) -> None:
+    tables = coco_tables([GOOD], ("a.png", "b.png"))
+    tables["images"][0] |= {"plate": 3, "coco_url": "http://x", "tags": ["x"], "note": " "}
+    assert load(write_coco(tmp_path, tables)).columns == {"plate": ("3", None)}
+
+
 def test_crowd_flags_are_kept_and_labels_follow_category_ids(tmp_path: Path) -> None:
     tables = coco_tables([annotation(1, SQUARE, iscrowd=1, category_id=3), GOOD | {"id": 2}])
     tables["categories"].append({"id": 3, "name": "mitosis"})

@@ -130,6 +130,14 @@ def test_images_without_rows_are_noted_and_unlabelled_ones_listed(tmp_path: Path
     assert [p.name for p in dataset.unlabelled] == ["u.png"]
 
 
+def test_further_columns_are_known_by_image_and_survive_the_cache(tmp_path: Path) -> None:
+    rows = [kaggle_row("a", "1 2", plate_time="9h"), kaggle_row("a", "5 2", plate_time="9h"), kaggle_row("b", "1 2")]
+    source = write_kaggle(tmp_path, rows)
+    for dataset in (load(source), load(source)):
+        assert dataset.columns["plate_time"] == ("9h", None)
+        assert set(dataset.columns) == {"plate_time"}
+
+
 def test_groups_are_vessel_and_well() -> None:
     well = plate_and_well({"sample_id": "shsy5y[diff]_E10-4_Vessel-361_Ph_3", "plate_time": "11h59m00s"})
     assert well == "Vessel-361 E10"

@@ -13,7 +13,7 @@ from harness.config.split_spec import SplitSpec
 from harness.contract import Instances, Sample
 from harness.data.combined import CombinedDataset
 from harness.data.dataset import Dataset
-from harness.data.splits import Splits
+from harness.data.splits import PARTS, Splits
 from harness.data.splits.divide import divide, refuse_shared_images
 from harness.errors import HarnessError
 from harness.masks.crops import CropMasks
@@ -128,6 +128,20 @@ def test_a_column_of_the_users_table_groups_and_holds_out(tmp_path: Path) -> Non
     assert found.validation == ("b1", "b2")
     grouped = parts(made(*IMAGES), file=str(table), group_by="plate")
     assert {name[0] for name in grouped.validation} & {name[0] for name in grouped.train} == set()
+
+
+def test_what_the_source_knows_besides_groups_and_holds_out() -> None:
+    dataset = made(*IMAGES)
+    dataset.columns = {"plate": ("p", "q", "p", "q", "p", None)}
+    values = dict(zip(IMAGES, dataset.columns["plate"], strict=True))
+    found = parts(dataset, group_by="plate")
+    for value in ("p", "q"):
+        assert len({part for part in PARTS for i in getattr(found, part) if values[i] == value}) == 1
+    assert parts(dataset, hold_out="plate=q").validation == ("a2", "b2")
+    both = CombinedDataset(dataset, [("validation", made("v", first=20))])
+    assert both.columns == {"plate": ("p", "q", "p", "q", "p", None, None)}
+    with pytest.raises(HarnessError, match="did you mean 'plate'"):
+        parts(dataset, group_by="plates")
 
 
 def test_a_cell_type_is_held_out() -> None:

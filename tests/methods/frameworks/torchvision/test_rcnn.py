@@ -9,7 +9,14 @@ from engine_fixtures import SMALL, discs, recipe, task
 from harness.contract import Part
 from methods.frameworks.torchvision.rcnn import network
 
-FULL = {"depth": 50, "width": 256, "mask_width": 256, "box_head_width": 1024, "anchor_scale": 8}
+FULL = {
+    "depth": 50,
+    "width": 256,
+    "mask_width": 256,
+    "box_head_width": 1024,
+    "anchor_scale": 8,
+    "anchor_ratios": (0.5, 1.0, 2.0),
+}
 
 
 @pytest.mark.parametrize(
