@@ -94,6 +94,11 @@ if TYPE_CHECKING:
 @click.option("--wall-limit", metavar="TIME", help="Longest time of a trial: 30m, 2h.  [default: by its budget]")
 @click.option("--memory-limit", metavar="SIZE", help="Most memory of a trial: 8GB.  [default: 90 % of the machine's]")
 @click.option(
+    "--keep-weights",
+    type=click.Choice(["none", "best", "all"]),
+    help="Trained weights that stay; best: of each method's best seed.  [default: all of up to 100 trials, else none]",
+)
+@click.option(
     "--jobs",
     default=1,
     type=click.IntRange(1),

@@ -18,8 +18,8 @@ MOST_BY_DEFAULT = 100
 class KeptWeights:
     """Told of each trial that is done; removes the weights of those that nobody wants.
 
-    keep: "best" keeps, of each method on each data set, those of the seed with the highest IoU. The models of folds have
-    no score of their own, and stay.
+    keep: "best" keeps, of each method on each data set, those of the seed with the highest IoU. The models of folds
+    have no score of their own, and stay.
     """
 
     def __init__(self, keep: KeepWeights, run_dir: Path) -> None:
@@ -27,7 +27,7 @@ class KeptWeights:
         self._best: dict[tuple[str, str], tuple[float, Path]] = {}
 
     def done(self, trial: PlannedTrial, record: RunRecord, earlier: bool) -> None:
-        """A trial has its record. earlier: of an earlier run, whose weights stay unless better ones take their place."""
+        """A trial has its record. earlier: of an earlier run, whose weights stay unless better ones come."""
         weights = trial.folder(self._run_dir) / WEIGHTS
         if self._keep == "all" or record.status != "ok":
             return
