@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from harness.orchestration.trial_folder import existing_record
 MAX_RETRIES = 3
 """Of a task whose machine has died. A trial that fails is a record, and its task ends well."""
 _POLL = 1.0
+_CONNECT_SECONDS = 10.0
 _RECORD_SECONDS = 10.0
 """A record may be so late on a shared disk after its task has ended."""
 
@@ -119,8 +121,12 @@ def ray_engine(run_dir: Path, address: str) -> Iterator[RayEngine]:
     except ImportError as error:
         raise HarnessError('--engine ray needs a package: type pip install "cell-segmentation-harness[ray]"') from error
     try:
+        if address != "auto":
+            # Ray itself tries for minutes
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
         ray.init(address=address, log_to_driver=False, logging_level="error")
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise HarnessError(
             f"no Ray cluster at --address {address}; type ray start --head here, or the address of its head"
         ) from error
