@@ -13,12 +13,9 @@ from torch import nn
 from harness.errors import HarnessError
 from harness.fileio import write_bytes_atomic
 from harness.results.status import one_line
-from harness.training.checkpoint_files import newest_blob, save_blob
+from harness.training.checkpoint_files import WEIGHTS, newest_blob, save_blob
 from harness.training.device import random_state, restore_random_state
 from harness.training.trace import Trace
-
-WEIGHTS = "weights.safetensors"
-"""File of the weights of a trial whose training has ended."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ def load_weights_file(path: Path, module: nn.Module) -> None:
 
     folder = path.parent.name
     if not path.is_file():
-        raise HarnessError(f"{folder} holds no {path.name}: the trial has not ended well; run it again")
+        raise HarnessError(f"{folder} holds no {path.name}: the trial has not ended well, or did not keep it")
     try:
         module.load_state_dict(load_file(str(path)))
     except Exception as error:  # safetensors and torch raise kinds of their own

@@ -33,6 +33,7 @@ from harness.evaluation.schema import Scores
 from harness.fileio import write_text_atomic
 from harness.monitoring.progress import Progress, ProgressFile
 from harness.orchestration import worker
+from harness.orchestration.engines.engine import Engine
 from harness.orchestration.engines.local import LocalEngine, Slot, placements
 from harness.orchestration.plan import Contender, Manifest, make_plan
 from harness.orchestration.prepared_data import prepare_planned_data
@@ -302,10 +303,15 @@ class RecordingReporter:
 
 
 def run(
-    run_dir: Path, manifest: Manifest, reporter: RecordingReporter | None = None, jobs: int = 1, **options: Any
+    run_dir: Path,
+    manifest: Manifest,
+    reporter: RecordingReporter | None = None,
+    jobs: int = 1,
+    engine: Engine | None = None,
+    **options: Any,
 ) -> int:
-    """Run the plan, so many trials side by side. options: of RunOptions."""
-    launcher = options.pop("launcher", SubprocessLauncher(WORKER))
+    """Run the plan by an engine, or so many trials side by side. options: of RunOptions."""
+    launcher = options.setdefault("launcher", SubprocessLauncher(WORKER))
     slots = [Slot(replace(launcher, placement=place), place) for place in placements(jobs, cores_in_order(), ())]
     return run_plan(
         manifest,
@@ -313,8 +319,17 @@ def run(
         RunOptions(**options),
         reporter or RecordingReporter(),
         write_table,
-        LocalEngine(slots),
+        engine or LocalEngine(slots),
     )
+
+
+def engine_of_environment(run_dir: Path) -> Engine | None:
+    """The engine that HARNESS_FAKE_ENGINE names."""
+    if os.environ.get("HARNESS_FAKE_ENGINE") != "slurm":
+        return None
+    from harness.orchestration.engines.slurm import SlurmEngine
+
+    return SlurmEngine(run_dir, poll_seconds=0.5)
 
 
 # ------------------------------------------------------------------------------------------------------- faults
@@ -369,7 +384,8 @@ def main() -> int:
     if sys.argv[1] == "run":
         break_files("run")
         manifest = plan(sys.argv[3].split(","), int(sys.argv[4]), os.environ.get("HARNESS_FAKE_BUDGET", "60it"))
-        return run(Path(sys.argv[2]), manifest, jobs=int(os.environ.get("HARNESS_FAKE_JOBS", "1")), grace=10.0)
+        run_dir, jobs = Path(sys.argv[2]), int(os.environ.get("HARNESS_FAKE_JOBS", "1"))
+        return run(run_dir, manifest, jobs=jobs, engine=engine_of_environment(run_dir), grace=10.0)
     break_files("worker")
     return worker.main(run_trial=lambda spec, folder, progress: globals()[spec.method](spec, folder, progress))
 
