@@ -133,7 +133,7 @@ class Part:
     factory: "package.module:function". It is imported only when the part is built, so listing methods loads no
         framework. It is called as function(task, ...); what it must return depends on the slot:
 
-        - init: an `Init`.
+        - init: an `Init`. A method whose weights are a file sets `find_weights`, and `INIT` as the factory.
         - backbone: a torch module with `strides` and `channels` (tuples, one entry per output, fine to coarse) and
           `pad_to` (its input's sides must be multiples of it). forward takes (B, 3, H, W) float and gives one map per
           stride. Where `channels` differ from level to level, the engine adds a feature pyramid on top. It may have
@@ -150,6 +150,10 @@ class Part:
         that class, and `options` and `sizes` hold only what differs from its defaults. Without it the options are the
         factory's keyword arguments.
     settings: of an engine, what it reads of a preset's [model] table.
+    find_weights: of an init, "package.module:function". It is called when a run is planned, before anything trains, as
+        function(recipe, options, seed) with the stack's recipe, the part's options and the trial's seed, and returns
+        `StartingWeights`. It raises NoWeightsError where there are none for this network: the trial is then skipped.
+        Any other HarnessError ends the run before it starts. It loads no framework.
     """
 
     name: str
@@ -158,6 +162,7 @@ class Part:
     sizes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     options_type: type[Options] | None = None
     settings: type[Settings] | None = None
+    find_weights: str = ""
 
     def sized(self, size: str) -> Part:
         """The part with the options of one preset size laid over its own."""
@@ -183,11 +188,22 @@ class Part:
             return factory(*args, **{**self.options, **more})
         return factory(*args, validate(kind, self.options, f"{self.name}: "), **more)
 
+    def find(self, recipe: Recipe, seed: int) -> StartingWeights:
+        """The weights of an init with `find_weights`. Raises HarnessError; NoWeightsError where there are none."""
+        options: Any = dict(self.options)
+        if self.options_type is not None:
+            options = validate(self.options_type, self.options, f"{self.name}: ")
+        found: StartingWeights = self._imported(self.find_weights)(recipe, options, seed)
+        return found
+
     def load(self) -> Callable[..., Any]:
         """The factory itself. Raises HarnessError if it cannot be found."""
-        module_name, _, function_name = self.factory.partition(":")
+        return self._imported(self.factory)
+
+    def _imported(self, name: str) -> Callable[..., Any]:
+        module_name, _, function_name = name.partition(":")
         try:
-            factory: Callable[..., Any] = getattr(import_module(module_name), function_name)
+            function: Callable[..., Any] = getattr(import_module(module_name), function_name)
         except ModuleNotFoundError as error:
             missing = (error.name or "").split(".")[0]
             if missing == module_name.split(".")[0]:
@@ -197,41 +213,101 @@ class Part:
             ) from error
         except AttributeError as error:
             raise HarnessError(f"part {self.name!r}: {module_name} has no {function_name!r}") from error
-        return factory
+        return function
+
+
+InitKind = Literal["scratch", "imagenet", "coco", "checkpoint"]
+"""What initial weights are of: nothing, a backbone, a whole published model but for its class heads, or a whole model
+that this harness trained."""
+
+INIT = "harness.contract:_init"
+"""The factory of every init whose weights are a file or a download."""
 
 
 @dataclass(frozen=True)
 class Init:
     """Where weights start.
 
-    kind: "scratch", "imagenet" (the backbone), "coco" (the whole model but for its class heads) or "checkpoint" (the
-        whole model of an earlier run).
-    path: a local file that replaces the download, or the checkpoint.
+    path: the file; None for a download.
     restored: True if the harness loads weights of a finished run after the model is built. The engine must then build
         the same network as for training, and load nothing. path is then the file of those weights.
+    sha256: of the file, in hexadecimal; empty where it is not known.
+    classes: of the data that the weights were trained on, in the order of labels; empty where they are not known.
     """
 
-    kind: Literal["scratch", "imagenet", "coco", "checkpoint"] = "scratch"
+    kind: InitKind = "scratch"
     path: str | None = None
     restored: bool = False
+    sha256: str = ""
+    classes: tuple[str, ...] = ()
 
     @property
     def pretrained(self) -> bool:
         return self.kind != "scratch"
 
 
-def init_part(kind: str, path: str | None = None) -> Part:
-    """The part of the init slot if no method fills it."""
-    return Part(kind, "harness.contract:_init", {"kind": kind, "path": path})
+@dataclass(frozen=True)
+class StartingWeights:
+    """The weights that a trial starts from, found when the run is planned. All but the folders goes into the record.
+
+    path: the file; None where the engine downloads it. Its SHA-256 is part of what makes two trials the same work.
+    source: what the weights were trained on, in words, without private folders and without the seed.
+    seed: of the training that made them; None for weights that no seed of a run has made.
+    classes: of the data they were trained on, in the order of labels; empty where they are not known.
+    data_fingerprint: of those data.
+    train_seconds: on the training clock, from scratch to these weights; None where it is not known.
+    cell_diameter: median of the cells they were trained on, in pixels of the network's input; 0 where it is not known.
+    scale: factor by which images of the new data are resized so that their cells have that diameter; "match" to find
+        it, None to keep that of the preset.
+    licence: of the weights; empty where it is not known.
+    """
+
+    kind: InitKind
+    path: str | None = None
+    source: str = ""
+    seed: int | None = None
+    classes: tuple[str, ...] = ()
+    data_fingerprint: str = ""
+    train_seconds: float | None = None
+    cell_diameter: float = 0.0
+    scale: float | Literal["match"] | None = None
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """What a model took over from the weights that it started from, and how it reads images. Goes into the record.
+
+    groups: tensors by the beginning of their names, and how many of them are "kept", "tiled" (one class for many),
+        "partly kept" (some classes) or "new".
+    classes: what became of the weights of each class of the data: "kept", "tiled from NAME" or "new".
+    pixel_mean, pixel_std: what images are normalised with, 0 to 255, in the order of the channels.
+    channel_order: "RGB" or "BGR"; empty for grey.
+    stride_in_1x1: of a ResNet with bottlenecks, whether the stride is in the first 1x1 convolution; None for others.
+    """
+
+    groups: Mapping[str, Mapping[str, int]]
+    classes: Mapping[str, str] = field(default_factory=dict)
+    pixel_mean: tuple[float, ...] = ()
+    pixel_std: tuple[float, ...] = ()
+    channel_order: str = ""
+    stride_in_1x1: bool | None = None
+
+
+def init_part(kind: str, path: str | None = None, name: str = "", **facts: Any) -> Part:
+    """The part of the init slot for weights of a kind. facts: further fields of `Init`."""
+    return Part(name or kind, INIT, {"kind": kind, "path": path, **facts})
 
 
 def _init(
     task: Task,
-    kind: Literal["scratch", "imagenet", "coco", "checkpoint"],
+    kind: InitKind,
     path: str | None = None,
     restored: bool = False,
+    sha256: str = "",
+    classes: Sequence[str] = (),
 ) -> Init:
-    return Init(kind, path, restored)
+    return Init(kind, path, restored, sha256, tuple(classes))
 
 
 @dataclass(frozen=True)
@@ -250,12 +326,19 @@ class Recipe:
         return replace(self, **parts)
 
 
+POLYGON_SECONDS, BOX_SECONDS, POINT_SECONDS = 79.2, 7.0, 0.9
+"""What an annotator takes for an object's outline, for its box, and for a point that is inside or outside of it (Cheng,
+Parkhi, Kirillov 2022, arXiv 2104.06404)."""
+
+
 @dataclass(frozen=True)
 class Card:
     """What a person should know of a method. `python -m harness methods NAME` prints it.
 
     changes: one sentence on what the method does to the recipe.
     labels: what an annotator must draw, e.g. "full masks" or "boxes and 10 points a cell".
+    label_seconds: what an annotator takes to draw `labels` for one object, or a function from the options of the
+        method's part to it.
     also_reads: labels that the method's own part reads even if the loss sees less, e.g. "full masks, to paste". Shown
         in the row of such a stack.
     departures: where and why the method differs from the paper.
@@ -268,6 +351,7 @@ class Card:
     venue: str
     changes: str
     labels: str = "full masks"
+    label_seconds: float | Callable[[Mapping[str, Any]], float] = POLYGON_SECONDS
     also_reads: str = ""
     departures: tuple[str, ...] = ()
     published: Mapping[str, str] = field(default_factory=dict)
@@ -382,6 +466,8 @@ class Model(Protocol):
 
     A model may have an attribute `notes`, a sequence of whole sentences that a reader of its times must know, for
     example that it runs uncompiled. They are read after training and stand in the record.
+
+    A model whose weights do not start from scratch may have an attribute `loaded`, a `LoadedWeights`, for the record.
 
     A model may have a method `max_detections(size)`: the most cells that it can give for an image of that height and
     width. An image that reaches it is predicted in tiles.

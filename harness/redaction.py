@@ -1,19 +1,27 @@
-"""Keeps the name of the user's home folder out of files that may be passed on."""
+"""Keeps private folders out of files that may be passed on."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 
 def redact_home(plain: Any) -> Any:
     """JSON values with the home folder's path replaced by `~` in every string."""
-    home = str(Path.home())
-    if home.count("/") < 2 and home != "/root":
+    home = Path.home()
+    if len(home.parts) < 3 and str(home) != "/root":
         # A home such as "/" or "/app" reveals nothing, and its path is part of many others.
         return plain
-    return _replaced(plain, re.compile(re.escape(home) + r"(?![\w.-])"))
+    return _replaced(plain, _pattern(home))
+
+
+def _pattern(home: PurePath) -> re.Pattern[str]:
+    """What the path looks like in text. On Windows: in any case, with slashes or backslashes, also doubled."""
+    if home.drive:
+        parts = [re.escape(part.rstrip("\\/")) for part in home.parts]
+        return re.compile(r"(?:\\{1,2}|/)".join(parts) + r"(?![\w.-])", re.IGNORECASE)
+    return re.compile(re.escape(str(home)) + r"(?![\w.-])")
 
 
 def _replaced(plain: Any, home: re.Pattern[str]) -> Any:
@@ -24,3 +32,17 @@ def _replaced(plain: Any, home: re.Pattern[str]) -> Any:
     if isinstance(plain, list):
         return [_replaced(value, home) for value in plain]
     return plain
+
+
+def public_path(text: str) -> str:
+    """A path fit for records: an absolute or ~ path cut to its last two parts below a home folder, others as typed."""
+    path = Path(text)
+    if path.is_absolute() and path.is_relative_to(Path.home()):
+        below = path.relative_to(Path.home()).parts
+    elif path.is_absolute():
+        below = path.parts[3:] if path.parts[1:2] in (("home",), ("Users",)) else path.parts[1:]
+    elif text.startswith("~"):
+        below = path.parts[1:]
+    else:
+        return text
+    return "/".join(("...", *below[-2:]))

@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from harness.errors import HarnessError, nearest
+from harness.platform.console import print_any_character
 
 VERBS = {
     "run": "Train and score methods under one budget; ends in a leaderboard.",
@@ -77,6 +78,10 @@ class Verbs(click.Group):
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         verbs = [CompletionItem(name, help=text) for name, text in VERBS.items() if name.startswith(incomplete)]
         return verbs + click.Command.shell_complete(self, ctx, incomplete)
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        print_any_character()
+        return super().main(*args, **extra)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[_TYPED] = list(args)

@@ -12,6 +12,7 @@ import click
 
 from harness.catalog import Catalog, load_catalog
 from harness.cli.options import adapters, as_json, print_json
+from harness.errors import one_line
 from harness.reporting.screen import print_table
 
 if TYPE_CHECKING:
@@ -89,6 +90,9 @@ def _torch() -> list[dict[str, str]]:
     pair = 'python -m pip install --upgrade --force-reinstall "torch>=2.11" "torchvision>=0.26"'
     try:
         import torch
+    except OSError as error:  # a library that Windows does not find
+        runtime = "install Microsoft's Visual C++ runtime: winget install Microsoft.VCRedist.2015+.x64"
+        return [_check("torch loads", one_line(error), runtime)]
     except ImportError as error:
         return [_check("torch loads", str(error), pair)]
     try:
@@ -106,7 +110,11 @@ def _torch() -> list[dict[str, str]]:
             facts = torch.cuda.get_device_properties(i)
             checks.append(_check(f"GPU {i}", f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB"))
     else:
-        checks.append(_check("GPU", "none that torch can use; runs take the CPU"))
+        apple = torch.backends.mps.is_available()
+        found = (
+            "Apple's, with --device mps; runs take the CPU" if apple else "none that torch can use; runs take the CPU"
+        )
+        checks.append(_check("GPU", found))
     return checks
 
 

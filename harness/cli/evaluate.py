@@ -35,7 +35,7 @@ MATRIX = "generalisation.md"
 @click.option("--ensemble", is_flag=True, help="Also the average of all models of a method, its folds or seeds.")
 @protocol_option
 @click.option("--skip-bad", is_flag=True, help="Leave bad images and cells out.")
-@click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute.")
+@click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]|mps", help="Where to compute.")
 @adapters
 @as_json
 def evaluate(

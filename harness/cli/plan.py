@@ -14,7 +14,7 @@ from harness.cli.split_options import split_options
 @click.argument("source", metavar="SOURCE")
 @split_options
 @set_option
-@click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where it is to be used.")
+@click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]|mps", help="Where it is to be used.")
 @click.option("--skip-bad", is_flag=True, help="Leave bad images and cells out, and count them.")
 @click.option("--trust-labels", is_flag=True, help="Take labels that look wrong (`data check` says why).")
 @adapters

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 @click.option(
     "--tile", type=click.IntRange(256), metavar="PIXELS", help="Predict in tiles of this side.  [default: large images]"
 )
-@click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute.")
+@click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]|mps", help="Where to compute.")
 @adapters
 @as_json
 def predict(
@@ -73,11 +73,12 @@ def predict(
     file is checked by Kaggle's rules (see `check-submission`).
     """
     from harness.catalog import load_catalog
-    from harness.data.image_folder import images_by_id
+    from harness.data.image_folder import images_by_id, refuse_same_names
     from harness.fileio import remove_empty_folder
 
     trial = _trial_of_run(run_dir, model_dir, method, seed)
     files, labels = images_by_id(images)
+    refuse_same_names(files, out)
     catalog = load_catalog(adapters)
     device, note = choose_device(device)
 

@@ -64,9 +64,9 @@ if TYPE_CHECKING:
 @click.option(
     "--init",
     metavar="KIND[:PATH]",
-    help="Starting weights: scratch, imagenet, coco, checkpoint:FILE; a path replaces the download.",
+    help="Starting weights of all rows: scratch, imagenet, coco, checkpoint:RUN_DIR; a FILE replaces a download.",
 )
-@click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute.")
+@click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]|mps", help="Where to compute.")
 @click.option(
     "--out",
     metavar="RUN_DIR",

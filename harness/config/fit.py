@@ -42,7 +42,7 @@ BETTER_RECALL = 0.02
 ROIS_PER_CELL = 8
 """A quarter of the sampled proposals may be cells: room for two on each cell of a crop."""
 PROPOSALS_PER_CELL = 16
-MEMORY_OF_BATCH = {"cpu": 4 * 2**30, "cuda": 24 * 2**30}
+MEMORY_OF_BATCH = {"cpu": 4 * 2**30, "mps": 4 * 2**30, "cuda": 24 * 2**30}
 """Bytes that the batch of the preset takes with room to spare."""
 
 
@@ -75,7 +75,7 @@ def fitted(preset: Preset, data: Fingerprint, device: str, memory: int | None, k
     Args:
         preset: what every data set starts from.
         data: sizes of the training images.
-        device: "cpu" or "cuda[:N]".
+        device: "cpu", "mps" or "cuda[:N]".
         memory: bytes of the device; None where that is not known.
         kept: settings that stay as they are in the preset, as "model.scale"; the other rules follow from them.
     """
@@ -95,6 +95,34 @@ def fitted(preset: Preset, data: Fingerprint, device: str, memory: int | None, k
         said += [reason] if reason and (changed or not stay) else []
         said += [f"{key} is {_value(preset, key)}, as it was set" for key in stay]
     return preset.model_copy(update={"fit": tuple(said)})
+
+
+def at_cell_size(preset: Preset, wanted: float, diameter: float) -> Preset:
+    """The preset with a scale at which cells have the diameter that initial weights were trained on.
+
+    Crops keep their size for the network. A preset whose cells are about as large stays as it is.
+
+    Args:
+        preset: of the run.
+        wanted: median diameter of the cells of the weights, in pixels of the network's input.
+        diameter: of those of the training images, in pixels of the images.
+    """
+    scale = float(f"{min(wanted / diameter, MAX_SCALE):.2g}")
+    if KEPT[0] <= scale / preset.scale <= KEPT[1]:
+        return preset
+    said = f"cells are {diameter:.3g} pixels (median) and those of the initial weights {wanted:.3g} for their network"
+    return _at_scale(preset, scale, f"{said}, so images are resized to {scale:g} of their size")
+
+
+def at_typed_scale(preset: Preset, scale: float) -> Preset:
+    """The preset with the scale that an init names. Crops keep their size for the network."""
+    return _at_scale(preset, scale, f"images are resized to {scale:g} of their size, as the initial weights ask")
+
+
+def _at_scale(preset: Preset, scale: float, reason: str) -> Preset:
+    crop = max(1, round(preset.training.crop * preset.scale / scale))
+    changed = with_settings(preset, {"model.scale": scale, "training.crop": crop})
+    return changed.model_copy(update={"fit": (*preset.fit, reason)})
 
 
 def _value(preset: Preset, key: str) -> Any:

@@ -70,8 +70,14 @@ def run_checks(subject: Subject) -> Iterator[Result]:
     return (run_check(check, subject) for check in CHECKS)
 
 
+OF_THE_CARD: tuple[Check, ...] = (card.card_is_complete, card.parts_can_be_recorded)
+"""Checks that apply to a method whose weights are found when a run is planned: its network is another method's."""
+
+
 def why_not_run(check: Check, subject: Subject) -> str:
-    """Why a check is not run on this method: its own reason, or that it has no trainable parameter; empty if it is."""
+    """Why a check is not run on this method: its own reason, or that it does not apply; empty if it is."""
+    if subject.finds_weights and check not in OF_THE_CARD:
+        return "the network is that of the stack, and its weights are found when a run is planned"
     expected = subject.method.expected_failures.get(check.__name__, "")
     if expected or check not in NEED_GRADIENTS or subject.learns:
         return expected

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.catalog import Catalog
 from harness.config.preset import load_preset
 from harness.conformance.images import draw_sample
-from harness.contract import Augment, Init, Method, Model, Predictions, Recipe, Sample, Task
+from harness.contract import Augment, Init, Method, Model, Predictions, Recipe, Sample, Task, init_part
 from harness.errors import HarnessError
 from harness.stacks import resolve
 
@@ -86,7 +86,15 @@ class Subject:
     def from_catalog(catalog: Catalog, name: str) -> Subject:
         """The method of that name, trained from scratch: a check downloads nothing."""
         resolved = resolve(catalog, name, "small", Init("scratch"))
-        return Subject(resolved.name, resolved.methods[-1], resolved.recipe)
+        recipe = resolved.recipe
+        if recipe.init.find_weights:
+            recipe = recipe.with_parts(init=init_part("scratch"))
+        return Subject(resolved.name, resolved.methods[-1], recipe)
+
+    @property
+    def finds_weights(self) -> bool:
+        """Whether the method is an init whose weights are found when a run is planned."""
+        return "init" in self.method.parts and bool(self.method.parts["init"].find_weights)
 
     def task(self, classes: int = 1, seed: int = 0) -> Task:
         """The task of that many classes, with the settings that the engine names for checks."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.files import stamp_of_files
-from harness.data.images import images_in, is_image, read_image
+from harness.data.images import images_in, is_image, other_files, read_image
 from harness.data.pairing import Pairs, pair_files, stem_of, without_labels
 from harness.data.source import DataSource, Loaded, SourceIndex, SourceLocation
 from harness.errors import HarnessError, one_line
@@ -34,6 +34,8 @@ class BesideImages(ABC):
     version: int = 1
 
     usage: ClassVar[str]
+    files: ClassVar[str]
+    """What the annotation files are called, such as "*.geojson"."""
 
     def stamp(self) -> object:
         return stamp_of_files(*self.location.paths)
@@ -43,6 +45,8 @@ class BesideImages(ABC):
 
     def index(self) -> SourceIndex:
         found = self._pairs()
+        if not found.pairs and not found.problems:
+            raise HarnessError(f"{self.folder.name} holds no {self.files}{other_files(self.folder)}")
         classes, problems = self.classes([annotation for _, annotation in found.pairs.values()])
         entries = [partial(self._load, image_id, *files, classes) for image_id, files in found.pairs.items()]
         return SourceIndex(classes, entries, (*found.problems, *problems), found.notes)
@@ -84,7 +88,8 @@ class BesideImages(ABC):
         except HarnessError as error:
             return Loaded(None, (f"{one_line(annotation.name)}: {error}",))
         name = one_line(annotation.name)
-        return Loaded(loaded.sample, tuple(f"{name}: {line}" for line in loaded.problems), (*notes, *loaded.notes))
+        problems = tuple(f"{name}: {line}" for line in loaded.problems)
+        return replace(loaded, problems=problems, notes=(*notes, *loaded.notes))
 
 
 def beside_images(name: str, kind: type[BesideImages], text: str) -> DataSource:

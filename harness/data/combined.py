@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.contract import Sample
 from harness.data.dataset import Dataset
-from harness.data.doubts.same_pictures import alike_pictures, picture_of, same_pictures
+from harness.data.doubts.same_pictures import alike_pictures, has_same_detail, picture_of, same_pictures
 from harness.errors import HarnessError
 
 
@@ -113,7 +113,8 @@ class CombinedDataset(Dataset):
 def _is_copy(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
     """Whether two images show the same picture, also where one was compressed again."""
     pictures = picture_of(a), picture_of(b)
-    return bool(same_pictures("ab", pictures) or alike_pictures("ab", pictures))
+    alike = bool(alike_pictures("ab", pictures)) and has_same_detail(a, b)
+    return alike or bool(same_pictures("ab", pictures))
 
 
 def _labels_by_name(train: Dataset, other: Dataset) -> NDArray[np.int64] | None:

@@ -21,6 +21,9 @@ from harness.masks.crops import CropMasks, extent
 from harness.masks.rle import from_rle
 from harness.masks.run_lengths import MAX_COVER
 
+OUTSIDE = 0.75
+"""Where no more than this share of the width or height of an outline lies in the image, it counts as outside."""
+
 MAX_CROSSINGS = 4
 """Length of all outlines of an image, in pixels for each pixel of the image. Real ones stay under 1."""
 
@@ -47,11 +50,15 @@ class Canvas:
     """Draws on an image of known size, and refuses to draw more than such an image can show.
 
     Methods raise HarnessError where nothing would be drawn, and TooMuchError where the image has had enough.
+
+    Attributes:
+        outside: How many outlines lay largely outside of the image.
     """
 
     def __init__(self, height: int, width: int) -> None:
         self.height = height
         self.width = width
+        self.outside = 0
         self._crossings = MAX_CROSSINGS * height * width + SPARE
         self._cover = MAX_COVER * height * width + SPARE
 
@@ -60,6 +67,7 @@ class Canvas:
         edges = [_edges(ring) for ring in rings if len(ring) >= 3]
         if not edges:
             raise HarnessError("an outline needs three points or more")
+        self._note_outside(np.concatenate(rings))
         rows, columns = self._crossed(np.concatenate(edges))
         if not len(rows):
             raise HarnessError("an outline that holds no pixel of the image")
@@ -75,6 +83,7 @@ class Canvas:
 
         if len(points) < 3:
             raise HarnessError("an outline needs three points or more")
+        self._note_outside(points)
         far = max(self.height, self.width)
         if points.min() < -far or points.max() > 2 * far:
             raise HarnessError("an outline reaches far outside the image")
@@ -87,6 +96,11 @@ class Canvas:
         x0, y0, x1, y1 = mask.boxes[0].tolist()
         self.reserve(x1 - x0, y1 - y0)
         return Patch(x0, y0, mask.crop(0).astype(np.bool_))
+
+    def _note_outside(self, points: NDArray[np.float64]) -> None:
+        low, high = points.min(axis=0), points.max(axis=0)
+        inside = np.minimum(high, (self.width, self.height)) - np.maximum(low, 0)
+        self.outside += bool((inside < OUTSIDE * (high - low)).any())
 
     def ellipse(self, left: float, top: float, right: float, bottom: float) -> Patch:
         """The ellipse in a box."""
@@ -179,6 +193,14 @@ def points_of(value: Any) -> NDArray[np.float64]:
     return points.clip(-1e9, 1e9)
 
 
+class Drawn(NamedTuple):
+    """The sample of an image, one line for each cell that is bad, and how many lay largely outside of the image."""
+
+    sample: Sample
+    problems: list[str]
+    outside: int
+
+
 @dataclass(frozen=True)
 class Cell:
     """An annotated cell, not yet drawn. where: its place in the file, as messages name it. label: its class."""
@@ -190,8 +212,8 @@ class Cell:
 
 def draw_sample(
     image_id: str, pixels: NDArray[np.uint8], cells: Iterable[Cell], classes: Sequence[str], group: str | None = None
-) -> tuple[Sample, list[str]]:
-    """The cells of an image, each drawn by itself so that overlaps stay, and one line for each that is bad.
+) -> Drawn:
+    """The cells of an image, each drawn by itself so that overlaps stay.
 
     Raises:
         TooMuchError: where the annotations are out of proportion to the image.
@@ -209,4 +231,5 @@ def draw_sample(
     boxes = [(x, y, x + inside.shape[1], y + inside.shape[0]) for x, y, inside in patches]
     masks = CropMasks.from_crops(boxes, [patch.inside for patch in patches])
     most = classes[int(np.bincount(labels).argmax())] if labels else None
-    return Sample(image_id, pixels, Instances.of_masks(masks, np.asarray(labels, np.int64)), most, group), problems
+    instances = Instances.of_masks(masks, np.asarray(labels, np.int64))
+    return Drawn(Sample(image_id, pixels, instances, most, group), problems, canvas.outside)

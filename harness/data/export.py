@@ -16,6 +16,7 @@ from harness.errors import HarnessError, nearest
 from harness.fileio import make_folder, write_bytes_atomic, write_json_atomic, write_text_atomic
 from harness.masks.label_image import paint_labels
 from harness.masks.rle import to_rle
+from harness.platform.files import is_reserved
 
 FORMATS = ("folder", "coco", "cellpose")
 """Label images in a folder beside the images; a COCO file; label images as ID_masks.tif in the folder of the images."""
@@ -70,11 +71,16 @@ def export_split(dataset: Dataset, parts: Mapping[str, Sequence[str]], out: Path
 def file_stems(ids: Sequence[str]) -> dict[str, str]:
     """The name, without suffix, of each image's file: its id, without characters that mean something in a path."""
     stems: dict[str, str] = {}
+    taken: set[str] = set()
     for image_id in sorted(ids):
         plain = re.sub(r"[^\w.+-]", "-", image_id).lstrip(".") or "image"
+        if is_reserved(plain):
+            plain = f"image-{plain}"
         name, number = plain, 2
-        while name in stems.values():
+        # names that differ in case alone are one file on most disks of Windows and macOS
+        while name.casefold() in taken:
             name, number = f"{plain}-{number}", number + 1
+        taken.add(name.casefold())
         stems[image_id] = name
     return stems
 

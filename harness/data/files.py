@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote
 
+from harness.data.images import SUFFIXES
 from harness.errors import HarnessError, one_line
+
+NO_DATA = ("__MACOSX", "@eaDir", "$RECYCLE.BIN")
+"""Folders that operating systems leave; so are hidden ones, such as .ipynb_checkpoints."""
+
+UPLOADED = re.compile(r"^[0-9a-f]{8}-")
+"""What Label Studio puts before the names of uploaded files."""
 
 MAX_FILES = 1_000_000
 """Most files below a source. A folder with more is a mistake, such as a whole disk."""
@@ -34,7 +42,9 @@ def stamp_of_files(*paths: Path) -> list[list[object]]:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Every file below a folder, sorted. Linked folders are entered, each folder once: links may form a circle.
+    """Every file below a folder, sorted. Hidden folders and NO_DATA are not entered.
+
+    Linked folders are entered, each folder once: links may form a circle.
 
     Raises:
         HarnessError: where there are more than MAX_FILES.
@@ -50,6 +60,7 @@ def files_below(folder: Path) -> list[Path]:
             below.clear()
             continue
         entered.add((facts.st_dev, facts.st_ino))
+        below[:] = [name for name in below if not name.startswith(".") and name not in NO_DATA]
         found += (os.path.join(parent, name) for name in names)
         if len(found) > MAX_FILES:
             raise HarnessError(
@@ -61,8 +72,9 @@ def files_below(folder: Path) -> list[Path]:
 class FileFinder:
     """Finds the files that an annotation file names, however the tool that wrote it saw the folders.
 
-    A name is taken as it is, with backslashes or %20 undone, without its leading folders, and last by its last part
-    where a file of that name is below the folder once.
+    A name is taken as it is, with backslashes or %20 undone, and without its leading folders. Otherwise its last part
+    is looked for anywhere below the folder: as it is, without the eight digits that Label Studio puts before a name,
+    and last with the ending of another image format. Such a file is taken where there is only one.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -87,12 +99,23 @@ class FileFinder:
             self._below = {}
             for path in files_below(self._folder):
                 self._below.setdefault(normalised(path.name), []).append(path)
-        found = self._below.get(normalised(parts[-1]), [])
-        if len(found) > 1:
-            raise HarnessError(
-                f"{one_line(name)} is not there, and {len(found)} files in subfolders have its last part"
-            )
-        return found[0] if found else named
+                if path.suffix.lower() in SUFFIXES:
+                    self._below.setdefault(_any_image(path.name), []).append(path)
+        plain = UPLOADED.sub("", parts[-1])
+        for wanted in (normalised(parts[-1]), normalised(plain), _any_image(parts[-1]), _any_image(plain)):
+            found = self._below.get(wanted, [])
+            if len(found) > 1:
+                raise HarnessError(
+                    f"{one_line(name)} is not there, and {len(found)} files below {self._folder.name} may be meant"
+                )
+            if found:
+                return found[0]
+        return named
+
+
+def _any_image(name: str) -> str:
+    """A key for all images of that name, whatever their ending. No file has it as its name."""
+    return normalised(name[: -len(PurePosixPath(name).suffix)] if PurePosixPath(name).suffix else name) + "/"
 
 
 def normalised(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from harness.data.images import SUFFIXES, images_in, read_image
 from harness.data.pairing import without_labels
 from harness.data.windows import ZARR_SUFFIX
 from harness.errors import HarnessError, one_line
+from harness.fileio import make_folder
+from harness.platform.files import ignores_case
 
 
 def images_by_id(folder: Path) -> tuple[dict[str, Path], list[Path]]:
@@ -34,6 +37,20 @@ def images_by_id(folder: Path) -> tuple[dict[str, Path], list[Path]]:
     if not found:
         raise HarnessError(f"{folder} holds no image ({', '.join(SUFFIXES)})")
     return found, labels
+
+
+def refuse_same_names(ids: Iterable[str], out: Path) -> None:
+    """Raise HarnessError where files named after two images would be one file in the folder `out`."""
+    by_name: dict[str, list[str]] = {}
+    for image_id in ids:
+        by_name.setdefault(image_id.casefold(), []).append(image_id)
+    same = next((names for names in by_name.values() if len(names) > 1), None)
+    if same is None:
+        return
+    make_folder(out)
+    if ignores_case(out):
+        names = " and ".join(map(one_line, same))
+        raise HarnessError(f"{names} are one file on the disk of {out}; rename one, or give another --out")
 
 
 def read(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:

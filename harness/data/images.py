@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,16 @@ NAN_LABELS = "labels of NaN, taken as background"
 def is_image(path: Path) -> bool:
     """Whether a file is called as an image is. Hidden files are none."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def other_files(folder: Path) -> str:
+    """The end of a message that a folder lacks files: those of a kind that it has most of, empty where it has none."""
+    kinds = Counter(path.suffix for path in folder.iterdir() if path.suffix and not path.name.startswith("."))
+    if not kinds:
+        return ""
+    suffix, count = kinds.most_common(1)[0]
+    hint = "" if suffix.lower() in SUFFIXES else "; images are read as PNG, TIFF, JPEG or BMP"
+    return f"; it has {count} files *{one_line(suffix, 20)}{hint}"
 
 
 def is_no_file(path: Path) -> bool:
@@ -116,7 +127,8 @@ def whole_labels(labels: NDArray) -> tuple[NDArray[np.integer], tuple[str, ...]]
         raise HarnessError(f"a label image holds whole numbers; this one holds {labels.dtype}")
     if labels.dtype.kind == "i" and labels.min(initial=0) < 0:
         raise HarnessError(
-            f"a label image holds no negative numbers; this one holds {labels.min()}: set what is no cell to 0"
+            f"a label image holds no negative numbers; this one holds {labels.min()}: set what is no cell to 0 "
+            "(StarDist's -1, not annotated, is not read: cut such parts out)"
         )
     return labels, notes
 
@@ -152,6 +164,8 @@ def _not_an_image(data: bytes) -> str:
         return "the file is empty"
     if data.startswith(b"version https://git-lfs"):
         return "a pointer of Git LFS in place of the image; `git lfs pull` fetches it"
+    if data.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
+        return "a web page in place of the image: its download was answered with a page"
     known = ((b"GIF8", "GIF"), (b"RIFF", "WebP"), (b"\0\0\0\x0cjP", "JPEG 2000"), (b"\xff\x0a", "JPEG XL"))
     other = next((f"the format {name}" for start, name in known if data.startswith(start)), "something else")
     return f"not a whole image file: {other}, whatever its name says; save it as PNG or TIFF"

@@ -14,6 +14,9 @@ from harness.errors import HarnessError, one_line
 from harness.masks.crops import CropMasks
 from harness.masks.run_lengths import MAX_COVER
 
+ALL_NUMBERS, NEARLY_ALL = 255, 250
+"""The largest number that 8 bits can hold, and how many labels there are where hardly one is left over."""
+
 
 def load_pair(image_id: str, image_path: Path, label_path: Path, group: str | None = None) -> Loaded:
     """An image file and the label image that belongs to it; all cells are of one class."""
@@ -26,7 +29,9 @@ def load_pair(image_id: str, image_path: Path, label_path: Path, group: str | No
         cells = cells_of(labels)
     except HarnessError as error:
         return Loaded(None, (f"{one_line(label_path.name)}: {error}",))
-    return Loaded(sample_of(image_id, pixels, cells, group), (), (*notes, *more))
+    used_up = labels.dtype == np.uint8 and labels.max(initial=0) == ALL_NUMBERS and len(cells) >= NEARLY_ALL
+    sample = sample_of(image_id, pixels, cells, group)
+    return Loaded(sample, (), (*notes, *more), numbers_used_up=bool(used_up))
 
 
 def sample_of(image_id: str, pixels: NDArray[np.uint8], masks: CropMasks, group: str | None = None) -> Sample:

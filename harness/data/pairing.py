@@ -11,11 +11,18 @@ from pathlib import Path
 from harness.data.images import SUFFIXES
 from harness.errors import one_line
 
-LABEL_WORDS = ("masks", "mask", "labels", "label", "seg", "instances", "instance")
-LABEL_ENDINGS = ("_cp_masks", *(mark + word for mark in "_- " for word in LABEL_WORDS))
-LABEL_BEGINNINGS = tuple(word + mark for word in (*LABEL_WORDS, "gt") for mark in "_- ")
+OF_TOOLS = ("lbl", "labeled", "labelled", "labeling", "labelimage", "object identities")
+"""What MorphoLibJ, QuPath, Labkit, StarDist in Fiji, and ilastik call label images."""
+LABEL_WORDS = ("masks", "mask", "labels", "label", "seg", "instances", "instance", *OF_TOOLS)
+LABEL_ENDINGS = ("_cp_masks", "_feature_0", *(mark + word for mark in "_- " for word in LABEL_WORDS))
+LABEL_BEGINNINGS = (*LABEL_WORDS, "gt", "lblimg")
 IMAGE_ENDINGS = ("_img", "_image")
-IMAGE_BEGINNINGS = tuple(word + mark for word in ("img", "image") for mark in "_- ")
+IMAGE_BEGINNINGS = ("img", "image", "im")
+"""A beginning counts with a mark (_, -, a space) or a digit after it."""
+
+IMAGE_FOLDERS = ("image", "images", "img", "imgs", "raw")
+LABEL_FOLDERS = ("mask", "masks", "label", "labels", "gt", "groundtruth", "annotations")
+"""Names of folders that only say what their files are."""
 
 BY_PRODUCTS = ("_flows", "_cp_flows", "_cp_output", "_cp_outlines", "_cp_cellprob", "_cellprob", "_dp")
 """Endings of pictures that cellpose writes beside an image and that are neither images nor labels."""
@@ -159,7 +166,7 @@ def _without(stem: str, endings: tuple[str, ...]) -> str:
 
 
 def without_beginning(stem: str, beginnings: tuple[str, ...]) -> str:
-    """The stem less the first of the words that it begins with, in upper or lower case; folders stay."""
+    """The stem less the word that it begins with, in upper or lower case, and the mark after that; folders stay."""
     folders, slash, name = stem.rpartition("/")
-    rest = next((name[len(b) :] for b in beginnings if name.lower().startswith(b) and len(name) > len(b)), name)
-    return folders + slash + rest
+    found = re.match(rf"(?:{'|'.join(beginnings)})(?:[_\- ](?=.)|(?=[0-9]))", name, re.IGNORECASE)
+    return folders + slash + (name[found.end() :] if found else name)

@@ -39,8 +39,10 @@ def check_size(height: int, width: int, stored: int, wanted: tuple[int, int] | N
     shown = (width, height) if 5 <= orientation <= 8 else (height, width)
     if wanted is not None and shown != wanted:
         how = ", turned as its EXIF orientation says" if orientation in range(2, 9) else ""
+        exchanged = "; are height and width exchanged there?" if shown == wanted[::-1] else ""
         raise HarnessError(
-            f"the image is {shown[0]}x{shown[1]} (height x width{how}), its annotation {wanted[0]}x{wanted[1]}"
+            f"the image is {shown[0]}x{shown[1]} (height x width{how}), its annotation "
+            f"{wanted[0]}x{wanted[1]}{exchanged}"
         )
     pixels = height * width
     if pixels > MAX_PIXELS:

@@ -34,12 +34,19 @@ def segmentation_counts(shape: Any, height: int, width: int) -> tuple[NDArray[np
         raise HarnessError(f"the run lengths are of {one_line(size, 40)}, the image is {[height, width]}")
     counts = shape.get("counts")
     if isinstance(counts, str):
-        return counts_of_text(counts, height, width), False
+        return counts_of_text(_without_bytes_literal(counts), height, width), False
     if isinstance(counts, list) and counts:
         whole = [id_key(count) for count in counts]
         if all(isinstance(count, int) and 0 <= count <= height * width for count in whole):
             return np.asarray(whole, np.int64), False
     raise HarnessError("counts are neither text nor a list of whole numbers that fit the image")
+
+
+def _without_bytes_literal(text: str) -> str:
+    """Run lengths that Python wrote as str(bytes), b'...', as the text they were; others unchanged."""
+    if text[:2] in ("b'", 'b"') and text[-1] == text[1]:
+        return text[2:-1].replace("\\\\", "\\")
+    return text
 
 
 def plain_segmentation(shape: Any) -> Any:
@@ -88,6 +95,21 @@ def _without_nesting(polygon: Any) -> Any:
     if nested and all(isinstance(p, list) and len(p) == 1 and isinstance(p[0], list) for p in polygon):
         return [point[0] for point in polygon]
     return polygon
+
+
+def has_outline_inside(shape: Any) -> bool:
+    """Whether one of several polygons of a cell lies within another one, as a hole would."""
+    if not isinstance(shape, list) or len(shape) < 2:
+        return False
+    import cv2
+
+    flat = [polygon for polygon in _polygons(plain_segmentation(shape))[0] if len(polygon) >= 6]
+    outlines = [np.asarray(polygon, np.float32).reshape(-1, 1, 2) for polygon in flat] if len(flat) > 1 else []
+    return any(
+        inner is not outer and all(cv2.pointPolygonTest(outer, point, False) > 0 for point in inner[:, 0].tolist())
+        for inner in outlines
+        for outer in outlines
+    )
 
 
 def is_outside(shape: Any, height: int, width: int) -> bool:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from harness.contract import Sample
 from harness.errors import HarnessError, one_line
+from harness.redaction import public_path
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Loaded:
         boxes: How many cells have a box of their own in the file, besides their mask.
         contradicted: How many of those boxes lie elsewhere than the mask.
         outside: How many outlines reach far out of the image.
+        numbers_used_up: Whether a label image uses all numbers that its bits can hold.
         columns: What else the source knows of the image, such as its plate, by name: --group-by and --hold-out.
     """
 
@@ -31,6 +33,7 @@ class Loaded:
     boxes: int = 0
     contradicted: int = 0
     outside: int = 0
+    numbers_used_up: bool = False
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -175,20 +178,6 @@ def _expanded(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise HarnessError(f"there is no home folder for {one_line(text)!r}") from error
-
-
-def public_path(text: str) -> str:
-    """A path fit for records: an absolute or ~ path cut to its last two parts below a home folder, others as typed."""
-    path = Path(text)
-    if path.is_absolute() and path.is_relative_to(Path.home()):
-        below = path.relative_to(Path.home()).parts
-    elif path.is_absolute():
-        below = path.parts[3:] if path.parts[1:2] in (("home",), ("Users",)) else path.parts[1:]
-    elif text.startswith("~"):
-        below = path.parts[1:]
-    else:
-        return text
-    return "/".join(("...", *below[-2:]))
 
 
 def public_source(text: str) -> str:

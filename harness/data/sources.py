@@ -19,6 +19,7 @@ from harness.data.doubts.same_pictures import (
     joined_groups,
     notes_of_same_pictures,
     picture_of,
+    roboflow_versions,
     same_pictures,
 )
 from harness.data.doubts.signs import Signs, signs_of
@@ -65,7 +66,7 @@ class _Findings:
     def __init__(self, index: SourceIndex) -> None:
         self._index = index
         self._conversions: Counter[str] = Counter()
-        self._doubts = Doubts(index.causes)
+        self._doubts = Doubts(index.causes, index.classes)
         self._pictures: dict[str, Picture] = {}
         self._groups: dict[str, str | None] = {}
         self.cells = 0
@@ -94,17 +95,25 @@ class _Findings:
         return alike_pictures(list(self._pictures), self._pictures.values())
 
     @cached_property
+    def versions(self) -> list[list[str]]:
+        """Ids of images that were made of one picture, by their names."""
+        return roboflow_versions(self._pictures)
+
+    @cached_property
     def groups(self) -> dict[str, str | None]:
         """The group of each image, so that no split parts what shows the same picture, as far as that can be."""
-        joined = joined_groups(self._groups, self.same_pictures + self.alike_pictures)
-        return joined if count_units(joined) >= LEAST_UNITS else joined_groups(self._groups, self.same_pictures)
+        sure = self.same_pictures + self.versions
+        joined = joined_groups(self._groups, sure + self.alike_pictures)
+        return joined if count_units(joined) >= LEAST_UNITS else joined_groups(self._groups, sure)
 
     def notes(self) -> tuple[str, ...]:
         conversions = (f"{what}: {images(count)}" for what, count in sorted(self._conversions.items()))
         parted = any(len({self.groups[image_id] for image_id in ids}) > 1 for ids in self.alike_pictures)
         parted = parted or any(self.groups[ids[0]] is None for ids in self.alike_pictures)
         same = notes_of_same_pictures(self.same_pictures, self.alike_pictures, parted)
-        return (*self._index.notes, *conversions, *self._doubts.notes(), *same)
+        made = sum(map(len, self.versions))
+        made_of = (f"images that Roboflow made of one picture, kept on one side of a split: {made}",) if made else ()
+        return (*self._index.notes, *conversions, *self._doubts.notes(), *same, *made_of)
 
     def doubts(self) -> tuple[str, ...]:
         return self._doubts.sentences()
@@ -195,7 +204,7 @@ def _read(entry: Callable[[], Loaded]) -> _Read:
     sample = loaded.sample
     if sample is None:
         return _Read(loaded)
-    signs = signs_of(sample, loaded.boxes, loaded.contradicted, loaded.outside)
+    signs = signs_of(sample, loaded.boxes, loaded.contradicted, loaded.outside, loaded.numbers_used_up)
     return _Read(loaded, digest(sample), picture_of(sample.image), signs)
 
 

@@ -30,7 +30,7 @@ def predict_all(
         model: what predicts.
         samples: the images; their annotations are not used.
         classes: the number of classes, which bounds the labels.
-        device: "cpu" or "cuda[:N]".
+        device: "cpu", "mps" or "cuda[:N]".
         minimum_score: predictions below it are dropped.
         each: called after each image with the number of images done and the milliseconds of the last.
         precision: of matrix products and convolutions.

@@ -166,7 +166,8 @@ def _predicted_images(spec: TrialSpec, splits: Mapping[str, Sequence[str]]) -> i
 
 def _rule_of_thumb(spec: TrialSpec, images: int) -> float:
     compiles = bool(dict(spec.preset.model).get("compile"))
-    per_image = SECONDS_PER_IMAGE[spec.device.partition(":")[0], spec.preset.size]
+    kind = "cuda" if spec.device.startswith("cuda") else "cpu"
+    per_image = SECONDS_PER_IMAGE[kind, spec.preset.size]
     budget = Budget.parse(spec.budget)
     compiling = min(COMPILE_SECONDS, budget.amount) if budget.kind == "seconds" else COMPILE_SECONDS
     return START_SECONDS + compiles * compiling + images * per_image

@@ -172,7 +172,7 @@ def evaluate(
         trained: one of its trials.
         data: what to test on.
         catalog: the methods that there are.
-        device: "cpu" or "cuda[:N]".
+        device: "cpu", "mps" or "cuda[:N]".
         command: what was typed.
         protocol: a published evaluation whose scores are computed besides.
         each: called after each image with the number of images done and its milliseconds.

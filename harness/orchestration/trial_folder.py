@@ -9,6 +9,7 @@ from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError, storage_error
 from harness.fileio import make_folder, remove_temporaries, write_json_atomic
 from harness.monitoring.progress import remove_progress
+from harness.platform.files import remove, replace
 from harness.results.io import RECORD, TRIAL, read_record, read_trial_spec
 from harness.results.schema import RunRecord
 from harness.training.checkpoint_files import remove_blobs
@@ -44,10 +45,10 @@ def prepare_folder(folder: Path, spec: TrialSpec) -> None:
     if before is None or (before.key, before.micro_batches) != (spec.key, spec.micro_batches):
         remove_blobs(folder)
     try:
-        (folder / RECORD).unlink(missing_ok=True)
+        remove(folder / RECORD)
     except OSError as error:
         raise storage_error(folder / RECORD, error) from error
     remove_progress(folder)
     with contextlib.suppress(OSError):
-        (folder / LOG).replace(folder / PREVIOUS_LOG)
+        replace(folder / LOG, folder / PREVIOUS_LOG)
     write_json_atomic(folder / TRIAL, spec.model_dump(mode="json"))

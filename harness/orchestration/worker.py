@@ -25,6 +25,7 @@ from harness.errors import HarnessError
 from harness.monitoring.machine import utc_now
 from harness.monitoring.placement import placement_of_this_process
 from harness.monitoring.progress import ProgressFile
+from harness.platform.console import print_any_character
 from harness.platform.memory import peak_rss
 from harness.platform.processes import STOP_SIGNALS, ParentProcess, kill_own_group
 from harness.results.io import RECORD, read_trial_spec, write_record
@@ -55,6 +56,7 @@ def main(arguments: list[str] | None = None, run_trial: RunTrial | None = None) 
     parser.add_argument("--parent", type=int, help="process whose death ends this one")
     options = parser.parse_args(arguments)
 
+    print_any_character()
     faulthandler.enable()
     progress = ProgressFile(options.folder)
     for number in STOP_SIGNALS:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import re
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 _BINARY = getattr(os, "O_BINARY", 0)
-_REPLACE_SECONDS = 2.0
-"""Windows replaces no file that another process has open; readers of this project close theirs at once."""
+_PATIENCE = 2.0
+"""Seconds. Windows replaces, removes and moves no file that another process has open, and opens none that is just being
+replaced. Readers of this project close theirs at once, and so do virus scanners.
+"""
+T = TypeVar("T")
 
 
 def open_to_read(path: Path) -> int:
@@ -18,7 +26,10 @@ def open_to_read(path: Path) -> int:
     no_follow = getattr(os, "O_NOFOLLOW", 0)
     if not no_follow and path.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-    return os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | no_follow | _BINARY)
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | no_follow | _BINARY
+    if sys.platform == "win32" and path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    return _patiently(lambda: os.open(path, flags))
 
 
 def create_new(path: Path) -> int:
@@ -36,16 +47,52 @@ def create_or_empty(path: Path) -> int:
 
 def replace(source: Path, target: Path) -> None:
     """Give `source` the name `target`, in one step also where a file has it. Raises OSError."""
-    end = time.monotonic() + _REPLACE_SECONDS
+    _patiently(lambda: os.replace(source, target))
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there. Raises OSError."""
+    _patiently(lambda: path.unlink(missing_ok=True))
+
+
+def _patiently(do: Callable[[], T]) -> T:
+    """Try again for a while where Windows refuses. Raises OSError."""
+    end = time.monotonic() + _PATIENCE
     while True:
         try:
-            os.replace(source, target)
+            return do()
         except PermissionError:
             if sys.platform != "win32" or time.monotonic() > end:
                 raise
-            time.sleep(0.05)
-        else:
-            return
+            time.sleep(0.02)
+
+
+_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?")
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a file's name means a device on Windows, as con.png does."""
+    return _RESERVED.fullmatch(name) is not None
+
+
+def ignores_case(folder: Path) -> bool:
+    """Whether a and A are one file in a folder that exists. Raises OSError where nothing can be written there."""
+    with tempfile.NamedTemporaryFile(prefix=".Case-", dir=folder) as file:
+        return Path(file.name).with_name(Path(file.name).name.swapcase()).exists()
+
+
+def path_limit() -> int | None:
+    """The most characters that a path may have; None where no folder of a run comes near it."""
+    if sys.platform != "win32":
+        return None
+    import winreg
+
+    with contextlib.suppress(OSError):
+        place = winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem")
+        with place:
+            if winreg.QueryValueEx(place, "LongPathsEnabled")[0]:
+                return None
+    return 259
 
 
 def sync_folder(folder: Path) -> None:

@@ -20,13 +20,13 @@ class GpuPeaks:
     """Bytes.
 
     Attributes:
-        allocated: the most that tensors held at once.
+        allocated: the most that tensors held at once; None on Apple's GPUs, which tell only what they hold now.
         reserved: the most that torch's allocator held of the device.
         device: what is in use now, by all programs. Read at the end of a run, while the allocator still holds its pool,
             it is that run's peak together with what the driver itself takes.
     """
 
-    allocated: int
+    allocated: int | None
     reserved: int
     device: int
 
@@ -80,8 +80,14 @@ def _memory_of_one(process: psutil.Process) -> int:
 
 
 def gpu_peaks(device: str) -> GpuPeaks | None:
-    """Peaks on a CUDA device ("cuda" or "cuda:N") since the process or reset_gpu_peaks; None without one."""
+    """Peaks on a CUDA device ("cuda" or "cuda:N") since the process or reset_gpu_peaks; None without one.
+
+    On "mps" what the allocator holds of the memory, which it does not give back by itself: its peak so far.
+    """
     torch = sys.modules.get("torch")
+    if torch is not None and device == "mps":
+        held = int(torch.mps.driver_allocated_memory())
+        return GpuPeaks(None, held, held)
     if torch is None or not device.startswith("cuda") or not torch.cuda.is_available():
         return None
     free, total = torch.cuda.mem_get_info(device)
@@ -106,7 +112,11 @@ def machine_memory() -> int:
 
 
 def device_memory(device: str) -> int:
-    """Bytes of memory of "cpu" or "cuda[:N]"."""
+    """Bytes of memory of "cpu", "mps" or "cuda[:N]"."""
+    if device == "mps":
+        import torch
+
+        return int(torch.mps.recommended_max_memory())
     if not device.startswith("cuda"):
         return machine_memory()
     import torch

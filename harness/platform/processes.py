@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import select
 import signal
 import subprocess
@@ -23,6 +24,14 @@ STOP_SIGNALS = tuple(
 
 KILL_SIGNAL = 9
 """The signal that kills a process. Windows has none; exit codes are never negative there."""
+
+
+def was_terminated(code: int) -> bool:
+    """Whether a process that left this exit status was ended by another on Windows.
+
+    psutil ends it with the number of SIGTERM, os.kill with that of the signal. Task Manager leaves 1, as errors do.
+    """
+    return sys.platform == "win32" and code in (KILL_SIGNAL, signal.SIGTERM)
 
 
 def usable_cores() -> int:
@@ -66,8 +75,16 @@ def cores_in_order(topology: Path = Path("/sys/devices/system/cpu")) -> list[int
 
 
 def can_fork() -> bool:
-    """Whether a forked process may do any work. On macOS it must not use system libraries; Windows forks none."""
-    return sys.platform == "linux" and hasattr(os, "fork")
+    """Whether a forked process may do any work. On macOS it must not use system libraries; Windows forks none.
+
+    HARNESS_FORK=0 switches it off on Linux, so that everything there goes the way of the other systems.
+    """
+    return sys.platform == "linux" and hasattr(os, "fork") and os.environ.get("HARNESS_FORK") != "0"
+
+
+def has_apple_gpu() -> bool:
+    """Whether this is a Mac with a GPU that torch may use ("mps")."""
+    return sys.platform == "darwin" and platform.machine() == "arm64"
 
 
 def processor_name() -> str:

@@ -7,8 +7,9 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
-from harness.errors import HarnessError, StorageError
-from harness.platform.processes import KILL_SIGNAL, STOP_SIGNALS
+from harness.errors import HarnessError, NoWeightsError, StorageError
+from harness.platform.exit_codes import windows_exit
+from harness.platform.processes import KILL_SIGNAL, STOP_SIGNALS, was_terminated
 from harness.results.schema import Status
 
 REASON_LIMIT = 300
@@ -26,6 +27,8 @@ _OOM_WORDS = (
     "out of memory",
     "can't allocate memory",
     "cannot allocate memory",
+    # torch on Windows: DefaultCPUAllocator
+    "not enough memory",
     # cuBLAS, cuDNN 8 and others: CUBLAS_STATUS_ALLOC_FAILED; cuDNN 9: CUDNN_STATUS_INTERNAL_ERROR_..._ALLOCATION_FAILED
     "_status_alloc_failed",
     "_allocation_failed",
@@ -49,6 +52,8 @@ def status_from_exception(error: BaseException) -> tuple[Status, str]:
     if isinstance(error, StorageError) or (isinstance(error, OSError) and error.errno in _OF_THE_DISK):
         # The disk's fault, not the method's: done again as soon as the disk takes files.
         return "interrupted", one_line(error)
+    if isinstance(error, NoWeightsError):
+        return "skipped", one_line(error)
     if isinstance(error, HarnessError):
         return "crash", one_line(error)
     if isinstance(error, SystemExit):
@@ -60,8 +65,8 @@ def status_from_exception(error: BaseException) -> tuple[Status, str]:
 def status_from_exit_code(code: int, kernel_ran_out: bool, last_line: str) -> tuple[Status, str]:
     """Status and reason of a process that ended without a record and was not ended by us.
 
-    code: as subprocess gives it, negative for a signal. kernel_ran_out: whether the kernel may have killed it for
-    want of memory.
+    code: as subprocess gives it, negative for a signal, large for an exception of Windows. kernel_ran_out: whether the
+    kernel may have killed it for want of memory.
     """
     if code == -KILL_SIGNAL and kernel_ran_out:
         return "oom", "killed by the system for want of memory (signal 9)"
@@ -69,6 +74,13 @@ def status_from_exit_code(code: int, kernel_ran_out: bool, last_line: str) -> tu
         return "interrupted", f"ended from outside by {_signal_name(-code)}"
     if code < 0:
         return "crash", f"the process was ended by {_signal_name(-code)}; its log says where it was"
+    if was_terminated(code):
+        return "interrupted", f"ended from outside (exit status {code})"
+    if (told := windows_exit(code)) is not None:
+        status, name = told
+        if status == "interrupted":
+            return status, f"ended from outside by {name}"
+        return status, f"the process was ended by {name}; its log says where it was"
     if code == NO_RECORD_EXIT:
         return "interrupted", f"the worker could not do its part: {last_line}"[:REASON_LIMIT]
     said = f"; last words: {last_line}" if last_line else ""

@@ -22,6 +22,10 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 def validate_device(device: str) -> str:
     """Return the device unchanged. Raises HarnessError where torch does not see it."""
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise HarnessError(
+            "--device mps: torch sees no GPU of Apple here; it takes macOS on Apple silicon; type --device cpu"
+        )
     if not device.startswith("cuda"):
         return device
     if not torch.cuda.is_available():
@@ -66,6 +70,8 @@ def keep_freed_memory() -> None:
 
 def synchroniser(device: str) -> Callable[[], None]:
     """A function that waits until the device has done all queued work."""
+    if device == "mps":
+        return torch.mps.synchronize
     return partial(torch.cuda.synchronize, device) if device.startswith("cuda") else _nothing
 
 
@@ -77,12 +83,17 @@ def has_bfloat16(device: str) -> bool:
     """Whether the device multiplies bfloat16 matrices in hardware; elsewhere it would only be slower."""
     if device.startswith("cuda"):
         return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device == "mps":
+        # before macOS 14 it has none at all, and what it gains since has not been measured
+        return False
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not public in torch; absent means no
     return any(bool(getattr(torch.cpu, probe, bool)()) for probe in probes)
 
 
 def arithmetic(device: str, precision: Precision = "auto") -> str:
-    """What a trial computes in: "bfloat16" or "float32"."""
+    """What a trial computes in: "bfloat16" or "float32". Raises HarnessError where the device has no bfloat16."""
+    if precision == "bfloat16" and device == "mps" and not torch.backends.mps.is_macos_or_newer(14, 0):
+        raise HarnessError("--precision bfloat16: Apple's GPUs have it from macOS 14 on; type --precision float32")
     if precision == "auto":
         return "bfloat16" if has_bfloat16(device) else "float32"
     return precision
@@ -92,7 +103,7 @@ def autocast(device: str, precision: Precision = "auto") -> AbstractContextManag
     """The context for a forward pass. Under bfloat16, losses and box coordinates stay float32.
 
     Args:
-        device: "cpu" or "cuda[:N]".
+        device: "cpu", "mps" or "cuda[:N]".
         precision: "bfloat16" is used also where the device only emulates it, which is slow.
     """
     if arithmetic(device, precision) == "float32":
@@ -123,6 +134,8 @@ def random_state(device: str) -> dict[str, torch.Tensor]:
     }
     if device.startswith("cuda"):
         state["cuda"] = torch.cuda.get_rng_state(device)
+    if device == "mps":
+        state["mps"] = torch.mps.get_rng_state()
     return state
 
 
@@ -135,3 +148,5 @@ def restore_random_state(state: dict[str, torch.Tensor], device: str) -> None:
     random.setstate((3, tuple(state["python"].tolist()), None if math.isnan(spare) else spare))
     if "cuda" in state and device.startswith("cuda"):
         torch.cuda.set_rng_state(state["cuda"], device)
+    if "mps" in state and device == "mps":
+        torch.mps.set_rng_state(state["mps"])

@@ -52,7 +52,7 @@ class Trainer:
     """Trains one model under one budget.
 
     Args:
-        device: "cpu" or "cuda[:N]"; harness.training.device.select_device has been called with it.
+        device: "cpu", "mps" or "cuda[:N]"; harness.training.device.select_device has been called with it.
         folder: where checkpoints and the trained weights are written.
         micro_batches: each batch is processed in so many parts to save memory; the gradient is that of the whole batch.
         precision: of the forward pass.

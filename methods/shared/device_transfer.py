@@ -31,7 +31,8 @@ class AsyncHostCopy:
     """A copy of a small tensor to the host. Start it early and wait for it late, so that a GPU has work in between."""
 
     def __init__(self, value: Tensor) -> None:
-        self._value = value.detach().to("cpu", non_blocking=True)
+        # without an event to wait for, as on Apple's GPUs, the copy has to be done when this returns
+        self._value = value.detach().to("cpu", non_blocking=value.device.type == "cuda")
         self._done: torch.cuda.Event | None = None
         if value.device.type == "cuda":
             self._done = torch.cuda.Event()

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, NoWeightsError
 
 COUNTERS = "num_batches_tracked"
 """Last part of the names of batch norms' counters, which some files have and no network needs."""
@@ -116,7 +116,7 @@ def load_matching(module: nn.Module, weights: Mapping[str, Tensor], source: str,
         may_differ: Parts of the names of tensors that may be missing or have another shape: class heads.
 
     Raises:
-        HarnessError: Any other tensor is missing or has another shape.
+        NoWeightsError: Any other tensor is missing or has another shape.
     """
     state = module.state_dict()
     matching, wrong = {}, []
@@ -127,7 +127,7 @@ def load_matching(module: nn.Module, weights: Mapping[str, Tensor], source: str,
         elif not any(part in name for part in may_differ) and not name.endswith(COUNTERS):
             wrong.append(name)
     if wrong:
-        raise HarnessError(
+        raise NoWeightsError(
             f"{source} does not fit this network: {len(wrong)} of {len(state)} tensors are missing or of another "
             f"shape, the first {wrong[0]!r}; give the weights of the same architecture, or --init scratch"
         )

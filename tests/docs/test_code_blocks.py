@@ -20,7 +20,7 @@ from harness.cli import harness
 ROOT = Path(__file__).parents[2]
 PAGES = sorted({*ROOT.glob("docs/*.md"), ROOT / "CONTRIBUTING.md"} - {ROOT / "docs" / "tutorial.md"})
 BLOCK = re.compile(r"^```(python|sh|toml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-TOOLS = {"lint-imports", "mypy", "pip", "pre-commit", "ruff", "source"}
+TOOLS = {"conda", "lint-imports", "mypy", "pip", "pre-commit", "ruff", "source"}
 """Programs whose arguments are not checked."""
 
 

@@ -23,6 +23,10 @@ def assert_one_line(error: HarnessError) -> None:
     assert str(error)
 
 
+PICTURE = np.arange(120, dtype=np.uint8).reshape(10, 12)
+"""An image of 10 x 12, not blank."""
+
+
 def pairs_text(mask: NDArray) -> str:
     """Kaggle's run lengths of a plane, pixel by pixel: the plain way that the fast one is held to."""
     runs: list[list[int]] = []
@@ -40,14 +44,14 @@ def kaggle_row(image_id: str, annotation: str, **more: Any) -> dict[str, Any]:
 
 
 def write_kaggle(folder: Path, rows: list[dict[str, Any]], images: dict[str, NDArray] | None = None) -> str:
-    """A folder in Kaggle's layout; images default to a grey 10 x 12 one for every id. Gives the source."""
+    """A folder in Kaggle's layout; images default to PICTURE. Gives the source."""
     (folder / "train").mkdir(parents=True, exist_ok=True)
     with (folder / "train.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
     for image_id in {row["id"] for row in rows}:
-        image = (images or {}).get(image_id, np.full((10, 12), 128, np.uint8))
+        image = (images or {}).get(image_id, PICTURE)
         cv2.imwrite(str(folder / "train" / f"{image_id}.png"), image)
     return f"sartorius:{folder}"
 
@@ -63,13 +67,13 @@ def annotation(number: int, segmentation: Any, **more: Any) -> dict[str, Any]:
 
 
 def write_coco(folder: Path, tables: Any) -> str:
-    """ANN.json and images/ with a 10 x 12 image for every good file name. Gives the source."""
+    """ANN.json and images/ with PICTURE for every good file name. Gives the source."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / "ann.json").write_text(json.dumps(tables))
     for image in tables["images"]:
         path = folder / "images" / image["file_name"]
         path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), np.full((10, 12), 90, np.uint8))
+        cv2.imwrite(str(path), PICTURE)
     return f"coco:{folder / 'ann.json'},{folder / 'images'}"
 
 

@@ -10,12 +10,13 @@ ROLE (worker, run) fail. WHAT is the name of an errno, or "kill".
 
 from __future__ import annotations
 
-import ctypes
 import errno
+import faulthandler
 import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 
 from harness import fileio
 from harness.config.preset import Preset
@@ -40,7 +42,7 @@ from harness.orchestration.prepared_data import prepare_planned_data
 from harness.orchestration.process.launchers import SubprocessLauncher
 from harness.orchestration.scheduler import RunOptions, run_plan
 from harness.platform import files as platform_files
-from harness.platform.processes import cores_in_order
+from harness.platform.processes import cores_in_order, own_session
 from harness.results.io import read_records
 from harness.results.schema import Cost, DataFacts, RunRecord
 from harness.results.status import Diverged, Interrupted
@@ -124,7 +126,7 @@ def recalls_less(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRe
 
 def _recall(spec: TrialSpec, folder: Path, without: int) -> RunRecord:
     if os.environ.get("HARNESS_FAKE_KILL") == str(spec.split.fold):
-        os.kill(os.getpid(), signal.SIGKILL)
+        psutil.Process().kill()
     data = prepare_planned_data(spec)
     found = {}
     for sample in data.samples(data.ids("validation")):
@@ -140,7 +142,8 @@ def raises(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
 
 
 def segfaults(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
-    ctypes.string_at(0)
+    # not ctypes, which makes an exception of it on Windows
+    faulthandler._read_null()  # type: ignore[attr-defined]
     raise AssertionError("unreachable")
 
 
@@ -175,9 +178,13 @@ def eats_memory(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRec
         time.sleep(0.3)
 
 
+def start_child(code: str) -> subprocess.Popen[bytes]:
+    """A process in a session of its own that runs this code."""
+    return subprocess.Popen([sys.executable, "-c", f"import signal, time\n{code}"], **own_session())
+
+
 def eats_memory_in_a_child(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
-    if os.fork() == 0:
-        eats_memory(spec, folder, progress)
+    start_child("eaten = []\nwhile True:\n    eaten.append(bytearray(b'x') * (32 << 20))\n    time.sleep(0.3)")
     while True:
         time.sleep(60)
 
@@ -216,16 +223,9 @@ def prints(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
 
 
 def forks(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
-    """Leaves a grandchild behind, in a session of its own, that holds the output open and ignores SIGTERM."""
-    if os.fork() == 0:
-        os.setsid()
-        if os.fork() == 0:
-            (folder / "grandchild.pid").write_text(str(os.getpid()))
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            time.sleep(600)
-        os._exit(0)
-    while not (folder / "grandchild.pid").is_file():
-        time.sleep(0.01)
+    """Leaves a child behind, in a session of its own, that holds the output open and ignores SIGTERM."""
+    child = start_child("signal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(600)")
+    (folder / "child.pid").write_text(str(child.pid), encoding="ascii")
     os._exit(0)
 
 
@@ -238,7 +238,7 @@ def exits_hard(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunReco
 
 
 def killed(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
-    os.kill(os.getpid(), signal.SIGKILL)
+    psutil.Process().kill()
     raise AssertionError("unreachable")
 
 
@@ -368,7 +368,7 @@ class FaultyOs:
 
     def _fail(self) -> None:
         if self._what == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
+            psutil.Process().kill()
         raise OSError(getattr(errno, self._what), os.strerror(getattr(errno, self._what)))
 
 

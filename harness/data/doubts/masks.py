@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,12 @@ MAX_PAIRS = 2**21
 
 HOLLOW = 2.0
 """A mask is hollow where it is this many times as large with its holes filled."""
+
+REGION = 4
+"""A mask this many times as large as the median one may be a region that was outlined around cells."""
+
+INSIDE = 0.9
+"""Share of a mask that lies in another one where it counts as inside."""
 
 
 def count_pieces(masks: CropMasks, i: int) -> int:
@@ -87,6 +95,35 @@ def _overlap(masks: CropMasks, i: int, j: int) -> int:
     a = masks.crop(i)[y0 - ay0 : y1 - ay0, x0 - ax0 : x1 - ax0]
     b = masks.crop(j)[y0 - by0 : y1 - by0, x0 - bx0 : x1 - bx0]
     return int(np.count_nonzero(a & b))
+
+
+def count_inside(masks: CropMasks, areas: NDArray[np.int64]) -> int:
+    """The most other masks that lie inside a mask far larger than the median one."""
+    most = 0
+    for i in np.flatnonzero(areas > REGION * np.median(areas)).tolist():
+        x0, y0, x1, y1 = masks.boxes[i].tolist()
+        within = (masks.boxes >= (x0, y0, x0, y0)).all(axis=1) & (masks.boxes <= (x1, y1, x1, y1)).all(axis=1)
+        others = np.flatnonzero(within & (np.arange(len(areas)) != i)).tolist()
+        if len(others) > most:
+            most = max(most, sum(_overlap(masks, i, other) >= INSIDE * areas[other] for other in others))
+    return most
+
+
+def is_uniform(image: NDArray[np.uint8], masks: CropMasks, examined: Iterable[int]) -> bool:
+    """Whether each examined mask holds one grey level or colour, and so does what lies outside of all masks."""
+    for i in examined:
+        x0, y0, x1, y1 = masks.boxes[i].tolist()
+        if not _is_one_value(image[y0:y1, x0:x1][masks.crop(i) != 0]):
+            return False
+    outside = np.ones(image.shape[:2], np.bool_)
+    for i, (x0, y0, x1, y1) in enumerate(masks.boxes.tolist()):
+        outside[y0:y1, x0:x1] &= masks.crop(i) == 0
+    return _is_one_value(image[outside])
+
+
+def _is_one_value(pixels: NDArray[np.uint8]) -> bool:
+    """Whether all of (N,) or (N, 3) pixels are equal."""
+    return bool((pixels == pixels[:1]).all())
 
 
 def count_twins(masks: CropMasks) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -25,8 +26,14 @@ JPEG copies of quality 30 reach 0.86 on Sartorius, LIVECell, DSB2018 and Usiigac
 sets at most 0.5.
 """
 
+SAME_DETAIL = 0.95
+"""Correlation of the finest detail of two images from which on they are one picture. Brightened copies reach 0.96."""
+
 FAINT = 0.5
 """Standard deviation of a small copy, in grey levels, below which there is nothing to compare."""
+
+ROBOFLOW = re.compile(r"(.+)\.rf\.[0-9A-Za-z]{16,}(?:\.[a-z]+)?")
+"""Names that Roboflow gives to images: that of the source and a hash."""
 
 SKETCH, SKETCHED = 256, 0.5
 """Numbers that stand for a small copy in a first comparison, and their correlation from which on copies are compared.
@@ -94,6 +101,25 @@ def _detail(small: Sequence[bytes]) -> NDArray[np.float32]:
     return flat - flat.mean(axis=1, keepdims=True)
 
 
+def has_same_detail(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
+    """Whether two images that are alike are surely one picture, resized or brightened: the finest detail is the same.
+
+    Frames of a film in which nothing moves are alike too, but each has noise of its own. A copy compressed with loss
+    has lost the finest detail, so that it cannot be told from such a frame.
+    """
+    import cv2
+
+    size = min(a.shape[1::-1], b.shape[1::-1])
+    details = []
+    for image in (a, b):
+        grey = image if image.ndim == 2 else image.mean(axis=2).astype(np.uint8)
+        small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        details.append((small - cv2.blur(small, (3, 3))).ravel())
+    one, other = details
+    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return lengths > 0 and float(one @ other) >= SAME_DETAIL * lengths
+
+
 def same_pictures(ids: Sequence[str], pictures: Iterable[Picture]) -> list[list[str]]:
     """Ids of images with the same pixels, where there are two or more."""
     by_picture: dict[bytes, list[str]] = defaultdict(list)
@@ -136,6 +162,19 @@ def _sketch(small: Sequence[bytes]) -> NDArray[np.float32]:
 def _correlation(a: bytes, b: bytes) -> float:
     one, other = _detail([a, b])
     return float(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)))
+
+
+def roboflow_versions(ids: Iterable[str]) -> list[list[str]]:
+    """Ids of images that Roboflow made of one picture, turned, mirrored or otherwise changed, where there are several.
+
+    It calls the versions of a.png a_png.rf.HASH.
+    """
+    by_source: dict[str, list[str]] = defaultdict(list)
+    for image_id in ids:
+        named = ROBOFLOW.fullmatch(image_id)
+        if named:
+            by_source[named[1]].append(image_id)
+    return [versions for versions in by_source.values() if len(versions) > 1]
 
 
 def joined_groups(groups: Mapping[str, str | None], same: Sequence[Sequence[str]]) -> dict[str, str | None]:

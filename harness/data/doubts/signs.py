@@ -9,11 +9,13 @@ import numpy as np
 from harness.contract import Sample
 from harness.data.doubts.masks import (
     SPECK,
+    count_inside,
     count_nearly_twins,
     count_pieces,
     count_twins,
     count_wrapped,
     is_hollow,
+    is_uniform,
 )
 from harness.data.doubts.placement import Placement, placement_of
 
@@ -34,6 +36,9 @@ SPECKS = 20
 
 TWINS = 0.3
 """Share of cells with the mask of another cell from which on most are drawn twice."""
+
+AROUND, AROUND_CELLS = 0.3, 5
+"""Share of the other cells that lie inside one cell from which on that one is a region, and how many are needed."""
 
 BOXES = 0.5
 """Share of boxes that lie elsewhere than their masks from which on one of them is wrong."""
@@ -61,6 +66,11 @@ class Signs:
         filled: masks that fill their box.
         at_left: masks at the left edge.
         wrapped: those of them of which a column lies at the right edge.
+        inside: the most cells that lie inside one far larger cell.
+        blank: whether the image has one grey level.
+        uniform: whether each cell has one grey level, and what lies around the cells too.
+        numbers_used_up: whether the labels use all numbers that their bits can hold.
+        most_of_class: cells of the most frequent class.
         placement: how masks lie on their picture, where that can be told.
     """
 
@@ -81,11 +91,24 @@ class Signs:
     filled: int = 0
     at_left: int = 0
     wrapped: int = 0
+    inside: int = 0
+    blank: bool = False
+    uniform: bool = False
+    numbers_used_up: bool = False
+    most_of_class: int = 0
     placement: Placement | None = None
 
     def doubts(self) -> dict[str, str]:
         """Kind of doubt to what was found on the image, in words."""
         found = {}
+        if self.numbers_used_up:
+            found["numbers"] = f"the labels of {self.cells} cells use up the numbers of 8 bits"
+        if self.blank:
+            found["blank"] = f"the image is of one grey level and has {self.cells} cells"
+        elif self.uniform:
+            found["uniform"] = "each cell has one grey level, and so has all around the cells"
+        if self.inside >= max(AROUND_CELLS, AROUND * (self.cells - 1)):
+            found["around"] = f"one cell lies around {self.inside} of {self.cells - 1} others"
         if self.in_pieces > IN_PIECES * self.examined and self.extra_pieces >= EXTRA_PIECES:
             found["pieces"] = f"{self.in_pieces} of {self.examined} cells are in several separate pieces"
         if self.cover > (COVER if self.cells > 1 else COVER_ALONE):
@@ -106,8 +129,10 @@ class Signs:
         return found
 
 
-def signs_of(sample: Sample, boxes: int = 0, contradicted: int = 0, outside: int = 0) -> Signs:
-    """Count what tells of wrong labels. The numbers are as in Signs, where the reader knows them."""
+def signs_of(
+    sample: Sample, boxes: int = 0, contradicted: int = 0, outside: int = 0, numbers_used_up: bool = False
+) -> Signs:
+    """Count what tells of wrong labels. The arguments are as in Signs, where the reader knows them."""
     masks = sample.instances.masks
     if masks is None or not len(masks):
         return Signs(0, outside=outside)
@@ -126,6 +151,7 @@ def signs_of(sample: Sample, boxes: int = 0, contradicted: int = 0, outside: int
     pieces = [count_pieces(masks, i) for i in examined.tolist()]
     hollow = [is_hollow(masks, i, int(areas[i])) for i in examined.tolist()]
     twins = count_twins(masks)
+    uniform = len(masks) > 1 and is_uniform(sample.image, masks, spread.tolist())
     return Signs(
         cells=len(masks),
         examined=len(examined),
@@ -144,5 +170,10 @@ def signs_of(sample: Sample, boxes: int = 0, contradicted: int = 0, outside: int
         filled=int(((areas == sides.prod(axis=1)) & (sides > SPECK).all(axis=1)).sum()),
         at_left=int((masks.boxes[:, 0] == 0).sum()),
         wrapped=count_wrapped(masks, width),
+        inside=count_inside(masks, areas),
+        blank=uniform and bool((sample.image == sample.image.flat[0]).all()),
+        uniform=uniform,
+        numbers_used_up=numbers_used_up,
+        most_of_class=int(np.bincount(sample.instances.labels).max()),
         placement=placement_of(sample.image, masks),
     )

@@ -34,6 +34,12 @@ several cells. On real sets it is 1.0.
 SHIFTED, SHIFTED_IMAGES = 0.8, 3
 """Share of images with masks beside the picture's edges by the same pixel that is no accident, and images needed."""
 
+EMPTY = 0.2
+"""Share of images without a cell from which on some may not be annotated yet."""
+
+LEAST_NUMBERED = 5
+"""So many classes that differ in a number alone may be numbers of cells."""
+
 MAX_POOR = 2000
 """Images with a poor fit that are held against each other."""
 
@@ -48,6 +54,11 @@ CAUSES = {
     "other": "were labels saved under the names of other images?",
     "shifted": "does the first pixel count as 0 in one program and as 1 in the other?",
     "wrapped": "are they shifted by a pixel?",
+    "numbers": "were there more cells than that? Save the labels with 16 bits",
+    "blank": "did its export fail?",
+    "uniform": "is it a picture of the labels in place of the image?",
+    "around": "is it a region that was outlined, in place of a cell?",
+    "classes": "is it a number for each cell? Give all cells one class",
     "corner": "are the coordinates those of a smaller copy of the image, or in percent?",
     "outside": "is the order of coordinates y, x, or are they of a larger copy of the image?",
 }
@@ -55,9 +66,15 @@ CAUSES = {
 
 @dataclass
 class Doubts:
-    """Gathers the signs of all images. causes: what the reader takes for the likely cause, by kind of doubt."""
+    """Gathers the signs of all images.
+
+    Attributes:
+        causes: what the reader takes for the likely cause, by kind of doubt.
+        classes: names of the classes.
+    """
 
     causes: Mapping[str, str] = field(default_factory=dict)
+    classes: Sequence[str] = ()
     signs: dict[str, Signs] = field(default_factory=dict)
 
     def add(self, image_id: str, signs: Signs) -> None:
@@ -72,6 +89,7 @@ class Doubts:
         if "pieces" not in by_kind:
             self._add_pieces_of_all(by_kind)
         self._add_misplaced(by_kind)
+        self._add_numbered(by_kind)
         if "pieces" not in by_kind:
             self._add_wrapped(by_kind)
         if not by_kind:  # whatever else is wrong with masks, they will not fit their pictures either
@@ -91,6 +109,11 @@ class Doubts:
             notes.append(
                 f"cells that fill their boxes, as if boxes were saved in place of outlines: {filled} of {cells}"
             )
+        empty = [image_id for image_id, signs in self.signs.items() if not signs.cells]
+        if empty:
+            what = f"images without a cell: {len(empty)} of {len(self.signs)} ({one_line(empty[0], 60)} for one)"
+            advice = "; those that are not annotated yet do harm: leave them out"
+            notes.append(what + advice * (len(empty) > EMPTY * len(self.signs)))
         return (*notes, *self._shifted(), *(() if self.sentences() else self._unrelated()))
 
     def _add_misplaced(self, by_kind: dict[str, list[tuple[str, str]]]) -> None:
@@ -106,6 +129,17 @@ class Doubts:
         outside = sum(out.values())
         if outside > OUTSIDE * (cells + outside) and outside >= OUTSIDE_CELLS:
             by_kind["outside"] = [(name, f"{count} outlines reach far out of the image") for name, count in out.items()]
+
+    def _add_numbered(self, by_kind: dict[str, list[tuple[str, str]]]) -> None:
+        """Classes that number the cells of an image: none is there twice on any image."""
+        stems = {name.rstrip("0123456789") for name in self.classes}
+        several = {image_id for image_id, signs in self.signs.items() if signs.cells > 1}
+        if len(self.classes) < LEAST_NUMBERED or len(stems) > 1 or not several:
+            return
+        if all(signs.most_of_class <= 1 for signs in self.signs.values()):
+            names = ", ".join(one_line(name, 20) for name in self.classes[:3])
+            words = f"no two cells of any image are of one class; the classes are {names}, ..."
+            by_kind["classes"] = [(min(several), words)]
 
     def _add_other(self, by_kind: dict[str, list[tuple[str, str]]]) -> None:
         """Masks that surely fit another image of the data set."""

@@ -19,6 +19,7 @@ class CellposeSeg(BesideImages):
     """x_seg.npy holds a pickled dict, whose "masks" are a label image of the image x. Nothing else of it is used."""
 
     usage = "cellpose:DIR"
+    files = "*_seg.npy"
 
     @staticmethod
     def is_annotation(path: Path) -> bool:

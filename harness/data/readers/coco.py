@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -23,7 +23,14 @@ from harness.data.beside import MAX_BYTES, first_files
 from harness.data.files import FileFinder, stamp_of_files
 from harness.data.images import read_image
 from harness.data.pixels import MAX_PIXELS
-from harness.data.segmentations import Key, compare_boxes, id_key, is_outside, segmentation_counts
+from harness.data.segmentations import (
+    Key,
+    compare_boxes,
+    has_outline_inside,
+    id_key,
+    is_outside,
+    segmentation_counts,
+)
 from harness.data.source import DataSource, Loaded, SourceIndex, SourceLocation
 from harness.errors import HarnessError, one_line
 from harness.masks.run_lengths import masks_of_counts
@@ -33,10 +40,14 @@ USAGE = "coco:ANN.json,IMAGES_DIR"
 LIVECELL_NAME = re.compile(r"(?P<type>[A-Za-z0-9]+)_Phase_(?P<well>[A-H][0-9]{1,2})_")
 """LIVECell has one category; type and well of a culture stand in its file names."""
 
+MANY_CROWDS = 0.05
+"""Share of annotations that are crowd regions from which on a tool may have marked cells so. In COCO it is 1 %."""
+
 USUAL_FIELDS = ("id", "file_name", "height", "width", "license", "url", "coco_url", "flickr_url", "date_captured")
 """Of an entry of "images". Others are columns."""
 
 SLIVERS = "polygons of fewer than three points beside good ones, left out"
+HOLES = "cells with an outline inside another one, both filled as COCO does: was it a hole?"
 
 
 @dataclass
@@ -76,11 +87,7 @@ class Coco:
 
     def index(self) -> SourceIndex:
         classes, images, problems, notes = self.read()
-        flags = [flag for image in images for flag in image.crowd]
-        if flags and all(flags):
-            raise HarnessError("every annotation has iscrowd 1, a region of many cells: there is nothing to train on")
-        if any(flags):
-            notes.append(f"crowd regions, neither trained on nor scored: {sum(flags)} of {len(flags)} annotations")
+        notes += _judge_crowds(images)
         return SourceIndex(classes, entries_of(images, classes), tuple(problems), tuple(notes))
 
     def read(self) -> tuple[tuple[str, ...], list[CocoImage], list[str], list[str]]:
@@ -113,6 +120,20 @@ class Coco:
                 raise HarnessError(f'{path.name} has no list "{name}"; is it a COCO instances file?')
             tables[name] = table
         return tables
+
+
+def _judge_crowds(images: Sequence[CocoImage]) -> list[str]:
+    """What is told of crowd regions. Where all annotations are marked so, they are cells and the flags are removed."""
+    flags = [flag for image in images for flag in image.crowd]
+    if not any(flags):
+        return []
+    brush = "CVAT marks what is drawn with its brush so"
+    if all(flags):
+        for image in images:
+            image.crowd = [False] * len(image.crowd)
+        return [f"every annotation has iscrowd 1, a region of many cells: taken as cells ({brush})"]
+    hint = f"; {brush}: where they are cells, set iscrowd to 0" if sum(flags) > MANY_CROWDS * len(flags) else ""
+    return [f"crowd regions, neither trained on nor scored: {sum(flags)} of {len(flags)} annotations{hint}"]
 
 
 def entries_of(images: Iterable[CocoImage], classes: tuple[str, ...]) -> list[Callable[[], Loaded]]:
@@ -157,7 +178,7 @@ def _names_alike(names: Iterable[str]) -> list[list[str]]:
 def _images(table: list[Any], files: FileFinder, problems: list[str], notes: list[str]) -> dict[Key, CocoImage]:
     images: dict[Key, CocoImage] = {}
     by_name: dict[str, CocoImage] = {}
-    repeated = set()
+    repeated, converted = set(), 0
     for i, row in enumerate(table):
         key, name = id_key(_field(row, "id")), _field(row, "file_name")
         where = f"images[{i}] ({one_line(name)})"
@@ -185,8 +206,11 @@ def _images(table: list[Any], files: FileFinder, problems: list[str], notes: lis
                 problems.append(f"{where}: {error}")
                 continue
             images[key] = by_name[name] = CocoImage(_stem(name), name, size, path, columns=_columns(row))
+            converted += path.suffix.lower() != PurePosixPath(name.strip()).suffix.lower() and path.is_file()
     if repeated:
         notes.append(f"pictures that stand under several ids, each taken as one: {len(repeated)}")
+    if converted:
+        notes.append(f"images found under another ending than the annotations name: {converted}")
     problems += _give_ids(by_name)
     return images
 
@@ -222,7 +246,9 @@ def _attach(table: list[Any], images: dict[Key, CocoImage], label_of: Mapping[Ke
         if image_key is None or image_key not in images:
             problems.append(f"{where}: there is no good image with the id {one_line(_field(row, 'image_id'), 40)}")
         elif category is None or category not in label_of:
-            problems.append(f"{where}: there is no category with the id {one_line(_field(row, 'category_id'), 40)}")
+            known = one_line(", ".join(map(str, label_of)), 60)
+            wrong = one_line(_field(row, "category_id"), 40)
+            problems.append(f"{where}: there is no category with the id {wrong}; there are: {known}")
         elif crowd not in (None, 0, 1, "", "0", "1"):
             problems.append(f"{where}: iscrowd is {one_line(crowd, 40)}, not 0 or 1")
         else:
@@ -237,7 +263,7 @@ def _attach(table: list[Any], images: dict[Key, CocoImage], label_of: Mapping[Ke
 def _load(image: CocoImage, classes: tuple[str, ...]) -> Loaded:
     faults: dict[int, str] = {}
     counts: dict[int, NDArray[np.int64]] = {}
-    slivers, outside = False, 0
+    slivers, holes, outside = False, False, 0
     try:
         pixels, notes = read_image(image.path, image.size)
         height, width = pixels.shape[:2]
@@ -246,6 +272,7 @@ def _load(image: CocoImage, classes: tuple[str, ...]) -> Loaded:
                 counts[i], some = segmentation_counts(shape, height, width)
                 slivers = slivers or some
                 outside += is_outside(shape, height, width)
+                holes = holes or has_outline_inside(shape)
             except HarnessError as error:
                 faults[i] = str(error)
         masks, more = masks_of_counts(counts, height, width)
@@ -264,8 +291,8 @@ def _load(image: CocoImage, classes: tuple[str, ...]) -> Loaded:
     where = f"(image {one_line(image.file_name)})"
     problems = tuple(f"{image.rows[i]} {where}: {what}" for i, what in sorted(faults.items()))
     compared, contradicted = compare_boxes([image.boxes[i] for i in good], masks)
-    notes = (*notes, SLIVERS) if slivers else notes
-    return Loaded(sample, problems, notes, compared, contradicted, outside, image.columns)
+    told = (SLIVERS,) * slivers + (HOLES,) * holes
+    return Loaded(sample, problems, (*notes, *told), compared, contradicted, outside, columns=image.columns)
 
 
 def _field(row: Any, name: str) -> Any:
@@ -284,14 +311,15 @@ def _stem(name: str) -> str:
 
 
 def _guess(folder: Path) -> str | None:
-    """By a file of annotations in the folder or in annotations/; images are in images/ or in the folder."""
-    files = [path for path in (*first_files(folder), *first_files(folder / "annotations")) if path.suffix == ".json"]
-    for path in files[:5]:
-        if path.stat().st_size < MAX_BYTES:
-            text = path.read_bytes()
-            if all(f'"{name}"'.encode() in text for name in ("images", "annotations", "categories")):
-                images = folder / "images"
-                return f"coco:{path},{images if images.is_dir() else folder}"
+    """By a file of annotations in the folder, in annotations/ or in train/; images are in images/ or beside it."""
+    for home in (folder, folder / "annotations", folder / "train"):
+        beside = home if home.name == "train" else folder
+        for path in [path for path in first_files(home) if path.suffix == ".json"][:5]:
+            if path.stat().st_size < MAX_BYTES:
+                text = path.read_bytes()
+                if all(f'"{name}"'.encode() in text for name in ("images", "annotations", "categories")):
+                    images = folder / "images"
+                    return f"coco:{path},{images if images.is_dir() else beside}"
     return None
 
 

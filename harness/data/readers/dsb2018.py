@@ -74,7 +74,7 @@ def _load(image_id: str, image: Path, masks: list[Path]) -> Loaded:
         return Loaded(None, (f"{image_id}/images/{one_line(image.name)}: {error}",))
     cells = (Cell(f"{image_id}/masks/{one_line(path.name)}", 0, partial(_drawn, path)) for path in masks)
     try:
-        sample, problems = draw_sample(image_id, pixels, cells, CLASSES)
+        sample, problems, _ = draw_sample(image_id, pixels, cells, CLASSES)
     except HarnessError as error:
         return Loaded(None, (f"{image_id}: {error}",))
     return Loaded(sample, tuple(problems), notes)

@@ -51,6 +51,7 @@ class ImagejRois(BesideImages):
     """x.zip, x_RoiSet.zip, RoiSet_x.zip or x.roi belongs to the image x; RoiSet.zip to the only image of a folder."""
 
     usage = "imagej:DIR"
+    files = "*.zip or *.roi"
 
     @staticmethod
     def is_annotation(path: Path) -> bool:
@@ -83,16 +84,16 @@ class ImagejRois(BesideImages):
             without_area += draw is None
             if draw is not None:
                 cells.append(Cell(where, 0, draw))
-        sample, more = draw_sample(image_id, pixels, cells, classes)
+        sample, more, outside = draw_sample(image_id, pixels, cells, classes)
         notes = ("ImageJ regions without an area (lines, points), left out",) if without_area else ()
-        return Loaded(sample, (*problems, *more), notes)
+        return Loaded(sample, (*problems, *more), notes, outside=outside)
 
 
 def _unpacked(data: bytes) -> list[tuple[str, bytes]]:
     """Names and content of the regions in a zip file. Raises HarnessError."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            files = [file for file in archive.infolist() if file.filename.lower().endswith(".roi")]
+            files = [file for file in archive.infolist() if _is_region(file.filename)]
             if not files:
                 raise HarnessError("a zip file without .roi files: not a set of the ROI Manager")
             if len(files) > MAX_ROIS or sum(file.file_size for file in files) > MAX_SET_BYTES:
@@ -102,6 +103,11 @@ def _unpacked(data: bytes) -> list[tuple[str, bytes]]:
         raise
     except Exception as error:  # zipfile raises nearly anything on damaged bytes
         raise HarnessError(f"not a whole zip file of regions: {one_line(error) or type(error).__name__}") from error
+
+
+def _is_region(name: str) -> bool:
+    """Whether a file in a zip file is a region; ._name is what macOS leaves beside each file."""
+    return name.lower().endswith(".roi") and not name.rpartition("/")[2].startswith("._")
 
 
 def _content(archive: zipfile.ZipFile, file: zipfile.ZipInfo) -> bytes:

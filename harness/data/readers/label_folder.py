@@ -8,16 +8,22 @@ from functools import partial
 from pathlib import Path
 
 from harness.data.files import files_below, stamp_of_files
-from harness.data.images import SUFFIXES, images_in, is_image
+from harness.data.images import SUFFIXES, images_in, is_image, other_files
 from harness.data.label_images import load_pair
-from harness.data.pairing import Pairs, bare_stems, image_stem, image_stems, pair_files, stem_of
+from harness.data.pairing import (
+    IMAGE_FOLDERS,
+    LABEL_FOLDERS,
+    Pairs,
+    bare_stems,
+    image_stem,
+    image_stems,
+    pair_files,
+    stem_of,
+)
 from harness.data.source import DataSource, SourceIndex, SourceLocation
 from harness.errors import HarnessError
 
 FLAT, NESTED = "folder:IMAGES_DIR,LABELS_DIR", "nested:IMAGES_DIR,LABELS_DIR"
-
-IMAGE_FOLDERS = ("image", "images", "img", "imgs", "raw")
-LABEL_FOLDERS = ("mask", "masks", "label", "labels", "gt", "groundtruth", "annotations")
 
 
 LEAST_GROUPS = 6
@@ -67,9 +73,11 @@ class LabelFolder:
             labels = self._labels_among(images)
             images = [path for path in images if path not in set(labels)]
         if not images:
-            raise HarnessError(f"{self.location.paths[0].name} holds no image ({', '.join(SUFFIXES)})")
+            folder = self.location.paths[0]
+            raise HarnessError(f"{folder.name} holds no image ({', '.join(SUFFIXES)}){other_files(folder)}")
         if not labels:
-            raise HarnessError(f"{self.location.paths[1].name} holds no label image ({', '.join(SUFFIXES)})")
+            folder = self.location.paths[1]
+            raise HarnessError(f"{folder.name} holds no label image ({', '.join(SUFFIXES)}){other_files(folder)}")
         return pair_files(images, labels, self._id)
 
     def _files(self, folder: Path) -> list[Path]:

@@ -29,15 +29,20 @@ OLD_KINDS = {"PathDetectionObject": "detection", "PathCellObject": "cell", "Path
 
 FLAT = ("Polygon", "MultiPolygon")
 
+NO_CELL = "*"
+"""QuPath leaves classes whose names end so, such as Region* and Ignore*, out of what it measures."""
+
 
 class QuPath(BesideImages):
     """x.geojson or x.tif.geojson belongs to the image x.tif.
 
     Where a file holds detections or cells, its annotations are the regions in which QuPath looked for them: they are
-    left out and counted. Of a cell, the outline is read, not that of its nucleus.
+    left out and counted, and so are classes such as Region* and Ignore*. Of a cell, the outline is read, not that of
+    its nucleus.
     """
 
     usage = "qupath:DIR"
+    files = "*.geojson"
 
     @staticmethod
     def is_annotation(path: Path) -> bool:
@@ -52,7 +57,8 @@ class QuPath(BesideImages):
         names: set[str] = set()
         for path in annotations:
             try:
-                names.update(class_of(feature) for _, feature in _cells(_features(read_json(path))))
+                found = {class_of(feature) for _, feature in _cells(_features(read_json(path)))}
+                names.update(name for name in found if not name.endswith(NO_CELL))
             except HarnessError:
                 continue  # told when the file is read
         return tuple(sorted(names)) or (UNCLASSIFIED,), ()
@@ -67,14 +73,16 @@ class QuPath(BesideImages):
             kind = geometry.get("type") if isinstance(geometry, dict) else None
             if kind in ("Point", "MultiPoint", "LineString", "MultiLineString"):
                 notes.add("QuPath objects without an area (points, lines), left out")
+            elif class_of(feature).endswith(NO_CELL):
+                notes.add(f"QuPath objects of the class {class_of(feature)}, which are no cells, left out")
             elif class_of(feature) not in labels:
                 problems.append(f"features[{i}]: the file changed while it was read")
             else:
                 cells.append(Cell(f"features[{i}]", labels[class_of(feature)], partial(_drawn, geometry)))
         if len(chosen) < len(features):
             notes.add("QuPath annotations around detections or cells, taken for regions and left out")
-        sample, more = draw_sample(image_id, pixels, cells, classes)
-        return Loaded(sample, (*problems, *more), tuple(sorted(notes)))
+        sample, more, outside = draw_sample(image_id, pixels, cells, classes)
+        return Loaded(sample, (*problems, *more), tuple(sorted(notes)), outside=outside)
 
 
 def _features(whole: Any) -> list[dict[str, Any]]:

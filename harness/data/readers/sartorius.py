@@ -27,6 +27,9 @@ COLUMNS = ("id", "annotation", "width", "height", "cell_type")
 FIELD_LIMIT = 2**26
 """Characters of one mask at most; Python's own limit, 2^17, is too few for a large and ragged one."""
 
+SPREADSHEET_CUT = 32_767
+"""Characters that Excel keeps of a cell. The rest of a longer run-length text is lost without a word."""
+
 CAUSES = {
     "pieces": "are the run lengths column by column, as in the table of DSB2018? This layout goes row by row",
     "shifted": "do the run lengths count pixels from 0? This layout counts from 1",
@@ -97,7 +100,9 @@ class Sartorius:
             raise HarnessError(f"there is no train.csv in the folder {self.folder.name}") from error
         except OSError as error:
             raise HarnessError(f"train.csv cannot be read: {error.strerror}") from error
-        except (csv.Error, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise HarnessError("train.csv is not text in UTF-8; save it as CSV in UTF-8") from error
+        except csv.Error as error:
             raise HarnessError(f"train.csv is not a CSV file: {one_line(error)}") from error
 
     def _load(self, image: _Image, name: str, classes: tuple[str, ...]) -> Loaded:
@@ -153,7 +158,7 @@ def _images_of(lines: Iterable[str]) -> tuple[list[_Image], list[str]]:
     for row in reader:
         # nearly always the next cell of the same image: taken apart like the first, it would take twice as long
         same = len(row) == len(header) and (row[which], row[width], row[height]) == of_image
-        if image is not None and same and row[kind] in CLASSES:
+        if image is not None and same and row[kind] in CLASSES and len(row[text]) != SPREADSHEET_CUT:
             if row[text].strip():
                 image.rows.append(reader.line_num)
                 image.texts.append(row[text])
@@ -171,6 +176,11 @@ def _take(row: list[str], header: list[str], columns: list[int], line: int, imag
     """Add a row to its image and return the image. columns: where COLUMNS stand. Raises HarnessError on a bad row."""
     whole = max(columns) < len(row) <= len(header)
     image_id, text, width, height, cell_type = [row[column] for column in columns] if whole else [""] * len(COLUMNS)
+    if len(text) == SPREADSHEET_CUT:
+        raise HarnessError(
+            f"an annotation of exactly {SPREADSHEET_CUT:,} characters, where spreadsheets cut a cell off; "
+            "take the file as it was before"
+        )
     image_id, text, cell_type = _without_suffix(image_id.strip()), text.strip(), cell_type.strip()
     width, height = (re.sub(r"\.0+$", "", side.strip()) for side in (width, height))  # as pandas writes them
     cell_type = cell_type.lower() if cell_type.lower() in CLASSES else cell_type

@@ -68,22 +68,26 @@ class YoloFolder:
 
     def _pairs(self) -> Pairs:
         files = [path for path in files_below(self._folder) if visible(path)]
-        images = [path for path in files if is_image(path) and "labels" not in self._parts(path)]
+        images = [path for path in files if is_image(path) and "labels" not in self._kinds(path)]
         texts = [
             path
             for path in files
             if path.suffix.lower() == ".txt"
             and path.name.lower() not in OTHER_TEXTS
-            and "images" not in self._parts(path)
+            and "images" not in self._kinds(path)
         ]
         return pair_files(images, texts, self._key, "annotations")
 
     def _parts(self, path: Path) -> tuple[str, ...]:
         return path.parent.relative_to(self._folder).parts
 
+    def _kinds(self, path: Path) -> list[str]:
+        return [part.lower() for part in self._parts(path)]
+
     def _key(self, path: Path) -> str:
         """Subfolders and stem, without the folders "images" and "labels"."""
-        return "/".join([*(part for part in self._parts(path) if part not in ("images", "labels")), stem_of(path)])
+        folders = [part for part in self._parts(path) if part.lower() not in ("images", "labels")]
+        return "/".join([*folders, stem_of(path)])
 
 
 def _names(folder: Path) -> tuple[str, ...] | None:
@@ -160,7 +164,7 @@ def _load(image_id: str, image: Path, path: Path, classes: tuple[str, ...]) -> L
                     cells.append(Cell(f"line {i}", label, partial(_drawn, points * size)))
                 except HarnessError as error:
                     problems.append(f"line {i}: {error}")
-        sample, more = draw_sample(image_id, pixels, cells, classes)
+        sample, more, _ = draw_sample(image_id, pixels, cells, classes)
     except UnicodeDecodeError:
         return Loaded(None, (f"{one_line(path.name)}: not text",))
     except HarnessError as error:
@@ -175,6 +179,8 @@ def _row(line: str, classes: int) -> tuple[int, NDArray[np.float64]]:
         raise HarnessError(f"the class is {one_line(first, 20)!r}; there are {classes}, counted from 0")
     if len(rest) == 4:
         raise HarnessError("a box, not an outline: this file is for detection")
+    if len(rest) % 2 and len(rest) > 6:
+        raise HarnessError(f"an outline of {len(rest)} numbers, not pairs: is the last one a confidence?")
     if len(rest) % 2 or len(rest) < 6:
         raise HarnessError(f"an outline of {len(rest)} numbers; three corners, six numbers, are the least")
     try:

@@ -8,12 +8,12 @@ from pathlib import Path
 from harness.config.split_spec import SplitSpec
 from harness.data.combined import CombinedDataset
 from harness.data.dataset import Dataset
-from harness.data.doubts.same_pictures import alike_pictures, picture_of, same_pictures
+from harness.data.doubts.same_pictures import alike_pictures, has_same_detail, picture_of, same_pictures
 from harness.data.splits.drawn import Groups, draw_calibration, draw_folds, split
 from harness.data.splits.files import ImageTable, read_image_table
 from harness.data.splits.groups import grouped_by, held_out
 from harness.data.splits.parts import PARTS, Splits
-from harness.errors import HarnessError
+from harness.errors import HarnessError, one_line
 
 
 def divide(dataset: Dataset, spec: SplitSpec, *, calibration: float, validation: float) -> Splits:
@@ -47,18 +47,33 @@ def divide(dataset: Dataset, spec: SplitSpec, *, calibration: float, validation:
     return split(dataset, calibration=calibration, validation=validation, groups=groups)
 
 
-def refuse_shared_images(dataset: Dataset, splits: Splits) -> None:
-    """Raise HarnessError where one picture is in two parts, under whatever names: the same pixels, or saved anew."""
+def refuse_shared_images(dataset: Dataset, splits: Splits) -> list[str]:
+    """Raise HarnessError where one picture is in two parts, under whatever names: the same pixels, or in another size.
+
+    Returns:
+        What is told of images in two parts that are only alike, as frames of a film are.
+    """
     part_of = {image_id: part for part in PARTS for image_id in getattr(splits, part)}
     ids = list(part_of)
     pictures = [picture_of(dataset.sample(image_id).image) for image_id in ids]
-    for same in (*same_pictures(ids, pictures), *alike_pictures(ids, pictures)):
-        first, other = same[0], next((i for i in same if part_of[i] != part_of[same[0]]), None)
-        if other is not None:
-            raise HarnessError(
-                f"{other!r} in {part_of[other]} and {first!r} in {part_of[first]} are the same image; "
-                "leave it out of one of them"
-            )
+    similar: list[tuple[str, str]] = []
+    for same, pixels_too in (
+        *((ids, True) for ids in same_pictures(ids, pictures)),
+        *((ids, False) for ids in alike_pictures(ids, pictures)),
+    ):
+        first = same[0]
+        for other in (image_id for image_id in same if part_of[image_id] != part_of[first]):
+            if pixels_too or has_same_detail(dataset.sample(first).image, dataset.sample(other).image):
+                raise HarnessError(
+                    f"{other!r} in {part_of[other]} and {first!r} in {part_of[first]} are the same image; "
+                    "leave it out of one of them"
+                )
+            similar.append((first, other))
+    if not similar:
+        return []
+    first, other = (one_line(image_id, 60) for image_id in similar[0])
+    words = "images that look like one in another part (frames of a film, or copies compressed with loss)"
+    return [f"{words}: {len(similar)} ({other} and {first} for one)"]
 
 
 def _from_table(dataset: Dataset, table: ImageTable, groups: Groups, calibration: float) -> Splits:

@@ -16,9 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.data.store.pack import FileSink, MemorySink, Pack, Sink, read_pack, write_index
+from harness.platform.files import replace
 
-PACK_VERSION = 4
-"""Raised when the layout of a pack or of a fingerprint changes."""
+PACK_VERSION = 5
+"""Raised when the layout of a pack or of a fingerprint changes, or what is told of a data set."""
 
 
 def cache_folder() -> Path:
@@ -63,10 +64,13 @@ def _build_on_disk(home: Path, final: Path, build: Callable[[Sink], Pack]) -> Pa
     work = Path(tempfile.mkdtemp(prefix=".writing-", dir=home))
     try:
         with FileSink(work) as sink:
-            pack = build(sink)
-        write_index(pack, work)
+            # the pack maps its files, which Windows would not let move: it ends with this statement
+            write_index(build(sink), work)
         _publish(work, final)
         _sweep(home, keep=final)
+        pack = read_pack(final)
+        if pack is None:
+            raise OSError(f"{final} cannot be read back")
         return pack
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -76,7 +80,10 @@ def _publish(work: Path, final: Path) -> None:
     """Give a pack its name, unless another process has made a good one meanwhile. Raises OSError."""
     for _ in range(3):
         try:
-            work.rename(final)
+            if final.exists():
+                work.rename(final)
+            else:
+                replace(work, final)
             return
         except OSError:
             if read_pack(final) is not None:

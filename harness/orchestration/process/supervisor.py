@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.config.trial_spec import TrialSpec
 from harness.errors import HarnessError
+from harness.monitoring.cpu_fallback import FALLBACK
 from harness.monitoring.machine import machine_facts, utc_now
 from harness.monitoring.placement import ALONE, Placement
 from harness.monitoring.progress import Progress, ProgressReader, remove_progress
@@ -148,7 +149,8 @@ def _read_left_record(folder: Path, key: str) -> tuple[RunRecord | None, str]:
 
 
 def _environment(spec: TrialSpec) -> dict[str, str]:
-    return {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"} if spec.deterministic else {}
+    environment = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"} if spec.deterministic else {}
+    return {**environment, FALLBACK: "1"} if spec.device == "mps" else environment
 
 
 def _supervise(

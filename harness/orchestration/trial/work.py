@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.config.budget import Budget
+from harness.config.start_facts import StartFacts
 from harness.config.trial_spec import TrialSpec, recipe_from_json
 from harness.contract import Model, Predictions
 from harness.evaluation.calibration import choose_rule, choose_rules_across
@@ -21,6 +22,7 @@ from harness.inference.predictor import median_without_first, predict_all
 from harness.inference.scaled import at_scale
 from harness.inference.trained_model import save_task
 from harness.monitoring import conditions
+from harness.monitoring.cpu_fallback import CpuFallbacks
 from harness.monitoring.energy import energy_used
 from harness.monitoring.flops import FlopCounter, parameters
 from harness.monitoring.machine import machine_facts
@@ -28,6 +30,7 @@ from harness.monitoring.progress import Progress, ProgressFile
 from harness.monitoring.training import training_sensors
 from harness.orchestration.early_stopping import falls_behind
 from harness.orchestration.prepared_data import prepare_planned_data, task_of
+from harness.orchestration.starting_weights import check_unchanged
 from harness.platform.memory import gpu_peaks, peak_rss, reset_gpu_peaks
 from harness.results.schema import Cost, CurvePoint, RunRecord, Status
 from harness.results.status import Interrupted
@@ -62,10 +65,12 @@ class Trial:
         self.classes = self.data.dataset.classes
         self.task = task_of(self.data, spec)
         self.recipe = recipe_from_json(spec.recipe)
+        check_unchanged(self.recipe)
         device.select_device(spec.device)
         device.keep_freed_memory()
         device.seed(spec.seed, spec.deterministic)
         reset_gpu_peaks(spec.device)
+        self.fallbacks = CpuFallbacks() if spec.device == "mps" else None
         model = self.recipe.engine.build(self.recipe, self.task)
         limit_compiling(model, Budget.parse(spec.budget))
         self.model = at_scale(model, spec.preset.scale)
@@ -104,6 +109,7 @@ class Trial:
         return RunRecord.from_spec(
             self.spec,
             "ok",
+            start=spec_start(self.spec, self.model),
             data=self.data.facts,
             rule=rule,
             scores=scores,
@@ -258,7 +264,11 @@ class Trial:
             trainable_parameters=trainable,
             flops=self._flops,
             flops_at=f"one image of {height}x{width}",
-            notes=[*conditions.condition_notes(trace.measured), *getattr(self.model, "notes", ())],
+            notes=[
+                *conditions.condition_notes(trace.measured),
+                *(self.fallbacks.notes() if self.fallbacks else ()),
+                *getattr(self.model, "notes", ()),
+            ],
         )
 
     def _training_stream(self) -> TrainingStream:
@@ -304,6 +314,11 @@ def _learning_curve(trace: Trace, last_iou: float) -> list[CurvePoint]:
     """The points measured during training, and the one at its end."""
     end = CurvePoint(fraction=1.0, seconds=trace.used_seconds, iteration=len(trace), iou_map=last_iou)
     return [*_curve_points(trace), end]
+
+
+def spec_start(spec: TrialSpec, model: Model) -> StartFacts | None:
+    """The weights that the trial started from, with what the model took over."""
+    return spec.start and spec.start.with_loaded(getattr(model, "loaded", None))
 
 
 def limit_compiling(model: Model, budget: Budget) -> None:

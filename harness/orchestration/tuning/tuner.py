@@ -148,7 +148,12 @@ class Tuner:
         spec: TrialSpec = make_spec(
             replace(contender, preset=preset, budget=search.budget),
             search.seed + number,
-            PlannedData(self.data.facts, self.split, unlabelled=self._unlabelled),
+            PlannedData(
+                self.data.facts,
+                self.split,
+                unlabelled=self._unlabelled,
+                cell_diameter=lambda: self.data.cell_diameter,
+            ),
             SCORING_VERSION,
             {
                 **search.how,
@@ -159,7 +164,7 @@ class Tuner:
         )
         name = f"{safe_name(spec.method)[:80]}--trial{number:02d}"
         spec = spec.model_copy(update={"source": self.data.dataset.source})
-        return PlannedTrial(name=name, spec=spec, skip_reason=contender.resolved.skip_reason() or "")
+        return PlannedTrial(name=name, spec=spec, skip_reason=contender.skip_reason(search.seed + number))
 
     def _manifest(self, planned: PlannedTrial) -> Manifest:
         return Manifest(

@@ -17,7 +17,7 @@ from detectron2.structures import Instances as D2Instances
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from harness.contract import Init, Predictions, Recipe, Sample, Task
+from harness.contract import Init, LoadedWeights, Predictions, Recipe, Sample, Task
 from methods.frameworks.detectron2 import zoo_weights
 from methods.frameworks.detectron2.instance_batch import InstanceBatch
 from methods.frameworks.detectron2.matching import match_step
@@ -163,8 +163,8 @@ class RCNN(GeneralizedRCNN):
 class Detectron2Model:
     """An RCNN behind the Model contract of the harness. Predictions are in pixels of the images."""
 
-    def __init__(self, module: RCNN, task: Task, proposals: int) -> None:
-        self.module, self.task, self.proposals = module, task, proposals
+    def __init__(self, module: RCNN, task: Task, proposals: int, loaded: LoadedWeights | None = None) -> None:
+        self.module, self.task, self.proposals, self.loaded = module, task, proposals, loaded
         self.set_caps([])
 
     @property
@@ -260,8 +260,8 @@ def build(recipe: Recipe, task: Task, options: Detectron2Options) -> Detectron2M
     ).to(task.device)
     if module.device.type == "cuda":
         module.to(memory_format=torch.channels_last)
-    zoo_weights.load(module, init, recipe.backbone)
-    return Detectron2Model(module, task, settings.proposals)
+    loaded = zoo_weights.load(module, init, recipe.backbone, task.classes)
+    return Detectron2Model(module, task, settings.proposals, loaded)
 
 
 def _config(task: Task, settings: Detectron2Settings, options: Detectron2Options, config: Any, zoo_like: bool) -> Any:

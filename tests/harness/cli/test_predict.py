@@ -95,6 +95,20 @@ def test_label_images_are_what_the_run_predicted(out: Path, expected: dict[str, 
     assert not tifffile.imread(out / "labels" / "black.tif").any()
 
 
+def test_images_that_would_be_one_file_are_named_before_a_model_is_loaded(
+    tmp_path: Path, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.png").touch()
+    (tmp_path / "A.png").touch()
+    if len(list(tmp_path.iterdir())) == 1:
+        pytest.skip("this disk does not tell a from A")
+    monkeypatch.setattr("harness.data.image_folder.ignores_case", lambda folder: True)
+    words = ["--method", "brightness", "--images", tmp_path, "--out", tmp_path / "out", "--device", "cpu"]
+    result = typed("predict", "--run", run_dir, *words)
+    assert result.exit_code == 2
+    assert "A and a are one file on the disk of" in result.output
+
+
 def test_weights_and_task_of_the_run_are_used(run_dir: Path, images: Path, expected: Any, tmp_path: Path) -> None:
     """Without this, the test above could pass with an untrained model."""
     for name, change in (("weights.safetensors", None), ("task.json", {"pixel_mean": [90.0, 90.0, 90.0]})):

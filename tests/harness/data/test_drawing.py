@@ -98,12 +98,13 @@ def test_overlaps_stay_and_a_bad_cell_is_one_line() -> None:
     rings = [corners(1, 1, 6, 6), corners(90, 90, 99, 99), corners(3, 3, 8, 8)]
     draws = [partial(lambda ring, canvas: [canvas.polygon([ring])], ring) for ring in rings]
     cells = [Cell(f"row {i}", i % 2, draw) for i, draw in enumerate(draws)]
-    sample, problems = draw_sample("x", np.zeros((HEIGHT, WIDTH), np.uint8), cells, ("a", "b"))
+    sample, problems, outside = draw_sample("x", np.zeros((HEIGHT, WIDTH), np.uint8), cells, ("a", "b"))
     assert sample.instances.masks is not None
     assert sample.instances.masks.areas().tolist() == [25, 25]
     assert sample.instances.boxes.tolist() == [[1, 1, 6, 6], [3, 3, 8, 8]]
     assert (sample.instances.labels.tolist(), sample.cell_type) == ([0, 0], "a")
     assert problems == ["row 1: an outline that holds no pixel of the image"]
+    assert outside == 1
 
 
 def test_annotations_out_of_proportion_end() -> None:

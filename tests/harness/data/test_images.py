@@ -341,7 +341,8 @@ def test_orientation_in_a_text_chunk_turns_a_png(tmp_path: Path) -> None:
         (b"", "the file is empty"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "`git lfs pull` fetches it"),
         (b"GIF89a and so on", "the format GIF"),
-        (b"<!DOCTYPE html>", "something else"),
+        (b"<!DOCTYPE html>", "a web page"),
+        (b"BZh9 and so on", "something else"),
     ],
 )
 def test_what_is_no_image_is_named(tmp_path: Path, content: bytes, words: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,7 @@ def test_garbage_is_named_as_the_methods_fault(plan_of: Any, tmp_path: Path, met
     assert reason.endswith(ends)
 
 
+SEGFAULT = "STATUS_ACCESS_VIOLATION" if sys.platform == "win32" else "SIGSEGV (signal 11)"
 ROWS = {
     "loss_per_image": ("crash", LOSSES["loss_per_image"]),
     "loss_without_gradient": ("crash", LOSSES["loss_without_gradient"]),
@@ -76,7 +78,7 @@ ROWS = {
     "masks_outside": ("crash", PREDICTIONS["masks_outside"]),
     "a_dictionary": ("crash", PREDICTIONS["a_dictionary"]),
     "raises": ("crash", "ValueError: a mistake on two lines"),
-    "segfaults": ("crash", "the process was ended by SIGSEGV (signal 11)"),
+    "segfaults": ("crash", f"the process was ended by {SEGFAULT}"),
     "eats_memory": ("oom", "--memory-limit"),
     "prints_100_MB": ("crash", "RuntimeError: the last words"),
     "forks_and_exits": ("crash", "exit status 0 and left no record"),
@@ -104,7 +106,7 @@ def test_each_is_a_row_and_its_neighbours_are_unharmed(plan_of: Any, tmp_path: P
         assert reason in row.reason
         assert "\n" not in row.reason
         assert (run_dir / row.log).is_file()
-    table = csv.DictReader(io.StringIO((run_dir / "leaderboard.csv").read_text()))
+    table = csv.DictReader(io.StringIO((run_dir / "leaderboard.csv").read_text(encoding="utf-8")))
     assert {row["method"]: row["status"] for row in table} == {"none": "ok", **{m: s for m, (s, _) in ROWS.items()}}
     log = run_dir / record(run_dir, "prints_100_MB").log
     assert log.stat().st_size < LOG_LIMIT + 10_000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,12 @@ import pytest
 from fake_worker import WORKER, doubled, plan, rows, run
 
 from harness.orchestration.scheduler import ALL_OK
+from harness.platform.processes import KILL_SIGNAL
 from harness.results.io import read_records
 
 SEEDS = 3
+KILLED = (-KILL_SIGNAL, 1)
+"""What Popen.kill leaves as exit status: on Windows, 1."""
 
 
 def kill_worker(process: subprocess.Popen[bytes]) -> bool:
@@ -33,7 +35,7 @@ def kill_run(process: subprocess.Popen[bytes]) -> bool:
         return False
     process.kill()
     process.wait()
-    return process.returncode == -signal.SIGKILL
+    return process.returncode in KILLED
 
 
 @pytest.mark.timeout(3600)
@@ -75,7 +77,7 @@ def test_random_kills_lose_nothing(tmp_path: Path, rounds: int, figures: Any, mo
             lost += len(set(quiet) - set(rows(folder)))
             twice += doubled(folder)
             assert rows(folder) == quiet
-            assert (folder / "leaderboard.csv").read_text().splitlines() == quiet
+            assert (folder / "leaderboard.csv").read_text(encoding="utf-8").splitlines() == quiet
             finished += 1
             folder, done = tmp_path / str(finished), set()
             if quiet_from_here:

@@ -83,6 +83,22 @@ def test_a_damaged_plan_is_left_aside(tmp_path: Path) -> None:
     assert (tmp_path / "manifest.damaged.json").read_text() == "{"
 
 
+def test_paths_that_are_too_long_are_said_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.orchestration.plan.path_limit", lambda: 259)
+    write_manifest(tmp_path / "short", plan(["a"]))
+    long = tmp_path / ("x" * 200)
+    with pytest.raises(HarnessError, match=r"paths of \d{3} characters, and this system takes 259.*shorter folder"):
+        write_manifest(long, plan(["a"]))
+    assert not long.exists()
+
+
+def test_methods_whose_names_differ_in_case_have_folders_that_do_not() -> None:
+    names = [trial.name.casefold() for trial in plan(["Mine", "mine"], 1).trials]
+    assert len(set(names)) == 2
+
+
 def test_an_untrusted_plan_cannot_name_another_folder(tmp_path: Path) -> None:
     plain = json.loads(plan(["a"]).model_dump_json())
     plain["trials"][0]["name"] = "../../home"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +17,11 @@ from fake_worker import WORKER, RecordingReporter, doubled, plan, rows, run
 from harness.errors import HarnessError
 from harness.orchestration.process.log_pump import LOG_LIMIT
 from harness.orchestration.scheduler import ALL_OK, INTERRUPTED, SOME_FAILED
+from harness.platform.processes import own_session
 from harness.results.io import read_record, read_records
+
+WINDOWS = sys.platform == "win32"
+STOPS = [signal.CTRL_BREAK_EVENT] if sys.platform == "win32" else [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 LIMITS: dict[str, Any] = {"grace": 0.5, "wall_limit": 60.0, "memory_limit": 300 << 20}
 
@@ -32,7 +37,7 @@ def record(run_dir: Path, method: str) -> Any:
 
 MISBEHAVING = {
     "raises": ("crash", "ValueError: a mistake on two lines"),
-    "segfaults": ("crash", "SIGSEGV (signal 11)"),
+    "segfaults": ("crash", "STATUS_ACCESS_VIOLATION" if WINDOWS else "SIGSEGV (signal 11)"),
     "eats_memory": ("oom", "--memory-limit"),
     "eats_memory_in_a_child": ("oom", "--memory-limit"),
     "memory_error": ("oom", "MemoryError"),
@@ -44,7 +49,7 @@ MISBEHAVING = {
     "forks": ("crash", "exit status 0 and left no record"),
     "exits": ("crash", "sys.exit(0)"),
     "exits_hard": ("crash", "exit status 3"),
-    "killed": ("interrupted", "SIGKILL (signal 9)"),
+    "killed": ("interrupted", "exit status 15" if WINDOWS else "SIGKILL (signal 9)"),
 }
 
 
@@ -77,9 +82,9 @@ def test_each_misbehaviour_is_a_row_and_its_neighbours_are_unharmed(tmp_path: Pa
     assert log.stat().st_size < LOG_LIMIT + 200
     assert "bytes left out" in log.read_text()
     assert log.read_text().rstrip().endswith("the last words")
-    grandchild = int((run_dir / "trials" / "forks--seed0" / "grandchild.pid").read_text())
-    assert grandchild not in before
-    assert not psutil.pid_exists(grandchild) or psutil.Process(grandchild).status() == psutil.STATUS_ZOMBIE
+    child = int((run_dir / "trials" / "forks--seed0" / "child.pid").read_text())
+    assert child not in before
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
     lost = len(manifest.trials) - len(found)
     figures("misbehaving adapters", rounds=len(MISBEHAVING), lost=lost, doubled=doubled(run_dir))
 
@@ -185,7 +190,8 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def start(run_dir: Path, methods: str = "healthy", seeds: int = 2) -> subprocess.Popen[bytes]:
     command = [*WORKER, "run", str(run_dir), methods, str(seeds)]
-    return subprocess.Popen(command, start_new_session=True, preexec_fn=as_from_a_terminal)
+    how = own_session() if WINDOWS else {"start_new_session": True, "preexec_fn": as_from_a_terminal}
+    return subprocess.Popen(command, **how)
 
 
 def as_from_a_terminal() -> None:
@@ -199,6 +205,14 @@ def wait_for(path: Path, seconds: float = 20) -> None:
     while not any(path.parent.glob(path.name)):
         assert time.monotonic() < end, f"no {path}"
         time.sleep(0.02)
+
+
+def send(process: subprocess.Popen[bytes], number: int) -> None:
+    try:
+        process.send_signal(number)
+    except OSError as error:
+        process.kill()
+        pytest.skip(f"Ctrl-Break needs a console, and Wine has none: {error}")
 
 
 def workers_of(run_dir: Path) -> list[psutil.Process]:
@@ -219,13 +233,13 @@ def quiet_rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     return rows(folder)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", STOPS)
 def test_a_request_to_stop_ends_with_a_checkpoint(
     tmp_path: Path, slow: None, quiet_rows: list[str], number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = start(tmp_path)
     wait_for(tmp_path / "trials" / "healthy--seed0" / "state-*.ckpt")
-    process.send_signal(number)
+    send(process, number)
     assert process.wait(20) == INTERRUPTED
     found = record(tmp_path, "healthy")
     assert found.status == "interrupted"
@@ -242,10 +256,10 @@ def test_a_request_to_stop_ends_with_a_checkpoint(
 def test_a_second_request_ends_at_once(tmp_path: Path) -> None:
     process = start(tmp_path, "hangs")
     wait_for(tmp_path / "trials" / "hangs--seed0" / "hangs")
-    process.send_signal(signal.SIGINT)
+    send(process, STOPS[0])
     time.sleep(1)
     assert process.poll() is None
-    process.send_signal(signal.SIGINT)
+    send(process, STOPS[0])
     begun = time.monotonic()
     assert process.wait(20) == INTERRUPTED
     assert time.monotonic() - begun < 5
@@ -266,7 +280,7 @@ def test_what_a_killed_run_left_running_is_ended_by_the_next(
     process = start(tmp_path, "healthy")
     wait_for(tmp_path / "trials" / "healthy--seed0" / "state-*.ckpt")
     (orphan,) = [p for p in workers_of(tmp_path) if p.pid != process.pid]
-    orphan.send_signal(signal.SIGSTOP)  # so that it cannot notice that its parent is gone
+    orphan.suspend()  # so that it cannot notice that its parent is gone
     process.kill()
     process.wait()
     assert orphan.is_running()

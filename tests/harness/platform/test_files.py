@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,24 @@ def test_a_file_that_a_reader_holds_open_is_replaced_when_it_is_closed(
     monkeypatch.setattr("os.replace", refusing)
     files.replace(tmp_path / "new", tmp_path / "old")
     assert (tmp_path / "old").read_text() == "new"
+
+
+@pytest.mark.parametrize("name", ["con", "con.png", "NUL", "Aux.tar.gz", "com1.txt", "LPT9", "prn .tif"])
+def test_names_of_devices_are_known(name: str) -> None:
+    assert files.is_reserved(name)
+
+
+@pytest.mark.parametrize("name", ["cone.png", "con-1.png", "_con.png", "com10", "null", "a.con"])
+def test_other_names_are_free(name: str) -> None:
+    assert not files.is_reserved(name)
+
+
+def test_whether_a_disk_tells_upper_from_lower_case(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    assert files.ignores_case(tmp_path) == (tmp_path / "A").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has a limit, unless it is lifted")
+def test_only_windows_limits_paths() -> None:
+    assert files.path_limit() is None

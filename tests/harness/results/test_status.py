@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError, storage_error
+from harness.platform.processes import KILL_SIGNAL
 from harness.results.status import (
     REASON_LIMIT,
     Diverged,
@@ -45,6 +46,7 @@ def chained() -> Exception:
         (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), "oom", "CUDNN"),
         (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "crash", "CUDNN"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "oom", "allocate"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried"), "oom", "memory"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "oom", "allocate"),
         (chained(), "oom", "a worker failed"),
         (ValueError("the word out of memory in a message"), "crash", "ValueError"),
@@ -70,11 +72,15 @@ def test_exceptions(error: BaseException, status: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("code", "kernel", "status", "words"),
     [
-        (-signal.SIGKILL, True, "oom", "want of memory"),
-        (-signal.SIGKILL, False, "interrupted", "SIGKILL (signal 9)"),
+        (-KILL_SIGNAL, True, "oom", "want of memory"),
+        (-KILL_SIGNAL, False, "interrupted", "signal 9"),
         (-signal.SIGTERM, False, "interrupted", "SIGTERM"),
         (-signal.SIGSEGV, False, "crash", "SIGSEGV (signal 11)"),
         (-signal.SIGABRT, True, "crash", "SIGABRT"),
+        (0xC0000005, False, "crash", "STATUS_ACCESS_VIOLATION (0xC0000005)"),
+        (0xC0000017, False, "oom", "STATUS_NO_MEMORY"),
+        (0xC000013A, False, "interrupted", "Ctrl-C or a closed console"),
+        (0xE06D7363, False, "crash", "an exception (0xE06D7363)"),
         (0, False, "crash", "exit status 0"),
         (3, False, "crash", "last words: bye"),
         (75, False, "interrupted", "bye"),

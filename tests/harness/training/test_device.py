@@ -10,8 +10,16 @@ import pytest
 import torch
 
 from harness.errors import HarnessError
-from harness.platform.memory import reset_gpu_peaks
-from harness.training.device import arithmetic, autocast, select_device, validate_device
+from harness.platform.memory import GpuPeaks, device_memory, gpu_peaks, reset_gpu_peaks
+from harness.training.device import (
+    arithmetic,
+    autocast,
+    random_state,
+    restore_random_state,
+    select_device,
+    synchroniser,
+    validate_device,
+)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone can be asked for it")
@@ -102,3 +110,46 @@ def test_precision_chooses_the_arithmetic(monkeypatch: pytest.MonkeyPatch) -> No
         assert arithmetic("cpu", "bfloat16") == "bfloat16"
         with autocast("cpu"):
             assert torch.is_autocast_enabled("cpu") is has_it
+
+
+@pytest.fixture
+def apple(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A fake GPU of Apple on macOS 13, and the calls to it in order."""
+    calls: list[str] = []
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    monkeypatch.setattr("torch.backends.mps.is_macos_or_newer", lambda major, minor: major <= 13)
+    monkeypatch.setattr("torch.mps.synchronize", lambda: calls.append("synchronize"))
+    monkeypatch.setattr("torch.mps.get_rng_state", lambda: torch.tensor([7]))
+    monkeypatch.setattr("torch.mps.set_rng_state", lambda state: calls.append(f"set {state.tolist()}"))
+    monkeypatch.setattr("torch.mps.driver_allocated_memory", lambda: 5 << 20)
+    monkeypatch.setattr("torch.mps.recommended_max_memory", lambda: 9 << 20)
+    return calls
+
+
+def test_apples_gpu_is_waited_for_before_a_clock_is_read(apple: list[str]) -> None:
+    select_device("mps")
+    assert apple == []
+    synchroniser("mps")()
+    assert apple == ["synchronize"]
+
+
+def test_apples_gpu_has_its_own_random_numbers(apple: list[str]) -> None:
+    restore_random_state(random_state("mps"), "mps")
+    assert apple == ["set [7]"]
+
+
+def test_apples_gpu_computes_in_float32_before_macos_14(apple: list[str]) -> None:
+    assert arithmetic("mps") == "float32"
+    with pytest.raises(HarnessError, match="from macOS 14 on; type --precision float32"):
+        arithmetic("mps", "bfloat16")
+
+
+def test_the_memory_of_apples_gpu_is_what_its_allocator_holds(apple: list[str]) -> None:
+    assert gpu_peaks("mps") == GpuPeaks(None, 5 << 20, 5 << 20)
+    assert device_memory("mps") == 9 << 20
+
+
+def test_without_apples_gpu_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    with pytest.raises(HarnessError, match="mps: torch sees no GPU of Apple here"):
+        select_device("mps")

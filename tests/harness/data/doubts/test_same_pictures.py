@@ -98,3 +98,16 @@ def test_frames_of_one_film_can_be_split(tmp_path: Path) -> None:
     assert "nearly all do, as frames of a film, so that a split may part them: 5 (x0 and x1 for one)" in note
     assert set(dataset.groups) == {None}
     assert len(split(dataset, calibration=0.2, validation=0.2).train) == 4
+
+
+def test_versions_that_roboflow_makes_of_a_picture_stay_on_one_side_of_a_split(tmp_path: Path) -> None:
+    source = write(tmp_path, lambda image, labels: labels, tuple(range(12)))
+    for folder in ("i", "l"):
+        for k in range(12):
+            path = tmp_path / folder / f"x{k}.png"
+            path.rename(path.with_name(f"well{k // 3}_png.rf.{k:032x}.png"))
+    dataset = load(source)
+    assert "images that Roboflow made of one picture, kept on one side of a split: 12" in dataset.notes
+    splits = split(dataset, calibration=0.25, validation=0.25)
+    for part in (splits.train, splits.calibration, splits.validation):
+        assert len(part) == 3 * len({name.partition("_")[0] for name in part})

@@ -167,7 +167,7 @@ def test_a_name_that_several_files_share_is_not_guessed(tmp_path: Path) -> None:
         (tmp_path / "images" / folder).mkdir()
         cv2.imwrite(str(tmp_path / "images" / folder / "b.png"), np.zeros((10, 12), np.uint8))
     (tmp_path / "ann.json").write_text(json.dumps(coco_tables([GOOD], ("b.png",))))
-    assert "b.png is not there, and 2 files in subfolders have its last part" in check(source).problems[0]
+    assert "b.png is not there, and 2 files below images may be meant" in check(source).problems[0]
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,9 @@ def test_boxes_are_held_against_masks(tmp_path: Path, change: Any, words: str) -
         rows.append(annotation(i, [polygon], bbox=box))
     tables = coco_tables(rows)
     source = write_coco(tmp_path, tables)
-    cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((100, 100), np.uint8))
+    cv2.imwrite(
+        str(tmp_path / "images" / "a.png"), np.arange(10_000, dtype=np.uint16).reshape(100, 100).astype(np.uint8)
+    )
     tables["images"][0] |= {"height": 100, "width": 100}
     (tmp_path / "ann.json").write_text(json.dumps(tables))
     found = check(source)

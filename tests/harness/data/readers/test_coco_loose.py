@@ -11,6 +11,7 @@ import pytest
 from data_files import GOOD, SQUARE, annotation, coco_tables, write_coco
 from pycocotools import mask as coco
 
+from harness.data import segmentations
 from harness.data.sources import check, load
 from harness.errors import HarnessError
 
@@ -179,6 +180,72 @@ def test_images_keyed_by_id_need_no_id_of_their_own(tmp_path: Path) -> None:
 
 def test_crowd_regions_are_told(tmp_path: Path) -> None:
     some = load(write_coco(tmp_path / "some", coco_tables([TWO[0] | {"iscrowd": 1}, TWO[1]])))
-    assert some.notes == ("crowd regions, neither trained on nor scored: 1 of 2 annotations",)
-    with pytest.raises(HarnessError, match="every annotation has iscrowd 1"):
-        load(write_coco(tmp_path / "all", coco_tables([row | {"iscrowd": 1} for row in TWO])))
+    assert some.notes == (
+        "crowd regions, neither trained on nor scored: 1 of 2 annotations; CVAT marks what is drawn with its brush so: "
+        "where they are cells, set iscrowd to 0",
+    )
+
+
+def test_annotations_that_are_all_marked_as_crowds_are_cells(tmp_path: Path) -> None:
+    dataset = load(write_coco(tmp_path, coco_tables([row | {"iscrowd": 1} for row in TWO])))
+    assert dataset.notes[0].startswith("every annotation has iscrowd 1, a region of many cells: taken as cells (CVAT")
+    crowd = dataset[0].instances.crowd
+    assert crowd is not None
+    assert crowd.tolist() == [False, False]
+
+
+def test_run_lengths_written_as_bytes_of_python_are_read(tmp_path: Path) -> None:
+    plane = np.asfortranarray(np.indices((10, 12)).sum(axis=0) % 5 == 0, dtype=np.uint8)
+    text = coco.encode(plane)["counts"]
+    strict = load(write_coco(tmp_path / "strict", coco_tables([annotation(1, runs(text.decode()))])))
+    assert load(write_coco(tmp_path, coco_tables([annotation(1, runs(str(text)))]))).fingerprint == strict.fingerprint
+
+
+def runs(counts: str) -> dict[str, Any]:
+    return {"size": [10, 12], "counts": counts}
+
+
+def test_a_backslash_in_bytes_of_python_is_one() -> None:
+    assert segmentations._without_bytes_literal(str(b"PP\\1")) == "PP\\1"
+    assert segmentations._without_bytes_literal("b1") == "b1"
+
+
+@pytest.mark.parametrize("name", ["a.tif", "images/1a2b3c4d-a.png", "1a2b3c4d-a.jpg"])
+def test_images_that_were_converted_or_renamed_on_upload_are_found(tmp_path: Path, name: str) -> None:
+    source = write_coco(tmp_path, coco_tables([GOOD]))
+    (tmp_path / "ann.json").write_text(json.dumps(coco_tables([GOOD], (name,))))
+    found = check(source)
+    assert (found.problems, found.cells) == ((), 1)
+    converted = "images found under another ending than the annotations name: 1"
+    assert (converted in found.notes) == (not name.endswith("png"))
+
+
+def test_an_outline_inside_another_is_told(tmp_path: Path) -> None:
+    hole = [3, 4, 5, 4, 5, 6, 3, 6]
+    found = check(write_coco(tmp_path / "hole", coco_tables([annotation(1, [*SQUARE, hole])])))
+    assert found.notes == (
+        "cells with an outline inside another one, both filled as COCO does: was it a hole?: 1 image",
+    )
+    apart = check(write_coco(tmp_path / "apart", coco_tables([annotation(1, [*SQUARE, [8, 1, 10, 1, 10, 3, 8, 3]])])))
+    assert apart.notes == ()
+
+
+def test_an_unknown_category_is_told_with_those_there_are(tmp_path: Path) -> None:
+    (problem,) = check(write_coco(tmp_path, coco_tables([GOOD | {"category_id": 0}]))).problems
+    assert problem.endswith("there is no category with the id 0; there are: 7")
+
+
+def test_sizes_with_height_and_width_exchanged_are_told(tmp_path: Path) -> None:
+    tables = coco_tables([GOOD])
+    source = write_coco(tmp_path, tables)
+    tables["images"][0] |= {"height": 12, "width": 10}
+    (tmp_path / "ann.json").write_text(json.dumps(tables))
+    assert "its annotation 12x10; are height and width exchanged there?" in check(source).problems[0]
+
+
+def test_a_folder_of_roboflow_is_guessed(tmp_path: Path) -> None:
+    write_coco(tmp_path, coco_tables([GOOD]))
+    (tmp_path / "images").rename(tmp_path / "train")
+    (tmp_path / "ann.json").rename(tmp_path / "train" / "_annotations.coco.json")
+    with pytest.raises(HarnessError, match=r"it looks like coco:.*/train/_annotations.coco.json,.*/train: type that"):
+        load(str(tmp_path))

@@ -140,3 +140,11 @@ def test_another_zip_is_told(tmp_path: Path) -> None:
     assert check(f"imagej:{tmp_path}").problems == (
         "x.zip: a zip file without .roi files: not a set of the ROI Manager",
     )
+
+
+def test_what_macos_leaves_in_archives_is_no_region(tmp_path: Path) -> None:
+    source = write(tmp_path, SQUARE)
+    with zipfile.ZipFile(tmp_path / "x.zip", "a") as archive:
+        archive.writestr("__MACOSX/._0000-0001.roi", b"\0\5\x16\7" + b"\0" * 90)
+    found = check(source)
+    assert (found.problems, found.cells) == ((), 1)

@@ -220,3 +220,42 @@ def test_nested_folders_are_groups_where_they_are_samples(tmp_path: Path, sample
     dataset = load(f"nested:{tmp_path},{tmp_path}", cache=False)
     assert len({group for group in dataset.groups if group is not None}) == groups
     assert any(note.startswith("subfolders are groups") for note in dataset.notes) == (groups > 0)
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("x.png", "x_Object Identities.png"),
+        ("x.tif", "x-lbl.tif"),
+        ("x.tif", "LblImg_x.tif"),
+        ("x.tif", "x_feature_0.tif"),
+        ("img007.png", "mask007.png"),
+        ("im7.png", "label7.png"),
+        ("7.png", "gt7.png"),
+    ],
+)
+def test_names_that_other_tools_give_are_found(tmp_path: Path, image: str, label: str) -> None:
+    assert load(write(tmp_path, {image: IMAGE}, {label: LABELS})).cells == 2
+
+
+def test_folders_that_systems_leave_are_not_looked_into(tmp_path: Path) -> None:
+    source = write(tmp_path, {"x.png": IMAGE}, {"x.png": LABELS}).replace("folder:", "nested:")
+    for name, of in ((".ipynb_checkpoints/x-checkpoint.png", "images"), ("@eaDir/x.png/THUMB.png", "images")):
+        path = tmp_path / of / name
+        path.parent.mkdir(parents=True)
+        cv2.imwrite(str(path), IMAGE)
+    assert load(source).unlabelled == ()
+
+
+def test_a_folder_of_other_files_says_what_it_holds(tmp_path: Path) -> None:
+    source = write(tmp_path, {"x.png": IMAGE}, {"x.png": LABELS})
+    (tmp_path / "labels" / "x.png").rename(tmp_path / "labels" / "x.npy")
+    with pytest.raises(HarnessError, match=r"it has 1 files \*.npy; images are read as PNG, TIFF, JPEG or BMP"):
+        load(source)
+
+
+def test_labels_of_minus_one_are_refused_with_what_they_mean(tmp_path: Path) -> None:
+    labels = LABELS.astype(np.int32)
+    labels[0, 0] = -1
+    (problem,) = check(write(tmp_path, {"x.png": IMAGE}, {"x.tif": labels})).problems
+    assert "StarDist's -1, not annotated, is not read" in problem

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from harness.data.sources import check, load
+from harness.errors import HarnessError
 
 IMAGE = np.arange(20 * 24, dtype=np.uint16).reshape(20, 24).astype(np.uint8)
 
@@ -160,3 +161,39 @@ def test_two_files_of_one_image_are_told(tmp_path: Path) -> None:
     source = write(tmp_path, SQUARE)
     (tmp_path / "y.json").write_bytes((tmp_path / "x.json").read_bytes())
     assert check(source).problems == ("y.json: x.json annotates the same image",)
+
+
+def test_labels_that_number_their_objects_are_one_class(tmp_path: Path) -> None:
+    squares = [shape([[x, 3], [x + 4, 3], [x + 4, 6], [x, 6]], label=f"cell-{x}") for x in (1, 7, 13)]
+    dataset = load(write(tmp_path, *squares))
+    assert (dataset.classes, dataset.cells) == (("cell",), 3)
+    assert "labels that number their objects, taken without the number: cell-1 as cell, and so on" in dataset.notes
+
+
+def test_numbered_labels_that_several_cells_have_are_classes(tmp_path: Path) -> None:
+    stages = [shape([[x, 3], [x + 4, 3], [x + 4, 6], [x, 6]], label=f"stage{x // 6}") for x in (1, 7, 13, 19, 3)]
+    assert load(write(tmp_path, *stages)).classes == ("stage0", "stage1", "stage2", "stage3")
+
+
+def test_one_group_for_different_cells_is_told_with_its_cause(tmp_path: Path) -> None:
+    places = [(1, 1), (8, 1), (15, 1), (1, 8), (8, 8), (15, 8)]
+    squares = [shape([[x, y], [x + 4, y], [x + 4, y + 4], [x, y + 4]], group_id=1) for x, y in places]
+    (problem,) = check(write(tmp_path, *squares)).problems
+    assert "do different cells have one group_id?" in problem
+
+
+@pytest.mark.parametrize("path", ["../images/x.png", "..\\images\\x.png", "x.png", "x.jpg"])
+def test_annotations_may_be_in_a_folder_of_their_own(tmp_path: Path, path: str) -> None:
+    write(tmp_path, SQUARE, imagePath=path)
+    for name, file in (("images", "x.png"), ("json", "x.json")):
+        (tmp_path / name).mkdir()
+        (tmp_path / file).rename(tmp_path / name / file)
+    dataset = load(f"labelme:{tmp_path}")
+    assert (dataset.ids, dataset.cells, dataset.unlabelled) == (("x",), 1, ())
+    with pytest.raises(HarnessError, match=f"it looks like labelme:{tmp_path}: type that"):
+        load(str(tmp_path))
+
+
+def test_outlines_of_a_larger_copy_of_the_image_are_told(tmp_path: Path) -> None:
+    squares = [shape([[x, 1], [x + 8, 1], [x + 8, 6], [x, 6]]) for x in (1, 10, 20, 21, 22)]
+    assert any("3 outlines reach far out of the image" in line for line in check(write(tmp_path, *squares)).problems)

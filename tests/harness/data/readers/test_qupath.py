@@ -135,3 +135,24 @@ def test_a_bad_feature_is_one_line_and_the_others_stay(tmp_path: Path, bad: Any,
 @pytest.mark.parametrize("whole", [{}, 3, {"type": "FeatureCollection"}, [1], {"shapes": []}])
 def test_other_json_is_told(tmp_path: Path, whole: Any) -> None:
     assert check(write(tmp_path, whole)).problems == ("x.geojson: no GeoJSON FeatureCollection",)
+
+
+def test_classes_that_qupath_ignores_are_no_cells(tmp_path: Path) -> None:
+    found = collection(
+        SQUARE, feature([ring(1, 1, 20, 18)], name="Region*"), feature([ring(1, 1, 3, 3)], name="Ignore*")
+    )
+    source = write(tmp_path, found)
+    dataset = load(source)
+    assert (dataset.classes, dataset.cells) == (("cell",), 1)
+    for name in ("Ignore*", "Region*"):
+        assert f"QuPath objects of the class {name}, which are no cells, left out: 1 image" in dataset.notes
+
+
+def test_a_file_of_another_ending_is_told_with_the_right_one(tmp_path: Path) -> None:
+    (problem,) = check(write(tmp_path, collection(SQUARE), name="x.json")).problems
+    assert problem.endswith("holds no *.geojson; it has 1 files *.json; images are read as PNG, TIFF, JPEG or BMP")
+
+
+def test_outlines_of_a_larger_copy_of_the_image_are_told(tmp_path: Path) -> None:
+    found = collection(*(feature([ring(x, 3, x + 8, 9)]) for x in (1, 10, 20, 21, 22)))
+    assert any("3 outlines reach far out of the image" in line for line in check(write(tmp_path, found)).problems)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from data_files import kaggle_row, pairs_text, write_kaggle
+from data_files import PICTURE, kaggle_row, pairs_text, write_kaggle
 
 from harness.data.readers.sartorius import plate_and_well
 from harness.data.sources import check, load
@@ -17,7 +17,7 @@ def test_cells_come_back_with_their_types(tmp_path: Path) -> None:
     planes = np.random.default_rng(0).integers(0, 2, (3, 10, 12))
     rows = [kaggle_row("b", pairs_text(planes[0])), kaggle_row("a", pairs_text(planes[1]), cell_type="astro")]
     rows.append(kaggle_row("b", pairs_text(planes[2])))
-    dataset = load(write_kaggle(tmp_path, rows))
+    dataset = load(write_kaggle(tmp_path, rows, {"b": PICTURE[::-1]}))
     assert dataset.ids == ("a", "b")
     assert dataset.classes == ("shsy5y", "astro", "cort")
     assert dataset.cell_types == ("astro", "cort")
@@ -113,7 +113,7 @@ def test_what_is_no_table_is_told(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="no column width, height, cell_type"):
         load(f"sartorius:{tmp_path}")
     (tmp_path / "train.csv").write_bytes(b"id,annotation,width,height,cell_type\n\xff\xfe,1 2,3,4,cort\n")
-    with pytest.raises(HarnessError, match="not a CSV file"):
+    with pytest.raises(HarnessError, match="not text in UTF-8"):
         load(f"sartorius:{tmp_path}")
     (tmp_path / "train.csv").write_text("id,annotation,width,height,cell_type\n")
     with pytest.raises(HarnessError, match="no annotated image"):
@@ -204,3 +204,19 @@ def test_images_with_another_suffix_are_found(tmp_path: Path) -> None:
 def test_a_run_at_pixel_0_says_how_run_lengths_count(tmp_path: Path) -> None:
     (problem,) = check(write_kaggle(tmp_path, [kaggle_row("a", "0 3 20 2"), kaggle_row("a", "30 2")])).problems
     assert "a run begins at pixel 0, outside the image: run lengths count from 1 here" in problem
+
+
+def test_an_annotation_that_a_spreadsheet_cut_is_told(tmp_path: Path) -> None:
+    text = " ".join(f"{start} 1" for start in range(1, 12_000, 2))
+    rows = [kaggle_row("a", text[:32_767], height=100, width=100)]
+    source = write_kaggle(tmp_path, rows, {"a": np.zeros((100, 100), np.uint8)})
+    (problem,) = check(source).problems
+    assert problem.startswith("train.csv row 2: an annotation of exactly 32,767 characters, where spreadsheets cut")
+
+
+def test_a_table_that_is_not_in_utf_8_is_told(tmp_path: Path) -> None:
+    source = write_kaggle(tmp_path, [kaggle_row("a", "1 2")])
+    table = (tmp_path / "train.csv").read_text()
+    for encoding in ("utf-16", "cp1252"):
+        (tmp_path / "train.csv").write_bytes(table.replace("cort", "\u00b5glia").encode(encoding))
+        assert check(source).problems == ("train.csv is not text in UTF-8; save it as CSV in UTF-8",)

@@ -132,3 +132,10 @@ def test_a_file_without_an_image_is_told(tmp_path: Path) -> None:
     source = write(tmp_path, SQUARE)
     (tmp_path / "labels" / "y.txt").write_text(SQUARE)
     assert check(source).problems == ("y.txt: there is no image for these annotations",)
+
+
+def test_folders_may_be_written_with_capitals(tmp_path: Path) -> None:
+    source = write(tmp_path, "0 0.1 0.1 0.5 0.1 0.5 0.5")
+    for name in ("images", "labels"):
+        (tmp_path / name).rename(tmp_path / name.capitalize())
+    assert load(source).cells == 1

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -109,6 +112,25 @@ def test_one_picture_in_two_parts_is_refused_under_whatever_names(tmp_path: Path
     with pytest.raises(HarnessError, match="'copy' in validation and 'b' in train are the same image"):
         refuse_shared_images(dataset, Splits.of(["a", "b"], ["c"], ["copy"]))
     refuse_shared_images(dataset, Splits.of(["b", "copy"], ["c"], ["a"]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda image: cv2.convertScaleAbs(image, alpha=1.1, beta=5), lambda image: cv2.resize(image, (48, 48))],
+    ids=["brighter", "half the size"],
+)
+def test_a_changed_copy_is_refused_and_frames_of_a_film_are_told(change: Callable[..., NDArray]) -> None:
+    rng = np.random.default_rng(0)
+    scenes = [cv2.GaussianBlur(rng.normal(128, 300, (96, 96)), (0, 0), 4) for _ in range(3)]
+    frames = [(scene + rng.normal(0, 4, scene.shape)).clip(0, 255).astype(np.uint8) for scene in (*scenes, scenes[0])]
+    names = ("a", "b", "c", "next frame", "copy")
+    pictures = [*frames, change(frames[0])]
+    samples = [replace(sample, image=image) for sample, image in zip(made(*names), pictures, strict=True)]
+    dataset = Dataset.from_samples(samples, TYPES)
+    (told,) = refuse_shared_images(dataset, Splits.of(["a", "b"], ["c"], ["next frame"]))
+    assert told.endswith("copies compressed with loss): 1 (next frame and a for one)")
+    with pytest.raises(HarnessError, match="'copy' in validation and 'a' in train are the same image"):
+        refuse_shared_images(dataset, Splits.of(["a", "b"], ["c"], ["copy"]))
 
 
 # ------------------------------------------------------------------------------------------- groups and held out

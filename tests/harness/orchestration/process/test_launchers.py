@@ -30,6 +30,7 @@ from harness.orchestration.trial_folder import prepare_folder
 from harness.reporting.leaderboard import write_leaderboards
 from harness.results.io import read_record
 from harness.results.status import NO_RECORD_EXIT
+from harness.training.prefetch import ThreadBatches, prefetched
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
 TOKEN_OF_TEST = "0123456789abcdef" * 2
@@ -133,6 +134,16 @@ def test_the_same_record_as_by_a_command(plan_of: Any, tmp_path: Path) -> None:
     for trial in manifest.trials:
         a, b = (read_record(trial.folder(tmp_path / name) / "record.json") for name in ("forked", "commands"))
         assert (a.final_losses, a.scores, a.rule, a.machine) == (b.final_losses, b.scores, b.rule, b.machine)
+
+
+def test_forks_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything then goes the way of the systems that cannot fork."""
+    monkeypatch.setenv("HARNESS_FORK", "0")
+    with fastest_launcher() as launcher:
+        assert isinstance(launcher, SubprocessLauncher)
+    batches = prefetched(lambda step: [], 0, "cuda")
+    assert isinstance(batches, ThreadBatches)
+    batches.close()
 
 
 def test_a_killed_server_is_started_again(tmp_path: Path) -> None:
