@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from harness.orchestration.plan import PlannedTrial
+from harness.results.io import WEIGHTS
 from harness.results.schema import RunRecord
-from harness.training.checkpoint_files import WEIGHTS
 
 KeepWeights = Literal["none", "best", "all"]
 MOST_BY_DEFAULT = 100

@@ -14,7 +14,7 @@ from harness.errors import HarnessError
 from harness.fileio import write_bytes_atomic
 from harness.results.io import WEIGHTS
 from harness.results.status import one_line
-from harness.training.checkpoint_files import WEIGHTS, newest_blob, save_blob
+from harness.training.checkpoint_files import newest_blob, save_blob
 from harness.training.device import random_state, restore_random_state
 from harness.training.trace import Trace
 

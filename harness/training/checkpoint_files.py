@@ -13,9 +13,6 @@ from pathlib import Path
 
 from harness.fileio import write_bytes_atomic
 
-WEIGHTS = "weights.safetensors"
-"""File of the weights of a trial whose training has ended."""
-
 _NAME = re.compile(r"state-(\d{9,12})\.ckpt")
 _HEADER = re.compile(rb"harness-checkpoint 1 (\d{1,12}) (\d{1,15}) ([0-9a-f]{64})\n")
 _HEADER_LIMIT = 128

@@ -25,9 +25,8 @@ from harness.orchestration.prepared_data import PreparedData, unlabelled_images
 from harness.orchestration.scheduler import INTERRUPTED, Reporter, RunOptions, run_plan
 from harness.orchestration.tuning.record import TriedTrial, TunedMethod, TuningRecord, read_tuning, write_tuning
 from harness.orchestration.tuning.sampler import Sampler, suggest
-from harness.results.io import RECORD, read_record
+from harness.results.io import RECORD, WEIGHTS, read_record
 from harness.results.schema import RunRecord
-from harness.training.checkpoint_files import WEIGHTS
 
 PRESETS = "presets"
 """Folder of the tuned presets."""

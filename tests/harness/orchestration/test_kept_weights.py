@@ -9,8 +9,8 @@ from fake_worker import DATA, plan
 
 from harness.evaluation.schema import Scores
 from harness.orchestration.kept_weights import KeepWeights, KeptWeights, keep_by_default
+from harness.results.io import WEIGHTS
 from harness.results.schema import RunRecord
-from harness.training.checkpoint_files import WEIGHTS
 
 IOU = {("a", 0): 0.2, ("a", 1): 0.5, ("a", 2): 0.3, ("b", 0): 0.4, ("b", 1): 0.1, ("b", 2): 0.4}
 
