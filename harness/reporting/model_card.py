@@ -51,7 +51,7 @@ def model_card(package: ModelPackage, catalog: Catalog) -> str:
         _section("Rule", _rule(package)),
         _section("Limits", _limits(package)),
         _section("Licence", [_licence(package)]),
-        _section("Made with", _versions(package)),
+        _section("Trained with", _versions(package)),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -173,7 +173,7 @@ def _limits(package: ModelPackage) -> list[str]:
 
 
 def _licence(package: ModelPackage) -> str:
-    said = for_markdown(package.licence) if package.licence else "Not stated (`package --licence` states it)."
+    said = f"{for_markdown(package.licence)}." if package.licence else "Not stated (`package --licence` states it)."
     start = package.trial.recipe.get("init", {}).get("name", "scratch")
     more = "" if start == "scratch" else f" It began with other weights ({for_markdown(start)}); theirs applies too."
     return f"{said} The licence of the data may bind a model that was trained on them.{more}"
