@@ -20,6 +20,7 @@ from harness.cli.options import (
     protocol_option,
     set_option,
 )
+from harness.cli.pretrain import pretrain_missing
 from harness.cli.split_options import split_options
 from harness.errors import HarnessError
 
@@ -65,6 +66,13 @@ if TYPE_CHECKING:
     "--init",
     metavar="KIND[:PATH]",
     help="Starting weights of all rows: scratch, imagenet, coco, checkpoint:RUN_DIR; a FILE replaces a download.",
+)
+@click.option(
+    "--pretrain",
+    metavar="[AMOUNT]",
+    is_flag=False,
+    flag_value="10m",
+    help="With --init painted: first make the weights that are missing (`pretrain`), 10m for each network.",
 )
 @click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]|mps", help="Where to compute.")
 @click.option(
@@ -163,6 +171,8 @@ def execute(request: RunRequest) -> int:
     else:
         preset = tuning.base_preset(DEFAULT_PRESET if request.preset == AUTO else request.preset)
     run_dir, catalog = request.run_dir(), load_catalog(request.adapters)
+    if request.pretrain is not None:
+        pretrain_missing(request, catalog, preset)
     contenders = find_contenders(request, catalog, preset)
     for note in left_out_of_all(request, catalog):
         _print_note(note)

@@ -77,6 +77,7 @@ class RunRequest(BaseModel):
     seeds: int = 1
     seed: int = 0
     init: str | None = None
+    pretrain: str | None = None
     device: str = "cpu"
     device_note: str = ""
     precision: Precision = "auto"

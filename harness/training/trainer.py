@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -24,7 +25,6 @@ from harness.training.device import autocast, random_state, restore_random_state
 from harness.training.model_outputs import validated_total_loss
 from harness.training.prefetch import Batches, prefetched
 from harness.training.schedule import learning_rate
-from harness.training.stream import TrainingStream
 from harness.training.trace import EVALUATION_SECONDS, EVALUATIONS_LEFT_OUT, FIT_SECONDS, Trace
 
 WARM_UP_PASSES_ON_GPU = 2
@@ -33,6 +33,24 @@ STEPS_BETWEEN_READS_ON_GPU = 20
 """Losses of so many steps are read at once on a GPU, since reading them waits for the device."""
 MIN_EVALUATION_SECONDS = 3.0
 """That much evaluation is always allowed: of a training of seconds, nobody minds it."""
+
+
+class Stream(Protocol):
+    """Where batches come from."""
+
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def iterations_per_epoch(self) -> float: ...
+
+    def batch(self, step: int) -> list[Sample]:
+        """The samples of one step, from 0: the same whenever they are asked for."""
+        ...
+
+    def originals(self) -> Iterable[Sample]:
+        """Images for a model that learns nothing."""
+        ...
 
 
 class EvaluationTooSlow(Exception):  # noqa: N818 - an outcome, not a fault
@@ -68,7 +86,7 @@ class Trainer:
     """
 
     model: Model
-    stream: TrainingStream
+    stream: Stream
     training: Training
     budget: Budget
     device: str
