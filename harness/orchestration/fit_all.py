@@ -41,7 +41,6 @@ def plan_fit_all(spec: TrialSpec, device: str) -> Manifest:
     split = spec.split.model_copy(update={"fit_all": True, "fold": 0, "labels": ""})
     data = prepare_data(spec.source, spec.skip_bad, preset, split)
     facts = data.facts
-    unlabelled = unlabelled_images(data, split, spec.skip_bad)[1] if spec.unlabelled is not None else None
     if facts.fingerprint != spec.data_fingerprint:
         raise HarnessError(f"{facts.source} has changed since the run was planned; start a new run for it")
     key = trial_key(fit_all=spec.folds_key or spec.key, split=facts.split_fingerprint, device=device.partition(":")[0])
@@ -50,9 +49,9 @@ def plan_fit_all(spec: TrialSpec, device: str) -> Manifest:
         "folds_key": "",
         "split": split,
         "split_fingerprint": facts.split_fingerprint,
+        "unlabelled": None if spec.unlabelled is None else unlabelled_images(data, split, spec.skip_bad)[1],
         "preset": preset,
         "device": device,
-        "unlabelled": unlabelled,
         "earlier_looks": None,
     }
     made = spec.model_copy(update=own)
