@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +21,7 @@ from harness.config.unlabelled_facts import UnlabelledFacts
 from harness.contract import Part
 from harness.data.fingerprint import fingerprint
 from harness.data.registry import published_parts
+from harness.data.splits import PARTS, Splits
 from harness.data.splits.labelled import check_labels
 from harness.errors import HarnessError
 from harness.evaluation.scorer import SCORING_VERSION
@@ -77,6 +79,7 @@ class RunRequest(BaseModel):
     seeds: int = 1
     seed: int = 0
     init: str | None = None
+    pretrain: str | None = None
     device: str = "cpu"
     device_note: str = ""
     precision: Precision = "auto"
@@ -98,7 +101,10 @@ class RunRequest(BaseModel):
     retry_failed: bool = False
     wall_limit: Annotated[float | None, _parsed(_seconds)] = None
     memory_limit: Annotated[int | None, _parsed(_bytes)] = None
+    keep_weights: Literal["none", "best", "all"] | None = None
     jobs: int = 1
+    engine: Literal["local", "slurm"] = "local"
+    engine_options: str = ""
     dry_run: bool = False
     quiet: bool = False
     wide: bool = False
@@ -162,6 +168,7 @@ class RunRequest(BaseModel):
             memory_limit=self.memory_limit,
             on_oom=self.on_oom,
             retry_failed=self.retry_failed,
+            keep_weights=self.keep_weights,
         )
 
     def plan(self, contenders: Sequence[Contender], preset: Preset, tell: Callable[[str], None]) -> Manifest:
@@ -304,12 +311,15 @@ def plan_trials(
         data, own = by_fingerprint[facts.fingerprint]
         hidden = [own.model_copy(update={"labels": text}) for text in labels] or [own]
         folds = [{"fold": fold, "seed": seed} for fold in range(1, own.folds + 1)] or [{}]
+        # measured once for all folds and seeds, whose trials are one row and so have one preset
+        whole = _all_trained_on(data) if own.folds else None
         found = []
         for spec in (one.model_copy(update=fold) for one in hidden for fold in folds):
             part = data if spec == own else divided(data.dataset, preset, spec)
             unlabelled = unlabelled_images(part, spec, skip_bad)[1] if reads_unlabelled else None
-            fitted_to_it = fit(preset, data, part.facts)
-            found.append(PlannedData(part.facts, spec, fitted_to_it, unlabelled, _diameter_of(part)))
+            measured = whole or part
+            fitted_to_it = fit(preset, data, measured.facts)
+            found.append(PlannedData(part.facts, spec, fitted_to_it, unlabelled, _diameter_of(measured)))
         return found
 
     manifest = make_plan(
@@ -332,6 +342,13 @@ def plan_trials(
     specs = [trial.spec.model_copy(update={"source": typed[trial.spec.data_fingerprint]}) for trial in manifest.trials]
     trials = (trial.model_copy(update={"spec": spec}) for trial, spec in zip(manifest.trials, specs, strict=True))
     return manifest.model_copy(update={"trials": tuple(trials)})
+
+
+def _all_trained_on(fold: PreparedData) -> PreparedData:
+    """The data with all images of all folds for training."""
+    splits = Splits.of((*fold.splits.train, *fold.splits.validation), (), ())
+    facts = fold.facts.model_copy(update={"splits": {name: list(getattr(splits, name)) for name in PARTS}})
+    return replace(fold, splits=splits, facts=facts)
 
 
 def _diameter_of(data: PreparedData) -> Callable[[], float]:
