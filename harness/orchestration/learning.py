@@ -17,12 +17,14 @@ from harness.inference.scaled import ScaledModel
 from harness.orchestration.prepared_data import PreparedData
 from harness.results.status import Interrupted
 from harness.training.device import autocast, random_state, restore_random_state
+from harness.training.stream import TrainingStream
 from harness.training.trainer import Trainer
 
 
 def add_learner(trainer: Trainer, unlabelled: UnlabelledImages, cells_per_image: Sequence[float], seed: int) -> Learner:
     """Have the trainer learn from unlabelled images too, as the supervision of its stream does it."""
     stream, context = trainer.stream, LearnerContext(trainer, unlabelled, cells_per_image, seed)
+    assert isinstance(stream, TrainingStream)
     supervision: Any = stream.labeller
     learner: Learner = supervision.learner(context)
     stream.unlabelled = unlabelled

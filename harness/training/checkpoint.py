@@ -106,7 +106,7 @@ def load_weights_file(path: Path, module: nn.Module) -> None:
 
     folder = path.parent.name
     if not path.is_file():
-        raise HarnessError(f"{folder} holds no {path.name}: the trial has not ended well, or did not keep it")
+        raise HarnessError(f"{folder} holds no {path.name}; run it again, with --keep-weights all")
     try:
         module.load_state_dict(load_file(str(path)))
     except Exception as error:  # safetensors and torch raise kinds of their own

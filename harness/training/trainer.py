@@ -15,7 +15,7 @@ import torch
 from harness.config.budget import Budget
 from harness.config.precision import Precision
 from harness.config.preset import Training
-from harness.contract import Learner, Model, Sample
+from harness.contract import Learner, Model, PseudoLabels, Sample
 from harness.monitoring.progress import Progress, ProgressFile
 from harness.monitoring.sensor import SensorGroup
 from harness.results.status import Diverged, Interrupted
@@ -25,6 +25,7 @@ from harness.training.device import autocast, random_state, restore_random_state
 from harness.training.model_outputs import validated_total_loss
 from harness.training.prefetch import prefetched
 from harness.training.schedule import learning_rate
+from harness.training.stream import TrainingStream
 from harness.training.trace import EVALUATION_SECONDS, EVALUATIONS_LEFT_OUT, FIT_SECONDS, Trace
 
 WARM_UP_PASSES_ON_GPU = 2
@@ -40,6 +41,11 @@ class Stream(Protocol):
 
     @property
     def batch_size(self) -> int: ...
+
+    @property
+    def images_per_step(self) -> int:
+        """Those of a batch, with unlabelled ones."""
+        ...
 
     @property
     def iterations_per_epoch(self) -> float: ...
@@ -174,9 +180,10 @@ class Trainer:
         restored = checkpoint.restore(self.folder, module, self.optimiser, self.device)
         restored = restored or checkpoint.Restored(0, Trace(), ended=False)
         self.step, self.trace = restored.step, restored.trace
+        self._pseudo_labels: PseudoLabels | None = None
         if self.learner is not None and restored.learner:
             self.learner.restore(restored.learner)
-            self.stream.pseudo = self.learner.pseudo
+            self._set_pseudo_labels(self.learner.pseudo)
         # the same dictionary, so that every checkpoint holds what was measured until then
         self.sensors.sums = self.trace.measured
         self.clock = TrainingClock(synchroniser(self.device), self.trace.used_seconds, self.sensors)
@@ -231,12 +238,16 @@ class Trainer:
     def _prepare_learner(self, learner: Learner) -> float:
         """Let the learner do what comes before a step. Returns the fraction of the budget used then."""
         learner.before_step()
-        if learner.pseudo is not self.stream.pseudo:
+        if learner.pseudo is not self._pseudo_labels:
             # batches that were made ahead do not have the new labels
             self.batches.close()
-            self.stream.pseudo = learner.pseudo
+            self._set_pseudo_labels(learner.pseudo)
             self.batches = prefetched(self.stream.batch, self.step, self.device)
         return self.used()
+
+    def _set_pseudo_labels(self, pseudo: PseudoLabels | None) -> None:
+        assert isinstance(self.stream, TrainingStream), "a learner needs unlabelled images"
+        self._pseudo_labels = self.stream.pseudo = pseudo
 
     def train_step(self, batch: Sequence[Sample], rate: float) -> dict[str, torch.Tensor]:
         """Do one optimiser step at this learning rate. Returns the losses of the whole batch, still on the device."""
