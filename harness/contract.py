@@ -255,7 +255,7 @@ class StartingWeights:
     source: what the weights were trained on, in words, without private folders and without the seed.
     seed: of the training that made them; None for weights that no seed of a run has made.
     classes: of the data they were trained on, in the order of labels; empty where they are not known.
-    data_fingerprint: of those data.
+    data_fingerprint, split_fingerprint: of those data and of their parts, for weights that a run has made.
     train_seconds: on the training clock, from scratch to these weights; None where it is not known.
     cell_diameter: median of the cells they were trained on, in pixels of the network's input; 0 where it is not known.
     scale: factor by which images of the new data are resized so that their cells have that diameter; "match" to find
@@ -269,6 +269,7 @@ class StartingWeights:
     seed: int | None = None
     classes: tuple[str, ...] = ()
     data_fingerprint: str = ""
+    split_fingerprint: str = ""
     train_seconds: float | None = None
     cell_diameter: float = 0.0
     scale: float | Literal["match"] | None = None
