@@ -14,6 +14,7 @@ To add a method, put one file into `methods/`, or name a module under the entry-
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -133,7 +134,7 @@ class Part:
     factory: "package.module:function". It is imported only when the part is built, so listing methods loads no
         framework. It is called as function(task, ...); what it must return depends on the slot:
 
-        - init: an `Init`.
+        - init: an `Init`. A method whose weights are a file sets `find_weights`, and `INIT` as the factory.
         - backbone: a torch module with `strides` and `channels` (tuples, one entry per output, fine to coarse) and
           `pad_to` (its input's sides must be multiples of it). forward takes (B, 3, H, W) float and gives one map per
           stride. Where `channels` differ from level to level, the engine adds a feature pyramid on top. It may have
@@ -150,6 +151,10 @@ class Part:
         that class, and `options` and `sizes` hold only what differs from its defaults. Without it the options are the
         factory's keyword arguments.
     settings: of an engine, what it reads of a preset's [model] table.
+    find_weights: of an init, "package.module:function". It is called when a run is planned, before anything trains, as
+        function(recipe, options, seed) with the stack's recipe, the part's options and the trial's seed, and returns
+        `StartingWeights`. It raises NoWeightsError where there are none for this network: the trial is then skipped.
+        Any other HarnessError ends the run before it starts. It loads no framework.
     """
 
     name: str
@@ -158,6 +163,7 @@ class Part:
     sizes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     options_type: type[Options] | None = None
     settings: type[Settings] | None = None
+    find_weights: str = ""
 
     def sized(self, size: str) -> Part:
         """The part with the options of one preset size laid over its own."""
@@ -183,11 +189,22 @@ class Part:
             return factory(*args, **{**self.options, **more})
         return factory(*args, validate(kind, self.options, f"{self.name}: "), **more)
 
+    def find(self, recipe: Recipe, seed: int) -> StartingWeights:
+        """The weights of an init with `find_weights`. Raises HarnessError; NoWeightsError where there are none."""
+        options: Any = dict(self.options)
+        if self.options_type is not None:
+            options = validate(self.options_type, self.options, f"{self.name}: ")
+        found: StartingWeights = self._imported(self.find_weights)(recipe, options, seed)
+        return found
+
     def load(self) -> Callable[..., Any]:
         """The factory itself. Raises HarnessError if it cannot be found."""
-        module_name, _, function_name = self.factory.partition(":")
+        return self._imported(self.factory)
+
+    def _imported(self, name: str) -> Callable[..., Any]:
+        module_name, _, function_name = name.partition(":")
         try:
-            factory: Callable[..., Any] = getattr(import_module(module_name), function_name)
+            function: Callable[..., Any] = getattr(import_module(module_name), function_name)
         except ModuleNotFoundError as error:
             missing = (error.name or "").split(".")[0]
             if missing == module_name.split(".")[0]:
@@ -197,41 +214,102 @@ class Part:
             ) from error
         except AttributeError as error:
             raise HarnessError(f"part {self.name!r}: {module_name} has no {function_name!r}") from error
-        return factory
+        return function
+
+
+InitKind = Literal["scratch", "imagenet", "coco", "checkpoint"]
+"""What initial weights are of: nothing, a backbone, a whole published model but for its class heads, or a whole model
+that this harness trained."""
+
+INIT = "harness.contract:_init"
+"""The factory of every init whose weights are a file or a download."""
 
 
 @dataclass(frozen=True)
 class Init:
     """Where weights start.
 
-    kind: "scratch", "imagenet" (the backbone), "coco" (the whole model but for its class heads) or "checkpoint" (the
-        whole model of an earlier run).
-    path: a local file that replaces the download, or the checkpoint.
+    path: the file; None for a download.
     restored: True if the harness loads weights of a finished run after the model is built. The engine must then build
         the same network as for training, and load nothing. path is then the file of those weights.
+    sha256: of the file, in hexadecimal; empty where it is not known.
+    classes: of the data that the weights were trained on, in the order of labels; empty where they are not known.
     """
 
-    kind: Literal["scratch", "imagenet", "coco", "checkpoint"] = "scratch"
+    kind: InitKind = "scratch"
     path: str | None = None
     restored: bool = False
+    sha256: str = ""
+    classes: tuple[str, ...] = ()
 
     @property
     def pretrained(self) -> bool:
         return self.kind != "scratch"
 
 
-def init_part(kind: str, path: str | None = None) -> Part:
-    """The part of the init slot if no method fills it."""
-    return Part(kind, "harness.contract:_init", {"kind": kind, "path": path})
+@dataclass(frozen=True)
+class StartingWeights:
+    """The weights that a trial starts from, found when the run is planned. All but the folders goes into the record.
+
+    path: the file; None where the engine downloads it. Its SHA-256 is part of what makes two trials the same work.
+    source: what the weights were trained on, in words, without private folders and without the seed.
+    seed: of the training that made them; None for weights that no seed of a run has made.
+    classes: of the data they were trained on, in the order of labels; empty where they are not known.
+    data_fingerprint, split_fingerprint: of those data and of their parts, for weights that a run has made.
+    train_seconds: on the training clock, from scratch to these weights; None where it is not known.
+    cell_diameter: median of the cells they were trained on, in pixels of the network's input; 0 where it is not known.
+    scale: factor by which images of the new data are resized so that their cells have that diameter; "match" to find
+        it, None to keep that of the preset.
+    licence: of the weights; empty where it is not known.
+    """
+
+    kind: InitKind
+    path: str | None = None
+    source: str = ""
+    seed: int | None = None
+    classes: tuple[str, ...] = ()
+    data_fingerprint: str = ""
+    split_fingerprint: str = ""
+    train_seconds: float | None = None
+    cell_diameter: float = 0.0
+    scale: float | Literal["match"] | None = None
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """What a model took over from the weights that it started from, and how it reads images. Goes into the record.
+
+    groups: tensors by the beginning of their names, and how many of them are "kept", "tiled" (one class for many),
+        "partly kept" (some classes) or "new".
+    classes: what became of the weights of each class of the data: "kept", "tiled from NAME" or "new".
+    pixel_mean, pixel_std: what images are normalised with, 0 to 255, in the order of the channels.
+    channel_order: "RGB" or "BGR"; empty for grey.
+    stride_in_1x1: of a ResNet with bottlenecks, whether the stride is in the first 1x1 convolution; None for others.
+    """
+
+    groups: Mapping[str, Mapping[str, int]]
+    classes: Mapping[str, str] = field(default_factory=dict)
+    pixel_mean: tuple[float, ...] = ()
+    pixel_std: tuple[float, ...] = ()
+    channel_order: str = ""
+    stride_in_1x1: bool | None = None
+
+
+def init_part(kind: str, path: str | None = None, name: str = "", **facts: Any) -> Part:
+    """The part of the init slot for weights of a kind. facts: further fields of `Init`."""
+    return Part(name or kind, INIT, {"kind": kind, "path": path, **facts})
 
 
 def _init(
     task: Task,
-    kind: Literal["scratch", "imagenet", "coco", "checkpoint"],
+    kind: InitKind,
     path: str | None = None,
     restored: bool = False,
+    sha256: str = "",
+    classes: Sequence[str] = (),
 ) -> Init:
-    return Init(kind, path, restored)
+    return Init(kind, path, restored, sha256, tuple(classes))
 
 
 @dataclass(frozen=True)
@@ -250,12 +328,19 @@ class Recipe:
         return replace(self, **parts)
 
 
+POLYGON_SECONDS, BOX_SECONDS, POINT_SECONDS = 79.2, 7.0, 0.9
+"""What an annotator takes for an object's outline, for its box, and for a point that is inside or outside of it (Cheng,
+Parkhi, Kirillov 2022, arXiv 2104.06404)."""
+
+
 @dataclass(frozen=True)
 class Card:
     """What a person should know of a method. `python -m harness methods NAME` prints it.
 
     changes: one sentence on what the method does to the recipe.
     labels: what an annotator must draw, e.g. "full masks" or "boxes and 10 points a cell".
+    label_seconds: what an annotator takes to draw `labels` for one object, or a function from the options of the
+        method's part to it.
     also_reads: labels that the method's own part reads even if the loss sees less, e.g. "full masks, to paste". Shown
         in the row of such a stack.
     departures: where and why the method differs from the paper.
@@ -268,6 +353,7 @@ class Card:
     venue: str
     changes: str
     labels: str = "full masks"
+    label_seconds: float | Callable[[Mapping[str, Any]], float] = POLYGON_SECONDS
     also_reads: str = ""
     departures: tuple[str, ...] = ()
     published: Mapping[str, str] = field(default_factory=dict)
@@ -286,7 +372,7 @@ class Method:
     skip: called before a run starts. It returns one line on why the method cannot run here, or None.
     needs: top-level modules that only this method imports, each with the command that installs it. A method with one
         missing is not part of `all`.
-    reads_unlabelled: whether its supervision learns from images without labels.
+    reads_unlabelled: whether its supervision learns from images without labels (see `Learner`).
     """
 
     name: str
@@ -362,6 +448,23 @@ class Augment(Protocol):
     def __call__(self, sample: Sample, rng: np.random.Generator, pool: Pool) -> Sample: ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PointPredictions:
+    """The N predictions of a model for one image, each with its mask at P random points of its box.
+
+    boxes: (N, 4) float32, x0 y0 x1 y1 in pixels of the image.
+    scores: (N,) float32 in [0, 1]. labels: (N,) int64, index into the data set's classes.
+    points: (N, P, 2) float32, x y as in `Instances`.
+    probabilities: (N, P) float32 in [0, 1], that the point is inside the cell.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    points: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+
+
 class Model(Protocol):
     """What an engine builds. The harness trains it, times it, saves it and asks it for predictions.
 
@@ -383,6 +486,11 @@ class Model(Protocol):
     A model may have an attribute `notes`, a sequence of whole sentences that a reader of its times must know, for
     example that it runs uncompiled. They are read after training and stand in the record.
 
+    A model may have a method `predict_points(images, count, rng)` that gives `PointPredictions` with so many points for
+    each image. Supervisions that need a network to say where it is sure ask for it.
+
+    A model whose weights do not start from scratch may have an attribute `loaded`, a `LoadedWeights`, for the record.
+
     A model may have a method `max_detections(size)`: the most cells that it can give for an image of that height and
     width. An image that reaches it is predicted in tiles.
     """
@@ -398,4 +506,96 @@ class Model(Protocol):
 
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Predictions]:
         """Predictions for (H, W) or (H, W, 3) uint8 images of any size, in their own pixels. Called in eval mode."""
+        ...
+
+
+# ----------------------------------------------------------------------------- learning from images without labels
+
+
+@dataclass(frozen=True, eq=False)
+class PseudoLabels:
+    """What a model has found on unlabelled images, to be trained on as if it were annotated.
+
+    instances: by number of the unlabelled image, in its own pixels. What is uncertain is a crowd region.
+    share: of the images of a batch that are drawn from these in step `first`. It falls linearly to zero at `last`.
+    """
+
+    instances: Mapping[int, Instances]
+    share: float
+    first: int
+    last: int
+
+    def share_at(self, step: int) -> float:
+        """The share of step `step`."""
+        left = (self.last - step) / max(1, self.last - self.first)
+        return self.share * min(1.0, max(0.0, left)) if self.instances else 0.0
+
+
+class TrainingContext(Protocol):
+    """What a `Learner` may know and use of a training.
+
+    model: in training. Its `predict` takes images as they are in a batch, which the preset may have resized.
+    unlabelled: whole images without instances, by number.
+    cells_per_image: mean number of cells of a labelled training image, by class.
+    seed: of the training.
+    step: how many steps have been done.
+    """
+
+    model: Model
+    unlabelled: Sequence[Sample]
+    cells_per_image: Sequence[float]
+    seed: int
+
+    @property
+    def step(self) -> int: ...
+
+    def used(self) -> float:
+        """The fraction of the budget that is spent by now."""
+        ...
+
+    def predict(self, image: NDArray[np.uint8]) -> Predictions:
+        """Predictions for a whole image, in its pixels: in eval mode, without gradients.
+
+        Raises whatever ends a training that was asked to stop.
+        """
+        ...
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """A block in which the model is in eval mode, without gradients. Random numbers go on as if it had not been."""
+        ...
+
+
+class Learner(Protocol):
+    """What a supervision does in a training besides its loss, to learn from images without labels.
+
+    A supervision whose method says `reads_unlabelled` makes one for each training: `learner(context)`.
+
+    unlabelled_ratio: unlabelled images in a batch for each labelled one. They come last, cropped and flipped at random,
+        with `labelled` False and without instances. They count as images seen.
+    pseudo: what batches draw from in place of some labelled images, from the step on in which it is set; or None.
+    notes: whole sentences that a reader of the record must know. They are read after training.
+    """
+
+    unlabelled_ratio: float
+    pseudo: PseudoLabels | None
+    notes: Sequence[str]
+
+    def before_step(self) -> None:
+        """Called before each step, while the training clock runs."""
+        ...
+
+    def losses(self, batch: Sequence[Sample]) -> Mapping[str, torch.Tensor]:
+        """In place of the model's. Without anything learned from unlabelled images, exactly the model's."""
+        ...
+
+    def after_step(self) -> None:
+        """Called after the optimiser has changed the weights."""
+        ...
+
+    def state(self) -> Mapping[str, Any]:
+        """What a checkpoint must hold to go on: tensors, numbers, texts, and lists and dictionaries of them."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`."""
         ...

@@ -24,6 +24,10 @@ class HarnessError(Exception):
     """
 
 
+class NoWeightsError(HarnessError):
+    """There are no initial weights for the network of a trial, which is then skipped. The message is the reason."""
+
+
 class StorageError(HarnessError):
     """A file could not be written. What was there before is unharmed."""
 

@@ -29,7 +29,7 @@ class Options(BaseModel):
 
     def recorded(self) -> dict[str, Any]:
         """The values as a record holds them: all, but those declared by `recorded_if_set` only if they were set."""
-        unset = {name for name in _fields_recorded_if_set(type(self)) if name not in self.model_fields_set}
+        unset = {name for name in _fields_marked(type(self), "recorded_if_set") if name not in self.model_fields_set}
         return self.model_dump(mode="json", exclude=unset)
 
 
@@ -49,9 +49,23 @@ def recorded_if_set(default: Any, **limits: Any) -> Any:
     return Field(default, json_schema_extra={"recorded_if_set": True}, **limits)
 
 
-def _fields_recorded_if_set(kind: type[BaseModel]) -> list[str]:
+def path_option(default: Any, **limits: Any) -> Any:
+    """A pydantic Field for the path of a file or a folder. A record leaves it out unless it was set.
+
+    Names and records show it without private folders, and what makes two trials the same work is the content of the
+    file.
+    """
+    return Field(default, json_schema_extra={"recorded_if_set": True, "path": True}, **limits)
+
+
+def path_options_of(kind: type[BaseModel] | None) -> list[str]:
+    """The names of the fields declared by `path_option`."""
+    return [] if kind is None else _fields_marked(kind, "path")
+
+
+def _fields_marked(kind: type[BaseModel], mark: str) -> list[str]:
     extras = {name: field.json_schema_extra for name, field in kind.model_fields.items()}
-    return [name for name, extra in extras.items() if isinstance(extra, dict) and extra.get("recorded_if_set")]
+    return [name for name, extra in extras.items() if isinstance(extra, dict) and extra.get(mark)]
 
 
 def validate(kind: type[OptionsT], values: Mapping[str, Any], where: str = "") -> OptionsT:

@@ -1,4 +1,4 @@
-"""Keeps the name of the user's home folder out of files that may be passed on."""
+"""Keeps private folders out of files that may be passed on."""
 
 from __future__ import annotations
 
@@ -32,3 +32,17 @@ def _replaced(plain: Any, home: re.Pattern[str]) -> Any:
     if isinstance(plain, list):
         return [_replaced(value, home) for value in plain]
     return plain
+
+
+def public_path(text: str) -> str:
+    """A path fit for records: an absolute or ~ path cut to its last two parts below a home folder, others as typed."""
+    path = Path(text)
+    if path.is_absolute() and path.is_relative_to(Path.home()):
+        below = path.relative_to(Path.home()).parts
+    elif path.is_absolute():
+        below = path.parts[3:] if path.parts[1:2] in (("home",), ("Users",)) else path.parts[1:]
+    elif text.startswith("~"):
+        below = path.parts[1:]
+    else:
+        return text
+    return "/".join(("...", *below[-2:]))

@@ -11,11 +11,14 @@ import inspect
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.catalog import Catalog
-from harness.contract import SLOTS, Init, Method, Part, Recipe, init_part
+from harness.contract import POLYGON_SECONDS, SLOTS, Init, Method, Part, Recipe, init_part
 from harness.errors import HarnessError, nearest
+from harness.options import path_options_of
+from harness.redaction import public_path
 
 ENGINES_OWN = Part("the engine's own", "")
 """The part of a slot that the engine does not read."""
@@ -30,7 +33,7 @@ class Resolved:
 
     name: the stack in one spelling, however it was typed.
     slots_changed: the slots that differ from the baseline; "engine" first if the engine does.
-    labels: what an annotator must draw.
+    labels: what an annotator must draw. label_seconds: how long one object takes.
     baseline: name of the catalogue's baseline.
     methods: those of the stack; the one with the engine first.
     known_settings: keys of a preset's [model] table that any engine of the catalogue reads.
@@ -43,6 +46,7 @@ class Resolved:
     baseline: str
     methods: tuple[Method, ...]
     known_settings: frozenset[str] = frozenset()
+    label_seconds: float | None = None
 
     @property
     def reads_unlabelled(self) -> bool:
@@ -70,6 +74,12 @@ class _Term:
         inside = ",".join(f"{key}={json.dumps(value)}" for key, value in self.options.items())
         return f"{self.name}({inside})" if inside else self.name
 
+    def public(self, method: Method) -> str:
+        """The term without private folders in the paths among its options."""
+        paths = {name for part in method.parts.values() for name in path_options_of(part.options_type)}
+        shown = {name: public_path(str(v)) if name in paths and v else v for name, v in self.options.items()}
+        return str(_Term(self.name, shown))
+
 
 def split_methods(text: str, catalog: Catalog) -> list[str]:
     """The stacks of a comma-separated list, each once. `all` stands for `Catalog.defaults`."""
@@ -81,7 +91,7 @@ def split_methods(text: str, catalog: Catalog) -> list[str]:
     return list(dict.fromkeys(stacks))
 
 
-def resolve(catalog: Catalog, text: str, size: str, init: Init) -> Resolved:
+def resolve(catalog: Catalog, text: str, size: str, init: Init | Part) -> Resolved:
     """The recipe of one stack.
 
     Args:
@@ -106,7 +116,7 @@ def resolve(catalog: Catalog, text: str, size: str, init: Init) -> Resolved:
     by_slot = _one_method_a_slot(text, base, changes)
 
     parts = {slot: part.sized(size).checked() for slot, part in baseline.parts.items()}
-    parts["init"] = init_part(init.kind, init.path)
+    parts["init"] = init if isinstance(init, Part) else init_part(init.kind, init.path)
     if base is not baseline:
         parts |= {slot: ENGINES_OWN for slot in ENGINE_READS if slot not in base.supported_slots}
         parts |= {slot: part.sized(size) for slot, part in base.parts.items()}
@@ -116,13 +126,17 @@ def resolve(catalog: Catalog, text: str, size: str, init: Init) -> Resolved:
         _apply_options(parts, term, method)
 
     order = sorted(by_slot, key=SLOTS.index)
-    terms = list(dict.fromkeys(str(by_slot[slot][0]) for slot in order))
+    terms = list(dict.fromkeys(by_slot[slot][0].public(by_slot[slot][1]) for slot in order))
     if base is not baseline or base_term.options or not terms:
-        terms.insert(0, str(base_term))
+        terms.insert(0, base_term.public(base))
     methods = tuple({m.name: m for m in (base, *(by_slot[slot][1] for slot in order))}.values())
-    own_labels = [m.card.labels for m in methods[1:] if m.card.labels != base.card.labels]
+    labellers = [m for m in methods[1:] if m.card.labels != base.card.labels]
+    own_labels = [m.card.labels for m in labellers]
+    seconds = [_label_seconds(m, parts) for m in labellers or [base]]
     if own_labels:
-        own_labels += [m.card.also_reads for m in methods if m.card.also_reads]
+        read_too = [m.card.also_reads for m in methods if m.card.also_reads]
+        own_labels += read_too
+        seconds += [POLYGON_SECONDS] if read_too else []
     return Resolved(
         name="+".join(terms),
         recipe=Recipe(**parts),
@@ -131,7 +145,54 @@ def resolve(catalog: Catalog, text: str, size: str, init: Init) -> Resolved:
         baseline=baseline.name,
         methods=methods,
         known_settings=_known_settings(catalog),
+        label_seconds=max(seconds),
     )
+
+
+def _label_seconds(method: Method, parts: dict[str, Part]) -> float:
+    """What an annotator takes for one object of a method's labels."""
+    given = method.card.label_seconds
+    if not callable(given):
+        return given
+    return given({name: value for slot in method.parts for name, value in parts[slot].options.items()})
+
+
+def resolve_init(catalog: Catalog, text: str, size: str, where: str = "--init") -> Part:
+    """The part of the init slot that `--init` or a preset names.
+
+    Args:
+        catalog: The methods there are.
+        text: A method that changes the init slot, as in "coco" or "from_run(run=DIR)"; "imagenet:FILE", "coco:FILE",
+            "checkpoint:FILE" and "checkpoint:RUN_DIR" too.
+        size: "small" or "full", of the preset.
+        where: Begins the message of an error.
+
+    Raises:
+        HarnessError: one line: there is no such method or file, or an option is wrong.
+    """
+    known = sorted({method.name for method in catalog if "init" in method.parts} | {"scratch", "checkpoint"})
+    name, colon, path = text.partition(":")
+    if "(" in name or not (colon or name == "checkpoint"):
+        term = _parse_term(text)
+    elif not path and name == "checkpoint":
+        raise HarnessError(f"{where} checkpoint needs a run or a file: type checkpoint:RUN_DIR or checkpoint:FILE")
+    elif name == "scratch":
+        raise HarnessError(f"{where} scratch takes no path")
+    elif name in known and not Path(path).exists():
+        raise HarnessError(f"{where} {text}: no file {path}")
+    elif name == "checkpoint" and Path(path).is_file():
+        return init_part("checkpoint", str(Path(path).resolve()))
+    else:
+        term = _Term("from_run", {"run": path}) if name == "checkpoint" else _Term(name, {"weights": path})
+    if term.name not in known:
+        there = f"there are: {', '.join(known)}"
+        raise HarnessError(f"{where} {text!r}: no kind {term.name!r}{nearest(term.name, known)}; {there}")
+    if term.name == "scratch":
+        return init_part("scratch")
+    method = catalog.method(term.name)
+    parts = {"init": method.parts["init"].sized(size)}
+    _apply_options(parts, term, method)
+    return parts["init"]
 
 
 def _known_settings(catalog: Catalog) -> frozenset[str]:

@@ -33,6 +33,24 @@ def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_fork_server() -> Iterator[None]:
+    """Runs that the tests of a file start in this process share a fork server."""
+    from harness.platform.processes import can_fork
+
+    if not can_fork():
+        yield
+        return
+    from shared_fork_server import FAKE_SERVER, SERVER
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("process.launchers", "engines.local"):
+            patch.setattr(f"harness.orchestration.{module}.fastest_launcher", SERVER.launcher)
+        yield
+    SERVER.end()
+    FAKE_SERVER.end()
+
+
 class Memory:
     """Gives freed memory back to the system when the process has grown.
 

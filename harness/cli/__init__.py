@@ -15,6 +15,7 @@ from harness.platform.console import print_any_character
 
 VERBS = {
     "run": "Train and score methods under one budget; ends in a leaderboard.",
+    "pretrain": "Train networks on painted cells, for runs to start from.",
     "tune": "Search settings for each method, the same search for all.",
     "plan": "Print the preset that is fitted to a data set, as a file to keep and edit.",
     "status": "Print what of a run is done, what runs where, how far it is, and what waits.",

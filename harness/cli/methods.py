@@ -9,7 +9,7 @@ import click
 
 from harness.catalog import Catalog, load_catalog
 from harness.cli.options import adapters, as_json, complete_methods, print_json
-from harness.contract import Init, Method, Part
+from harness.contract import Init, Method, Part, init_part
 from harness.options import OptionHelp, describe
 from harness.reporting.screen import print_table
 from harness.stacks import resolve
@@ -204,7 +204,8 @@ def _measure(catalog: Catalog, name: str, preset_name: str) -> dict[str, str]:
     resolved = resolve(catalog, name, preset.size, Init("scratch"))
     check_settings(preset, resolved)
     classes = tuple(f"class {i + 1}" for i in range(80))
-    built = resolved.recipe.engine.build(resolved.recipe, make_task(classes, preset.model))
+    recipe = resolved.recipe.with_parts(init=init_part("scratch"))
+    built = recipe.engine.build(recipe, make_task(classes, preset.model))
     model = at_scale(built, preset.scale)
     counts = {part: sum(p.numel() for p in child.parameters()) for part, child in model.module.named_children()}
     whole = f"parameters (80 classes, preset {preset.name})"

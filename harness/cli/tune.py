@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 )
 @set_option
 @click.option("--seed", default=0, type=click.IntRange(0), help="Of the search.")
-@click.option("--init", metavar="KIND[:PATH]", help="Starting weights: scratch, imagenet, coco, checkpoint:FILE.")
+@click.option("--init", metavar="KIND[:PATH]", help="Starting weights: scratch, imagenet, coco, checkpoint:RUN_DIR.")
 @click.option("--device", default="auto", metavar="auto|cpu|cuda[:N]|mps", help="Where to compute.")
 @click.option(
     "--precision", default="auto", type=click.Choice(["auto", "float32", "bfloat16"]), help="Arithmetic, as for run."

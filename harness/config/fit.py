@@ -97,6 +97,34 @@ def fitted(preset: Preset, data: Fingerprint, device: str, memory: int | None, k
     return preset.model_copy(update={"fit": tuple(said)})
 
 
+def at_cell_size(preset: Preset, wanted: float, diameter: float) -> Preset:
+    """The preset with a scale at which cells have the diameter that initial weights were trained on.
+
+    Crops keep their size for the network. A preset whose cells are about as large stays as it is.
+
+    Args:
+        preset: of the run.
+        wanted: median diameter of the cells of the weights, in pixels of the network's input.
+        diameter: of those of the training images, in pixels of the images.
+    """
+    scale = float(f"{min(wanted / diameter, MAX_SCALE):.2g}")
+    if KEPT[0] <= scale / preset.scale <= KEPT[1]:
+        return preset
+    said = f"cells are {diameter:.3g} pixels (median) and those of the initial weights {wanted:.3g} for their network"
+    return _at_scale(preset, scale, f"{said}, so images are resized to {scale:g} of their size")
+
+
+def at_typed_scale(preset: Preset, scale: float) -> Preset:
+    """The preset with the scale that an init names. Crops keep their size for the network."""
+    return _at_scale(preset, scale, f"images are resized to {scale:g} of their size, as the initial weights ask")
+
+
+def _at_scale(preset: Preset, scale: float, reason: str) -> Preset:
+    crop = max(1, round(preset.training.crop * preset.scale / scale))
+    changed = with_settings(preset, {"model.scale": scale, "training.crop": crop})
+    return changed.model_copy(update={"fit": (*preset.fit, reason)})
+
+
 def _value(preset: Preset, key: str) -> Any:
     table, _, name = key.partition(".")
     return preset.model_dump()[table].get(name)

@@ -89,7 +89,7 @@ class Preset(_Table):
     """How to run methods.
 
     size: which preset size of the parts is used.
-    budget, source, init: defaults of --budget, --data and --init.
+    budget, source, init: defaults of --budget, --data and --init, typed as there.
     model: InputSettings and settings of the engines, checked by `check_settings`.
     rows: the methods of a preset that reproduces a published table.
     fit: what was fitted to the data and why, a sentence each (harness.config.fit).
@@ -100,7 +100,7 @@ class Preset(_Table):
     size: Literal["small", "full"]
     budget: str
     source: str = "synthetic"
-    init: Literal["scratch", "imagenet", "coco"] = "scratch"
+    init: str = "scratch"
     training: Training
     evaluation: Evaluation = Evaluation()
     model: dict[str, Any] = Field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from pathlib import PurePath, PureWindowsPath
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,9 +14,11 @@ from harness.config.precision import Precision
 from harness.config.preset import Preset
 from harness.config.protocol import ScoringProtocol
 from harness.config.split_spec import SplitSpec
+from harness.config.start_facts import StartFacts
 from harness.config.tuning_facts import TuningFacts
 from harness.config.unlabelled_facts import UnlabelledFacts
-from harness.contract import Part, Recipe
+from harness.contract import INIT, Part, Recipe
+from harness.redaction import public_path
 
 
 class TrialSpec(BaseModel):
@@ -28,12 +31,14 @@ class TrialSpec(BaseModel):
     precision: what is asked for; the record says what it came to.
     threshold: a fixed score threshold, or None to choose it on the calibration images.
     baseline: the name of the method that others are compared with.
+    label_seconds: what an annotator takes to draw `labels` for one object.
     micro_batches: number of parts that each batch is divided into, to save memory.
     score_on: the split that is scored. Trials of `tune` are scored on the calibration images, and predict no others.
     protocol: a published evaluation whose scores are computed besides.
     earlier_looks: of a trial of `tune`, the IoU of each earlier trial of the method at its points of the learning
         curve; the trial is stopped early where it falls behind them. None for a trial that is never stopped early.
     tuned: how the preset was tuned for the method; None where it was not.
+    start: the weights that it starts from; None from scratch. The path of their file is in the recipe.
     unlabelled: the images without labels, for a method that learns from them; None for any other.
     """
 
@@ -53,6 +58,7 @@ class TrialSpec(BaseModel):
     recipe: dict[str, Any]
     slots_changed: list[str]
     labels: str = ""
+    label_seconds: float | None = None
     baseline: str = ""
     device: str = "cpu"
     deterministic: bool = False
@@ -66,11 +72,13 @@ class TrialSpec(BaseModel):
     protocol: ScoringProtocol = ""
     earlier_looks: tuple[tuple[float, ...], ...] | None = None
     tuned: TuningFacts | None = None
+    start: StartFacts | None = None
     unlabelled: UnlabelledFacts | None = None
 
     def settings(self) -> dict[str, Any]:
         """Everything but the recipe that decides how the trial is trained and scored."""
         preset = self.preset.model_dump(mode="json", include={"size", "init", "training", "evaluation", "model"})
+        preset["init"] = preset["init"].partition(":")[0]  # no path
         own = {"device", "deterministic", "precision", "threshold", "micro_batches", "skip_bad", "score_on"}
         labels = {"labelled_images": self.split.labels} if self.split.labels else {}
         return {**preset, **self.model_dump(mode="json", include=own), **labels}
@@ -96,6 +104,22 @@ def recipe_to_json(recipe: Recipe) -> dict[str, Any]:
 def recipe_from_json(plain: dict[str, Any]) -> Recipe:
     """The inverse of recipe_to_json."""
     return Recipe(**{slot: Part(**part) for slot, part in plain.items()})
+
+
+def public_recipe(plain: dict[str, Any]) -> dict[str, Any]:
+    """A recipe as a record holds it: no part names a private folder. plain: see recipe_to_json."""
+    return {slot: {**part, "options": _public_options(part)} for slot, part in plain.items()}
+
+
+def _public_options(part: dict[str, Any]) -> dict[str, Any]:
+    options = {n: public_path(v) if isinstance(v, str) and _is_path(v) else v for n, v in part["options"].items()}
+    if part["factory"] == INIT and options.get("sha256"):
+        options["path"] = PurePath(options["path"]).name
+    return options
+
+
+def _is_path(text: str) -> bool:
+    return len(text) > 1 and (PurePath(text).is_absolute() or PureWindowsPath(text).is_absolute())
 
 
 def trial_key(**facts: Any) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.catalog import Catalog
 from harness.config.preset import load_preset
 from harness.conformance.images import draw_sample
-from harness.contract import Augment, Init, Method, Model, Predictions, Recipe, Sample, Task
+from harness.contract import Augment, Init, Method, Model, Predictions, Recipe, Sample, Task, init_part
 from harness.errors import HarnessError
 from harness.stacks import resolve
 
@@ -30,6 +30,9 @@ LEARNING_RATES = (1e-3, 2e-3, 3e-3, 3e-4)
 
 STEPS = 30
 """Training steps of `overfits_one_batch`."""
+
+MAX_CELLS = 20
+"""Most cells on an image, as the task says. What a model may find, and so the time to predict, grows with it."""
 
 
 class Violation(AssertionError):  # noqa: N818 - the word that users read
@@ -54,14 +57,14 @@ class _SampleImages:
         return self.samples[index]
 
 
-def make_task(classes: Sequence[str], settings: Mapping[str, Any], seed: int = 0) -> Task:
+def make_task(classes: Sequence[str], settings: Mapping[str, Any], seed: int = 0, max_cells: int = MAX_CELLS) -> Task:
     """The task of a data set with images of harness.conformance.images. settings: a [model] table."""
     return Task(
         classes=tuple(classes),
         pixel_mean=(110.0, 110.0, 110.0),
         pixel_std=(40.0, 40.0, 40.0),
         crop=64,
-        max_cells=300,
+        max_cells=max_cells,
         max_size=(160, 160),
         seed=seed,
         device="cpu",
@@ -86,19 +89,27 @@ class Subject:
     def from_catalog(catalog: Catalog, name: str) -> Subject:
         """The method of that name, trained from scratch: a check downloads nothing."""
         resolved = resolve(catalog, name, "small", Init("scratch"))
-        return Subject(resolved.name, resolved.methods[-1], resolved.recipe)
+        recipe = resolved.recipe
+        if recipe.init.find_weights:
+            recipe = recipe.with_parts(init=init_part("scratch"))
+        return Subject(resolved.name, resolved.methods[-1], recipe)
 
-    def task(self, classes: int = 1, seed: int = 0) -> Task:
+    @property
+    def finds_weights(self) -> bool:
+        """Whether the method is an init whose weights are found when a run is planned."""
+        return "init" in self.method.parts and bool(self.method.parts["init"].find_weights)
+
+    def task(self, classes: int = 1, seed: int = 0, max_cells: int = MAX_CELLS) -> Task:
         """The task of that many classes, with the settings that the engine names for checks."""
         settings = {} if self.recipe.engine.settings is None else self.recipe.engine.settings.for_checks
-        return make_task([f"class {i}" for i in range(classes)], settings, seed)
+        return make_task([f"class {i}" for i in range(classes)], settings, seed, max_cells)
 
-    def build(self, classes: int = 1, seed: int = 0) -> Model:
+    def build(self, classes: int = 1, seed: int = 0, max_cells: int = MAX_CELLS) -> Model:
         """A new model on the CPU, from scratch, in training mode."""
         from harness.training.device import seed as seed_all
 
         seed_all(seed, deterministic=False)
-        model: Model = self.recipe.engine.build(self.recipe, self.task(classes, seed))
+        model: Model = self.recipe.engine.build(self.recipe, self.task(classes, seed, max_cells))
         model.module.train()
         return model
 
@@ -106,6 +117,11 @@ class Subject:
     def learns(self) -> bool:
         """Whether the model has trainable parameters."""
         return is_trainable(self.build())
+
+    @property
+    def learns_from_unlabelled(self) -> bool:
+        """Whether its supervision has a learner (harness.contract.Learner)."""
+        return hasattr(self.recipe.supervision.build(self.task()), "learner")
 
     def augments(self) -> tuple[Augment, ...]:
         built = self.recipe.augment.build(self.task())

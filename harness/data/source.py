@@ -9,6 +9,7 @@ from typing import Protocol
 
 from harness.contract import Sample
 from harness.errors import HarnessError, one_line
+from harness.redaction import public_path
 
 
 @dataclass(frozen=True)
@@ -177,20 +178,6 @@ def _expanded(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise HarnessError(f"there is no home folder for {one_line(text)!r}") from error
-
-
-def public_path(text: str) -> str:
-    """A path fit for records: an absolute or ~ path cut to its last two parts below a home folder, others as typed."""
-    path = Path(text)
-    if path.is_absolute() and path.is_relative_to(Path.home()):
-        below = path.relative_to(Path.home()).parts
-    elif path.is_absolute():
-        below = path.parts[3:] if path.parts[1:2] in (("home",), ("Users",)) else path.parts[1:]
-    elif text.startswith("~"):
-        below = path.parts[1:]
-    else:
-        return text
-    return "/".join(("...", *below[-2:]))
 
 
 def public_source(text: str) -> str:

@@ -24,7 +24,7 @@ from harness.data.doubts.same_pictures import (
 )
 from harness.data.doubts.signs import Signs, signs_of
 from harness.data.doubts.summary import Doubts
-from harness.data.registry import open_source
+from harness.data.registry import find_sources, guesses, open_source
 from harness.data.source import Loaded, Source, SourceIndex
 from harness.data.store.cache import cached, discard
 from harness.data.store.pack import MemorySink, Pack, Packer, Sink, digest
@@ -214,7 +214,11 @@ def _refuse_problems(problems: tuple[str, ...], skip_bad: bool) -> None:
 
 
 def _no_cells(reader: Source) -> str:
-    return f"{reader.location.public} has no annotated image: there is nothing to train on"
+    """What is wrong, and what to type for a folder of another kind."""
+    location = reader.location
+    others = guesses(location.paths[0], find_sources()[0]) if len(location.paths) == 1 else []
+    hint = f"; the folder looks like {' or '.join(others)}" if others and location.text not in others else ""
+    return f"{location.public} has no annotated image: there is nothing to train on{hint}"
 
 
 def images(count: int) -> str:

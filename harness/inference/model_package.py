@@ -29,9 +29,9 @@ from harness.evaluation.schema import PostprocessRule
 from harness.fileio import make_folder, write_json_atomic
 from harness.inference.ensemble import Ensemble
 from harness.inference.trained_model import build_trained, load_task
-from harness.monitoring.machine import git_commit, machine_facts, package_versions, utc_now
+from harness.monitoring.machine import utc_now
 from harness.redaction import redact_home
-from harness.results.io import read_json
+from harness.results.io import RECORD, read_json, read_record
 from harness.results.schema import DataFacts, public_split
 from harness.results.trained_trial import TrainedTrial
 from harness.training.checkpoint import WEIGHTS
@@ -67,6 +67,7 @@ class ModelPackage(_Table):
         scores: by name, of what `scores_of` says.
         licence: in the user's words; empty where nothing is stated.
         adapters: modules of a user that must be named to load the model.
+        machine, versions, git_commit: of the training.
     """
 
     format_version: int = FORMAT_VERSION
@@ -121,6 +122,7 @@ def write_package(
             raise storage_error(folder / name, error) from error
         members.append(Member(weights=name, sha256=_sha256(folder / name), task=asdict(task), trial=trial.folder.name))
     spec = _public(trials[0].spec).model_copy(update={"key": trial_key(members=[one.sha256 for one in members])})
+    trained = read_record(trials[0].folder / RECORD)
     modules = {part["factory"].partition(":")[0].partition(".")[0] for part in spec.recipe.values()}
     package = ModelPackage(
         trial=spec,
@@ -129,9 +131,9 @@ def write_package(
         data=data,
         adapters=tuple(sorted(modules - {"", "harness", BUILT_IN})),
         created=utc_now(),
-        machine=machine_facts(),
-        versions=package_versions(),
-        git_commit=git_commit(),
+        machine=trained.machine,
+        versions=trained.versions,
+        git_commit=trained.git_commit,
         **facts,
     )
     write_json_atomic(folder / MODEL, redact_home(json.loads(package.model_dump_json())))

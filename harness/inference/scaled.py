@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.contract import Model, Predictions, Sample
+from harness.contract import LoadedWeights, Model, Predictions, Sample
 from harness.transforms.resize import resize_masks, scaled_size
 from harness.transforms.window import resize
 
@@ -38,6 +38,10 @@ class ScaledModel:
     @property
     def notes(self) -> Sequence[str]:
         return getattr(self.model, "notes", ())
+
+    @property
+    def loaded(self) -> LoadedWeights | None:
+        return getattr(self.model, "loaded", None)
 
     def losses(self, batch: Sequence[Sample]) -> Mapping[str, torch.Tensor]:
         return self.model.losses(batch)

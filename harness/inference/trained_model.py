@@ -13,13 +13,10 @@ from harness.contract import Model, Recipe, Task, init_part
 from harness.errors import HarnessError
 from harness.fileio import write_json_atomic
 from harness.inference.scaled import at_scale
-from harness.results.io import read_json
+from harness.results.io import TASK, WEIGHTS, read_json
 from harness.results.trained_trial import TrainedTrial
-from harness.training.checkpoint import WEIGHTS, load_weights_file
+from harness.training.checkpoint import load_weights_file
 from harness.training.device import select_device
-
-TASK = "task.json"
-"""File in the trial's folder: the task, which is what the model knows of its data."""
 
 
 def save_task(folder: Path, task: Task) -> None:

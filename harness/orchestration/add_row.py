@@ -12,7 +12,6 @@ from harness.config.protocol import ScoringProtocol
 from harness.config.trial_spec import TrialSpec, trial_key
 from harness.contract import Predictions
 from harness.data.given_masks import GivenMasks, read_given_masks
-from harness.data.source import public_path
 from harness.errors import HarnessError
 from harness.evaluation.calibration import choose_rule
 from harness.evaluation.ground_truth import GroundTruths
@@ -23,6 +22,7 @@ from harness.evaluation.swapped import swapped_images
 from harness.fileio import make_folder, write_json_atomic
 from harness.orchestration.plan import folder_name
 from harness.orchestration.run_data import RunData, load_run_data
+from harness.redaction import public_path
 from harness.results.io import RECORD, TRIAL, TRIALS, read_record, write_record
 from harness.results.schema import Cost, OutsideMasks, RunRecord
 

@@ -11,14 +11,17 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.config.budget import Budget
+from harness.config.fit import at_cell_size, at_typed_scale
 from harness.config.preset import Preset, check_settings
 from harness.config.split_spec import SplitSpec
 from harness.config.trial_spec import TrialSpec, recipe_to_json, trial_key
 from harness.config.tuning_facts import TuningFacts
 from harness.config.unlabelled_facts import UnlabelledFacts
+from harness.contract import StartingWeights
 from harness.errors import HarnessError
 from harness.fileio import make_folder, remove_temporaries, write_json_atomic
 from harness.monitoring.machine import utc_now
+from harness.orchestration.starting_weights import Start, find_start, recipe_of_key
 from harness.platform.files import path_limit, replace
 from harness.platform.locks import folder_lock
 from harness.redaction import redact_home
@@ -79,12 +82,14 @@ class PlannedData:
     """A data set, or one of its folds, and how it was divided.
 
     preset: fitted to it; None for the contender's own. unlabelled: for methods that learn from images without labels.
+    cell_diameter: finds the median diameter of the training cells, in pixels of the images; 0 where it is not known.
     """
 
     facts: DataFacts
     split: SplitSpec = field(default_factory=SplitSpec)
     preset: Preset | None = None
     unlabelled: UnlabelledFacts | None = None
+    cell_diameter: Callable[[], float] = lambda: 0.0
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,14 @@ class Contender:
     def __post_init__(self) -> None:
         """Raises HarnessError if an engine cannot take the preset's [model] table."""
         check_settings(self.preset, self.resolved)
+
+    def start(self, seed: int) -> Start:
+        """Where the weights of that seed's trial start. Raises HarnessError where they are missing or damaged."""
+        return find_start(self.resolved.recipe, seed)
+
+    def skip_reason(self, seed: int) -> str:
+        """Why its trial of that seed cannot run; empty where it can."""
+        return self.resolved.skip_reason() or self.start(seed).skip_reason
 
 
 def make_plan(
@@ -133,7 +146,6 @@ def make_plan(
     """
     trials: dict[str, PlannedTrial] = {}
     known: dict[str, DataFacts] = {}
-    reasons = {contender.resolved.name: contender.resolved.skip_reason() or "" for contender in contenders}
     for seed in seeds:
         divided = [(whole, divisions(whole, seed)) for whole in data]
         for whole, contender, one in ((w, c, one) for w, parts in divided for c in contenders for one in parts):
@@ -144,7 +156,7 @@ def make_plan(
             same = next((other for other in trials if other.casefold() == name.casefold()), None)
             if same is not None and trials[same].spec.key != spec.key:
                 name = f"{name}--{spec.key}"
-            trials[name] = PlannedTrial(name=name, spec=spec, skip_reason=reasons[contender.resolved.name])
+            trials[name] = PlannedTrial(name=name, spec=spec, skip_reason=contender.skip_reason(seed))
     return Manifest(
         created=utc_now(),
         command=command,
@@ -205,7 +217,8 @@ def make_spec(
     contender: Contender, seed: int, data: PlannedData, scoring_version: str, how: dict[str, Any]
 ) -> TrialSpec:
     """The specification of one trial, with its resume key. how: further fields of TrialSpec."""
-    facts, split = data.facts, data.split
+    facts, split, start = data.facts, data.split, contender.start(seed)
+    recipe = contender.resolved.recipe.with_parts(init=start.part)
     spec = TrialSpec(
         key="",
         method=contender.name or contender.resolved.name,
@@ -215,18 +228,20 @@ def make_spec(
         split_fingerprint=facts.split_fingerprint,
         split=split,
         budget=contender.budget,
-        preset=data.preset or contender.preset,
-        recipe=recipe_to_json(contender.resolved.recipe),
+        preset=_at_scale_of_start(data.preset or contender.preset, start.found, data),
+        recipe=recipe_to_json(recipe),
         slots_changed=list(contender.resolved.slots_changed),
         labels=contender.resolved.labels,
+        label_seconds=contender.resolved.label_seconds,
         baseline=contender.resolved.baseline,
         tuned=contender.tuned,
+        start=start.facts,
         unlabelled=data.unlabelled if contender.resolved.reads_unlabelled else None,
         **how,
     )
     work = {
         "method": spec.method,
-        "recipe": spec.recipe,
+        "recipe": recipe_of_key(recipe, spec.recipe),
         "data": spec.data_fingerprint,
         # "10m" and "600s" are the same work.
         "budget": asdict(Budget.parse(spec.budget)),
@@ -240,6 +255,18 @@ def make_spec(
     folds_key = trial_key(**work, **sources, folds=split.folds, group_by=split.group_by) if split.folds else ""
     key = trial_key(**work, **images, split=spec.split_fingerprint)
     return spec.model_copy(update={"key": key, "folds_key": folds_key})
+
+
+def _at_scale_of_start(preset: Preset, found: StartingWeights | None, data: PlannedData) -> Preset:
+    """The preset with the scale that the initial weights ask for."""
+    if found is None or found.scale is None:
+        return preset
+    if found.scale != "match":
+        return at_typed_scale(preset, found.scale)
+    if not found.cell_diameter:
+        return preset
+    diameter = data.cell_diameter()
+    return at_cell_size(preset, found.cell_diameter, diameter) if diameter else preset
 
 
 def _settings_of_key(spec: TrialSpec) -> dict[str, Any]:

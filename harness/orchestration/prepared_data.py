@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from harness.config.preset import Preset
 from harness.config.split_spec import SplitSpec
@@ -40,6 +41,11 @@ class PreparedData:
     def samples(self, ids: tuple[str, ...]) -> Iterator[Sample]:
         """The samples of these images, each read when it is asked for."""
         return (self.dataset.sample(image_id) for image_id in ids)
+
+    @cached_property
+    def cell_diameter(self) -> float:
+        """Median diameter of the cells of the training images, in pixels of the images; 0 without cells."""
+        return median_diameter(self.dataset, self.splits.train)
 
     def truth(self, ids: tuple[str, ...]) -> Mapping[str, GroundTruth]:
         """The annotations of these images, by id."""
@@ -95,12 +101,15 @@ def divided(dataset: Dataset, preset: Preset, split: SplitSpec) -> PreparedData:
     splits = divide(dataset, split, calibration=evaluation.calibration, validation=evaluation.validation)
     if split.labels:
         splits = hide_labels(dataset, splits, split.labels)
+    train = set(splits.train)
+    train_cells = sum(n for i, n in zip(dataset.ids, dataset.cells_per_image, strict=True) if i in train)
     facts = DataFacts(
         source=dataset.public_source,
         fingerprint=dataset.fingerprint,
         classes=list(dataset.classes),
         images=len(dataset),
         cells=dataset.cells,
+        train_cells=train_cells,
         skipped_bad=dataset.skipped_bad,
         splits={name: list(getattr(splits, name)) for name in (*PARTS, *(["unlabelled"] if split.labels else []))},
         split_fingerprint=splits.fingerprint,
@@ -191,6 +200,6 @@ def task_of(data: PreparedData, spec: TrialSpec) -> Task:
         seed=spec.seed,
         device=spec.device,
         settings=preset.model,
-        cell_diameter=median_diameter(dataset, data.splits.train) * preset.scale,
+        cell_diameter=data.cell_diameter * preset.scale,
         largest_cell=largest_side(dataset, data.splits.train),
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, TypeAdapter, ValidationError
 
@@ -17,11 +18,12 @@ from harness.config.preset import AUTO, ON_GPU, Preset, Row, load_preset, with_t
 from harness.config.protocol import ScoringProtocol
 from harness.config.split_spec import SplitSpec
 from harness.config.unlabelled_facts import UnlabelledFacts
-from harness.contract import Init
+from harness.contract import Part
 from harness.data.fingerprint import fingerprint
 from harness.data.registry import published_parts
+from harness.data.splits import PARTS, Splits
 from harness.data.splits.labelled import check_labels
-from harness.errors import HarnessError, nearest
+from harness.errors import HarnessError
 from harness.evaluation.scorer import SCORING_VERSION
 from harness.orchestration.plan import Contender, Manifest, PlannedData, make_plan
 from harness.orchestration.prepared_data import (
@@ -35,7 +37,7 @@ from harness.orchestration.prepared_data import (
 from harness.orchestration.run_options import RunOptions
 from harness.platform.memory import device_memory
 from harness.results.schema import DataFacts
-from harness.stacks import resolve, split_methods
+from harness.stacks import resolve, resolve_init, split_methods
 
 RUNS = Path("results/runs")
 """Where the folder of a run is made, if the user names none."""
@@ -55,20 +57,6 @@ def _bytes(text: str) -> int:
         raise HarnessError(f"--memory-limit {text!r} is no size: type it as in 8GB or 500MB") from error
 
 
-def _init(text: str) -> Init:
-    kind, colon, path = text.partition(":")
-    kinds = ("scratch", "imagenet", "coco", "checkpoint")
-    if kind not in kinds:
-        raise HarnessError(f"--init {text!r}: no kind {kind!r}{nearest(kind, kinds)}; there are: {', '.join(kinds)}")
-    if kind == "checkpoint" and not path:
-        raise HarnessError("--init checkpoint needs the file: type checkpoint:RUN_DIR/trials/NAME/weights.safetensors")
-    if kind == "scratch" and path:
-        raise HarnessError("--init scratch takes no path")
-    if colon and not Path(path).is_file():
-        raise HarnessError(f"--init {text}: no file {path}")
-    return Init(cast(Any, kind), str(Path(path).resolve()) if path else None)
-
-
 def _parsed(parse: Callable[[str], Any]) -> BeforeValidator:
     """Parses what was typed. HarnessErrors pass through pydantic as they are."""
     return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
@@ -77,7 +65,7 @@ def _parsed(parse: Callable[[str], Any]) -> BeforeValidator:
 class RunRequest(BaseModel):
     """The options of `run`, by their names on the command line. None stands for the preset's or the run's default.
 
-    Raises HarnessError where a budget, time, size or start cannot be read.
+    Raises HarnessError where a budget, time or size cannot be read.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -90,7 +78,8 @@ class RunRequest(BaseModel):
     budget: str | None = None
     seeds: int = 1
     seed: int = 0
-    init: Annotated[Init | None, _parsed(_init)] = None
+    init: str | None = None
+    pretrain: str | None = None
     device: str = "cpu"
     device_note: str = ""
     precision: Precision = "auto"
@@ -112,7 +101,10 @@ class RunRequest(BaseModel):
     retry_failed: bool = False
     wall_limit: Annotated[float | None, _parsed(_seconds)] = None
     memory_limit: Annotated[int | None, _parsed(_bytes)] = None
+    keep_weights: Literal["none", "best", "all"] | None = None
     jobs: int = 1
+    engine: Literal["local", "slurm"] = "local"
+    engine_options: str = ""
     dry_run: bool = False
     quiet: bool = False
     wide: bool = False
@@ -176,6 +168,7 @@ class RunRequest(BaseModel):
             memory_limit=self.memory_limit,
             on_oom=self.on_oom,
             retry_failed=self.retry_failed,
+            keep_weights=self.keep_weights,
         )
 
     def plan(self, contenders: Sequence[Contender], preset: Preset, tell: Callable[[str], None]) -> Manifest:
@@ -204,12 +197,14 @@ def find_contenders(request: RunRequest, catalog: Catalog, preset: Preset) -> li
     """The methods that take part: those that were named, else the rows of the preset.
 
     Raises:
-        HarnessError: no method is named, one is not there, cannot be stacked or needs a package that is missing, or a
-            budget cannot be read.
+        HarnessError: no method is named, one is not there, cannot be stacked or needs a package that is missing, a
+            budget cannot be read, or weights to start from are missing or damaged.
     """
     found = _named_contenders(request, catalog, preset)
     for contender in found:
         contender.resolved.require_packages()
+        for seed in range(request.seed, request.seed + request.seeds):
+            contender.start(seed)
     return found
 
 
@@ -221,7 +216,10 @@ def left_out_of_all(request: RunRequest, catalog: Catalog) -> list[str]:
 
 
 def _named_contenders(request: RunRequest, catalog: Catalog, preset: Preset) -> list[Contender]:
-    init = request.init or Init(preset.init)
+    typed = request.init is not None
+    init = resolve_init(
+        catalog, request.init or preset.init, preset.size, "--init" if typed else f"preset {preset.name}: init"
+    )
     if request.methods is None:
         if not preset.rows:
             raise HarnessError("no method named: type --methods all, or names from `python -m harness methods`")
@@ -233,7 +231,7 @@ def _named_contenders(request: RunRequest, catalog: Catalog, preset: Preset) -> 
     return [Contender(stack, preset, budget) for stack in unique.values()]
 
 
-def _row_contender(row: Row, catalog: Catalog, preset: Preset, init: Init, budget: str | None) -> Contender:
+def _row_contender(row: Row, catalog: Catalog, preset: Preset, init: Part, budget: str | None) -> Contender:
     """A row of a preset, with its own training settings and budget."""
     Budget.parse(budget or row.budget)
     own = preset.model_copy(update={"training": preset.training_of(row)})
@@ -313,11 +311,15 @@ def plan_trials(
         data, own = by_fingerprint[facts.fingerprint]
         hidden = [own.model_copy(update={"labels": text}) for text in labels] or [own]
         folds = [{"fold": fold, "seed": seed} for fold in range(1, own.folds + 1)] or [{}]
+        # measured once for all folds and seeds, whose trials are one row and so have one preset
+        whole = _all_trained_on(data) if own.folds else None
         found = []
         for spec in (one.model_copy(update=fold) for one in hidden for fold in folds):
             part = data if spec == own else divided(data.dataset, preset, spec)
             unlabelled = unlabelled_images(part, spec, skip_bad)[1] if reads_unlabelled else None
-            found.append(PlannedData(part.facts, spec, fit(preset, data, part.facts), unlabelled))
+            measured = whole or part
+            fitted_to_it = fit(preset, data, measured.facts)
+            found.append(PlannedData(part.facts, spec, fitted_to_it, unlabelled, _diameter_of(measured)))
         return found
 
     manifest = make_plan(
@@ -340,6 +342,17 @@ def plan_trials(
     specs = [trial.spec.model_copy(update={"source": typed[trial.spec.data_fingerprint]}) for trial in manifest.trials]
     trials = (trial.model_copy(update={"spec": spec}) for trial, spec in zip(manifest.trials, specs, strict=True))
     return manifest.model_copy(update={"trials": tuple(trials)})
+
+
+def _all_trained_on(fold: PreparedData) -> PreparedData:
+    """The data with all images of all folds for training."""
+    splits = Splits.of((*fold.splits.train, *fold.splits.validation), (), ())
+    facts = fold.facts.model_copy(update={"splits": {name: list(getattr(splits, name)) for name in PARTS}})
+    return replace(fold, splits=splits, facts=facts)
+
+
+def _diameter_of(data: PreparedData) -> Callable[[], float]:
+    return lambda: data.cell_diameter
 
 
 def _unlabelled_text(facts: UnlabelledFacts) -> str:

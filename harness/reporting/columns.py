@@ -93,6 +93,7 @@ def _cost_columns(board: Leaderboard) -> list[Column]:
         Column("steps", lambda row: number(row.cost.steps, 0), 2),
         Column("arithmetic", lambda row: row.provenance.arithmetic, 12 if one_arithmetic else 5),
         Column("train s", lambda row: number(row.cost.train_seconds, 0), 18, notes=lambda row: row.cost.notes),
+        *([Column("with pretraining s", _with_pretraining, 18)] if _any_pretraining(board) else []),
         Column(
             "s/it",
             lambda row: number(row.cost.seconds_per_iteration, 3),
@@ -101,6 +102,7 @@ def _cost_columns(board: Leaderboard) -> list[Column]:
             lambda row: row.cost.notes,
         ),
         Column("tuning s", lambda row: number(row.cost.tuning_seconds, 0), 17),
+        Column("labelling h", lambda row: number(row.cost.labelling_hours, 1), 22),
         Column("s/it IQR", lambda row: number(row.cost.seconds_per_iteration_iqr, 3), 20),
         Column("data wait", lambda row: percent(row.cost.data_wait), 19),
         Column("images/s", lambda row: number(row.cost.images_per_second, 1), 21),
@@ -187,6 +189,16 @@ def _p(row: Row) -> str:
 def _beats_baseline(row: Row) -> str:
     found = row.quality.beats_baseline
     return "" if found is None else f"{found.probability:.2f} [{interval(found.interval, 2)}]"
+
+
+def _any_pretraining(board: Leaderboard) -> bool:
+    """Whether any row starts from weights whose training time is known."""
+    times = ((row.cost.train_seconds, row.cost.seconds_with_pretraining) for row in board.rows)
+    return any(whole is not None and whole != own for own, whole in times)
+
+
+def _with_pretraining(row: Row) -> str:
+    return number(row.cost.seconds_with_pretraining, 0)
 
 
 def _memory(row: Row) -> str:

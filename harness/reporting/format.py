@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import PurePath
 
 from harness.config.split_spec import SplitSpec
+from harness.config.start_facts import StartFacts
 from harness.monitoring.placement import SHARING
+from harness.redaction import public_path
 from harness.results.schema import RunRecord
 
 
@@ -72,3 +75,21 @@ def time_unit(seconds: Iterable[float | None]) -> tuple[str, float]:
     """The unit that such times are read in best, and its seconds."""
     longest = max((s for s in seconds if s is not None), default=0.0)
     return ("seconds", 1.0) if longest < 300 else ("minutes", 60.0) if longest < 3 * 3600 else ("hours", 3600.0)
+
+
+def shown(value: object) -> object:
+    """An option without private folders."""
+    return public_path(value) if isinstance(value, str) and PurePath(value).is_absolute() else value
+
+
+def start_text(start: StartFacts) -> str:
+    """Which weights a trial started from, in short."""
+    said = start.source or start.file or start.kind
+    return f"{start.name} ({said}{'' if start.seed is not None or not start.sha256 else f', {start.sha256[:8]}'})"
+
+
+def start_note(start: StartFacts) -> str:
+    """What a reader must know of the weights that a row started from."""
+    unknown = "; the time that their training took is not known" if start.train_seconds is None else ""
+    licence = f", licence {start.licence}" if start.licence else ""
+    return f"starts from weights of {start.source or start.file or start.kind}{licence}{unknown}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.reporting.format import aspect_text, conditions_name
+from harness.reporting.format import aspect_text, conditions_name, shown, start_note, start_text
 from harness.reporting.pareto import worth_their_cost
 from harness.reporting.row import Provenance, Row, cell_types, cost_summary, quality
 from harness.results.comparability import score_differences, time_differences
@@ -163,12 +163,17 @@ def _groups(entries: Sequence[_Entry]) -> dict[_Key, list[_Entry]]:
     for entry in entries:
         record = entry.record
         work = {
-            "recipe": record.recipe,
+            "recipe": _recipe_of_row(record),
             "settings": _settings(record),
             "differs": [aspect_text(record, n) for n in entry.score_differences],
         }
         groups[_Key(record.method, entry.score_differences, json.dumps(work, sort_keys=True))].append(entry)
     return groups
+
+
+def _recipe_of_row(record: RunRecord) -> dict[str, Any]:
+    """The recipe, with what is the same in all seeds of the weights that they started from."""
+    return record.recipe if record.start is None else {**record.recipe, "init": record.start.work()}
 
 
 def _settings(record: RunRecord) -> dict[str, Any]:
@@ -195,9 +200,11 @@ def _distinguishing_facts(record: RunRecord) -> dict[str, str]:
     """Everything that may tell two rows of one method apart, by name."""
     facts = {}
     for slot, part in record.recipe.items():
-        options = {name: value for name, value in part.get("options", {}).items() if value is not None}
+        options = {name: shown(value) for name, value in part.get("options", {}).items() if value is not None}
         inside = ",".join(f"{name}={value}" for name, value in options.items())
         facts[slot] = f"{part.get('name', '')}({inside})" if inside else str(part.get("name", ""))
+    if record.start is not None:
+        facts["init"] = start_text(record.start)
     for section, values in _settings(record).items():
         inner = values if isinstance(values, dict) else {section: values}
         facts |= {name: str(value) for name, value in inner.items()}
@@ -246,13 +253,24 @@ def _notes(group: Sequence[_Entry]) -> tuple[str, ...]:
         said = "; ".join(f"{name}: {aspect_text(good[0].record, name)}" for name in good[0].score_differences)
         notes.append(f"not ranked, since unlike most records in {said}")
     notes += dict.fromkeys(note for entry in good for note in _outside_notes(entry.record))
+    notes += dict.fromkeys(start_note(entry.record.start) for entry in good if entry.record.start is not None)
     away = sorted({conditions_name(entry.record) for entry in good if entry.time_differences})
     if away:
         made = "made on another machine, beside other trials or in other arithmetic"
         notes.append(f"times are not compared, since {made}: {', '.join(away)}")
     if any(e.record.tuned and e.record.data and _other_split(e.record) for e in good):
         notes.append("tuned on other data or another split: its validation images may have been seen by the search")
+    if any(_started_on_another_split(entry.record) for entry in good):
+        notes.append("its initial weights are of another split of the same data: they may have seen its images")
     return tuple(notes)
+
+
+def _started_on_another_split(record: RunRecord) -> bool:
+    """Whether its initial weights may have been trained on its validation images."""
+    start, data = record.start, record.data
+    if start is None or data is None or start.data_fingerprint != data.fingerprint:
+        return False
+    return start.split_fingerprint != data.split_fingerprint
 
 
 def _other_split(record: RunRecord) -> bool:

@@ -52,10 +52,13 @@ class CostSummary:
 
     Attributes:
         steps: training steps done in the budget.
-        train_seconds: on the training clock. seconds_per_iteration: the median step, and seconds_per_iteration_iqr the
-            spread of the middle half of the steps of one run. data_wait: share of the training time.
+        train_seconds: on the training clock. seconds_with_pretraining: the same with the training of the weights that
+            it started from; None where that is not known.
+        seconds_per_iteration: the median step. seconds_per_iteration_iqr: the spread of the middle half of the steps of
+            one run. data_wait: share of the training time.
         inference_ms: milliseconds per image.
         memory: bytes, the peak on the GPU where there is one, else of the process.
+        labelling_hours: what an annotator takes for the labels of the training images.
         tuning_seconds: on the training clock of all trials of the search for its settings; None where it was not tuned.
         energy: joules of training, of what energy_of names; None where its seeds do not all have it of the same.
         same_machine: whether the times may be set against those of other rows.
@@ -64,6 +67,7 @@ class CostSummary:
 
     steps: float | None
     train_seconds: float | None
+    seconds_with_pretraining: float | None
     seconds_per_iteration: float | None
     seconds_per_iteration_iqr: float | None
     data_wait: float | None
@@ -72,6 +76,7 @@ class CostSummary:
     memory: int | None
     energy: float | None
     energy_of: str
+    labelling_hours: float | None
     tuning_seconds: float | None
     parameters: int | None
     same_machine: bool
@@ -194,6 +199,7 @@ def cost_summary(good: Sequence[RunRecord], comparable: Sequence[RunRecord]) -> 
     return CostSummary(
         steps=mean(record.cost.iterations for record in timed),
         train_seconds=mean(record.cost.train_seconds for record in timed),
+        seconds_with_pretraining=_seconds_with_pretraining(timed),
         seconds_per_iteration=mean(record.cost.seconds_per_iteration for record in timed),
         seconds_per_iteration_iqr=mean(record.cost.seconds_per_iteration_iqr for record in timed),
         data_wait=mean(_data_wait(record) for record in timed),
@@ -202,11 +208,22 @@ def cost_summary(good: Sequence[RunRecord], comparable: Sequence[RunRecord]) -> 
         memory=_largest(timed, "peak_gpu_reserved") or _largest(timed, "peak_host_rss"),
         energy=energy,
         energy_of=energy_of,
+        labelling_hours=_hours(mean(record.labelling_seconds for record in good)),
         tuning_seconds=mean(r.tuned.seconds if r.tuned else None for r in good),
         parameters=_largest(good, "parameters"),
         same_machine=len(comparable) == len(good),
         notes=_time_notes(timed),
     )
+
+
+def _hours(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds / 3600
+
+
+def _seconds_with_pretraining(records: Sequence[RunRecord]) -> float | None:
+    """Mean training time with that of the weights that each record started from; None where one is not known."""
+    times = [record.seconds_from_scratch for record in records]
+    return None if None in times else mean(times)
 
 
 def cell_types(records: Iterable[RunRecord]) -> CellTypes:

@@ -31,6 +31,10 @@ from harness.results.status import printable
 TRIALS = "trials"
 RECORD = "record.json"
 TRIAL = "trial.json"
+TASK = "task.json"
+"""The task, which is what the model knows of its data."""
+WEIGHTS = "weights.safetensors"
+"""The weights of a trial whose training has ended."""
 SIZE_LIMIT = 64 * 2**20
 """Bytes. A record of 5,000 validation images has about 1 MB."""
 _LINE_LIMIT = 1000

@@ -26,7 +26,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.config.split_spec import SplitSpec
-from harness.config.trial_spec import TrialSpec
+from harness.config.start_facts import StartFacts
+from harness.config.trial_spec import TrialSpec, public_recipe
 from harness.config.tuning_facts import TuningFacts
 from harness.config.unlabelled_facts import UnlabelledFacts
 from harness.data.source import public_source
@@ -47,6 +48,7 @@ class DataFacts(_Model):
 
     fingerprint: SHA-256 over image ids, pixels and masks. splits: image ids by split; with --labels also "unlabelled",
     the training images whose labels are not used. split_fingerprint: over the parts before labels were hidden.
+    train_cells: annotated cells of the training images whose labels are used; None in records of earlier versions.
     """
 
     source: str
@@ -54,6 +56,7 @@ class DataFacts(_Model):
     classes: list[str]
     images: int
     cells: int
+    train_cells: int | None = None
     skipped_bad: int = 0
     splits: dict[str, list[str]]
     split_fingerprint: str
@@ -132,7 +135,9 @@ class RunRecord(_Model):
     """One trial.
 
     key: equal for two trials that are the same work (resume). baseline: the name of the method that others are compared
-    with. split: how the images were divided, without private folders. tuned: how its preset was tuned, or None.
+    with. label_seconds: what an annotator takes to draw `labels` for one object.
+    split: how the images were divided, without private folders. tuned: how its preset was tuned, or None.
+    start: the weights that it started from and what was kept of them; None from scratch.
     unlabelled: the images without labels that it learned from, or None.
     outside: of a row whose masks another tool has made; its budget and recipe are empty. members: names of the trials
     whose predictions are averaged in this row, which has no model of its own. checksum: over all other
@@ -155,9 +160,11 @@ class RunRecord(_Model):
     settings: dict[str, Any] = Field(default_factory=dict)
     slots_changed: list[str] = Field(default_factory=list)
     labels: str = ""
+    label_seconds: float | None = None
     baseline: str = ""
     split: SplitSpec = SplitSpec()
     tuned: TuningFacts | None = None
+    start: StartFacts | None = None
     unlabelled: UnlabelledFacts | None = None
     data: DataFacts | None = None
     rule: PostprocessRule | None = None
@@ -179,6 +186,19 @@ class RunRecord(_Model):
     wall_seconds: float | None = None
     checksum: str = ""
 
+    @property
+    def seconds_from_scratch(self) -> float | None:
+        """Training time with that of the weights that it started from; None where one is not known."""
+        before = 0.0 if self.start is None else self.start.train_seconds
+        return None if before is None or self.cost.train_seconds is None else before + self.cost.train_seconds
+
+    @property
+    def labelling_seconds(self) -> float | None:
+        """What an annotator takes for the labels of all training images; None where it is not known."""
+        if self.label_seconds is None or self.data is None or self.data.train_cells is None:
+            return None
+        return self.label_seconds * self.data.train_cells
+
     @classmethod
     def from_spec(cls, spec: TrialSpec, status: Status, reason: str = "", **fields: Any) -> Self:
         """The record of a trial, with what its specification and this machine say.
@@ -197,6 +217,7 @@ class RunRecord(_Model):
             "git_commit": git_commit(),
             "finished": utc_now(),
             "split": public_split(spec.split),
+            "recipe": public_recipe(spec.recipe),
             **spec.model_dump(include=_SAME_IN_SPEC),
         }
         return cls(**{**facts, "status": status, "reason": reason, **fields})
@@ -208,11 +229,12 @@ _SAME_IN_SPEC = {
     "seed",
     "budget",
     "command",
-    "recipe",
     "slots_changed",
     "labels",
+    "label_seconds",
     "baseline",
     "tuned",
+    "start",
     "unlabelled",
     "folds_key",
 }

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
-from harness.errors import HarnessError, StorageError
+from harness.errors import HarnessError, NoWeightsError, StorageError
 from harness.platform.exit_codes import windows_exit
 from harness.platform.processes import KILL_SIGNAL, STOP_SIGNALS, was_terminated
 from harness.results.schema import Status
@@ -52,6 +52,8 @@ def status_from_exception(error: BaseException) -> tuple[Status, str]:
     if isinstance(error, StorageError) or (isinstance(error, OSError) and error.errno in _OF_THE_DISK):
         # The disk's fault, not the method's: done again as soon as the disk takes files.
         return "interrupted", one_line(error)
+    if isinstance(error, NoWeightsError):
+        return "skipped", one_line(error)
     if isinstance(error, HarnessError):
         return "crash", one_line(error)
     if isinstance(error, SystemExit):

@@ -1,13 +1,19 @@
 """my_method: other starting weights.
 
-The slot `init` says where weights start. The engine reads it when it builds the network.
+The slot `init` says where weights start. They are found when a run is planned, and the engine loads them.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from harness.contract import INIT, Card, Method, Part, Recipe, StartingWeights
+from harness.options import Options, path_option
 
-from harness.contract import Card, Init, Method, Part, Task
+
+class MyOptions(Options):
+    """Written into every record; a user types my_method(weights=FILE)."""
+
+    weights: str | None = path_option(None, description="file of the weights; none: start from scratch")
+
 
 METHOD = Method(
     name="my_method",
@@ -21,17 +27,16 @@ METHOD = Method(
         labels="full masks",
         departures=(),
     ),
-    # Options are JSON values, written into every record; a user types my_method(kind=imagenet).
-    parts={"init": Part("my_method", f"{__name__}:build", {"kind": "scratch", "path": None})},
+    parts={"init": Part("my_method", INIT, options_type=MyOptions, find_weights=f"{__name__}:find")},
 )
 
 
-def build(
-    task: Task, kind: Literal["scratch", "imagenet", "coco", "checkpoint"] = "scratch", path: str | None = None
-) -> Init:
-    """kind and path: see harness.contract.Init.
+def find(recipe: Recipe, options: MyOptions, seed: int) -> StartingWeights:
+    """The file for the network of this recipe. Called when a run is planned (harness.contract.Part).
 
-    Weights of your own (pretrained on unlabelled images, say) are a state_dict of the whole network, saved to a file
-    with torch.save: return Init("checkpoint", path).
+    A file of your own (pretrained on unlabelled images, say) is a state_dict of the whole network, of the kind
+    "checkpoint". Raise NoWeightsError where there is none for this network: its trials are then skipped.
     """
-    return Init(kind, path)
+    if options.weights is None:
+        return StartingWeights("scratch")
+    return StartingWeights("checkpoint", options.weights, source="what they were trained on")

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from harness.contract import Init, Instances, Predictions, Recipe, Sample, Task
-from harness.errors import HarnessError
+from harness.contract import Init, Instances, LoadedWeights, Predictions, Recipe, Sample, Task
+from harness.errors import NoWeightsError
 from harness.masks.crops import CropMasks
 from methods.cellpose import CellposeOptions
 from methods.shared.device_transfer import to_device
+from methods.shared.initial_weights import ClassHead, load_tensors
 from methods.shared.label_maps import label_map
-from methods.shared.weights import load_matching, read_weights
+from methods.shared.weights import read_weights
 
 MULTIPLE = 16
 """Resized sides are multiples of it: the network halves the image three times, and the package pads to 16."""
@@ -32,6 +33,9 @@ FLOWS, CELL, CLASSES = slice(0, 2), 2, slice(3, None)
 
 UNKNOWN_DIAMETER = 30.0
 """In pixels, for a data set without a cell."""
+
+CLASS_HEADS = (ClassHead("output.2.", before=3, single=False),)
+"""The layer with flows, cell probability and, for several classes, their logits."""
 
 Image = NDArray[np.uint8]
 Labels = NDArray[np.int32]
@@ -48,6 +52,7 @@ class CellposeModel:
         self.module = resnet_torch.CPnet([2, *widths], 3 + classes, sz=3, diam_mean=options.target_diameter)
         diameter = options.diameter or task.cell_diameter or UNKNOWN_DIAMETER
         self.module.diam_labels.data[:] = diameter
+        self.loaded: LoadedWeights | None = None
 
     def losses(self, batch: Sequence[Sample]) -> Mapping[str, Tensor]:
         """cellpose's two losses: half the squared error of the flows, and binary cross-entropy of the cell probability.
@@ -172,19 +177,22 @@ def build(recipe: Recipe, task: Task, options: CellposeOptions) -> CellposeModel
     """cellpose's network on task.device, from scratch, from a file of its weights or from an earlier run.
 
     Raises:
-        HarnessError: the weights do not fit, or the init slot asks for others than those of an earlier run.
+        NoWeightsError: the weights do not fit, or the init slot asks for others than those of an earlier run.
     """
     init: Init = recipe.init.build(task)
     model = CellposeModel(task, options)
     if init.kind in ("imagenet", "coco"):
-        raise HarnessError(
+        raise NoWeightsError(
             f"cellpose has no {init.kind} weights; type --init scratch, or cellpose(weights=FILE) for its own"
         )
     if not init.restored:
         path = init.path if init.kind == "checkpoint" else options.weights
         if path is not None:
             # the diameter of the data at hand stays
-            load_matching(model.module, _without(read_weights(path), "diam_labels"), path, ("output.", "diam_"))
+            weights = _without(read_weights(path), "diam_labels")
+            model.loaded = load_tensors(
+                model.module, weights, path, init.classes, task.classes, CLASS_HEADS, ("diam_",)
+            )
     model.module.to(task.device)
     return model
 

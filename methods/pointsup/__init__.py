@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from harness.contract import Card, Method, Part
+from harness.contract import BOX_SECONDS, POINT_SECONDS, Card, Method, Part
 from harness.options import Options
 
 
@@ -32,6 +32,7 @@ METHOD = Method(
         changes="takes the masks away and trains the unchanged mask head on 10 labelled points in each box, 5 of them "
         "in each step",
         labels="boxes and 10 points a cell",
+        label_seconds=lambda options: BOX_SECONDS + options["points"] * POINT_SECONDS,
         departures=(
             "points follow every augmentation, random crops among them, and a point outside the crop is not used; the "
             "released loader refuses random crops",

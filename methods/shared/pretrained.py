@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from harness.contract import Init
-from harness.errors import HarnessError
+from harness.errors import NoWeightsError
 from methods.shared.weights import load_matching, read_weights
 
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -19,12 +19,12 @@ def load_imagenet_backbone(backbone: nn.Module, init: Init, name: str) -> None:
     does not have, such as a classifier, are ignored.
 
     Raises:
-        HarnessError: No file is given, or it does not fit.
+        NoWeightsError: No file is given, or it does not fit.
     """
     if init.kind != "imagenet" or init.restored:
         return
     if init.path is None:
-        raise HarnessError(
+        raise NoWeightsError(
             f"no ImageNet weights of {name} can be downloaded; pass a file with --init imagenet:FILE, or --init scratch"
         )
     load_matching(backbone, read_weights(init.path), str(init.path), may_differ=())

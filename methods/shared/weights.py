@@ -10,10 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, NoWeightsError
 
 COUNTERS = "num_batches_tracked"
 """Last part of the names of batch norms' counters, which some files have and no network needs."""
+
+SCALE = ".scale"
+"""What is added to the name of a tensor of 8 bits for that of its factors."""
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -49,7 +52,7 @@ def read_weights_and_author(path: str | Path) -> tuple[dict[str, Tensor], str]:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            return dict(load_file(str(file))), ""
+            return dequantised(load_file(str(file))), ""
         if file.suffix == ".pkl":
             return _read_pickle(file)
         content: Any = torch.load(file, map_location="cpu", weights_only=True)
@@ -63,6 +66,18 @@ def read_weights_and_author(path: str | Path) -> tuple[dict[str, Tensor], str]:
     if not isinstance(content, Mapping) or not any(isinstance(v, Tensor) for v in content.values()):
         raise HarnessError(f"{path} holds no tensors by name")
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}, ""
+
+
+def dequantised(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, where NAME of 8-bit whole numbers is multiplied by NAME.scale, a factor for each index of axis 0.
+
+    So are weights stored that were learned on painted cells (harness/training/painted_weights.py).
+    """
+    found = dict(tensors)
+    for name, value in tensors.items():
+        if value.dtype == torch.int8 and name + SCALE in tensors:
+            found[name] = value.float() * found.pop(name + SCALE).reshape(-1, *[1] * (value.dim() - 1))
+    return found
 
 
 def _unreadable(path: str | Path, error: Exception) -> HarnessError:
@@ -116,7 +131,7 @@ def load_matching(module: nn.Module, weights: Mapping[str, Tensor], source: str,
         may_differ: Parts of the names of tensors that may be missing or have another shape: class heads.
 
     Raises:
-        HarnessError: Any other tensor is missing or has another shape.
+        NoWeightsError: Any other tensor is missing or has another shape.
     """
     state = module.state_dict()
     matching, wrong = {}, []
@@ -127,7 +142,7 @@ def load_matching(module: nn.Module, weights: Mapping[str, Tensor], source: str,
         elif not any(part in name for part in may_differ) and not name.endswith(COUNTERS):
             wrong.append(name)
     if wrong:
-        raise HarnessError(
+        raise NoWeightsError(
             f"{source} does not fit this network: {len(wrong)} of {len(state)} tensors are missing or of another "
             f"shape, the first {wrong[0]!r}; give the weights of the same architecture, or --init scratch"
         )

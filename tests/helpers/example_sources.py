@@ -55,6 +55,10 @@ def synthetic(folder: Path) -> str:
     return "synthetic:images=3,size=64"
 
 
+def painted(folder: Path) -> str:
+    return "painted:images=3,size=64,cells=8-20"
+
+
 def sartorius(folder: Path) -> str:
     with (folder / "train.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -190,6 +194,7 @@ def livecell(folder: Path) -> str:
 
 EXAMPLES: dict[str, Callable[[Path], str]] = {
     "synthetic": synthetic,
+    "painted": painted,
     "sartorius": sartorius,
     "coco": coco,
     "livecell": livecell,
@@ -204,3 +209,6 @@ EXAMPLES: dict[str, Callable[[Path], str]] = {
     "dsb2018": dsb2018,
 }
 """Name of a source to a function that writes a data set into an empty folder and gives what to type."""
+
+WITHOUT_FILES = ("synthetic", "painted")
+"""Sources that draw their images."""

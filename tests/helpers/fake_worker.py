@@ -19,9 +19,10 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import psutil
@@ -33,15 +34,17 @@ from harness.contract import Part, Predictions, Recipe
 from harness.evaluation.prediction_file import PREDICTIONS, write_predictions
 from harness.evaluation.schema import Scores
 from harness.fileio import write_text_atomic
+from harness.monitoring.placement import ALONE
 from harness.monitoring.progress import Progress, ProgressFile
 from harness.orchestration import worker
+from harness.orchestration.engines.engine import Engine
 from harness.orchestration.engines.local import LocalEngine, Slot, placements
 from harness.orchestration.plan import Contender, Manifest, make_plan
 from harness.orchestration.prepared_data import prepare_planned_data
 from harness.orchestration.process.launchers import SubprocessLauncher
 from harness.orchestration.scheduler import RunOptions, run_plan
 from harness.platform import files as platform_files
-from harness.platform.processes import cores_in_order, own_session
+from harness.platform.processes import can_fork, cores_in_order, own_session
 from harness.results.io import read_records
 from harness.results.schema import Cost, DataFacts, RunRecord
 from harness.results.status import Diverged, Interrupted
@@ -163,7 +166,7 @@ def stops_late(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunReco
 def compiles(spec: TrialSpec, folder: Path, progress: ProgressFile) -> RunRecord:
     """Warms up for longer than its limit."""
     progress.report(Progress("warming up"))
-    end = time.monotonic() + 6
+    end = time.monotonic() + 3.5
     while time.monotonic() < end and not progress.stop_requested():
         time.sleep(0.05)
     return healthy(spec, folder, progress)
@@ -302,19 +305,52 @@ class RecordingReporter:
 
 
 def run(
-    run_dir: Path, manifest: Manifest, reporter: RecordingReporter | None = None, jobs: int = 1, **options: Any
+    run_dir: Path,
+    manifest: Manifest,
+    reporter: RecordingReporter | None = None,
+    jobs: int = 1,
+    engine: Engine | None = None,
+    **options: Any,
 ) -> int:
-    """Run the plan, so many trials side by side. options: of RunOptions."""
-    launcher = options.pop("launcher", SubprocessLauncher(WORKER))
-    slots = [Slot(replace(launcher, placement=place), place) for place in placements(jobs, cores_in_order(), ())]
-    return run_plan(
-        manifest,
-        run_dir,
-        RunOptions(**options),
-        reporter or RecordingReporter(),
-        write_table,
-        LocalEngine(slots),
-    )
+    """Run the plan by an engine, or so many trials side by side on this machine. options: of RunOptions.
+
+    Workers are forked where that is possible: it takes milliseconds, and starting one half a second.
+    """
+    if engine is not None:
+        options.setdefault("launcher", SubprocessLauncher(WORKER))
+        return run_plan(manifest, run_dir, RunOptions(**options), reporter or RecordingReporter(), write_table, engine)
+    own = options.pop("launcher", None)
+    with _launcher(jobs) if own is None else nullcontext(own) as first:
+        slots = [
+            Slot(first if place == ALONE else replace(first, placement=place), place)
+            for place in placements(jobs, cores_in_order(), ())
+        ]
+        return run_plan(
+            manifest,
+            run_dir,
+            RunOptions(**options),
+            reporter or RecordingReporter(),
+            write_table,
+            LocalEngine(slots),
+        )
+
+
+def _launcher(jobs: int) -> AbstractContextManager[Any]:
+    """Of fake workers. A run in a process of its own starts them by a command, so that tests find them."""
+    if __name__ == "__main__" or jobs > 1 or not can_fork():
+        return nullcontext(SubprocessLauncher(WORKER))
+    from shared_fork_server import FAKE_SERVER
+
+    return FAKE_SERVER.launcher(["fake_worker"])
+
+
+def engine_of_environment(run_dir: Path) -> Engine | None:
+    """The engine that HARNESS_FAKE_ENGINE names."""
+    if os.environ.get("HARNESS_FAKE_ENGINE") != "slurm":
+        return None
+    from harness.orchestration.engines.slurm import SlurmEngine
+
+    return SlurmEngine(run_dir, poll_seconds=0.5)
 
 
 # ------------------------------------------------------------------------------------------------------- faults
@@ -365,14 +401,20 @@ def break_files(role: str) -> None:
             module.os = faulty  # type: ignore[attr-defined]
 
 
-def main() -> int:
+def main() -> NoReturn:
     if sys.argv[1] == "run":
         break_files("run")
         manifest = plan(sys.argv[3].split(","), int(sys.argv[4]), os.environ.get("HARNESS_FAKE_BUDGET", "60it"))
-        return run(Path(sys.argv[2]), manifest, jobs=int(os.environ.get("HARNESS_FAKE_JOBS", "1")), grace=10.0)
+        run_dir, jobs = Path(sys.argv[2]), int(os.environ.get("HARNESS_FAKE_JOBS", "1"))
+        os._exit(run(run_dir, manifest, jobs=jobs, engine=engine_of_environment(run_dir), grace=10.0))
+    run_and_exit()
+
+
+def run_and_exit(arguments: list[str] | None = None) -> NoReturn:
+    """As that of harness.orchestration.worker, with the methods of this file."""
     break_files("worker")
-    return worker.main(run_trial=lambda spec, folder, progress: globals()[spec.method](spec, folder, progress))
+    os._exit(worker.main(arguments, lambda spec, folder, progress: globals()[spec.method](spec, folder, progress)))
 
 
 if __name__ == "__main__":
-    os._exit(main())
+    main()

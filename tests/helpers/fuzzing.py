@@ -16,7 +16,7 @@ def examples(usual: int) -> int:
     return int(os.environ.get("HARNESS_FUZZ", usual))
 
 
-EXAMPLES = examples(40)
+EXAMPLES = examples(25)
 fuzz = settings(
     max_examples=EXAMPLES,
     deadline=timedelta(seconds=20),

@@ -15,7 +15,8 @@ from harness.contract import Instances, Sample
 from harness.data import synthetic as painter
 from harness.data.source import DataSource, Loaded, SourceIndex, SourceLocation
 from harness.data.synthetic.cell_shapes import TYPES
-from harness.errors import HarnessError, nearest, one_line
+from harness.data.typed_keys import image_size, names, parse_keys, whole
+from harness.errors import HarnessError, one_line
 
 
 @dataclass(frozen=True)
@@ -59,41 +60,7 @@ class Synthetic:
 
 def parse(text: str) -> Settings:
     """Settings from "images=60,size=520x704,types=cort+astro". Raises HarnessError naming the key."""
-    given: dict[str, object] = {}
-    for item in filter(None, text.split(",")):
-        key, _, value = item.partition("=")
-        if key not in _KEYS:
-            raise HarnessError(
-                f"synthetic: no key {one_line(key)!r}{nearest(key, _KEYS)}; there are {', '.join(_KEYS)}"
-            )
-        if key in given:
-            raise HarnessError(f"synthetic: {key} is there twice")
-        given[key] = _KEYS[key](value)
-    return Settings(**given)  # type: ignore[arg-type]
-
-
-def _whole(name: str, low: int, high: int) -> Callable[[str], int]:
-    def read(value: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", value) or not low <= int(value) <= high:
-            raise HarnessError(f"synthetic: {name} is a whole number from {low} to {high}, not {one_line(value)!r}")
-        return int(value)
-
-    return read
-
-
-def _size(value: str) -> tuple[int, int]:
-    found = re.fullmatch(r"([0-9]{1,5})(?:x([0-9]{1,5}))?", value)
-    sides = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
-    if not all(32 <= side <= 8192 for side in sides):
-        raise HarnessError(f"synthetic: size is SIDE or HEIGHTxWIDTH, each from 32 to 8192, not {one_line(value)!r}")
-    return sides
-
-
-def _types(value: str) -> tuple[str, ...]:
-    names = tuple(value.split("+"))
-    if not set(names) <= set(TYPES):
-        raise HarnessError(f"synthetic: types are {'+'.join(TYPES)} or some of them, not {one_line(value)!r}")
-    return names
+    return Settings(**parse_keys("synthetic", text, _KEYS))  # type: ignore[arg-type]
 
 
 def _density(value: str) -> float:
@@ -103,10 +70,10 @@ def _density(value: str) -> float:
 
 
 _KEYS: dict[str, Callable[[str], object]] = {
-    "images": _whole("images", 1, 1_000_000),
-    "size": _size,
-    "seed": _whole("seed", 0, 999_999_999),
-    "types": _types,
+    "images": whole("synthetic", "images", 1, 1_000_000),
+    "size": image_size("synthetic"),
+    "seed": whole("synthetic", "seed", 0, 999_999_999),
+    "types": names("synthetic", "types", tuple(TYPES)),
     "density": _density,
 }
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from harness.config.budget import Budget
+from harness.config.start_facts import StartFacts
 from harness.config.trial_spec import TrialSpec, recipe_from_json
-from harness.contract import Model, Predictions
+from harness.contract import Learner, Model, Predictions
 from harness.evaluation.calibration import choose_rule, choose_rules_across
 from harness.evaluation.prediction_file import PREDICTIONS, write_predictions
 from harness.evaluation.schema import PostprocessRule, Scores
@@ -28,7 +29,9 @@ from harness.monitoring.machine import machine_facts
 from harness.monitoring.progress import Progress, ProgressFile
 from harness.monitoring.training import training_sensors
 from harness.orchestration.early_stopping import falls_behind
-from harness.orchestration.prepared_data import prepare_planned_data, task_of
+from harness.orchestration.learning import add_learner, mean_cells
+from harness.orchestration.prepared_data import planned_unlabelled, prepare_planned_data, task_of
+from harness.orchestration.starting_weights import check_unchanged
 from harness.platform.memory import gpu_peaks, peak_rss, reset_gpu_peaks
 from harness.results.schema import Cost, CurvePoint, RunRecord, Status
 from harness.results.status import Interrupted
@@ -61,8 +64,11 @@ class Trial:
         progress.report(Progress("loading"))
         self.data = prepare_planned_data(spec)
         self.classes = self.data.dataset.classes
+        self.unlabelled = planned_unlabelled(self.data, spec)
+        self.learner: Learner | None = None
         self.task = task_of(self.data, spec)
         self.recipe = recipe_from_json(spec.recipe)
+        check_unchanged(self.recipe)
         device.select_device(spec.device)
         device.keep_freed_memory()
         device.seed(spec.seed, spec.deterministic)
@@ -106,6 +112,7 @@ class Trial:
         return RunRecord.from_spec(
             self.spec,
             "ok",
+            start=spec_start(self.spec, self.model),
             data=self.data.facts,
             rule=rule,
             scores=scores,
@@ -139,6 +146,9 @@ class Trial:
             on_losses=None if self.events is None else self.events.steps,
             sensors=training_sensors(spec.device),
         )
+        if self.unlabelled is not None:
+            self.learner = add_learner(trainer, self.unlabelled, mean_cells(self.data), spec.seed)
+        self.images_per_step = trainer.stream.images_per_step
         trace = trainer.run()
         write_text_atomic(self.folder / CURVE, trace.to_csv())
         save_task(self.folder, self.task)
@@ -248,7 +258,7 @@ class Trial:
             seconds_per_iteration=median,
             seconds_per_iteration_iqr=float(np.subtract(*np.percentile(steps, [75, 25]))) if len(steps) else None,
             data_wait_seconds=float(sum(trace.wait)),
-            images_per_second=self.spec.preset.training.batch / median if median else None,
+            images_per_second=self.images_per_step / median if median else None,
             inference_ms_per_image=median_without_first(self._milliseconds),
             peak_host_rss=peak_rss(),
             peak_gpu_allocated=peaks.allocated if peaks else None,
@@ -264,6 +274,7 @@ class Trial:
                 *conditions.condition_notes(trace.measured),
                 *(self.fallbacks.notes() if self.fallbacks else ()),
                 *getattr(self.model, "notes", ()),
+                *(() if self.learner is None else self.learner.notes),
             ],
         )
 
@@ -310,6 +321,11 @@ def _learning_curve(trace: Trace, last_iou: float) -> list[CurvePoint]:
     """The points measured during training, and the one at its end."""
     end = CurvePoint(fraction=1.0, seconds=trace.used_seconds, iteration=len(trace), iou_map=last_iou)
     return [*_curve_points(trace), end]
+
+
+def spec_start(spec: TrialSpec, model: Model) -> StartFacts | None:
+    """The weights that the trial started from, with what the model took over."""
+    return spec.start and spec.start.with_loaded(getattr(model, "loaded", None))
 
 
 def limit_compiling(model: Model, budget: Budget) -> None:

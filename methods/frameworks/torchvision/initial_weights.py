@@ -5,19 +5,29 @@ Source: `torchvision/models/detection/mask_rcnn.py` and `backbone_utils.py`; doc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torchvision.models.detection import MaskRCNN
 from torchvision.ops import FrozenBatchNorm2d
 
-from harness.contract import Init
-from harness.errors import HarnessError
+from harness.contract import Init, LoadedWeights
+from harness.errors import NoWeightsError
+from methods.shared.initial_weights import ClassHead, load_initial, load_tensors, loaded_parts, pixel_facts
 from methods.shared.weights import COUNTERS, download_weights, load_matching, read_weights
 
-CLASS_HEADS = ("box_predictor.", "mask_predictor.mask_fcn_logits.")
+CLASS_HEADS = (
+    ClassHead("box_predictor.cls_score.", before=1),
+    ClassHead("box_predictor.bbox_pred.", before=4),
+    ClassHead("mask_predictor.mask_fcn_logits.", before=1),
+)
+"""Layers with rows for background and each class."""
+
+ANCHOR_HEADS = ("rpn.head.cls_logits.", "rpn.head.bbox_pred.")
+"""Layers as wide as the number of anchors at a place, which follows from the shapes of cells. New where it differs."""
 
 MARK = "start"
 """Name of the buffer of the transform that states, in stored weights, what the network was trained from."""
@@ -75,26 +85,33 @@ class Start:
                     part.eps = 0.0  # `overwrite_eps`: with 1e-5 the weights of COCO_V1 compute something else
 
 
-def load(module: MaskRCNN, init: Init, version: int, depth: int) -> None:
+def load(module: MaskRCNN, init: Init, version: int, depth: int, classes: Sequence[str]) -> LoadedWeights | None:
     """Load the weights of `init` into the network.
 
+    Returns:
+        What was taken over; None from scratch.
+
     Raises:
-        HarnessError: The weights cannot be had or do not fit. There is no fallback to random weights.
+        HarnessError: The weights cannot be had; NoWeightsError where there are none or they do not fit. There is no
+            fallback to random weights.
     """
     from torchvision.models import ResNet50_Weights
     from torchvision.models.detection import MaskRCNN_ResNet50_FPN_V2_Weights, MaskRCNN_ResNet50_FPN_Weights
 
     if init.kind == "scratch" or init.restored:
-        return
+        return None
+    mean, std = (255 * torch.as_tensor(values) for values in (module.transform.image_mean, module.transform.image_std))
+    read: dict[str, Any] = {**pixel_facts(mean, std), "channel_order": "RGB"}
+    mark = f"transform.{MARK}"
     if init.kind == "checkpoint":
-        load_matching(module, read_weights(str(init.path)), str(init.path), CLASS_HEADS)
-        return
+        return replace(load_initial(module, init, classes, CLASS_HEADS, (mark, *ANCHOR_HEADS)), **read)
     if depth != 50 and init.path is None:
-        raise HarnessError(f"torchvision has no weights for ResNet-{depth}: give a file, or take --preset standard")
+        raise NoWeightsError(f"torchvision has no weights for ResNet-{depth}: give a file, or take --preset standard")
     if init.kind == "imagenet":
         path = init.path or download_weights(ResNet50_Weights.IMAGENET1K_V1.url, "ImageNet ResNet-50")
         load_matching(module.backbone.body, read_weights(path), str(path), ())
-        return
+        return replace(loaded_parts(module.state_dict(), "backbone.body."), **read)
     chosen = MaskRCNN_ResNet50_FPN_V2_Weights if version == 2 else MaskRCNN_ResNet50_FPN_Weights
     path = init.path or download_weights(chosen.COCO_V1.url, "COCO Mask R-CNN")
-    load_matching(module, read_weights(path), str(path), (*CLASS_HEADS, f"transform.{MARK}"))
+    weights = read_weights(path)
+    return replace(load_tensors(module, weights, str(path), (), classes, CLASS_HEADS, (mark, *ANCHOR_HEADS)), **read)

@@ -19,7 +19,7 @@ from torchvision.models.detection.rpn import RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d
 
-from harness.contract import Init, Predictions, Recipe, Sample, Task
+from harness.contract import Init, LoadedWeights, Predictions, Recipe, Sample, Task
 from methods.frameworks.torchvision.ignored import IgnoringRoIHeads, IgnoringRPN
 from methods.frameworks.torchvision.initial_weights import Start, load
 from methods.frameworks.torchvision.settings import TorchvisionOptions, TorchvisionSettings
@@ -51,8 +51,8 @@ class NormalizeOnly(GeneralizedRCNNTransform):
 class TorchvisionModel:
     """torchvision's MaskRCNN behind the Model contract of the harness. Label 0 is its background."""
 
-    def __init__(self, module: MaskRCNN, task: Task, proposals: int) -> None:
-        self.module, self.task, self.proposals = module, task, proposals
+    def __init__(self, module: MaskRCNN, task: Task, proposals: int, loaded: LoadedWeights | None = None) -> None:
+        self.module, self.task, self.proposals, self.loaded = module, task, proposals, loaded
         self.device = torch.device(task.device)
         self.set_caps([])
         tune_in_training(module.backbone)
@@ -139,8 +139,8 @@ def build(recipe: Recipe, task: Task, options: TorchvisionOptions) -> Torchvisio
     std = [v / 255 for v in task.pixel_std] if scratch else IMAGENET_STD
     module.transform = NormalizeOnly(mean, std)
     start.apply(module)
-    load(module, init, options.version, options.depth)
-    return TorchvisionModel(module.to(task.device), task, settings.proposals)
+    loaded = load(module, init, options.version, options.depth, task.classes)
+    return TorchvisionModel(module.to(task.device), task, settings.proposals, loaded)
 
 
 def network(

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,29 +15,21 @@ pytest.importorskip("optuna", reason="needs the extra `tune`")
 DATA = "synthetic:images=9,size=64"
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    whole = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "harness", *arguments], capture_output=True, text=True, timeout=250, env=whole
-    )
-
-
-def test_settings_are_searched_and_a_run_uses_them(tmp_path: Path) -> None:
-    made = CliRunner().invoke(harness, ["new-method", "stranger", "--slot", "engine", "--dir", str(tmp_path)])
-    assert made.exit_code == 0
+def test_settings_are_searched_and_a_run_uses_them(adapter: Path, tmp_path: Path) -> None:
     search, out = tmp_path / "search", tmp_path / "run"
-    how = ("--adapter", str(tmp_path / "stranger.py"), "--data", DATA, "--quiet")
+    how = ("--adapter", str(adapter), "--data", DATA, "--quiet")
     few = ("--trials", "2", "--preset", "smoke", "--budget", "4it")
-    tuned = command("tune", "--methods", "stranger", *few, "--out", str(search), *how)
-    assert tuned.returncode == 0, tuned.stderr
+    tuned = CliRunner().invoke(harness, ["tune", "--methods", "stranger", *few, "--out", str(search), *how])
+    assert tuned.exit_code == 0, tuned.stderr
     assert f"--methods stranger --tuned {search}" in tuned.stdout
     assert "2 trials of each of 1 methods, at most 4it of training each; scored on" in tuned.stderr
     assert (search / "presets" / "stranger.toml").is_file()
     assert "# Tuning" in (search / "tuning.md").read_text()
     assert not list(search.glob("trials/*/weights.safetensors"))
 
-    run = command("run", "--methods", "stranger,stranger+copy_paste", "--tuned", str(search), "--out", str(out), *how)
-    assert run.returncode == 0, run.stderr
+    words = ["run", "--methods", "stranger,stranger+copy_paste", "--tuned", str(search), "--out", str(out), *how]
+    run = CliRunner().invoke(harness, words)
+    assert run.exit_code == 0, run.stderr
     assert "note: not tuned, and run with the preset smoke as it is: stranger+copy_paste" in run.stderr
     plain = json.loads(CliRunner().invoke(harness, ["table", str(out), "--json"]).output)
     by_name = {row["method"]: row for row in plain["rows"]}

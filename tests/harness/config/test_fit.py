@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.catalog import Catalog, load_catalog
-from harness.config.fit import Fingerprint, anchor_recall, fitted
+from harness.config.fit import Fingerprint, anchor_recall, at_cell_size, fitted
 from harness.config.preset import (
     Preset,
     check_settings,
@@ -187,3 +187,17 @@ def test_a_mistake_in_a_typed_setting_is_one_line(typed: str, said: str) -> None
 def test_settings_that_are_not_changed_stay() -> None:
     quick = load_preset("quick")
     assert with_settings(quick, {"training.crop": 64}).model_copy(update={"training": quick.training}) == quick
+
+
+@pytest.mark.parametrize(
+    ("wanted", "diameter", "scale", "crop"),
+    [(20, 20, 1.0, 128), (20, 27, 1.0, 128), (20, 45, 0.44, 291), (20, 8, 2.5, 51), (100, 5, 4.0, 32)],
+)
+def test_cells_are_brought_to_the_size_that_initial_weights_know(
+    wanted: float, diameter: float, scale: float, crop: int
+) -> None:
+    preset = load_preset("quick")
+    found = at_cell_size(preset, wanted, diameter)
+    assert (found.scale, found.training.crop) == (scale, crop)
+    assert found.training.crop * scale == pytest.approx(preset.training.crop, abs=scale), "as the network sees it"
+    assert len(found.fit) == (scale != 1)

@@ -37,7 +37,7 @@ def test_every_engine_takes_every_preset(catalog: Catalog, engine: str, name: st
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ({"anchor_scal": 4}, "no setting 'anchor_scal'; did you mean 'anchor_scale'? (there are: anchor_scale, "),
+        ({"anchor_scal": 4}, "no setting 'anchor_scal'; did you mean 'anchor_scale'? (there are: anchor_ratios, "),
         ({"anchor_scale": -1}, "anchor_scale=-1 must be a number above 0"),
         ({"width": 12.5}, "width=12.5 must be a whole number, 1 or more"),
         ({"proposals": "many"}, "proposals='many' must be a whole number, 1 or more"),

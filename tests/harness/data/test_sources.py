@@ -108,6 +108,13 @@ def test_nothing_left_after_skipping_is_told(tmp_path: Path) -> None:
         load(source, skip_bad=True)
 
 
+def test_a_folder_of_another_kind_gets_the_line_to_type(tmp_path: Path) -> None:
+    kaggle = write_kaggle(tmp_path, [kaggle_row("a", "1 2")])
+    with pytest.raises(HarnessError) as raised:
+        load(f"dsb2018:{tmp_path}")
+    assert str(raised.value).endswith(f"nothing to train on; the folder looks like {kaggle}")
+
+
 def test_a_folder_that_vanishes_is_told(tmp_path: Path) -> None:
     source = write_kaggle(tmp_path / "d", [kaggle_row("a", "1 2")])
     dataset = load(source)

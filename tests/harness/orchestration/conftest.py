@@ -16,10 +16,10 @@ from harness.orchestration.request import plan_trials
 from harness.stacks import resolve
 
 
-@pytest.fixture
-def rounds() -> int:
-    """Number of rounds with random kills: 20, or HARNESS_CHAOS_ROUNDS."""
-    return int(os.environ.get("HARNESS_CHAOS_ROUNDS", "20"))
+@pytest.fixture(params=[5, pytest.param(20, marks=pytest.mark.slow)])
+def rounds(request: pytest.FixtureRequest) -> int:
+    """Number of rounds with random kills: a few, 20 in the long tests, or HARNESS_CHAOS_ROUNDS."""
+    return int(os.environ.get("HARNESS_CHAOS_ROUNDS", request.param))
 
 
 ADAPTERS = Path(__file__).parents[2] / "helpers" / "bad_adapters.py"

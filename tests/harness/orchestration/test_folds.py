@@ -12,15 +12,18 @@ from click.testing import CliRunner
 from fake_worker import PRESET, RecordingReporter, resolved, run
 
 from harness.cli import harness
+from harness.config.preset import Preset, with_settings
 from harness.config.split_spec import SplitSpec
+from harness.data.sources import load
 from harness.errors import HarnessError
 from harness.evaluation.calibration import choose_rule
 from harness.evaluation.prediction_file import PREDICTIONS, read_predictions
 from harness.orchestration.plan import Contender, Manifest
-from harness.orchestration.prepared_data import prepare_planned_data
+from harness.orchestration.prepared_data import PreparedData, prepare_planned_data
 from harness.orchestration.request import plan_trials
 from harness.reporting.leaderboard import leaderboard_of_runs
 from harness.results.io import read_records
+from harness.results.schema import DataFacts
 from harness.results.trained_trial import find_trained_trial
 
 DATA = "synthetic:images=8,size=64"
@@ -51,6 +54,19 @@ def test_every_fold_of_every_seed_is_a_trial_with_a_key_of_its_own() -> None:
     assert len(planned(folds=4).data) == 4
     with pytest.raises(HarnessError, match="too few for 9 folds; 9 are the least"):
         planned(folds=9)
+
+
+def test_all_folds_of_all_seeds_have_the_preset_that_is_fitted_to_all_images() -> None:
+    """With a preset for each fold they could not be scored together."""
+
+    def fit(preset: Preset, data: PreparedData, facts: DataFacts) -> Preset:
+        return with_settings(preset, {"model.scale": 1 + sum(len(i) for i in facts.splits["train"]) / 1000})
+
+    contenders = [Contender(resolved("recalls"), PRESET, "10it")]
+    trials = plan_trials(contenders, range(2), [DATA], split=SplitSpec(folds=3), fit=fit).trials
+    assert len({trial.spec.preset.scale for trial in trials}) == 1
+    assert trials[0].spec.preset.scale == 1 + sum(map(len, load(DATA).ids)) / 1000
+    assert len({trial.spec.folds_key for trial in trials}) == 2
 
 
 def test_every_image_is_scored_once_under_the_rule_of_the_other_folds(finished: Path) -> None:

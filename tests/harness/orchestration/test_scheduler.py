@@ -320,5 +320,5 @@ def test_the_wall_limit_leaves_out_warm_up_that_compiles(tmp_path: Path) -> None
     preset = trial.spec.preset.model_copy(update={"model": {"compile": True}})
     compiling = trial.model_copy(update={"spec": trial.spec.model_copy(update={"preset": preset})})
     for name, one, status in (("plain", trial, "timeout"), ("compiled", compiling, "ok")):
-        run(tmp_path / name, manifest.model_copy(update={"trials": (one,)}), grace=0.5, wall_limit=4.0)
+        run(tmp_path / name, manifest.model_copy(update={"trials": (one,)}), grace=0.5, wall_limit=2.0)
         assert record(tmp_path / name, "compiles").status == status

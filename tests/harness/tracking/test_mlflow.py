@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -33,10 +34,21 @@ DATA = DataFacts(
 )
 
 
-@pytest.fixture
-def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+@pytest.fixture(scope="module")
+def without_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database to copy: making its tables takes MLflow seconds."""
     if any(importlib.util.find_spec(name) is None for name in ("mlflow", "sqlalchemy", "alembic")):
         pytest.skip("MLflow is not installed; pip install -e '.[mlflow]'")
+    from mlflow.tracking import MlflowClient
+
+    file = tmp_path_factory.mktemp("database") / "runs.db"
+    MlflowClient(tracking_uri=f"sqlite:///{file}").search_experiments()
+    return file
+
+
+@pytest.fixture
+def uri(without_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    shutil.copy(without_runs, tmp_path / "runs.db")
     monkeypatch.chdir(tmp_path)  # artifacts go beside the database
     return f"sqlite:///{tmp_path}/runs.db"
 
@@ -237,7 +249,7 @@ def test_a_run_is_logged_and_a_later_one_logs_only_what_is_missing(
 
 
 def test_a_server_that_is_not_there_is_one_line_before_anything_trains(tmp_path: Path, uri: str) -> None:
-    words = ["run", "--methods", "mask_rcnn", "--preset", "smoke", "--device", "cpu", "--out", tmp_path / "run"]
+    words = ["run", "--methods", "otsu_watershed", "--preset", "smoke", "--device", "cpu", "--out", tmp_path / "run"]
     result = typed(*words, "--mlflow", "http://127.0.0.1:9")
     assert (result.exit_code, result.output.count("\n")) == (2, 1), result.output
     assert "error: --mlflow: http cannot be used" in result.output

@@ -35,7 +35,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         ("imagenet", "/gone/weights.pth", {"engine": TORCHVISION}, True),
         ("coco", "/gone/weights.pkl", {"backbone": RESNET}, True),
         ("imagenet", None, {"backbone": RESNET}, True),
-        ("imagenet", None, {"backbone": TIMM}, False),
+        ("imagenet", None, {"backbone": TIMM}, True),
         ("imagenet", "/gone/weights.pth", {"backbone": SPINENET}, False),
     ],
 )

@@ -152,3 +152,43 @@ def test_without_a_network_it_says_how_to_give_a_file(
     monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(HarnessError, match="--init imagenet:FILE"):
         build(task_of(), TimmOptions(model="resnet10t"), init=Init("imagenet"))
+
+
+def _trained(net: Any) -> set[str]:
+    return {name for name, parameter in net.network.named_parameters() if parameter.requires_grad}
+
+
+@pytest.mark.parametrize("freeze", [None, "norm", "nothing"])
+def test_imagenet_weights_freeze_what_the_zoo_freezes(task_of: Any, tmp_path: Path, freeze: str | None) -> None:
+    """Batch norm, the stem and the stage at stride 4. From scratch everything is trained."""
+    path = tmp_path / "whole.pth"
+    torch.save(timm.create_model(MODEL).state_dict(), path)
+    options = TimmOptions(model=MODEL, freeze=freeze)
+    net = build(task_of(), options, init=Init("imagenet", str(path)))
+    kinds = {type(module).__name__ for module in net.modules()}
+    assert ("FrozenBatchNorm2d" in kinds) == (freeze != "nothing")
+    fresh = build(task_of(), options, init=Init())
+    whole = _trained(fresh)
+    modules = [name for name, m in fresh.network.named_modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    norms = {name for name in whole if name.rpartition(".")[0] in modules}
+    first = {name for name in whole if name.startswith(("conv1", "bn1", "layer1"))}
+    wanted = {None: whole - norms - first, "norm": whole - norms, "nothing": whole}[freeze]
+    assert _trained(net) == wanted
+    net.train()(torch.randn(1, 3, 64, 64))[-1].sum().backward()
+
+
+def test_stored_weights_state_what_was_frozen(task_of: Any, tmp_path: Path) -> None:
+    """A run that goes on from a checkpoint, and a finished run that is built again."""
+    torch.save(timm.create_model(MODEL).state_dict(), tmp_path / "whole.pth")
+    options = TimmOptions(model=MODEL)
+    source = build(task_of(), options, init=Init("imagenet", str(tmp_path / "whole.pth")))
+    stored = {f"backbone.bottom_up.body.{name}": value for name, value in source.state_dict().items()}
+    save_file(stored, tmp_path / "weights.safetensors")
+    path = str(tmp_path / "weights.safetensors")
+    for init in (Init("checkpoint", path), Init("imagenet", path, restored=True)):
+        net = build(task_of(), options, init=init)
+        assert set(net.state_dict()) == set(source.state_dict())
+        assert _trained(net) == _trained(source)
+    fresh = build(task_of(), options, init=Init())
+    save_file({f"backbone.body.{name}": value for name, value in fresh.state_dict().items()}, path)
+    assert _trained(build(task_of(), options, init=Init("checkpoint", path))) == _trained(fresh)

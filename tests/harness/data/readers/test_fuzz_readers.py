@@ -1,6 +1,6 @@
 """Mutated inputs are read soundly or refused by HarnessError; nothing else may come out of a reader.
 
-HARNESS_FUZZ=20000 tries that many new inputs per test. the default is 40.
+HARNESS_FUZZ=20000 tries that many new inputs per test; the default is 25.
 """
 
 from __future__ import annotations

@@ -33,7 +33,16 @@ from harness.results.status import NO_RECORD_EXIT
 from harness.training.prefetch import ThreadBatches, prefetched
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
+HELPERS = Path(__file__).parents[3] / "helpers"
 TOKEN_OF_TEST = "0123456789abcdef" * 2
+
+
+@pytest.fixture(autouse=True)
+def without_torch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is ready in a fifth of a second. In the long tests it imports what it does in a run."""
+    if request.node.get_closest_marker("slow") is None:
+        monkeypatch.setenv("PYTHONPATH", str(HELPERS), prepend=os.pathsep)
+        monkeypatch.setattr("harness.orchestration.process.fork_launcher._SERVER_MODULE", "light_fork_server")
 
 
 @pytest.fixture(params=["command", "fork server"])
