@@ -14,6 +14,7 @@ To add a method, put one file into `methods/`, or name a module under the entry-
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -254,7 +255,7 @@ class StartingWeights:
     source: what the weights were trained on, in words, without private folders and without the seed.
     seed: of the training that made them; None for weights that no seed of a run has made.
     classes: of the data they were trained on, in the order of labels; empty where they are not known.
-    data_fingerprint: of those data.
+    data_fingerprint, split_fingerprint: of those data and of their parts, for weights that a run has made.
     train_seconds: on the training clock, from scratch to these weights; None where it is not known.
     cell_diameter: median of the cells they were trained on, in pixels of the network's input; 0 where it is not known.
     scale: factor by which images of the new data are resized so that their cells have that diameter; "match" to find
@@ -268,6 +269,7 @@ class StartingWeights:
     seed: int | None = None
     classes: tuple[str, ...] = ()
     data_fingerprint: str = ""
+    split_fingerprint: str = ""
     train_seconds: float | None = None
     cell_diameter: float = 0.0
     scale: float | Literal["match"] | None = None
@@ -370,7 +372,7 @@ class Method:
     skip: called before a run starts. It returns one line on why the method cannot run here, or None.
     needs: top-level modules that only this method imports, each with the command that installs it. A method with one
         missing is not part of `all`.
-    reads_unlabelled: whether its supervision learns from images without labels.
+    reads_unlabelled: whether its supervision learns from images without labels (see `Learner`).
     """
 
     name: str
@@ -446,6 +448,23 @@ class Augment(Protocol):
     def __call__(self, sample: Sample, rng: np.random.Generator, pool: Pool) -> Sample: ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PointPredictions:
+    """The N predictions of a model for one image, each with its mask at P random points of its box.
+
+    boxes: (N, 4) float32, x0 y0 x1 y1 in pixels of the image.
+    scores: (N,) float32 in [0, 1]. labels: (N,) int64, index into the data set's classes.
+    points: (N, P, 2) float32, x y as in `Instances`.
+    probabilities: (N, P) float32 in [0, 1], that the point is inside the cell.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    points: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+
+
 class Model(Protocol):
     """What an engine builds. The harness trains it, times it, saves it and asks it for predictions.
 
@@ -467,6 +486,9 @@ class Model(Protocol):
     A model may have an attribute `notes`, a sequence of whole sentences that a reader of its times must know, for
     example that it runs uncompiled. They are read after training and stand in the record.
 
+    A model may have a method `predict_points(images, count, rng)` that gives `PointPredictions` with so many points for
+    each image. Supervisions that need a network to say where it is sure ask for it.
+
     A model whose weights do not start from scratch may have an attribute `loaded`, a `LoadedWeights`, for the record.
 
     A model may have a method `max_detections(size)`: the most cells that it can give for an image of that height and
@@ -484,4 +506,96 @@ class Model(Protocol):
 
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Predictions]:
         """Predictions for (H, W) or (H, W, 3) uint8 images of any size, in their own pixels. Called in eval mode."""
+        ...
+
+
+# ----------------------------------------------------------------------------- learning from images without labels
+
+
+@dataclass(frozen=True, eq=False)
+class PseudoLabels:
+    """What a model has found on unlabelled images, to be trained on as if it were annotated.
+
+    instances: by number of the unlabelled image, in its own pixels. What is uncertain is a crowd region.
+    share: of the images of a batch that are drawn from these in step `first`. It falls linearly to zero at `last`.
+    """
+
+    instances: Mapping[int, Instances]
+    share: float
+    first: int
+    last: int
+
+    def share_at(self, step: int) -> float:
+        """The share of step `step`."""
+        left = (self.last - step) / max(1, self.last - self.first)
+        return self.share * min(1.0, max(0.0, left)) if self.instances else 0.0
+
+
+class TrainingContext(Protocol):
+    """What a `Learner` may know and use of a training.
+
+    model: in training. Its `predict` takes images as they are in a batch, which the preset may have resized.
+    unlabelled: whole images without instances, by number.
+    cells_per_image: mean number of cells of a labelled training image, by class.
+    seed: of the training.
+    step: how many steps have been done.
+    """
+
+    model: Model
+    unlabelled: Sequence[Sample]
+    cells_per_image: Sequence[float]
+    seed: int
+
+    @property
+    def step(self) -> int: ...
+
+    def used(self) -> float:
+        """The fraction of the budget that is spent by now."""
+        ...
+
+    def predict(self, image: NDArray[np.uint8]) -> Predictions:
+        """Predictions for a whole image, in its pixels: in eval mode, without gradients.
+
+        Raises whatever ends a training that was asked to stop.
+        """
+        ...
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """A block in which the model is in eval mode, without gradients. Random numbers go on as if it had not been."""
+        ...
+
+
+class Learner(Protocol):
+    """What a supervision does in a training besides its loss, to learn from images without labels.
+
+    A supervision whose method says `reads_unlabelled` makes one for each training: `learner(context)`.
+
+    unlabelled_ratio: unlabelled images in a batch for each labelled one. They come last, cropped and flipped at random,
+        with `labelled` False and without instances. They count as images seen.
+    pseudo: what batches draw from in place of some labelled images, from the step on in which it is set; or None.
+    notes: whole sentences that a reader of the record must know. They are read after training.
+    """
+
+    unlabelled_ratio: float
+    pseudo: PseudoLabels | None
+    notes: Sequence[str]
+
+    def before_step(self) -> None:
+        """Called before each step, while the training clock runs."""
+        ...
+
+    def losses(self, batch: Sequence[Sample]) -> Mapping[str, torch.Tensor]:
+        """In place of the model's. Without anything learned from unlabelled images, exactly the model's."""
+        ...
+
+    def after_step(self) -> None:
+        """Called after the optimiser has changed the weights."""
+        ...
+
+    def state(self) -> Mapping[str, Any]:
+        """What a checkpoint must hold to go on: tensors, numbers, texts, and lists and dictionaries of them."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`."""
         ...

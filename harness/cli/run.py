@@ -102,11 +102,23 @@ if TYPE_CHECKING:
 @click.option("--wall-limit", metavar="TIME", help="Longest time of a trial: 30m, 2h.  [default: by its budget]")
 @click.option("--memory-limit", metavar="SIZE", help="Most memory of a trial: 8GB.  [default: 90 % of the machine's]")
 @click.option(
+    "--keep-weights",
+    type=click.Choice(["none", "best", "all"]),
+    help="Trained weights that stay; best: of each method's best seed.  [default: all of up to 100 trials, else none]",
+)
+@click.option(
     "--jobs",
     default=1,
     type=click.IntRange(1),
     help="Trials side by side on this machine, each with its share of the cores, and a GPU of its own while there are.",
 )
+@click.option(
+    "--engine",
+    default="local",
+    type=click.Choice(["local", "slurm"]),
+    help="Where trials run: this machine, or a SLURM cluster (type it on a login node).",
+)
+@click.option("--engine-options", default="", metavar="TEXT", help='Options of sbatch, as in "-p gpu --time=2:00:00".')
 @click.option("--dry-run", is_flag=True, help="Check everything and print the plan; train nothing.")
 @click.option("--quiet", is_flag=True, help="Plain lines in place of progress bars.")
 @click.option("--wide", is_flag=True, help="The leaderboard with all columns, in several tables where one has no room.")
@@ -148,7 +160,7 @@ def execute(request: RunRequest) -> int:
     """Plan, run and show what was asked for. Returns the exit status."""
     from harness.catalog import load_catalog
     from harness.config.preset import AUTO, DEFAULT_PRESET
-    from harness.orchestration.engines.local import local_engine
+    from harness.orchestration.engines.open_engine import open_engine
     from harness.orchestration.request import engine_modules, find_contenders, left_out_of_all
     from harness.orchestration.tuning.contenders import tuned_contenders
     from harness.orchestration.tuning.record import read_tuning
@@ -168,7 +180,7 @@ def execute(request: RunRequest) -> int:
         contenders = tuned_contenders(contenders, tuning, _print_note)
     # Fork servers import torch and the engines while the data are read here.
     modules = engine_modules(contenders)
-    with nullcontext() if request.dry_run else local_engine(request.jobs, request.device, modules) as engine:
+    with nullcontext() if request.dry_run else open_engine(request, run_dir, modules) as engine:
         manifest = request.plan(contenders, preset, _print_note)
         if request.device_note:
             _print_note(request.device_note)

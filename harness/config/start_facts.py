@@ -42,6 +42,7 @@ class StartFacts(BaseModel):
     seed: int | None = None
     classes: tuple[str, ...] = ()
     data_fingerprint: str = ""
+    split_fingerprint: str = ""
     train_seconds: float | None = None
     cell_diameter: float = 0.0
     licence: str = ""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from harness.conformance import augmenting, card, learning, predicting
+from harness.conformance import augmenting, card, learning, predicting, unlabelled
 from harness.conformance.subject import Subject, Violation
 
 Check = Callable[[Subject], None]
@@ -28,6 +28,7 @@ CHECKS: tuple[Check, ...] = (
     learning.inputs_are_not_modified,
     learning.training_repeats_under_a_seed,
     learning.overfits_one_batch,
+    unlabelled.trains_with_unlabelled_images,
     predicting.predictions_are_valid,
     predicting.takes_any_image_size,
     predicting.reloaded_model_predicts_the_same,
@@ -78,6 +79,8 @@ def why_not_run(check: Check, subject: Subject) -> str:
     """Why a check is not run on this method: its own reason, or that it does not apply; empty if it is."""
     if subject.finds_weights and check not in OF_THE_CARD:
         return "the network is that of the stack, and its weights are found when a run is planned"
+    if check is unlabelled.trains_with_unlabelled_images and not subject.learns_from_unlabelled:
+        return "it learns from labelled images alone"
     expected = subject.method.expected_failures.get(check.__name__, "")
     if expected or check not in NEED_GRADIENTS or subject.learns:
         return expected

@@ -118,6 +118,11 @@ class Subject:
         """Whether the model has trainable parameters."""
         return is_trainable(self.build())
 
+    @property
+    def learns_from_unlabelled(self) -> bool:
+        """Whether its supervision has a learner (harness.contract.Learner)."""
+        return hasattr(self.recipe.supervision.build(self.task()), "learner")
+
     def augments(self) -> tuple[Augment, ...]:
         built = self.recipe.augment.build(self.task())
         return tuple(built) if isinstance(built, Sequence) else (built,)

@@ -13,7 +13,7 @@ from harness.errors import HarnessError
 from harness.evaluation.schema import PostprocessRule
 from harness.monitoring.machine import utc_now
 from harness.orchestration.plan import Manifest, PlannedTrial, data_key, folder_name
-from harness.orchestration.prepared_data import prepare_data
+from harness.orchestration.prepared_data import prepare_data, unlabelled_images
 from harness.orchestration.scheduler import INTERRUPTED, Reporter, RunOptions, run_plan
 from harness.results.io import RECORD, read_record
 from harness.results.schema import DataFacts
@@ -26,7 +26,8 @@ FIT_ALL = "fit-all"
 def plan_fit_all(spec: TrialSpec, device: str) -> Manifest:
     """The plan of one trial on all images that the parts of a trial hold together.
 
-    Budget, recipe, preset and seed are those of the trial, and nothing is evaluated during training.
+    Budget, recipe, preset and seed are those of the trial, and nothing is evaluated during training. Labels that the
+    run has hidden (`--labels`) are used.
 
     Args:
         spec: of the trial, or of one of its folds.
@@ -37,8 +38,9 @@ def plan_fit_all(spec: TrialSpec, device: str) -> Manifest:
     """
     evaluation = spec.preset.evaluation.model_copy(update={"curve_fractions": ()})
     preset = spec.preset.model_copy(update={"evaluation": evaluation})
-    split = spec.split.model_copy(update={"fit_all": True, "fold": 0})
-    facts = prepare_data(spec.source, spec.skip_bad, preset, split).facts
+    split = spec.split.model_copy(update={"fit_all": True, "fold": 0, "labels": ""})
+    data = prepare_data(spec.source, spec.skip_bad, preset, split)
+    facts = data.facts
     if facts.fingerprint != spec.data_fingerprint:
         raise HarnessError(f"{facts.source} has changed since the run was planned; start a new run for it")
     key = trial_key(fit_all=spec.folds_key or spec.key, split=facts.split_fingerprint, device=device.partition(":")[0])
@@ -47,6 +49,7 @@ def plan_fit_all(spec: TrialSpec, device: str) -> Manifest:
         "folds_key": "",
         "split": split,
         "split_fingerprint": facts.split_fingerprint,
+        "unlabelled": None if spec.unlabelled is None else unlabelled_images(data, split, spec.skip_bad)[1],
         "preset": preset,
         "device": device,
         "earlier_looks": None,

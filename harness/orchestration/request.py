@@ -101,7 +101,10 @@ class RunRequest(BaseModel):
     retry_failed: bool = False
     wall_limit: Annotated[float | None, _parsed(_seconds)] = None
     memory_limit: Annotated[int | None, _parsed(_bytes)] = None
+    keep_weights: Literal["none", "best", "all"] | None = None
     jobs: int = 1
+    engine: Literal["local", "slurm"] = "local"
+    engine_options: str = ""
     dry_run: bool = False
     quiet: bool = False
     wide: bool = False
@@ -165,6 +168,7 @@ class RunRequest(BaseModel):
             memory_limit=self.memory_limit,
             on_oom=self.on_oom,
             retry_failed=self.retry_failed,
+            keep_weights=self.keep_weights,
         )
 
     def plan(self, contenders: Sequence[Contender], preset: Preset, tell: Callable[[str], None]) -> Manifest:

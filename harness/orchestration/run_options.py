@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from harness.orchestration.kept_weights import KeepWeights
 from harness.orchestration.process.launchers import Launcher, SubprocessLauncher
 
 
@@ -17,6 +18,7 @@ class RunOptions:
     on_oom: "halve" repeats a trial that ran out of memory with micro-batches of half the size.
     retry_failed: run trials again that failed in an earlier run.
     grace: seconds for the last checkpoint of a trial that is asked to stop.
+    keep_weights: see harness.orchestration.kept_weights; None goes by the number of trials.
     launcher: starts the process of a trial, where no engine is given.
     """
 
@@ -25,4 +27,5 @@ class RunOptions:
     on_oom: Literal["record", "halve"] = "record"
     retry_failed: bool = False
     grace: float = 60.0
+    keep_weights: KeepWeights | None = None
     launcher: Launcher = field(default_factory=SubprocessLauncher)

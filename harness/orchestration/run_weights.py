@@ -70,6 +70,7 @@ def weights_of_trial(folder: Path, record: RunRecord) -> StartingWeights:
         seed=record.seed,
         classes=tuple(record.data.classes),
         data_fingerprint=record.data.fingerprint,
+        split_fingerprint=record.data.split_fingerprint,
         train_seconds=record.seconds_from_scratch,
         cell_diameter=_cell_diameter(folder),
     )

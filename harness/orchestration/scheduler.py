@@ -18,6 +18,7 @@ from harness.monitoring.progress import Progress, ProgressReader
 from harness.orchestration.bring_to_record import TrialOrder, keep_done
 from harness.orchestration.engines.engine import Engine, Resources, TrialState
 from harness.orchestration.engines.local import LocalEngine, Slot
+from harness.orchestration.kept_weights import KeptWeights, keep_by_default
 from harness.orchestration.plan import Manifest, PlannedTrial, write_manifest
 from harness.orchestration.process.supervisor import StopRequest
 from harness.orchestration.run_options import RunOptions
@@ -120,6 +121,8 @@ class _Scheduler:
         self._readers: dict[str, ProgressReader] = {}
         self._waiting_for = ""
         self._looked = self._written = -float("inf")
+        keep = self.options.keep_weights or keep_by_default(len(trials))
+        self._weights = KeptWeights(keep, self.run_dir)
         self._siblings: dict[str, list[PlannedTrial]] = defaultdict(list)
         for trial in trials:
             self._siblings[trial.spec.folds_key].append(trial)
@@ -183,6 +186,7 @@ class _Scheduler:
         if state.record is None:
             return
         self.records.append(state.record)
+        self._weights.done(order.trial, state.record, earlier=state.phase == "kept")
         if state.phase == "kept":
             self.reporter.kept(order.trial, state.record)
         else:

@@ -260,7 +260,17 @@ def _notes(group: Sequence[_Entry]) -> tuple[str, ...]:
         notes.append(f"times are not compared, since {made}: {', '.join(away)}")
     if any(e.record.tuned and e.record.data and _other_split(e.record) for e in good):
         notes.append("tuned on other data or another split: its validation images may have been seen by the search")
+    if any(_started_on_another_split(entry.record) for entry in good):
+        notes.append("its initial weights are of another split of the same data: they may have seen its images")
     return tuple(notes)
+
+
+def _started_on_another_split(record: RunRecord) -> bool:
+    """Whether its initial weights may have been trained on its validation images."""
+    start, data = record.start, record.data
+    if start is None or data is None or start.data_fingerprint != data.fingerprint:
+        return False
+    return start.split_fingerprint != data.split_fingerprint
 
 
 def _other_split(record: RunRecord) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,22 @@ from harness.training.trace import Trace
 
 @dataclass(frozen=True)
 class Restored:
-    """The state of training after `step` steps. ended: the budget was spent."""
+    """The state of training after `step` steps. ended: the budget was spent. learner: of a learner's `state`."""
 
     step: int
     trace: Trace
     ended: bool
+    learner: Mapping[str, Any] | None = None
 
 
 def save(
-    folder: Path, step: int, module: nn.Module, optimiser: torch.optim.Optimizer, trace: Trace, device: str
+    folder: Path,
+    step: int,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    trace: Trace,
+    device: str,
+    learner: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the state after `step` steps. The checkpoint before it stays until this one is complete.
 
@@ -37,6 +45,7 @@ def save(
     neither is stored.
     """
     states = {"module": module.state_dict(), "optimiser": optimiser.state_dict()}
+    states |= {} if learner is None else {"learner": dict(learner)}
     _save(folder, step, trace, device, states)
 
 
@@ -75,7 +84,7 @@ def restore(folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer, d
         raise HarnessError(
             f"{folder.name}: the checkpoint of step {step} does not fit this method; remove the folder to start afresh"
         ) from error
-    return Restored(step, trace, ended)
+    return Restored(step, trace, ended, state.get("learner"))
 
 
 def save_weights(folder: Path, module: nn.Module) -> None:
@@ -97,7 +106,7 @@ def load_weights_file(path: Path, module: nn.Module) -> None:
 
     folder = path.parent.name
     if not path.is_file():
-        raise HarnessError(f"{folder} holds no {path.name}: the trial has not ended well; run it again")
+        raise HarnessError(f"{folder} holds no {path.name}; run it again, with --keep-weights all")
     try:
         module.load_state_dict(load_file(str(path)))
     except Exception as error:  # safetensors and torch raise kinds of their own

@@ -30,6 +30,10 @@ class PaintedStream:
     without: tuple[str, ...] = ()
 
     @property
+    def images_per_step(self) -> int:
+        return self.batch_size
+
+    @property
     def iterations_per_epoch(self) -> float:
         return BATCHES_PER_EPOCH
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from harness.contract import Augment, Instances, Sample
+from harness.contract import Augment, Instances, PseudoLabels, Sample
 from harness.transforms.instances import clip
 from harness.transforms.resize import resize_sample, scaled_size
 from harness.transforms.window import RandomWindow
@@ -39,8 +39,11 @@ class Labeller(Protocol):
 class Images(Protocol):
     """What training needs of a data set."""
 
-    ids: tuple[str, ...]
-    cell_types: tuple[str | None, ...]
+    @property
+    def ids(self) -> tuple[str, ...]: ...
+
+    @property
+    def cell_types(self) -> tuple[str | None, ...]: ...
 
     def __getitem__(self, index: int) -> Sample: ...
 
@@ -56,6 +59,10 @@ class TrainingStream:
         indices: the images of `images` that are for training.
         augments: applied in this order.
         scale: factor by which images are resized before they are augmented.
+        unlabelled: images without labels.
+        unlabelled_size: how many of them follow the labelled ones in each batch, after the augmentations that need no
+            masks.
+        pseudo: labels that a model has given to some of them; they take the place of labelled images at random.
     """
 
     images: Images
@@ -65,8 +72,11 @@ class TrainingStream:
     batch_size: int
     seed: int
     scale: float = 1.0
+    unlabelled: Images | None = None
+    unlabelled_size: int = 0
+    pseudo: PseudoLabels | None = None
     _labels: dict[int, Instances] = field(default_factory=dict)
-    _orders: dict[int, np.ndarray] = field(default_factory=dict)
+    _orders: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
     _kept: _Cache = field(default_factory=lambda: _Cache())
 
     def __post_init__(self) -> None:
@@ -76,8 +86,14 @@ class TrainingStream:
             self._of_type.setdefault(self.images.cell_types[i], []).append(i)
 
     @property
+    def images_per_step(self) -> int:
+        """Labelled and unlabelled ones."""
+        return self.batch_size + self.unlabelled_size
+
+    @property
     def iterations_per_epoch(self) -> float:
-        return len(self.indices) / self.batch_size
+        """Steps in which as many images are seen as there are labelled ones."""
+        return len(self.indices) / self.images_per_step
 
     def originals(self) -> Iterator[Sample]:
         """Every training image once, resized but not augmented, with the labels of the supervision."""
@@ -86,21 +102,64 @@ class TrainingStream:
     def batch(self, step: int) -> list[Sample]:
         """The samples of one step, from 0."""
         items = range(step * self.batch_size, (step + 1) * self.batch_size)
-        return [self._item(item, np.random.default_rng([self.seed, 0, step, k])) for k, item in enumerate(items)]
+        labelled = [self._item(item, step, k) for k, item in enumerate(items)]
+        return labelled + [self._unlabelled_item(step, k) for k in range(self.unlabelled_size)]
 
-    def _item(self, item: int, rng: np.random.Generator) -> Sample:
-        epoch, place = divmod(item, len(self.indices))
-        if epoch not in self._orders:
-            self._orders = {e: o for e, o in self._orders.items() if e >= epoch - 1}
-            self._orders[epoch] = np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.indices))
-        sample = self._augmented(int(self.indices[self._orders[epoch][place]]), len(self.augments), rng)
+    def _item(self, item: int, step: int, k: int) -> Sample:
+        rng = np.random.default_rng([self.seed, 0, step, k])
+        sample = self._pseudo_item(step, k, rng)
+        if sample is None:
+            index = self.indices[self._place(1, item, len(self.indices))]
+            sample = self._augmented(int(index), len(self.augments), rng)
         if not self.labeller.needs_masks and sample.instances.masks is not None:
             sample = sample.with_(instances=replace(sample.instances, masks=None))
         return sample
 
+    def _place(self, kind: int, item: int, count: int) -> int:
+        """Which of `count` images item number `item` is, each once an epoch. Each kind of images has its own order."""
+        epoch, place = divmod(item, count)
+        if (kind, epoch) not in self._orders:
+            self._orders = {(of, e): order for (of, e), order in self._orders.items() if of != kind or e >= epoch - 1}
+            self._orders[kind, epoch] = np.random.default_rng([self.seed, kind, epoch]).permutation(count)
+        return int(self._orders[kind, epoch][place])
+
+    def _pseudo_item(self, step: int, k: int, rng: np.random.Generator) -> Sample | None:
+        """An image with pseudo-labels, augmented, as often as their share at this step says; else None."""
+        if self.pseudo is None or self.unlabelled is None:
+            return None
+        drawn = np.random.default_rng([self.seed, 3, step, k])
+        if drawn.random() >= self.pseudo.share_at(step):
+            return None
+        number = list(self.pseudo.instances)[int(drawn.integers(len(self.pseudo.instances)))]
+        sample = self.unlabelled[number].with_(instances=self.pseudo.instances[number])
+        return self._apply(self._part_at_scale(sample, rng), self.augments, rng)
+
+    def _unlabelled_item(self, step: int, k: int) -> Sample:
+        """An unlabelled image, cropped and flipped."""
+        assert self.unlabelled is not None
+        number = self._place(2, step * self.unlabelled_size + k, len(self.unlabelled.ids))
+        weak = [augment for augment in self.augments if not augment.needs_masks]
+        rng = np.random.default_rng([self.seed, 4, step, k])
+        return self._apply(self._part_at_scale(self.unlabelled[number], rng), weak, rng)
+
+    def _is_large(self, sample: Sample) -> bool:
+        return self.scale != 1 and sample.size[0] * sample.size[1] * self.scale**2 > LARGE_PIXELS
+
+    def _at_scale(self, sample: Sample) -> Sample:
+        return sample if self.scale == 1 else resize_sample(sample, scaled_size(sample.size, self.scale))
+
+    def _part_at_scale(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """The sample resized; of a large one a part."""
+        if self._is_large(sample):
+            sample = _part_of(sample, round(PART_SIDE / self.scale), rng)
+        return self._at_scale(sample)
+
     def _augmented(self, index: int, stages: int, rng: np.random.Generator, whole: bool = False) -> Sample:
         sample = self._labelled(index) if self.scale == 1 else self._resized(index, rng, whole)
-        for stage, augment in enumerate(self.augments[:stages]):
+        return self._apply(sample, self.augments[:stages], rng)
+
+    def _apply(self, sample: Sample, augments: Sequence[Augment], rng: np.random.Generator) -> Sample:
+        for stage, augment in enumerate(augments):
             sample = augment(sample, rng, _Partners(self, stage))
         return sample
 
@@ -108,10 +167,9 @@ class TrainingStream:
         found = self._kept.get(index)
         if found is None:
             sample = self._labelled(index)
-            if not whole and sample.size[0] * sample.size[1] * self.scale**2 > LARGE_PIXELS:
-                part = _part_of(sample, round(PART_SIDE / self.scale), rng)
-                return resize_sample(part, scaled_size(part.size, self.scale))
-            found = resize_sample(sample, scaled_size(sample.size, self.scale))
+            if not whole and self._is_large(sample):
+                return self._part_at_scale(sample, rng)
+            found = self._at_scale(sample)
             self._kept.add(index, found)
         return found
 
@@ -166,5 +224,6 @@ class _Partners:
     stage: int
 
     def draw(self, rng: np.random.Generator, cell_type: str | None = None) -> Sample:
-        among = self.stream._of_type.get(cell_type) or self.stream.indices
+        of_type = None if cell_type is None else self.stream._of_type.get(cell_type)
+        among = of_type or self.stream.indices
         return self.stream._augmented(among[int(rng.integers(len(among)))], self.stage, rng)

@@ -15,7 +15,7 @@ import torch
 from harness.config.budget import Budget
 from harness.config.precision import Precision
 from harness.config.preset import Training
-from harness.contract import Model, Sample
+from harness.contract import Learner, Model, PseudoLabels, Sample
 from harness.monitoring.progress import Progress, ProgressFile
 from harness.monitoring.sensor import SensorGroup
 from harness.results.status import Diverged, Interrupted
@@ -23,8 +23,9 @@ from harness.training import checkpoint, optimiser
 from harness.training.clock import TrainingClock
 from harness.training.device import autocast, random_state, restore_random_state, synchroniser
 from harness.training.model_outputs import validated_total_loss
-from harness.training.prefetch import Batches, prefetched
+from harness.training.prefetch import prefetched
 from harness.training.schedule import learning_rate
+from harness.training.stream import TrainingStream
 from harness.training.trace import EVALUATION_SECONDS, EVALUATIONS_LEFT_OUT, FIT_SECONDS, Trace
 
 WARM_UP_PASSES_ON_GPU = 2
@@ -40,6 +41,11 @@ class Stream(Protocol):
 
     @property
     def batch_size(self) -> int: ...
+
+    @property
+    def images_per_step(self) -> int:
+        """Those of a batch, with unlabelled ones."""
+        ...
 
     @property
     def iterations_per_epoch(self) -> float: ...
@@ -83,6 +89,7 @@ class Trainer:
         should_prune: called after each evaluation with the IoU of all so far; true stops the training early.
         on_losses: called whenever losses have been read, with the trace and its length before. Not counted as training.
         sensors: read while the training clock runs.
+        learner: what the supervision does to learn from unlabelled images; None for one that does not.
     """
 
     model: Model
@@ -101,6 +108,7 @@ class Trainer:
     should_prune: Callable[[Sequence[float]], bool] | None = None
     on_losses: Callable[[Trace, int], None] | None = None
     sensors: SensorGroup = field(default_factory=SensorGroup)
+    learner: Learner | None = None
 
     def run(self) -> Trace:
         """Train until the budget is spent, from the newest checkpoint in `folder` if there is one.
@@ -123,15 +131,15 @@ class Trainer:
         module.train()
         self._warm_up()
         # before the clock starts: on a GPU this forks the processes that make batches
-        batches = prefetched(self.stream.batch, self.step, self.device)
+        self.batches = prefetched(self.stream.batch, self.step, self.device)
         self.clock.start()
         try:
-            self._train(batches)
+            self._train()
         except Interrupted:
             self._save()
             raise
         finally:
-            batches.close()
+            self.batches.close()
         self.clock.stop()
         self._read_losses(1.0)
         checkpoint.save_end(self.folder, self.step, module, self.trace, self.device)
@@ -172,6 +180,10 @@ class Trainer:
         restored = checkpoint.restore(self.folder, module, self.optimiser, self.device)
         restored = restored or checkpoint.Restored(0, Trace(), ended=False)
         self.step, self.trace = restored.step, restored.trace
+        self._pseudo_labels: PseudoLabels | None = None
+        if self.learner is not None and restored.learner:
+            self.learner.restore(restored.learner)
+            self._set_pseudo_labels(self.learner.pseudo)
         # the same dictionary, so that every checkpoint holds what was measured until then
         self.sensors.sums = self.trace.measured
         self.clock = TrainingClock(synchroniser(self.device), self.trace.used_seconds, self.sensors)
@@ -194,12 +206,12 @@ class Trainer:
         module.load_state_dict(state)
         restore_random_state(random, self.device)
 
-    def _train(self, batches: Batches) -> None:
+    def _train(self) -> None:
         """Step until the budget is spent. Raises Interrupted when asked to stop."""
         reads_every = STEPS_BETWEEN_READS_ON_GPU if self.device.startswith("cuda") else 1
         last_save = time.monotonic()
         while True:
-            used = self._used()
+            used = self.used()
             if self._evaluation_is_due(used):
                 self._evaluate(used)
             if used >= 1:
@@ -209,15 +221,33 @@ class Trainer:
             if time.monotonic() - last_save > self.checkpoint_seconds:
                 self._save()
                 last_save = time.monotonic()
+            if self.learner is not None:
+                used = self._prepare_learner(self.learner)
             begin = time.perf_counter()
-            batch = next(batches)
+            batch = next(self.batches)
             waited = time.perf_counter() - begin
             rate = learning_rate(self.training, used)
             losses = self.train_step(batch, rate)
+            if self.learner is not None:
+                self.learner.after_step()
             self.step += 1
             self.unread.append((self.clock.seconds, waited, rate, losses))
             if self.step % reads_every == 0:
                 self._read_losses(used)
+
+    def _prepare_learner(self, learner: Learner) -> float:
+        """Let the learner do what comes before a step. Returns the fraction of the budget used then."""
+        learner.before_step()
+        if learner.pseudo is not self._pseudo_labels:
+            # batches that were made ahead do not have the new labels
+            self.batches.close()
+            self._set_pseudo_labels(learner.pseudo)
+            self.batches = prefetched(self.stream.batch, self.step, self.device)
+        return self.used()
+
+    def _set_pseudo_labels(self, pseudo: PseudoLabels | None) -> None:
+        assert isinstance(self.stream, TrainingStream), "a learner needs unlabelled images"
+        self._pseudo_labels = self.stream.pseudo = pseudo
 
     def train_step(self, batch: Sequence[Sample], rate: float) -> dict[str, torch.Tensor]:
         """Do one optimiser step at this learning rate. Returns the losses of the whole batch, still on the device."""
@@ -231,19 +261,21 @@ class Trainer:
         return losses
 
     def _backward(self, batch: Sequence[Sample]) -> dict[str, torch.Tensor]:
-        parts = min(self.micro_batches, len(batch))
+        # no part without a labelled image, which come first
+        parts = min(self.micro_batches, self.stream.batch_size, len(batch))
         sums: dict[str, torch.Tensor] = {}
         for k in range(parts):
             part = batch[k::parts]
             share = len(part) / len(batch)
             with autocast(self.device, self.precision):
-                losses = self.model.losses(part)
+                losses = (self.learner or self.model).losses(part)
             (validated_total_loss(losses) * share).backward()
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value.detach() * share
         return sums
 
-    def _used(self) -> float:
+    def used(self) -> float:
+        """The fraction of the budget that is spent by now."""
         return self.budget.used(self.clock.seconds, self.step, self.stream.iterations_per_epoch)
 
     def _read_losses(self, used: float) -> None:
@@ -270,8 +302,8 @@ class Trainer:
                 phase="training",
                 step=self.step,
                 fraction=min(used, 1.0),
-                loss=sum(values[-1] for values in self.trace.losses.values()),
-                images_per_second=self.stream.batch_size / per_step if per_step > 0 else None,
+                loss=sum(values[-1] for values in self.trace.losses.values() if math.isfinite(values[-1])),
+                images_per_second=self.stream.images_per_step / per_step if per_step > 0 else None,
             )
         )
 
@@ -320,5 +352,6 @@ class Trainer:
 
     def _save(self) -> None:
         with self.clock.stopped():
-            self._read_losses(self._used())
-            checkpoint.save(self.folder, self.step, self.model.module, self.optimiser, self.trace, self.device)
+            self._read_losses(self.used())
+            learner = None if self.learner is None else self.learner.state()
+            checkpoint.save(self.folder, self.step, self.model.module, self.optimiser, self.trace, self.device, learner)

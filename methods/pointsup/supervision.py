@@ -10,13 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from harness.contract import Instances, Task
 from methods.pointsup import PointSupOptions
 from methods.shared.mask_heads import MaskField
-from methods.shared.supervision import MaskTargets, add_penalty
+from methods.shared.supervision import MaskTargets, add_penalty, point_loss
 
 ANNOTATOR_SEED = 12345
 """The seed of the published point annotations."""
@@ -60,15 +59,7 @@ class Points:
         points, labels = targets.annotated_points()
         sampled = torch.rand(labels.shape, device=labels.device).argsort(dim=1)[:, : self.points_per_step]
         points = points.gather(1, sampled[..., None].expand(-1, -1, 2))
-        labels = labels.gather(1, sampled)
-        corner, extent = targets.boxes[:, None, :2], (targets.boxes[:, 2:] - targets.boxes[:, :2])[:, None]
-        relative = (points - corner) / extent
-        valid = ((relative >= 0) & (relative <= 1)).all(dim=2) & (labels >= 0)
-        relative = torch.where(valid[..., None], relative, 0.5)
-        logits = field.at(relative, classes)
-        weight = valid.to(logits.dtype)
-        loss = F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), weight=weight)
-        return add_penalty(loss, field)
+        return add_penalty(point_loss(field, targets.boxes, points, labels.gather(1, sampled), classes), field)
 
 
 def build(task: Task, options: PointSupOptions) -> Points:

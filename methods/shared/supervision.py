@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from harness.contract import Instances, Task
@@ -20,6 +22,11 @@ class MaskTargets(Protocol):
 
     boxes: Tensor
     """(R, 4) float, x0 y0 x1 y1: the boxes of the mask field."""
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the first three methods can be called; else the labels are points."""
+        ...
 
     def masks_on_grid(self, size: int) -> Tensor:
         """(R, size, size) float in [0, 1]: each matched mask averaged over the bins of a grid on its box."""
@@ -43,6 +50,8 @@ class MaskTargets(Protocol):
 
 class Supervision(Protocol):
     """What fills the supervision slot.
+
+    One that learns from images without labels too has a method `learner(context)` (see `harness.contract.Learner`).
 
     Attributes:
         needs_masks: Whether training sees masks at all.
@@ -80,3 +89,24 @@ def add_penalty(loss: Tensor, field: MaskField) -> Tensor:
     """The loss plus the penalty of the head, if it has one."""
     penalty = field.penalty()
     return loss if penalty is None else loss + penalty
+
+
+def point_loss(field: MaskField, boxes: Tensor, points: Tensor, labels: Tensor, classes: Tensor) -> Tensor:
+    """Mean cross-entropy of R fields at P points of each. Points outside the box weigh nothing, but count in the mean.
+
+    Source: detectron2 `projects/PointSup/point_sup/mask_head.py`.
+
+    Args:
+        field: Of the boxes.
+        boxes: (R, 4), x0 y0 x1 y1 in pixels of the image.
+        points: (R, P, 2) in pixels of the image.
+        labels: (R, P): 1 inside, 0 outside, -1 to ignore.
+        classes: (R,) int64.
+    """
+    corner, extent = boxes[:, None, :2], (boxes[:, 2:] - boxes[:, :2])[:, None]
+    relative = (points - corner) / extent
+    valid = ((relative >= 0) & (relative <= 1)).all(dim=2) & (labels >= 0)
+    relative = torch.where(valid[..., None], relative, 0.5)
+    logits = field.at(relative, classes)
+    weight = valid.to(logits.dtype)
+    return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), weight=weight)

@@ -180,6 +180,10 @@ class MatchedTargets:
     host_boxes: Tensor | None = None
     neighbourhood: Neighbourhood | None = None
 
+    @property
+    def has_masks(self) -> bool:
+        return self.masks is not None
+
     def masks_on_grid(self, size: int) -> Tensor:
         return self._masks().roi_align(self.boxes, size, self.host_boxes)
 

@@ -37,6 +37,7 @@ from harness.fileio import write_text_atomic
 from harness.monitoring.placement import ALONE
 from harness.monitoring.progress import Progress, ProgressFile
 from harness.orchestration import worker
+from harness.orchestration.engines.engine import Engine
 from harness.orchestration.engines.local import LocalEngine, Slot, placements
 from harness.orchestration.plan import Contender, Manifest, make_plan
 from harness.orchestration.prepared_data import prepare_planned_data
@@ -304,12 +305,20 @@ class RecordingReporter:
 
 
 def run(
-    run_dir: Path, manifest: Manifest, reporter: RecordingReporter | None = None, jobs: int = 1, **options: Any
+    run_dir: Path,
+    manifest: Manifest,
+    reporter: RecordingReporter | None = None,
+    jobs: int = 1,
+    engine: Engine | None = None,
+    **options: Any,
 ) -> int:
-    """Run the plan, so many trials side by side. options: of RunOptions.
+    """Run the plan by an engine, or so many trials side by side on this machine. options: of RunOptions.
 
     Workers are forked where that is possible: it takes milliseconds, and starting one half a second.
     """
+    if engine is not None:
+        options.setdefault("launcher", SubprocessLauncher(WORKER))
+        return run_plan(manifest, run_dir, RunOptions(**options), reporter or RecordingReporter(), write_table, engine)
     own = options.pop("launcher", None)
     with _launcher(jobs) if own is None else nullcontext(own) as first:
         slots = [
@@ -333,6 +342,15 @@ def _launcher(jobs: int) -> AbstractContextManager[Any]:
     from shared_fork_server import FAKE_SERVER
 
     return FAKE_SERVER.launcher(["fake_worker"])
+
+
+def engine_of_environment(run_dir: Path) -> Engine | None:
+    """The engine that HARNESS_FAKE_ENGINE names."""
+    if os.environ.get("HARNESS_FAKE_ENGINE") != "slurm":
+        return None
+    from harness.orchestration.engines.slurm import SlurmEngine
+
+    return SlurmEngine(run_dir, poll_seconds=0.5)
 
 
 # ------------------------------------------------------------------------------------------------------- faults
@@ -387,8 +405,8 @@ def main() -> NoReturn:
     if sys.argv[1] == "run":
         break_files("run")
         manifest = plan(sys.argv[3].split(","), int(sys.argv[4]), os.environ.get("HARNESS_FAKE_BUDGET", "60it"))
-        jobs = int(os.environ.get("HARNESS_FAKE_JOBS", "1"))
-        os._exit(run(Path(sys.argv[2]), manifest, jobs=jobs, grace=10.0))
+        run_dir, jobs = Path(sys.argv[2]), int(os.environ.get("HARNESS_FAKE_JOBS", "1"))
+        os._exit(run(run_dir, manifest, jobs=jobs, engine=engine_of_environment(run_dir), grace=10.0))
     run_and_exit()
 
 

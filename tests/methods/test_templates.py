@@ -25,5 +25,6 @@ def test_a_new_file_keeps_the_contract(slot: str, tmp_path: Path, monkeypatch: p
     assert made.exit_code == 0
     results = list(conformance.run_checks(Subject.from_catalog(load_catalog([tmp_path / f"{name}.py"]), name)))
     assert len(results) == len(conformance.CHECKS)
-    assert [result for result in results if result.violation or result.expected_failure] == []
+    # the weights of an init are found when a run is planned, so that there is no network of its own to check
+    assert [r for r in results if r.violation or (r.expected_failure and slot != "init")] == []
     assert sum(result.seconds for result in results) < 120

@@ -12,7 +12,7 @@ import numpy as np
 from harness.config.budget import Budget
 from harness.config.start_facts import StartFacts
 from harness.config.trial_spec import TrialSpec, recipe_from_json
-from harness.contract import Model, Predictions
+from harness.contract import Learner, Model, Predictions
 from harness.evaluation.calibration import choose_rule, choose_rules_across
 from harness.evaluation.prediction_file import PREDICTIONS, write_predictions
 from harness.evaluation.schema import PostprocessRule, Scores
@@ -29,7 +29,8 @@ from harness.monitoring.machine import machine_facts
 from harness.monitoring.progress import Progress, ProgressFile
 from harness.monitoring.training import training_sensors
 from harness.orchestration.early_stopping import falls_behind
-from harness.orchestration.prepared_data import prepare_planned_data, task_of
+from harness.orchestration.learning import add_learner, mean_cells
+from harness.orchestration.prepared_data import planned_unlabelled, prepare_planned_data, task_of
 from harness.orchestration.starting_weights import check_unchanged
 from harness.platform.memory import gpu_peaks, peak_rss, reset_gpu_peaks
 from harness.results.schema import Cost, CurvePoint, RunRecord, Status
@@ -63,6 +64,8 @@ class Trial:
         progress.report(Progress("loading"))
         self.data = prepare_planned_data(spec)
         self.classes = self.data.dataset.classes
+        self.unlabelled = planned_unlabelled(self.data, spec)
+        self.learner: Learner | None = None
         self.task = task_of(self.data, spec)
         self.recipe = recipe_from_json(spec.recipe)
         check_unchanged(self.recipe)
@@ -143,6 +146,9 @@ class Trial:
             on_losses=None if self.events is None else self.events.steps,
             sensors=training_sensors(spec.device),
         )
+        if self.unlabelled is not None:
+            self.learner = add_learner(trainer, self.unlabelled, mean_cells(self.data), spec.seed)
+        self.images_per_step = trainer.stream.images_per_step
         trace = trainer.run()
         write_text_atomic(self.folder / CURVE, trace.to_csv())
         save_task(self.folder, self.task)
@@ -252,7 +258,7 @@ class Trial:
             seconds_per_iteration=median,
             seconds_per_iteration_iqr=float(np.subtract(*np.percentile(steps, [75, 25]))) if len(steps) else None,
             data_wait_seconds=float(sum(trace.wait)),
-            images_per_second=self.spec.preset.training.batch / median if median else None,
+            images_per_second=self.images_per_step / median if median else None,
             inference_ms_per_image=median_without_first(self._milliseconds),
             peak_host_rss=peak_rss(),
             peak_gpu_allocated=peaks.allocated if peaks else None,
@@ -268,6 +274,7 @@ class Trial:
                 *conditions.condition_notes(trace.measured),
                 *(self.fallbacks.notes() if self.fallbacks else ()),
                 *getattr(self.model, "notes", ()),
+                *(() if self.learner is None else self.learner.notes),
             ],
         )
 

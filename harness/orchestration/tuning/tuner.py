@@ -25,13 +25,11 @@ from harness.orchestration.prepared_data import PreparedData, unlabelled_images
 from harness.orchestration.scheduler import INTERRUPTED, Reporter, RunOptions, run_plan
 from harness.orchestration.tuning.record import TriedTrial, TunedMethod, TuningRecord, read_tuning, write_tuning
 from harness.orchestration.tuning.sampler import Sampler, suggest
-from harness.results.io import RECORD, read_record
+from harness.results.io import RECORD, WEIGHTS, read_record
 from harness.results.schema import RunRecord
 
 PRESETS = "presets"
 """Folder of the tuned presets."""
-WEIGHTS = "weights.safetensors"
-"""Removed after each trial: nobody predicts with a trial of a search, and there are many."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +102,7 @@ class Tuner:
                 if run_plan(self._manifest(planned), self.folder, self.options, reporter, _no_tables) == INTERRUPTED:
                     return None
                 trial = planned.folder(self.folder)
+                # nobody predicts with a trial of a search, and there are many
                 (trial / WEIGHTS).unlink(missing_ok=True)
                 earlier.append(TriedTrial.of(number, values, read_record(trial / RECORD)))
                 record = self._record(tried)

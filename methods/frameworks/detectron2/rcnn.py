@@ -17,7 +17,7 @@ from detectron2.structures import Instances as D2Instances
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from harness.contract import Init, LoadedWeights, Predictions, Recipe, Sample, Task
+from harness.contract import Init, LoadedWeights, PointPredictions, Predictions, Recipe, Sample, Task
 from methods.frameworks.detectron2 import zoo_weights
 from methods.frameworks.detectron2.instance_batch import InstanceBatch
 from methods.frameworks.detectron2.matching import match_step
@@ -27,6 +27,7 @@ from methods.frameworks.detectron2.rpn import RPN, RPNOutputs
 from methods.frameworks.detectron2.settings import Detectron2Options, Detectron2Settings
 from methods.shared.compiled import FUSE_ALL, CompiledWithFallback, CompileStatus, compile_blocks
 from methods.shared.device_transfer import to_device
+from methods.shared.mask_heads import DenseField
 from methods.shared.paste_masks import paste_crops, resize_boxes
 from methods.shared.prediction_caps import prediction_caps
 from methods.shared.pretrained import IMAGENET_MEAN, IMAGENET_STD
@@ -193,6 +194,13 @@ class Detectron2Model:
         detections = self.module.detect(images)
         return [_to_predictions(x, size) for x, size in zip(detections, sizes, strict=True)]
 
+    @torch.no_grad()
+    def predict_points(
+        self, images: Sequence[NDArray[np.uint8]], count: int, rng: np.random.Generator
+    ) -> list[PointPredictions]:
+        self.set_caps([(image.shape[0], image.shape[1]) for image in images])
+        return [_to_points(detections, count, rng) for detections in self.module.detect(images)]
+
     def max_detections(self, size: tuple[int, int]) -> int:
         """The most detections of an image of that height and width."""
         return prediction_caps(self.task, self.proposals, [size]).detections
@@ -210,6 +218,18 @@ def _to_predictions(detections: D2Instances, size: tuple[int, int]) -> Predictio
     masks, kept = paste_crops(detections.pred_masks, boxes, size)
     scores = detections.scores.float().cpu().numpy()[kept].clip(0, 1)
     return Predictions(size, masks, scores.astype(np.float32), detections.pred_classes.cpu().numpy()[kept])
+
+
+def _to_points(detections: D2Instances, count: int, rng: np.random.Generator) -> PointPredictions:
+    """Detections with their masks at `count` uniformly random points of each box."""
+    boxes, grids = detections.pred_boxes.tensor.float(), detections.pred_masks.float()
+    places = torch.from_numpy(rng.random((len(boxes), count, 2), dtype=np.float32)).to(boxes.device)
+    points = boxes[:, None, :2] + places * (boxes[:, 2:] - boxes[:, :2])[:, None]
+    # grid_sample takes no empty batch
+    inside = DenseField(grids[:, None]).at(places, detections.pred_classes) if len(boxes) else places[..., 0]
+    arrays = (boxes, detections.scores.float(), detections.pred_classes, points, inside)
+    found_boxes, scores, labels, found_points, probabilities = (array.cpu().numpy() for array in arrays)
+    return PointPredictions(found_boxes, scores.clip(0, 1), labels, found_points, probabilities)
 
 
 def build(recipe: Recipe, task: Task, options: Detectron2Options) -> Detectron2Model:

@@ -20,6 +20,9 @@ CLASS_HEADS = (
 )
 """Layers as wide as the number of classes."""
 
+ANCHOR_HEADS = ("rpn_head.objectness_logits.", "rpn_head.anchor_deltas.")
+"""Layers as wide as the number of anchors at a place, which follows from the shapes of cells. New where it differs."""
+
 ZOO_PREFIXES = (
     ("backbone.bottom_up.", "backbone.bottom_up.body.bottom_up."),
     ("roi_heads.mask_head.mask_fcn1.", "roi_heads.mask_head.convs.0."),
@@ -48,12 +51,12 @@ def load(module: Any, init: Init, backbone: Part, classes: Sequence[str]) -> Loa
     if init.kind == "imagenet":
         loaded = loaded_parts(module.state_dict(), ".body.")
     elif init.kind == "checkpoint":
-        loaded = load_initial(module, init, classes, CLASS_HEADS)
+        loaded = load_initial(module, init, classes, CLASS_HEADS, ANCHOR_HEADS)
     else:
         path = init.path or download_weights(coco_url(backbone), f"COCO Mask R-CNN ({backbone.name})")
         new_head = () if hasattr(module.roi_heads.mask_head, "convs") else ("roi_heads.mask_head.",)
         weights = {_our_name(name): value for name, value in read_weights(path).items()}
-        loaded = load_tensors(module, weights, str(path), (), classes, CLASS_HEADS, new_head)
+        loaded = load_tensors(module, weights, str(path), (), classes, CLASS_HEADS, (*new_head, *ANCHOR_HEADS))
     body = getattr(module.backbone, "bottom_up", module.backbone).body
     return replace(
         loaded,

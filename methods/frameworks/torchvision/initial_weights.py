@@ -26,6 +26,9 @@ CLASS_HEADS = (
 )
 """Layers with rows for background and each class."""
 
+ANCHOR_HEADS = ("rpn.head.cls_logits.", "rpn.head.bbox_pred.")
+"""Layers as wide as the number of anchors at a place, which follows from the shapes of cells. New where it differs."""
+
 MARK = "start"
 """Name of the buffer of the transform that states, in stored weights, what the network was trained from."""
 
@@ -101,7 +104,7 @@ def load(module: MaskRCNN, init: Init, version: int, depth: int, classes: Sequen
     read: dict[str, Any] = {**pixel_facts(mean, std), "channel_order": "RGB"}
     mark = f"transform.{MARK}"
     if init.kind == "checkpoint":
-        return replace(load_initial(module, init, classes, CLASS_HEADS, (mark,)), **read)
+        return replace(load_initial(module, init, classes, CLASS_HEADS, (mark, *ANCHOR_HEADS)), **read)
     if depth != 50 and init.path is None:
         raise NoWeightsError(f"torchvision has no weights for ResNet-{depth}: give a file, or take --preset standard")
     if init.kind == "imagenet":
@@ -111,4 +114,4 @@ def load(module: MaskRCNN, init: Init, version: int, depth: int, classes: Sequen
     chosen = MaskRCNN_ResNet50_FPN_V2_Weights if version == 2 else MaskRCNN_ResNet50_FPN_Weights
     path = init.path or download_weights(chosen.COCO_V1.url, "COCO Mask R-CNN")
     weights = read_weights(path)
-    return replace(load_tensors(module, weights, str(path), (), classes, CLASS_HEADS, (mark,)), **read)
+    return replace(load_tensors(module, weights, str(path), (), classes, CLASS_HEADS, (mark, *ANCHOR_HEADS)), **read)

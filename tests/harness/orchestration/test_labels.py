@@ -12,6 +12,7 @@ from PIL import Image
 
 from harness.contract import Card, Method
 from harness.errors import HarnessError
+from harness.orchestration.fit_all import plan_fit_all
 from harness.orchestration.plan import Contender, Manifest
 from harness.orchestration.prepared_data import planned_unlabelled, prepare_planned_data
 from harness.orchestration.request import RunRequest
@@ -70,6 +71,17 @@ def test_only_methods_that_learn_from_unlabelled_images_have_them_in_their_key(t
     (tmp_path / "0.png").unlink()
     with pytest.raises(HarnessError, match="the unlabelled images have changed since the run was planned"):
         planned_unlabelled(prepare_planned_data(more), more)
+
+
+def test_a_training_on_all_images_has_the_unlabelled_ones_of_its_own() -> None:
+    (trial,) = planned(reads=True, labels=("3",)).trials
+    (whole,) = plan_fit_all(trial.spec, "cpu").trials
+    assert trial.spec.unlabelled is not None
+    assert whole.spec.unlabelled is not None
+    assert (trial.spec.unlabelled.images, whole.spec.unlabelled.images) == (5, 9)
+    images = planned_unlabelled(prepare_planned_data(whole.spec), whole.spec)
+    assert images is not None
+    assert len(images) == 9
 
 
 def test_nothing_to_learn_from_is_told_with_what_to_type() -> None:

@@ -10,9 +10,11 @@ import pytest
 from example_sources import livecell
 from fake_worker import PRESET, resolved
 
+from harness.catalog import load_catalog
+from harness.config.preset import load_preset
 from harness.errors import HarnessError
 from harness.orchestration.plan import Contender, Manifest
-from harness.orchestration.request import RunRequest
+from harness.orchestration.request import RunRequest, find_contenders
 
 
 def planned(**options: object) -> Manifest:
@@ -68,3 +70,23 @@ def test_options_that_contradict_each_other_are_refused(options: dict[str, objec
     with pytest.raises(HarnessError) as told:
         planned(sources=("synthetic:images=9,size=64",), **options)
     assert said in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("init", "said"),
+    [
+        ("checkpoint:nowhere", "no file nowhere"),
+        ("imagnet", "did you mean 'imagenet'"),
+        ("checkpoint:cut.pth", "cut short"),
+    ],
+)
+def test_a_preset_may_name_any_start_and_what_is_wrong_is_said_first(
+    init: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cut.pth").write_bytes(b"PK" + bytes(100))
+    preset = load_preset("smoke").model_copy(update={"init": init, "name": "mine"})
+    with pytest.raises(HarnessError, match=said):
+        find_contenders(RunRequest(methods="mask_rcnn"), load_catalog(), preset)
+    (found,) = find_contenders(RunRequest(methods="mask_rcnn", init="coco"), load_catalog(), preset)
+    assert found.resolved.recipe.init.name == "coco", "what is typed comes before the preset"

@@ -87,3 +87,11 @@ def test_labelling_time_is_that_of_the_training_cells(
     board = leaderboard([record.model_copy(update={"data": record.data.model_copy(update={"train_cells": cells})})])
     assert board.rows[0].cost.labelling_hours == (None if hours is None else pytest.approx(hours))
     assert ("labelling h" in as_markdown(board)) == (hours is not None)
+
+
+@pytest.mark.parametrize(("data", "split", "told"), [("d", "e", False), ("d", "f", True), ("a", "f", False)])
+def test_weights_that_may_have_seen_the_validation_images_are_told(
+    make: Make, data: str, split: str, told: bool
+) -> None:
+    record = started(make, 0, data_fingerprint=64 * data, split_fingerprint=64 * split)
+    assert ("of another split of the same data" in as_markdown(leaderboard([make(), record]))) == told

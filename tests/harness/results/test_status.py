@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import HarnessError, storage_error
+from harness.errors import HarnessError, NoWeightsError, storage_error
 from harness.platform.processes import KILL_SIGNAL
 from harness.results.status import (
     REASON_LIMIT,
@@ -38,6 +38,7 @@ def chained() -> Exception:
     [
         (ValueError("a\nb"), "crash", "ValueError: a b"),
         (HarnessError("no weights at x"), "crash", "no weights at x"),
+        (NoWeightsError("none for this network"), "skipped", "none for this network"),
         (MemoryError(), "oom", "MemoryError"),
         (OutOfMemoryError("CUDA"), "oom", "OutOfMemoryError"),
         (RuntimeError("CUDA error: out of memory"), "oom", "out of memory"),

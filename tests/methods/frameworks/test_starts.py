@@ -80,3 +80,13 @@ def test_a_network_of_one_class_has_no_head_of_classes_to_give(tmp_path: Path) -
 def test_networks_without_published_weights_say_so(kind: str, parts: dict[str, Part]) -> None:
     with pytest.raises(NoWeightsError):
         built(parts, CELL, kind=kind)
+
+
+def test_other_anchors_are_new_and_the_rest_is_kept(tmp_path: Path) -> None:
+    """`--preset auto` takes longer anchors where cells are long."""
+    save_weights(tmp_path, built({}, CELL).module)
+    start = recipe(init="checkpoint", path=str(tmp_path / WEIGHTS))
+    wider = replace(task(1, **SMALL, anchor_ratios=[0.33, 0.5, 1.0, 2.0, 3.0]), classes=CELL)
+    model = start.engine.build(start.with_parts(init=start.init.with_options(classes=CELL)), wider)
+    assert model.loaded.groups["proposal_generator.rpn_head"] == {"kept": 2, "new": 4}
+    assert {fate for group, counts in model.loaded.groups.items() if "rpn" not in group for fate in counts} == {"kept"}
