@@ -49,6 +49,7 @@ def prepare_folder(folder: Path, spec: TrialSpec) -> None:
     except OSError as error:
         raise storage_error(folder / RECORD, error) from error
     remove_progress(folder)
-    with contextlib.suppress(OSError):
-        replace(folder / LOG, folder / PREVIOUS_LOG)
+    if (folder / LOG).exists():
+        with contextlib.suppress(OSError):
+            replace(folder / LOG, folder / PREVIOUS_LOG)
     write_json_atomic(folder / TRIAL, spec.model_dump(mode="json"))

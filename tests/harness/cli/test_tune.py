@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def test_settings_are_searched_and_a_run_uses_them(adapter: Path, tmp_path: Path
     few = ("--trials", "2", "--preset", "smoke", "--budget", "4it")
     tuned = CliRunner().invoke(harness, ["tune", "--methods", "stranger", *few, "--out", str(search), *how])
     assert tuned.exit_code == 0, tuned.stderr
-    assert f"--methods stranger --tuned {search}" in tuned.stdout
+    assert f"--methods stranger --tuned {shlex.quote(str(search))}" in tuned.stdout
     assert "2 trials of each of 1 methods, at most 4it of training each; scored on" in tuned.stderr
     assert (search / "presets" / "stranger.toml").is_file()
     assert "# Tuning" in (search / "tuning.md").read_text()
