@@ -18,6 +18,10 @@ MATCH_CHUNK = 16
 """Instances of each image that are matched at once on a GPU. With 8 images of 147,456 anchors a tensor has 75 MB."""
 
 
+EQUAL = 1e-6
+"""IoUs that differ by no more count as equal in the choice of an instance: compiled code may round them differently."""
+
+
 class IoUThresholds(NamedTuple):
     """Which boxes are positive and negative by their best IoU with an instance.
 
@@ -138,12 +142,16 @@ def match_all(
 def match_step(state: MatchState, boxes: Tensor, valid: Tensor, index: Tensor, anchors: Tensor) -> MatchState:
     """The state of anchors after (B, K, 4) more instances with (K,) indices; `valid` is False in the padding."""
     iou = torch.where(valid[..., None], pairwise_iou(boxes.permute(2, 0, 1)[..., None], anchors.unbind(1)), -1.0)
-    best_iou, matches = iou.max(dim=1)
+    best_iou = iou.amax(dim=1)
     better = best_iou > state.best_iou
+    # not iou.max(dim=1): where the compiler of torch 2.11 fuses all, it makes wrong indices of that
+    last = len(index) - 1
+    order = torch.arange(len(index), dtype=torch.int32, device=iou.device)[:, None]
+    matches = torch.where(iou >= best_iou[:, None] - EQUAL, order, last).amin(dim=1)
     low_quality = ((iou == iou.amax(dim=2, keepdim=True)) & valid[..., None]).any(dim=1)
     return MatchState(
         torch.where(better, best_iou, state.best_iou),
-        torch.where(better, index[matches], state.matches),
+        torch.where(better, index[matches.long()], state.matches),
         state.low_quality | low_quality,
     )
 
