@@ -14,7 +14,7 @@ from harness.reporting.escape import for_markdown
 from harness.reporting.row import quality
 from harness.results.schema import RunRecord
 
-SHOWN_VERSIONS = ("cell-segmentation-harness", "torch", "torchvision", "detectron2", "timm", "numpy")
+SHOWN_VERSIONS = ("cell-segmentation-harness", "torch", "torchvision", "timm", "numpy")
 NAMES = {"iou": "IoU (mean over images and thresholds)", "f1_50": "F1", "ap": "AP", "ap50": "AP50"}
 
 
@@ -185,7 +185,8 @@ def _licence(package: ModelPackage) -> str:
 def _versions(package: ModelPackage) -> list[str]:
     machine = package.machine
     versions = package.versions
-    named = [name for name in SHOWN_VERSIONS if name in versions]
+    wanted = (*SHOWN_VERSIONS, package.trial.recipe["engine"]["name"])
+    named = [name for name in wanted if name in versions]
     return [
         f"- {', '.join(f'{name} {versions[name]}' for name in named)}",
         f"- {machine.get('python', '')} on {machine.get('system', '')}"
