@@ -26,7 +26,8 @@ FIT_ALL = "fit-all"
 def plan_fit_all(spec: TrialSpec, device: str) -> Manifest:
     """The plan of one trial on all images that the parts of a trial hold together.
 
-    Budget, recipe, preset and seed are those of the trial, and nothing is evaluated during training.
+    Budget, recipe, preset and seed are those of the trial, and nothing is evaluated during training. Labels that the
+    run has hidden (`--labels`) are used.
 
     Args:
         spec: of the trial, or of one of its folds.
@@ -37,7 +38,7 @@ def plan_fit_all(spec: TrialSpec, device: str) -> Manifest:
     """
     evaluation = spec.preset.evaluation.model_copy(update={"curve_fractions": ()})
     preset = spec.preset.model_copy(update={"evaluation": evaluation})
-    split = spec.split.model_copy(update={"fit_all": True, "fold": 0})
+    split = spec.split.model_copy(update={"fit_all": True, "fold": 0, "labels": ""})
     data = prepare_data(spec.source, spec.skip_bad, preset, split)
     facts = data.facts
     if facts.fingerprint != spec.data_fingerprint:

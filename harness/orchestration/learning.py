@@ -76,7 +76,7 @@ class LearnerContext:
         random = random_state(device)
         module.eval()
         try:
-            with torch.no_grad(), autocast(device, self.trainer.precision):
+            with torch.no_grad(), autocast(device, self.trainer.precision, keep_cast=False):
                 yield
         finally:
             module.train()

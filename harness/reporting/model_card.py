@@ -174,8 +174,11 @@ def _limits(package: ModelPackage) -> list[str]:
 
 def _licence(package: ModelPackage) -> str:
     said = f"{for_markdown(package.licence)}." if package.licence else "Not stated (`package --licence` states it)."
-    start = package.trial.recipe.get("init", {}).get("name", "scratch")
-    more = "" if start == "scratch" else f" It began with other weights ({for_markdown(start)}); theirs applies too."
+    start = package.trial.start
+    more = ""
+    if start is not None:
+        theirs = for_markdown(start.licence) if start.licence else "which is not stated"
+        more = f" It began with the weights {for_markdown(start.name)}; their licence applies too: {theirs}."
     return f"{said} The licence of the data may bind a model that was trained on them.{more}"
 
 

@@ -99,16 +99,17 @@ def arithmetic(device: str, precision: Precision = "auto") -> str:
     return precision
 
 
-def autocast(device: str, precision: Precision = "auto") -> AbstractContextManager[Any]:
+def autocast(device: str, precision: Precision = "auto", keep_cast: bool = True) -> AbstractContextManager[Any]:
     """The context for a forward pass. Under bfloat16, losses and box coordinates stay float32.
 
     Args:
         device: "cpu", "mps" or "cuda[:N]".
         precision: "bfloat16" is used also where the device only emulates it, which is slow.
+        keep_cast: keep the weights that were cast until the outermost context ends. False where weights are exchanged.
     """
     if arithmetic(device, precision) == "float32":
         return nullcontext()
-    return torch.autocast(device.partition(":")[0], torch.bfloat16)
+    return torch.autocast(device.partition(":")[0], torch.bfloat16, cache_enabled=keep_cast)
 
 
 def seed(number: int, deterministic: bool) -> None:

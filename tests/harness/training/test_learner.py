@@ -21,10 +21,12 @@ from harness.monitoring.progress import Progress, ProgressFile
 from harness.orchestration.learning import LearnerContext
 from harness.results.status import Interrupted
 from harness.training.checkpoint import load_weights
+from harness.training.device import autocast
 from harness.training.stream import TrainingStream
 from harness.training.trainer import Trainer
 from harness.transforms.flips import RandomFlip
 from methods.mean_teacher import MeanTeacherOptions
+from methods.mean_teacher.average import WeightAverage
 from methods.mean_teacher.supervision import MeanTeacherLearner
 from methods.shared import supervision
 
@@ -186,3 +188,25 @@ def test_a_threshold_above_1_gives_exactly_the_supervised_run(
     trace = made.run()
     assert equal(weights(tmp_path / "supervised"), weights(tmp_path / "taught")) == same
     assert ("unlabelled_count" in trace.losses) != same
+
+
+def test_an_average_in_place_of_the_weights_is_used_in_bfloat16_too(cells: Dataset, tmp_path: Path) -> None:
+    """Autocast keeps the weights that it has cast, also of the network that the average takes the place of."""
+    made = trainer(cells, tmp_path, precision="bfloat16")
+    module = made.model.module.eval()
+    context = LearnerContext(made, made.stream.unlabelled, (1.0,), 3)  # type: ignore[arg-type]
+    average, x = WeightAverage(module, 0.9), torch.rand(2, 32, 32)
+    with context.evaluating():
+        wanted = module(x)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += 1
+    module.eval()
+    with autocast("cpu", "bfloat16"):
+        before = module(x)
+        with context.evaluating(), average.in_place_of_weights():
+            taught = module(x)
+        after = module.eval()(x)
+    assert torch.equal(taught, wanted)
+    assert torch.equal(before, after)
+    assert not torch.equal(before, taught)

@@ -201,3 +201,29 @@ def test_points_are_drawn_in_the_image_and_moved_with_it(cells: Dataset) -> None
     assert small.instances.points is not None
     if len(sample.instances) == len(small.instances):
         np.testing.assert_allclose(small.instances.points, sample.instances.points / 2)
+
+
+def test_a_partner_of_any_type_may_be_any_image(cells: Dataset) -> None:
+    """Also where some images have no cells, and so no type."""
+
+    class Untyped:
+        ids, cell_types = cells.ids, (None, *cells.cell_types[1:])
+
+        def __getitem__(self, index: int) -> Sample:
+            return cells[index]
+
+    class Ask:
+        needs_masks = True
+
+        def __init__(self) -> None:
+            self.given: set[str] = set()
+
+        def __call__(self, sample: Sample, rng: np.random.Generator, pool: Pool) -> Sample:
+            self.given.add(pool.draw(rng, None).image_id)
+            return sample
+
+    ask = Ask()
+    made = TrainingStream(Untyped(), [0, 1, 2], [ask], supervision.build(TASK), 2, 0)
+    for step in range(12):
+        made.batch(step)
+    assert ask.given == set(cells.ids[:3])
