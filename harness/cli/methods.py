@@ -59,6 +59,7 @@ def card_facts(catalog: Catalog, name: str) -> dict[str, Any]:
         "slots": slots_of(method),
         "changes": card.changes,
         "labels": card.labels,
+        "label_seconds": _label_seconds(method),
         "engine": engine_of(catalog, method),
         "default": method.default,
         "needs": dict(method.needs),
@@ -69,6 +70,14 @@ def card_facts(catalog: Catalog, name: str) -> dict[str, Any]:
         "settings": {slot: _settings(part) for slot, part in method.parts.items() if part.settings is not None},
         "origin": catalog.origin(name),
     }
+
+
+def _label_seconds(method: Method) -> float:
+    """What an annotator takes for the labels of one cell, with the default options."""
+    given = method.card.label_seconds
+    if not callable(given):
+        return given
+    return given({option["name"]: option["default"] for part in method.parts.values() for option in _options(part)})
 
 
 def _options(part: Part) -> list[dict[str, Any]]:
@@ -149,7 +158,7 @@ def _print_card(facts: dict[str, Any]) -> None:
         f"            {facts['url']}",
         f"slot        {', '.join(facts['slots'])}",
         f"changes     {facts['changes']}",
-        f"labels      {facts['labels']}",
+        f"labels      {facts['labels']} ({facts['label_seconds']:g} s a cell)",
         f"engine      {facts['engine']}",
         f"found in    {facts['origin']}",
     ]

@@ -44,6 +44,11 @@ def test_a_card_tells_paper_departures_and_published_numbers() -> None:
     assert json.loads(call("methods", "mask_rcnn", "--json").output)["year"] == 2017
 
 
+@pytest.mark.parametrize(("method", "seconds"), [("mask_rcnn", "79.2"), ("pointsup", "16")])
+def test_a_card_says_what_its_labels_take(method: str, seconds: str) -> None:
+    assert f"({seconds} s a cell)" in call("methods", method).output
+
+
 def test_a_card_has_a_table_of_options_with_default_range_and_help() -> None:
     text = call("methods", "deepmac").output
     (title,) = [line for line in text.splitlines() if line.startswith("options of mask_head")]
