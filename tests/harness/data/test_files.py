@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from systems import link
 
 from harness.data import files
 from harness.data.files import FileFinder, files_below, inside, stamp_of_files
@@ -18,8 +19,8 @@ def touch(folder: Path, *names: str) -> None:
 
 def test_linked_folders_are_entered_once(tmp_path: Path) -> None:
     touch(tmp_path, "data/a.png", "elsewhere/b.png")
-    (tmp_path / "data" / "linked").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "data")
+    link(tmp_path / "data" / "linked", tmp_path / "elsewhere")
+    link(tmp_path / "elsewhere" / "back", tmp_path / "data")
     found = [path.relative_to(tmp_path / "data").as_posix() for path in files_below(tmp_path / "data")]
     assert found == ["a.png", "linked/b.png"]
 

@@ -13,6 +13,7 @@ from fuzzing import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_cells import blobs, predictions_of
+from systems import needs_named_pipes
 
 from harness.contract import Predictions
 from harness.errors import HarnessError
@@ -126,6 +127,7 @@ def test_a_missing_file_says_so(tmp_path: Path) -> None:
         read_predictions(tmp_path / "nothing.json.gz")
 
 
+@needs_named_pipes
 def test_a_pipe_does_not_hold_us(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(HarnessError, match="no file"):

@@ -14,6 +14,8 @@ from fake_worker import DATA
 from fuzzing import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from systems import link as make_link
+from systems import needs_named_pipes
 
 from harness.errors import HarnessError
 from harness.evaluation.schema import Scores
@@ -126,6 +128,7 @@ def long_number(path: Path) -> None:
     path.write_text('{"schema_version": ' + "9" * 100_000 + "}")
 
 
+@needs_named_pipes
 def fifo(path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
@@ -138,12 +141,12 @@ def folder(path: Path) -> None:
 
 def link(path: Path) -> None:
     path.rename(path.with_name("elsewhere"))
-    path.symlink_to("elsewhere")
+    make_link(path, "elsewhere")
 
 
 def device(path: Path) -> None:
     path.unlink()
-    path.symlink_to("/dev/zero")
+    make_link(path, "/dev/zero")
 
 
 BAD: dict[Callable[[Path], None], str] = {
@@ -181,7 +184,7 @@ def test_too_large_a_file_is_not_read(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_folder_that_leads_outside_is_not_followed(tmp_path: Path) -> None:
     put(tmp_path / "other", "a", make())
     (tmp_path / "run" / "trials").mkdir(parents=True)
-    (tmp_path / "run" / "trials" / "a").symlink_to(tmp_path / "other" / "trials" / "a")
+    make_link(tmp_path / "run" / "trials" / "a", tmp_path / "other" / "trials" / "a")
     found, problems = read_records(tmp_path / "run")
     assert found == []
     assert "leads out" in problems[0]

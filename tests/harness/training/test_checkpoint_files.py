@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from fuzzing import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from systems import link
 
 from harness.training.checkpoint_files import newest_blob, remove_blobs, save_blob
 
@@ -45,7 +45,7 @@ def test_the_same_step_twice(tmp_path: Path) -> None:
 
 def test_links_and_renamed_states_are_not_read(tmp_path: Path) -> None:
     path = save_blob(tmp_path, 10, b"a")
-    os.symlink(path, tmp_path / "state-000000011.ckpt")
+    link(tmp_path / "state-000000011.ckpt", path)
     (tmp_path / "state-000000012.ckpt").write_bytes(path.read_bytes())
     assert newest_blob(tmp_path) == (10, b"a")
 

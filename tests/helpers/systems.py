@@ -1,0 +1,21 @@
+"""What a test needs that not every system has."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+needs_named_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with a name")
+needs_forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system forks no process")
+
+
+def link(path: Path, target: Path | str) -> None:
+    """Make `path` a symbolic link. Skips the test where the system does not let us, or does not tell it from a file."""
+    try:
+        path.symlink_to(target)
+    except OSError as error:
+        pytest.skip(f"this system makes no symbolic links here: {error.strerror}")
+    if not path.is_symlink():
+        pytest.skip("this system, as Wine, does not tell a symbolic link from a file")
