@@ -50,7 +50,8 @@ def main() -> int:
     text = page("bash benchmarks/gpu/measure.sh", found).replace("# Speed", "# Speed on a GPU", 1)
     make_folder(options.results)
     write_text_atomic(options.results / "speed-gpu.md", text + steps_table(plain))
-    print(f"wrote {options.results / 'speed-gpu.md'} and {options.results / 'gpu'}: {len(records)} records")
+    count = f"{sum(map(len, records.values()))} records of {len(records)} runs"
+    print(f"wrote {options.results / 'speed-gpu.md'} and {options.results / 'gpu'}: {count}")
     return 0
 
 

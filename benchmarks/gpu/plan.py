@@ -70,7 +70,7 @@ class Planner:
             run("a3_one_trial", "a", 40, "mask_rcnn", "smoke"),
             run("a4_numbered_device", "a", 30, "mask_rcnn", "smoke", device="cuda:0"),
             run("a5_deterministic", "a", 30, "mask_rcnn", "smoke", "--deterministic"),
-            run("a6_all_methods", "a", 120, "all", "smoke"),
+            run("a6_all_methods", "a", 150, "all", "smoke"),
             run("a7_standard", "a", 150, "mask_rcnn", "standard", budget="30s", real=True),
             bench("a8_training_step", "a", 200, f"{step}::test_step", "-k", "full", rounds=12),
             bench("b1_inference", "b", 90, "benchmarks/bench_inference.py", rounds=6, train="200it"),

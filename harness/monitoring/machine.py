@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.monitoring.placement import placement_of_this_process
 from harness.platform.memory import machine_memory
@@ -43,6 +43,7 @@ def machine_facts() -> dict[str, Any]:
 
 def package_versions() -> dict[str, str]:
     """Versions, by name, of what the harness requires and of every package that this process has imported."""
+    installed = _installed(tuple(sys.path))
     names = {DISTRIBUTION}
     try:
         required = metadata.requires(DISTRIBUTION) or []
@@ -50,14 +51,41 @@ def package_versions() -> dict[str, str]:
         required = []
     names.update(re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in required if "extra ==" not in line)
     loaded = {name.partition(".")[0] for name in sys.modules}
-    for distribution in metadata.distributions():
-        name = distribution.metadata["Name"]
-        # not metadata.packages_distributions, which reads every file name of every package
-        modules = (distribution.read_text("top_level.txt") or "").split() or [name]
-        if name and loaded.intersection(modules):
-            names.add(name)
-    versions = {name: _version(name) for name in sorted(names, key=str.lower)}
-    return {name: version for name, version in versions.items() if version}
+    names.update(package.name for package in installed.values() if loaded.intersection(package.modules))
+    found = {name: installed.get(_normalised(name)) for name in sorted(names, key=str.lower)}
+    return {name: package.version for name, package in found.items() if package is not None}
+
+
+class _Package(NamedTuple):
+    """An installed package, and the top-level modules that it says to have."""
+
+    name: str
+    version: str
+    modules: tuple[str, ...]
+
+
+@cache
+def _installed(folders: tuple[str, ...]) -> dict[str, _Package]:
+    """By normalised name, what is installed in folders of the search path; the first of a name counts.
+
+    The two fields are read as text: parsing the metadata of all packages takes a large part of a second.
+    """
+    found: dict[str, _Package] = {}
+    for distribution in metadata.distributions(path=list(folders)):
+        text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+        head = re.split(r"\r?\n\r?\n", text, maxsplit=1)[0]
+        fields = dict(re.findall(r"^(Name|Version):[ \t]*(\S+)", head, re.MULTILINE))
+        if len(fields) == 2:
+            # not metadata.packages_distributions, which reads every file name of every package
+            modules = (distribution.read_text("top_level.txt") or "").split() or [fields["Name"]]
+            package = _Package(fields["Name"], fields["Version"], tuple(modules))
+            found.setdefault(_normalised(package.name), package)
+    return found
+
+
+def _normalised(name: str) -> str:
+    """The one spelling of a package's name, as in PEP 503."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 @cache
@@ -89,13 +117,6 @@ def _gpus() -> list[dict[str, str]]:
     lines = _output("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader").splitlines()
     rows = [[word.strip() for word in line.split(",")] for line in lines]
     return [{"name": row[0], "driver": row[1], "memory": row[2]} for row in rows if len(row) == 3]
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return ""
 
 
 def _output(*command: str) -> str:

@@ -79,7 +79,7 @@ class Corner:
             case "loss per image":
                 return {"mean": each}
             case "loss as a float":
-                return {"mean": float(each.mean())}
+                return {"mean": float(each.detach().mean())}
             case "loss as an array":
                 return {"mean": each.detach().numpy()}
             case "loss without gradient":

@@ -100,7 +100,8 @@ def _overlap(masks: CropMasks, i: int, j: int) -> int:
 def count_inside(masks: CropMasks, areas: NDArray[np.int64]) -> int:
     """The most other masks that lie inside a mask far larger than the median one."""
     most = 0
-    for i in np.flatnonzero(areas > REGION * np.median(areas)).tolist():
+    middle = np.partition(areas, len(areas) // 2)[len(areas) // 2]
+    for i in np.flatnonzero(areas > REGION * middle).tolist():
         x0, y0, x1, y1 = masks.boxes[i].tolist()
         within = (masks.boxes >= (x0, y0, x0, y0)).all(axis=1) & (masks.boxes <= (x1, y1, x1, y1)).all(axis=1)
         others = np.flatnonzero(within & (np.arange(len(areas)) != i)).tolist()

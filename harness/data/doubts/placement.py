@@ -144,10 +144,13 @@ def better_owners(copies: Mapping[str, Copies]) -> dict[str, str]:
 def _cover(masks: CropMasks, step: int, shape: tuple[int, int]) -> NDArray[np.uint8]:
     """Pixels of any mask, 0 and 1, on every `step`th row."""
     cover = np.zeros(shape, np.uint8)
-    for i, (x0, y0, x1, _) in enumerate(masks.boxes.tolist()):
-        crop = masks.crop(i)[-y0 % step :: step]
+    pixels, offsets = masks.pixels, masks.offsets.tolist()
+    # a third of what masks.crop and |= would take, for some hundred cells of each image
+    for (x0, y0, x1, _), start, end in zip(masks.boxes.tolist(), offsets, offsets[1:], strict=False):
+        crop = pixels[start:end].reshape(-1, x1 - x0)[-y0 % step :: step]
         top = -(-y0 // step)
-        cover[top : top + len(crop), x0:x1] |= crop
+        part = cover[top : top + len(crop), x0:x1]
+        np.bitwise_or(part, crop, out=part)
     return cover
 
 
@@ -161,7 +164,8 @@ def _maps(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
     brightness = small(grey)
     texture = small(cv2.convertScaleAbs(cv2.Laplacian(grey, cv2.CV_16S)))
     contrast = np.abs(brightness - cv2.blur(brightness, (5, 5)))
-    return _unit(np.stack([brightness, np.abs(brightness - np.median(brightness)), texture, contrast]))
+    middle = np.partition(brightness, brightness.size // 2, axis=None)[brightness.size // 2]
+    return _unit(np.stack([brightness, np.abs(brightness - middle), texture, contrast]))
 
 
 def _unit(planes: NDArray) -> NDArray[np.float32]:
@@ -175,12 +179,14 @@ def _unit(planes: NDArray) -> NDArray[np.float32]:
 
 def _shift(grey: NDArray[np.uint8], cover: NDArray[np.uint8]) -> int:
     """Pixels along the rows from the masks' edges to the picture's, where these are sharp; else 0."""
+    import cv2
+
     width = grey.shape[1] - 1
     edges = np.flatnonzero(cover[:, 1:] != cover[:, :-1])
     edges = edges[(edges % width >= REACH) & (edges % width < width - REACH)] if width > 0 else edges
     if not len(edges):
         return 0
-    steps = np.abs(np.diff(grey.astype(np.int16), axis=1)).ravel()
+    steps = cv2.absdiff(grey[:, 1:], grey[:, :-1]).ravel()
     strength = {dx: float(steps[edges + dx].mean()) for dx in range(-REACH, REACH + 1)}
     best = max(strength, key=lambda dx: strength[dx])
     if abs(best) != 1 or strength[best] < SHARP * max(strength[0], strength[2 * best]):

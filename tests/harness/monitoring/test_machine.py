@@ -30,6 +30,12 @@ def test_versions_are_those_installed() -> None:
     assert found["pytest"] == version("pytest"), "what is loaded is named, though the harness does not require it"
 
 
+def test_every_version_is_what_the_package_says_of_itself() -> None:
+    found = package_versions()
+    assert len(found) > 20
+    assert found == {name: version(name) for name in found}
+
+
 def test_the_commit_is_a_commit() -> None:
     commit = git_commit().removesuffix("+changes")
     assert commit == "" or (len(commit) == 40 and set(commit) <= set("0123456789abcdef"))

@@ -118,6 +118,13 @@ def test_a_step_waits_for_nothing(method: str, monkeypatch: pytest.MonkeyPatch) 
     assert copies == 0
 
 
+def test_a_step_of_stardist_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = on_pretended_gpu("stardist")
+    with pretended_gpu(monkeypatch, model.module.train()) as gpu:
+        loss = validated_total_loss(model.losses([discs(12, side=64, seed=1), discs(7, side=64, seed=2)]))
+    assert (loss.device.type, loss.requires_grad, gpu.copies) == ("cuda", True, 0)
+
+
 @pytest.mark.parametrize("method", ON_TORCHVISION)
 def test_what_torchvision_is_given_is_copied_without_waiting(method: str) -> None:
     model, sample = on_pretended_gpu(method), discs(12, side=64, seed=1)
