@@ -115,9 +115,10 @@ if TYPE_CHECKING:
 @click.option(
     "--engine",
     default="local",
-    type=click.Choice(["local", "slurm"]),
-    help="Where trials run: this machine, or a SLURM cluster (type it on a login node).",
+    type=click.Choice(["local", "slurm", "ray"]),
+    help="Where trials run: this machine, a SLURM cluster (type it on a login node) or a Ray cluster.",
 )
+@click.option("--address", default="auto", metavar="HOST:PORT", help="The head of the Ray cluster.")
 @click.option("--engine-options", default="", metavar="TEXT", help='Options of sbatch, as in "-p gpu --time=2:00:00".')
 @click.option("--dry-run", is_flag=True, help="Check everything and print the plan; train nothing.")
 @click.option("--quiet", is_flag=True, help="Plain lines in place of progress bars.")

@@ -7,6 +7,7 @@ checkpoint if it has one.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,11 +69,17 @@ def is_done(record: RunRecord, options: RunOptions) -> bool:
 
 def keep_done(order: TrialOrder) -> RunRecord | None:
     """The record of a trial that is done, cleaned up; None where it is not done or another run works on it."""
-    if order.done_record() is None:
-        return None
+    record = order.done_record()
+    if record is None or (record.data is not None and not _has_leftovers(order.folder)):
+        return record
     with trial_lock(order.folder) as ours:
         record = order.done_record() if ours else None
         return None if record is None else _clean_up(record, order)
+
+
+def _has_leftovers(folder: Path) -> bool:
+    """Whether a run that was killed may have left something to remove."""
+    return any(name.startswith("state-") or name.endswith(".tmp") for name in os.listdir(folder))
 
 
 def bring_to_record(

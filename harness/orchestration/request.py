@@ -103,8 +103,9 @@ class RunRequest(BaseModel):
     memory_limit: Annotated[int | None, _parsed(_bytes)] = None
     keep_weights: Literal["none", "best", "all"] | None = None
     jobs: int = 1
-    engine: Literal["local", "slurm"] = "local"
+    engine: Literal["local", "slurm", "ray"] = "local"
     engine_options: str = ""
+    address: str = "auto"
     dry_run: bool = False
     quiet: bool = False
     wide: bool = False

@@ -110,8 +110,19 @@ def read_records(run_dir: Path) -> tuple[list[RunRecord], list[str]]:
             problems.append(printable(f"left aside: {path}: the same work as {by_key[record.key]}", _LINE_LIMIT))
             continue
         by_key[record.key] = path
-        records.append(record)
+        records.append(_share(record, records[-1]) if records else record)
     return records, problems
+
+
+def _share(record: RunRecord, before: RunRecord) -> RunRecord:
+    """The record, holding what equals that of the record before in common with it: ten thousand fit into memory."""
+    # not what holds options: True equals 1 there, and is something else
+    names = ("data", "split", "machine", "versions")
+    same = {name: there for name in names if (there := getattr(before, name)) == getattr(record, name)}
+    scores, earlier = record.scores, before.scores
+    if scores is not None and earlier is not None and scores.cell_types == earlier.cell_types:
+        same["scores"] = scores.model_copy(update={"cell_types": earlier.cell_types})
+    return record.model_copy(update=same)
 
 
 def record_paths(run_dir: Path) -> Iterable[Path]:

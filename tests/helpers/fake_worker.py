@@ -345,9 +345,17 @@ def _launcher(jobs: int) -> AbstractContextManager[Any]:
 
 
 def engine_of_environment(run_dir: Path) -> Engine | None:
-    """The engine that HARNESS_FAKE_ENGINE names."""
-    if os.environ.get("HARNESS_FAKE_ENGINE") != "slurm":
+    """The engine that HARNESS_FAKE_ENGINE names: slurm, or the address of a Ray cluster."""
+    named = os.environ.get("HARNESS_FAKE_ENGINE", "")
+    if not named:
         return None
+    if named != "slurm":
+        import ray
+
+        from harness.orchestration.engines.ray import RayEngine
+
+        ray.init(address=named, log_to_driver=False, logging_level="error")
+        return RayEngine(run_dir, ray)
     from harness.orchestration.engines.slurm import SlurmEngine
 
     return SlurmEngine(run_dir, poll_seconds=0.5)

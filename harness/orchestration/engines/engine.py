@@ -1,4 +1,4 @@
-"""What runs the trials of a plan: on this machine, or on a SLURM cluster. One file each."""
+"""What runs the trials of a plan: on this machine, on a SLURM cluster or on a Ray cluster. One file each."""
 
 from __future__ import annotations
 

@@ -28,6 +28,11 @@ def open_engine(request: RunRequest, run_dir: Path, modules: Sequence[str]) -> I
         from harness.orchestration.engines.slurm import SlurmEngine
 
         yield SlurmEngine(run_dir, request.engine_options)
+    elif request.engine == "ray":
+        from harness.orchestration.engines.ray import ray_engine
+
+        with ray_engine(run_dir, request.address) as distant:
+            yield distant
     else:
         from harness.orchestration.engines.local import local_engine
 
@@ -42,3 +47,5 @@ def _check_options(request: RunRequest) -> None:
         )
     if request.engine_options and request.engine != "slurm":
         raise HarnessError(f"--engine-options are those of sbatch; --engine {request.engine} takes none")
+    if request.address != "auto" and request.engine != "ray":
+        raise HarnessError(f"--address is of a Ray cluster; type --engine ray with it, not {request.engine}")

@@ -8,11 +8,14 @@ import pytest
 from fake_worker import DATA, WORKER, plan
 
 from harness.orchestration.attempts import begin_attempt, read_attempts
-from harness.orchestration.bring_to_record import TrialOrder, bring_to_record, write_left_record
+from harness.orchestration.bring_to_record import TrialOrder, bring_to_record, keep_done, write_left_record
 from harness.orchestration.process.launchers import SubprocessLauncher
 from harness.orchestration.process.supervisor import StopRequest
 from harness.orchestration.run_options import RunOptions
 from harness.platform.locks import trial_lock
+from harness.results.io import RECORD, write_record
+from harness.results.schema import RunRecord
+from harness.training.checkpoint_files import save_blob
 
 
 @pytest.fixture
@@ -62,3 +65,15 @@ def test_a_trial_that_left_no_record_gets_one_unless_a_run_works_on_it(order: Tr
     again = write_left_record(order, "interrupted", "later")
     assert again is not None
     assert again.status == "oom", "a record that is there wins"
+
+
+def test_a_trial_that_is_done_is_kept_without_a_lock_unless_something_is_left_to_remove(order: TrialOrder) -> None:
+    assert keep_done(order) is None
+    order.folder.mkdir(parents=True)
+    record = RunRecord.from_spec(order.trial.spec, "ok", data=DATA)
+    write_record(order.folder / RECORD, record)
+    assert keep_done(order) is not None
+    assert not (order.folder / ".lock").exists()
+    left = save_blob(order.folder, 5, b"state")
+    assert keep_done(order) is not None
+    assert not left.exists()

@@ -198,6 +198,16 @@ def test_the_same_work_twice_counts_once(tmp_path: Path) -> None:
     assert "same work" in problems[0]
 
 
+def test_what_records_have_in_common_is_held_once(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        put(tmp_path, f"a--seed{seed}", make(key=f"key{seed}", seed=seed, settings={"flag": bool(seed), "number": 1}))
+    (first, second), problems = read_records(tmp_path)
+    assert problems == []
+    assert first.machine is second.machine
+    assert first.data is second.data
+    assert (first.settings["flag"], second.settings["flag"]) == (False, True)
+
+
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="no folder"):
         read_records(tmp_path / "none")

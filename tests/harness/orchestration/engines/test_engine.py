@@ -73,7 +73,8 @@ def test_a_trial_that_was_never_seen_running_is_told_whole(tmp_path: Path) -> No
     ("typed", "said"),
     [
         ({"engine": "slurm", "jobs": 2}, "--jobs is of this machine"),
-        ({"engine_options": "-p gpu"}, "are those of sbatch"),
+        ({"engine": "ray", "engine_options": "-p gpu"}, "are those of sbatch"),
+        ({"address": "10.0.0.1:6379"}, "type --engine ray"),
     ],
 )
 def test_options_of_another_engine_are_refused(tmp_path: Path, typed: dict[str, object], said: str) -> None:
