@@ -98,6 +98,9 @@ def _become_worker(request: dict[str, Any], output: int, ready: int, parent: int
     for number in (1, 2):
         os.dup2(output, number)
     os.close(output)
+    # the server's streams still take the file they were opened with for what they write to
+    encoding = sys.stdout.encoding
+    sys.stdout, sys.stderr = (os.fdopen(n, "w", 1, encoding, "backslashreplace", closefd=False) for n in (1, 2))
     os.environ.update(request["environment"])
     from harness.orchestration.worker import run_and_exit
 

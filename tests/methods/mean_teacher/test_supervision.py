@@ -118,18 +118,18 @@ def test_losses_of_unlabelled_images_are_added_with_their_weight_and_without_tho
     losses = learner(Model([0.9]), used=0.35, weight=2.0).losses([*LABELLED, *UNLABELLED])
     # half of the ramp; one cell on each of two images
     assert set(losses) == {"loss_cls", "loss_box_reg", "unlabelled_loss_cls"}
-    assert float(losses["unlabelled_loss_cls"]) == pytest.approx(2.0)
+    assert losses["unlabelled_loss_cls"].item() == pytest.approx(2.0)
 
 
 def test_the_average_predicts_and_gets_no_gradient() -> None:
     model = Model([0.9])
     made = learner(model)
-    old = float(model.module.weight)
+    old = model.module.weight.item()
     optimiser = torch.optim.SGD(model.module.parameters(), lr=0.1)
     torch.stack(list(made.losses([*LABELLED, *UNLABELLED]).values())).sum().backward()
     optimiser.step()
     made.after_step()
-    new = float(model.module.weight)
+    new = model.module.weight.item()
     assert new == pytest.approx(old - 0.1)
     average = made.teacher.values["weight"]
     assert float(average) == pytest.approx(0.1 * old + 0.9 * new)
@@ -137,7 +137,7 @@ def test_the_average_predicts_and_gets_no_gradient() -> None:
     assert not average.requires_grad
     made.label(UNLABELLED)
     assert model.seen_weight == [pytest.approx(old), pytest.approx(float(average))]
-    assert float(model.module.weight) == new
+    assert model.module.weight.item() == new
 
 
 def test_masks_are_supervised_as_ever_and_points_at_those_that_are_sure() -> None:

@@ -80,6 +80,23 @@ def test_exit_code_and_output(either: Launcher, tmp_path: Path) -> None:
     assert "trial.json" in (tmp_path / "out.txt").read_text()
 
 
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict"])
+def test_output_into_a_pipe_in_any_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    """The server's own output is no pipe, and streams remember whether a position can be asked for."""
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    folder = tmp_path / "café ≈"
+    folder.mkdir()
+    read_end, write_end = os.pipe()
+    with ForkServerLauncher() as server, os.fdopen(read_end, "rb") as output:
+        pid = server.start(folder, {TOKEN: TOKEN_OF_TEST}, write_end)
+        os.close(write_end)
+        said = output.read().decode()
+        assert server.reap(pid).code == NO_RECORD_EXIT
+    assert said.startswith("error: ")
+    assert "trial.json" in said
+    assert ("café ≈" in said) == encoding.startswith("utf-8")
+
+
 def test_a_signal_and_the_environment(either: Launcher, plan_of: Any, tmp_path: Path) -> None:
     (trial,) = plan_of(["hangs"]).trials
     prepare_folder(tmp_path, trial.spec)
