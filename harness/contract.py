@@ -234,6 +234,8 @@ class Init:
         the same network as for training, and load nothing. path is then the file of those weights.
     sha256: of the file, in hexadecimal; empty where it is not known.
     classes: of the data that the weights were trained on, in the order of labels; empty where they are not known.
+    new_parts: slots of the network, such as "mask_head", whose weights the file does not have for it. The engine leaves
+        them new, whatever the file holds under their names.
     """
 
     kind: InitKind = "scratch"
@@ -241,6 +243,7 @@ class Init:
     restored: bool = False
     sha256: str = ""
     classes: tuple[str, ...] = ()
+    new_parts: tuple[str, ...] = ()
 
     @property
     def pretrained(self) -> bool:
@@ -261,6 +264,7 @@ class StartingWeights:
     scale: factor by which images of the new data are resized so that their cells have that diameter; "match" to find
         it, None to keep that of the preset.
     licence: of the weights; empty where it is not known.
+    new_parts: slots of the network whose weights the file does not have for it, such as "mask_head". They start new.
     """
 
     kind: InitKind
@@ -274,6 +278,7 @@ class StartingWeights:
     cell_diameter: float = 0.0
     scale: float | Literal["match"] | None = None
     licence: str = ""
+    new_parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -308,8 +313,9 @@ def _init(
     restored: bool = False,
     sha256: str = "",
     classes: Sequence[str] = (),
+    new_parts: Sequence[str] = (),
 ) -> Init:
-    return Init(kind, path, restored, sha256, tuple(classes))
+    return Init(kind, path, restored, sha256, tuple(classes), tuple(new_parts))
 
 
 @dataclass(frozen=True)

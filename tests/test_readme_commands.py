@@ -52,6 +52,9 @@ WORDS = {
     "ANN.json": "data/ann.json",
     "SOURCE": "sartorius:data/sartorius",
     "--out DIR": "--out predicted",
+    "--data SOURCE": "--data synthetic:images=4,size=64,seed=9",
+    "--to DIR": "--to task",
+    "--masks DIR": "--masks data/labels",
     "DIR": "data/sartorius/train",
     "FOLDER": "model",
 }
@@ -61,6 +64,8 @@ PRINTS = {
     "table": "| mask_rcnn ",
     "compare": "copy_paste minus mask_rcnn",
     "score": "mask_rcnn",
+    "evaluate": "mask_rcnn",
+    "add-row": "ilastik",
     "check-submission": "nothing wrong: 9 images",
     "check-method": "keeps the contract",
     "methods": "deepmac",
@@ -70,6 +75,7 @@ PRINTS = {
 
 WRITES = {
     "report": "{RUN_DIR}/report.html",
+    "export-split": "task/split.json",
     "predict": "submission.csv",
     "package": "model/card.md",
     "new-method": "methods/my_head.py",

@@ -27,15 +27,21 @@ if TYPE_CHECKING:
 @click.option(
     "--model",
     "model_dir",
-    metavar="FOLDER",
+    metavar="FOLDER|painted",
     type=click.Path(path_type=Path),
-    help="A packaged model.",
+    help="A packaged model; or `painted`: weights learned on painted cells, without any training on yours.",
+)
+@click.option(
+    "--diameter",
+    type=click.FloatRange(1),
+    metavar="PIXELS",
+    help="Of a typical cell, for --model painted.  [default: estimated]",
 )
 @click.option(
     "--method",
     metavar="NAME",
     shell_complete=complete_methods,
-    help="As the leaderboard calls its row; or a folder's name under RUN_DIR/trials.",
+    help="As the leaderboard calls its row; or a folder's name under RUN_DIR/trials. For painted: whose network.",
 )
 @click.option("--seed", type=click.IntRange(0), help="Which of its seeds.  [default: the lowest]")
 @click.option("--images", required=True, metavar="DIR", type=click.Path(path_type=Path), help="PNG, TIFF, JPEG, BMP.")
@@ -53,6 +59,7 @@ if TYPE_CHECKING:
 def predict(
     run_dir: Path | None,
     model_dir: Path | None,
+    diameter: float | None,
     method: str | None,
     seed: int | None,
     images: Path,
@@ -66,6 +73,9 @@ def predict(
 ) -> None:
     """Predict every image of a folder with a trained method of a run, or with a model that `package` wrote.
 
+    --model painted needs no run and no label: the network has seen painted cells alone, and what it finds is a first
+    set of masks to correct.
+
     The score threshold and smallest area that the run chose are applied, and overlaps removed. Writes labels/NAME.tif
     (label images), coco.json (COCO run lengths) and overlays/NAME.png; with --formats geojson, outlines for QuPath.
     Large TIFF and OME-Zarr images are read and predicted tile by tile; typed again after an interruption, the command
@@ -76,7 +86,7 @@ def predict(
     from harness.data.image_folder import images_by_id, refuse_same_names
     from harness.fileio import remove_empty_folder
 
-    trial = _trial_of_run(run_dir, model_dir, method, seed)
+    trial = _trial_of_run(run_dir, model_dir, method, seed, diameter)
     files, labels = images_by_id(images)
     refuse_same_names(files, out)
     catalog = load_catalog(adapters)
@@ -91,7 +101,14 @@ def predict(
     if not sys.warnoptions:
         # Frameworks warn about their own deprecations. In a run these go to the log.
         warnings.simplefilter("ignore")
-    model, task, trial = _loaded(trial, model_dir, catalog, device)
+    if _is_painted(model_dir):
+        from harness.inference.zero_shot import some_images, zero_shot
+
+        found = zero_shot(some_images(list(files.values())), catalog, device, diameter, method)
+        model, task, trial = found.model, found.task, found.trial
+        click.echo(f"note: {found.said}", err=True)
+    else:
+        model, task, trial = _loaded(trial, model_dir, catalog, device)
     writers = open_writers([name.strip() for name in formats.split(",") if name.strip()], out, task.classes)
     if submission is not None:
         writers.append(Submission(submission))
@@ -109,12 +126,23 @@ def predict(
         raise click.exceptions.Exit(1)
 
 
+def _is_painted(model_dir: Path | None) -> bool:
+    """Whether the weights learned on painted cells are meant, not a packaged model in a folder of that name."""
+    return model_dir == Path("painted") and not (model_dir / "model.json").is_file()
+
+
 def _trial_of_run(
-    run_dir: Path | None, model_dir: Path | None, method: str | None, seed: int | None
+    run_dir: Path | None, model_dir: Path | None, method: str | None, seed: int | None, diameter: float | None
 ) -> TrainedTrial | None:
-    """The trial that was named; None for a packaged model. Raises HarnessError where neither or both were."""
+    """The trial that was named; None for another model. Raises HarnessError where neither or both were."""
     from harness.results.trained_trial import find_trained_trial
 
+    if _is_painted(model_dir):
+        if run_dir is not None or seed is not None:
+            raise HarnessError("--model painted belongs to no run; leave --run and --seed out")
+        return None
+    if diameter is not None:
+        raise HarnessError("--diameter goes with --model painted; a trained model knows the cells that it has seen")
     if model_dir is not None:
         from harness.inference.model_package import read_package
 

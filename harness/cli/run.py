@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from harness.orchestration.plan import Manifest
     from harness.orchestration.request import RunRequest
 
+DRAWN = ("synthetic", "painted")
+"""Sources that are no real data."""
+
 
 @click.command(context_settings={"show_default": True, "allow_extra_args": True})
 @click.option(
@@ -193,7 +196,22 @@ def execute(request: RunRequest) -> int:
 
     show([run_dir], "json" if request.as_json else "screen", request.wide)
     click.echo(f"{run_dir / 'leaderboard.md'}", err=request.as_json)
+    if could_start_painted(manifest):
+        _print_note(
+            "these networks started from random weights; --init painted starts all for which there are weights learned "
+            "on painted cells from those (docs/pretraining.md)"
+        )
     return status
+
+
+def could_start_painted(manifest: Manifest) -> bool:
+    """Whether all networks of a run on real data started new, and there are weights for one of them."""
+    from harness.training.painted_weights import NETWORK_SLOTS, find_painted
+
+    specs = [trial.spec for trial in manifest.trials]
+    if any(spec.start is not None or spec.source.partition(":")[0] in DRAWN for spec in specs):
+        return False
+    return any(find_painted({slot: spec.recipe[slot] for slot in NETWORK_SLOTS}) is not None for spec in specs)
 
 
 def _print_note(note: str) -> None:

@@ -46,6 +46,7 @@ class StartFacts(BaseModel):
     train_seconds: float | None = None
     cell_diameter: float = 0.0
     licence: str = ""
+    new_parts: tuple[str, ...] = ()
     loaded: LoadedFacts | None = None
 
     @classmethod

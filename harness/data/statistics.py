@@ -17,13 +17,17 @@ RGB = tuple[float, float, float]
 
 
 def pixel_statistics(dataset: Dataset, ids: Iterable[str]) -> tuple[RGB, RGB]:
-    """Mean and standard deviation per channel (RGB, 0..255) over all pixels of the images of these ids.
+    """As `statistics_of`, of the images of these ids."""
+    return statistics_of(dataset.sample(image_id).image for image_id in ids)
+
+
+def statistics_of(images: Iterable[NDArray[np.uint8]]) -> tuple[RGB, RGB]:
+    """Mean and standard deviation per channel (RGB, 0..255) over all pixels of (H, W) or (H, W, 3) images.
 
     A grey image counts as three equal channels. Exact: sums are of whole numbers, so no order of images matters.
     """
     counts = np.zeros((3, 256), np.int64)
-    for image_id in ids:
-        image = dataset.sample(image_id).image
+    for image in images:
         if image.ndim == 2:
             counts += _histogram(image, 0)
         else:

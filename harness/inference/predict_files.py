@@ -80,7 +80,7 @@ def predict_files(
     predictor = ImagePredictor(model, task, trial, tiling.side, tiling.always)
     for path in paths:
         try:
-            image = _open(path)
+            image = opened(path)
         except HarnessError as error:
             outcome.bad.append(str(error))
             continue
@@ -111,7 +111,7 @@ def predict_files(
     return outcome
 
 
-def _open(path: Path) -> WindowedImage:
+def opened(path: Path) -> WindowedImage:
     """The image, decoded whole where it is small. Raises HarnessError."""
     if path.suffix.lower() in (".tif", ".tiff", ZARR_SUFFIX):
         try:

@@ -21,6 +21,7 @@ from harness.data.readers.painted import CLASSES, PAINTER_CODE
 from harness.errors import HarnessError
 from harness.evaluation.calibration import choose_rule
 from harness.evaluation.ground_truth import GroundTruth
+from harness.evaluation.schema import PostprocessRule
 from harness.evaluation.scorer import iou_map
 from harness.fileio import make_folder
 from harness.inference.predictor import predict_all
@@ -167,7 +168,7 @@ def pretrain(work: Pretraining, command: str, progress: ProgressFile) -> Card:
     trace = trainer.run()
     state = {name: value.detach().cpu().numpy() for name, value in model.module.state_dict().items()}
     _load_rounded(model, state)
-    card = _card(work, len(trace), total, _score(work, model, stream))
+    card = _card(work, len(trace), total, *_score(work, model, stream))
     making = Making(
         seconds=round(trace.used_seconds, 1),
         command=command,
@@ -206,8 +207,8 @@ def _load_rounded(model: Model, state: dict[str, Any]) -> None:
     model.module.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in rounded.items()})
 
 
-def _score(work: Pretraining, model: Model, stream: PaintedStream) -> float:
-    """Mean IoU score on held-out painted images, under a rule chosen on others."""
+def _score(work: Pretraining, model: Model, stream: PaintedStream) -> tuple[float, PostprocessRule]:
+    """Mean IoU score on held-out painted images, and the rule, which is chosen on others."""
     minimum = work.preset.evaluation.minimum_score
 
     def found(samples: Sequence[Sample]) -> dict[str, Predictions]:
@@ -216,10 +217,10 @@ def _score(work: Pretraining, model: Model, stream: PaintedStream) -> float:
     parts = [stream.held_out(HELD_OUT, HELD_OUT_SIDE, part) for part in (0, 1)]
     truths = [{sample.image_id: GroundTruth.of(sample) for sample in part} for part in parts]
     rule = choose_rule(found(parts[0]), truths[0], CLASSES)
-    return iou_map(found(parts[1]), truths[1], rule, CLASSES)
+    return iou_map(found(parts[1]), truths[1], rule, CLASSES), rule
 
 
-def _card(work: Pretraining, iterations: int, total: int, score: float) -> Card:
+def _card(work: Pretraining, iterations: int, total: int, score: float, rule: PostprocessRule) -> Card:
     reads = work.recipe.engine.settings
     anchored = reads is not None and "anchor_scale" in reads.model_fields
     return Card(
@@ -238,4 +239,6 @@ def _card(work: Pretraining, iterations: int, total: int, score: float) -> Card:
         std=STANDARD_DEVIATION,
         parameters=total,
         score=round(score, 4),
+        threshold=rule.score_thresholds[CLASSES[0]],
+        min_area=rule.min_areas[CLASSES[0]],
     )

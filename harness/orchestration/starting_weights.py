@@ -55,6 +55,7 @@ def find_start(recipe: Recipe, seed: int) -> Start:
     if found.kind == "scratch":
         return Start(init_part("scratch", name=part.name), found=found)
     facts: dict[str, Any] = {"classes": list(found.classes)} if found.classes else {}
+    facts |= {"new_parts": list(found.new_parts)} if found.new_parts else {}
     sha256 = ""
     if found.path is not None:
         sha256 = file_hash(found.path)

@@ -1,5 +1,7 @@
 """Weights learned on painted cells: the file that holds them, and where it is found.
 
+A user's own files lie in the cache (`painted_folder`), and one comes with the harness (`shipped_folder`).
+
 A file is safetensors. A tensor of two or more axes is stored in 8 bits: whole numbers from -127 to 127, and for each
 index of its first axis a factor, in a tensor of the name NAME.scale. All others are float32. The header holds the card.
 """
@@ -7,6 +9,7 @@ index of its first axis a factor, in a tensor of the name NAME.scale. All others
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from harness.catalog import BUILT_IN
 from harness.config.preset import Preset
 from harness.contract import Part, Recipe, StartingWeights
 from harness.data.readers.painted import CLASSES
@@ -51,6 +55,8 @@ class Card(BaseModel):
     training: the preset's settings. anchor_scale: None for an engine without anchors. cells: sides, in pixels of the
     network, of the median cells that were painted. without: what was not painted. mean, std: grey levels of the painted
     images. score: mean IoU score on held-out painted images, of the weights as stored.
+    threshold, min_area: of the score, and of a cell in pixels of the network, that were best on other held-out painted
+    images; None in older files.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -70,6 +76,8 @@ class Card(BaseModel):
     std: float
     parameters: int
     score: float | None
+    threshold: float | None = None
+    min_area: float | None = None
     licence: str = "Apache-2.0"
 
 
@@ -113,14 +121,35 @@ def painted_folder() -> Path:
     return cache_folder().parent / "painted"
 
 
+def shipped_folder() -> Path:
+    """The folder of the weights that come with the harness."""
+    found = importlib.util.find_spec(f"{BUILT_IN}.painted")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "weights"
+
+
 def file_name(architecture: Mapping[str, Any]) -> str:
     return f"{architecture_key(architecture)}.safetensors"
 
 
 def find_painted(architecture: Mapping[str, Any]) -> Path | None:
-    """The file of the user's own weights for a network; None where there is none."""
-    path = painted_folder() / file_name(architecture)
-    return path if path.is_file() else None
+    """The file of the weights for a network: the user's own, else the one that comes with the harness, else None."""
+    paths = (folder / file_name(architecture) for folder in (painted_folder(), shipped_folder()))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def find_like(architecture: Mapping[str, Any]) -> Path | None:
+    """The first file that was learned with the same engine and backbone, whatever the mask head; None for none.
+
+    Raises HarnessError where a file is damaged.
+    """
+    for folder in (painted_folder(), shipped_folder()):
+        for path in sorted(folder.glob("*.safetensors")):
+            learned = read_card(path).architecture
+            if all(learned.get(slot) == architecture[slot] for slot in ("engine", "backbone")):
+                return path
+    return None
 
 
 class PaintedOptions(Protocol):
@@ -133,30 +162,56 @@ class PaintedOptions(Protocol):
 def find_start(recipe: Recipe, options: PaintedOptions, seed: int) -> StartingWeights:
     """The weights learned on painted cells for the network of a recipe, the same for all seeds.
 
+    Where there are none for its mask head, those of a network that differs in the mask head alone, which is then new.
+
     Raises:
         NoWeightsError: there are none for this network.
-        HarnessError: the file that was named is missing, truncated or of something else.
+        HarnessError: the file that was named, or found, is missing, truncated, changed or of something else.
     """
-    architecture = architecture_of(recipe)
+    architecture = json.loads(json.dumps(architecture_of(recipe)))
     network = f"{recipe.backbone.name or recipe.engine.name} with {recipe.mask_head.name or 'its own head'}"
-    path = find_painted(architecture) if options.weights is None else Path(options.weights).expanduser()
+    if options.weights is not None:
+        path: Path | None = Path(options.weights).expanduser()
+    else:
+        path = find_painted(architecture) or find_like(architecture)
     if path is None:
         raise NoWeightsError(
             f"no weights learned on painted cells for this network ({network}); `python -m harness pretrain --methods "
             "NAME` makes them in 10 minutes, and so does run --pretrain"
         )
     card = read_card(path)
-    if architecture_key(card.architecture) != architecture_key(architecture):
+    different = [slot for slot in NETWORK_SLOTS if card.architecture.get(slot) != architecture[slot]]
+    if different not in ([], ["mask_head"]):
         raise NoWeightsError(f"{path.name} was learned by the network of {card.method}, not by this one ({network})")
+    check_whole(path)
     making = read_making(path)
     return StartingWeights(
         "checkpoint",
         str(path),
-        source=f"painted cells, {card.budget}",
+        source=_source(path, card, new_head=bool(different)),
         classes=CLASSES,
         train_seconds=None if making is None else making.seconds,
         licence=card.licence,
+        new_parts=tuple(different),
     )
+
+
+def _source(path: Path, card: Card, new_head: bool) -> str:
+    """In words: whose file it is, how long it learned, and what of the network it does not have."""
+    whose = {shipped_folder(): "shipped with the harness", painted_folder(): "the user's own"}
+    head = f"; the mask head, which is not {card.method}'s, is new" if new_head else ""
+    return f"painted cells, {card.budget}, {whose.get(path.parent, 'from a file')}{head}"
+
+
+def check_whole(path: Path) -> None:
+    """Raise HarnessError where a file is not the one that the JSON beside it describes. No JSON, no objection."""
+    try:
+        wanted = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if sha256_of(path) != wanted:
+        again = "install the harness" if path.parent == shipped_folder() else "pretrain"
+        raise HarnessError(f"{path} has changed since it was written (its card has another SHA-256); {again} again")
 
 
 def read_card(path: Path) -> Card:
@@ -193,7 +248,7 @@ def write_painted(path: Path, state: Mapping[str, NDArray[Any]], card: Card, mak
     make_folder(path.parent)
     # one entry, since safetensors writes several in any order
     write_bytes_atomic(path, save(quantised(state), {FORMAT: card.model_dump_json()}))
-    both = {**card.model_dump(mode="json"), "making": making.model_dump(mode="json")}
+    both = {**card.model_dump(mode="json"), "sha256": sha256_of(path), "making": making.model_dump(mode="json")}
     write_json_atomic(path.with_suffix(".json"), both)
 
 

@@ -39,10 +39,19 @@ class ClassHead:
 
 
 def load_initial(
-    module: nn.Module, init: Init, classes: Sequence[str], heads: Sequence[ClassHead], may_be_new: Sequence[str] = ()
+    module: nn.Module,
+    init: Init,
+    classes: Sequence[str],
+    heads: Sequence[ClassHead],
+    may_be_new: Sequence[str] = (),
+    new: Sequence[str] = (),
 ) -> LoadedWeights:
-    """Load the file of `init`, of the whole model. See `load_tensors`."""
-    weights = read_weights(str(init.path))
+    """Load the file of `init`, of the whole model. See `load_tensors`.
+
+    new: Beginnings of the names of tensors that are not taken from the file.
+    """
+    weights = {name: value for name, value in read_weights(str(init.path)).items() if not name.startswith(tuple(new))}
+    may_be_new = (*may_be_new, *new)
     return load_tensors(module, weights, str(init.path), init.classes, classes, heads, may_be_new)
 
 

@@ -50,12 +50,13 @@ _SCRIPT = """\
 name=$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" "$1")
 where="node $SLURMD_NODENAME, job ${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"
 asked=0
-trap 'asked=1; kill -TERM "$pid" 2>/dev/null' TERM
+trap 'asked=1; signalled=1; kill -TERM "$pid" 2>/dev/null' TERM
 "$3" -m harness.orchestration.trial "$2" "$name" --where "$where" &
 pid=$!
-wait "$pid"
-status=$?
-while kill -0 "$pid" 2>/dev/null; do
+# a signal ends a wait early, with a status of its own, even where the trial has ended by then
+signalled=1
+while [ "$signalled" -eq 1 ]; do
+    signalled=0
     wait "$pid"
     status=$?
 done
@@ -65,6 +66,11 @@ if [ "$status" -eq 75 ] && [ "$asked" -eq 1 ] && [ ! -e "$2/{stop}" ] && [ "${{S
 fi
 exit "$status"
 """
+
+
+def job_script() -> str:
+    """What each job of an array runs, with bash."""
+    return _SCRIPT.format(stop=STOP_FILE)
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,7 @@ class SlurmEngine:
         self._arrays = [array for array in self._arrays if live.intersection(array.names)]
         for order in new:
             write_order(replace(order, run_dir=self._run_dir))
-        write_text_atomic(self._folder / SCRIPT, _SCRIPT.format(stop=STOP_FILE))
+        write_text_atomic(self._folder / SCRIPT, job_script())
         size = _max_array_size()
         for begin in range(0, len(new), size):
             self._submit_array([order.name for order in new[begin : begin + size]], resources)

@@ -23,6 +23,9 @@ CLASS_HEADS = (
 ANCHOR_HEADS = ("rpn_head.objectness_logits.", "rpn_head.anchor_deltas.")
 """Layers as wide as the number of anchors at a place, which follows from the shapes of cells. New where it differs."""
 
+MASK_HEAD = "roi_heads.mask_head."
+"""Beginning of the names of the mask head's tensors."""
+
 ZOO_PREFIXES = (
     ("backbone.bottom_up.", "backbone.bottom_up.body.bottom_up."),
     ("roi_heads.mask_head.mask_fcn1.", "roi_heads.mask_head.convs.0."),
@@ -51,10 +54,11 @@ def load(module: Any, init: Init, backbone: Part, classes: Sequence[str]) -> Loa
     if init.kind == "imagenet":
         loaded = loaded_parts(module.state_dict(), ".body.")
     elif init.kind == "checkpoint":
-        loaded = load_initial(module, init, classes, CLASS_HEADS, ANCHOR_HEADS)
+        new = (MASK_HEAD,) if "mask_head" in init.new_parts else ()
+        loaded = load_initial(module, init, classes, CLASS_HEADS, ANCHOR_HEADS, new)
     else:
         path = init.path or download_weights(coco_url(backbone), f"COCO Mask R-CNN ({backbone.name})")
-        new_head = () if hasattr(module.roi_heads.mask_head, "convs") else ("roi_heads.mask_head.",)
+        new_head = () if hasattr(module.roi_heads.mask_head, "convs") else (MASK_HEAD,)
         weights = {_our_name(name): value for name, value in read_weights(path).items()}
         loaded = load_tensors(module, weights, str(path), (), classes, CLASS_HEADS, (*new_head, *ANCHOR_HEADS))
     body = getattr(module.backbone, "bottom_up", module.backbone).body

@@ -88,6 +88,33 @@ def test_weights_are_found_in_the_users_cache(tmp_path: Path, monkeypatch: pytes
     assert find_painted({"backbone": {"name": "another"}}) is None
 
 
+def test_the_package_has_what_the_cache_has_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
+    monkeypatch.setattr(painted_weights, "shipped_folder", lambda: tmp_path / "package")
+    name = painted_weights.file_name(CARD.architecture)
+    write_painted(tmp_path / "package" / name, STATE, CARD, MAKING)
+    assert find_painted(CARD.architecture) == tmp_path / "package" / name
+    write_painted(painted_weights.painted_folder() / name, STATE, CARD, MAKING)
+    assert find_painted(CARD.architecture) == painted_weights.painted_folder() / name
+
+
+def test_a_file_that_its_card_does_not_describe_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    write_painted(path, STATE, CARD, MAKING)
+    painted_weights.check_whole(path)
+    # whole by its format, but of other weights
+    other = {**STATE, "conv.bias": STATE["conv.bias"] + 1}
+    write_painted(tmp_path / "b.safetensors", other, CARD, MAKING)
+    path.write_bytes((tmp_path / "b.safetensors").read_bytes())
+    with pytest.raises(
+        HarnessError, match=r"a\.safetensors has changed since it was written .*; pretrain again"
+    ) as told:
+        painted_weights.check_whole(path)
+    assert "\n" not in str(told.value)
+    path.with_suffix(".json").unlink()
+    painted_weights.check_whole(path)
+
+
 def test_a_damaged_or_foreign_file_is_one_clear_line(tmp_path: Path) -> None:
     whole = tmp_path / "whole.safetensors"
     write_painted(whole, STATE, CARD, MAKING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from safetensors.numpy import load_file
 
 from harness.catalog import load_catalog
 from harness.cli import harness
+from harness.cli.run import could_start_painted
 from harness.config.preset import load_preset
+from harness.config.trial_spec import recipe_to_json
 from harness.contract import Task
 from harness.errors import HarnessError, NoWeightsError
 from harness.monitoring.progress import ProgressFile
@@ -19,10 +22,15 @@ from harness.orchestration import pretraining, starting_weights
 from harness.orchestration.pretraining import networks, pretrain
 from harness.stacks import resolve, resolve_init
 from harness.training import painted_weights
-from harness.training.painted_weights import find_start
+from harness.training.painted_weights import Card, Making, find_start, write_painted
 from methods.painted import PaintedOptions
 
 SMOKE = load_preset("smoke")
+CARD = {
+    "method": "mask_rcnn", "settings": {}, "budget": "1it", "seed": 0, "iterations": 1, "code": "",
+    "cells": (9.0, 45.0), "training": {}, "mean": 100.0, "std": 40.0, "parameters": 1, "score": 0.0,
+}  # fmt: skip
+MAKING = Making(seconds=1.0, command="", finished="", machine={}, versions={}, git_commit="")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +61,7 @@ def test_weights_are_found_by_the_network(weights: Path) -> None:
         own.with_suffix(suffix).write_bytes(weights.with_suffix(suffix).read_bytes())
     found = recipe.init.find(recipe, 0)
     assert (found.kind, found.path, found.classes) == ("checkpoint", str(own), ("cell",))
-    assert found.source == "painted cells, 2it"
+    assert found.source == "painted cells, 2it, the user's own"
     assert found.train_seconds is not None
     assert found.licence == "Apache-2.0"
 
@@ -85,7 +93,7 @@ def test_a_network_starts_from_them(weights: Path) -> None:
     assert stored
     assert all(np.array_equal(state[name].numpy(), value) for name, value in stored.items())
     assert start.facts is not None
-    assert (start.facts.name, start.facts.source) == ("painted", "painted cells, 2it")
+    assert (start.facts.name, start.facts.source) == ("painted", "painted cells, 2it, from a file")
 
 
 def test_a_run_makes_what_is_missing_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,4 +104,45 @@ def test_a_run_makes_what_is_missing_when_told(monkeypatch: pytest.MonkeyPatch) 
     assert found.exit_code == 0, found.output
     assert "1 of 1: stardist: 1 steps" in found.output
     recipe = resolve(load_catalog(), "stardist", "small", pretraining.Init()).recipe
-    assert find_start(recipe, PaintedOptions(), 0).source == "painted cells, 1it"
+    assert find_start(recipe, PaintedOptions(), 0).source == "painted cells, 1it, the user's own"
+
+
+def test_a_network_with_another_mask_head_keeps_all_else(tmp_path: Path) -> None:
+    """deepmac starts from the weights of mask_rcnn where it has none, and its mask head is new."""
+    catalog = load_catalog()
+    (work,) = networks(catalog, ["mask_rcnn"], SMOKE, print, budget="1it", folder=painted_weights.painted_folder())
+    task = Task(("cell",), (90.0,) * 3, (30.0,) * 3, 64, 10, (64, 64), settings=SMOKE.model)
+    source = work.recipe.engine.build(work.recipe, task).module.state_dict()
+    card = Card.model_validate({**CARD, "architecture": work.architecture})
+    write_painted(work.path, {name: value.numpy() for name, value in source.items()}, card, MAKING)
+
+    init = resolve_init(catalog, "painted", "small")
+    recipe = resolve(catalog, "deepmac", "small", init).recipe
+    start = starting_weights.find_start(recipe, 0)
+    assert start.facts is not None
+    assert start.facts.new_parts == ("mask_head",)
+    assert start.facts.source == ("painted cells, 1it, the user's own; the mask head, which is not mask_rcnn's, is new")
+    model = recipe.engine.build(recipe.with_parts(init=start.part), task)
+    assert model.loaded is not None
+    fates = {group: set(counts) for group, counts in model.loaded.groups.items()}
+    assert fates.pop("roi_heads.mask_head") == {"new"}
+    assert set().union(*fates.values()) == {"kept"}
+    stored = painted_weights.restored(load_file(work.path))
+    state = model.module.state_dict()
+    assert all(np.array_equal(state[name].numpy(), stored[name]) for name in state if "mask_head" not in name)
+    # a backbone of another kind is another network
+    with pytest.raises(NoWeightsError):
+        find_start(resolve(catalog, "container", "small", init).recipe, PaintedOptions(), 0)
+
+
+def test_a_run_on_real_data_from_scratch_says_what_to_add(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def could(**changes: object) -> bool:
+        recipe = resolve(load_catalog(), "stardist", "small", pretraining.Init()).recipe
+        facts = {"start": None, "source": "coco:a.json,images", "recipe": recipe_to_json(recipe), **changes}
+        return could_start_painted(SimpleNamespace(trials=[SimpleNamespace(spec=SimpleNamespace(**facts))]))  # type: ignore[arg-type]
+
+    assert not could()
+    monkeypatch.setattr(painted_weights, "painted_folder", lambda: weights.parent)
+    assert could()
+    assert not could(source="synthetic:images=9")
+    assert not could(start="painted")
