@@ -7,13 +7,13 @@ Ours is predicted as a run predicts, then written as run lengths; detectron2's p
 evaluator does to keep a mask. The weights are trained for a short while first, so that as many cells are found as a
 user would have, and kept in the user's cache folder. Sides take turns, image by image, and medians are compared.
 BENCH_PRESET: quick on a CPU, standard on a GPU; BENCH_TRAIN: how long to train; BENCH_ROUNDS; BENCH_DEVICE.
+BENCH_FLOAT32, BENCH_CPU_TIME: see our_side.py.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -32,7 +32,7 @@ from harness.data.dataset import Dataset
 from harness.data.store.cache import cache_folder
 from harness.masks.rle import to_rle
 from harness.training.checkpoint import WEIGHTS, load_weights, save_weights
-from harness.training.device import arithmetic, autocast, has_bfloat16, synchroniser
+from harness.training.device import arithmetic, autocast, synchroniser
 
 CELLS, IMAGES = 300, 4
 WARM_UP = 1
@@ -86,11 +86,11 @@ def by_turns(sides: dict[str, Work], samples: list[Sample], rounds: int) -> tupl
         for i, sample in enumerate(samples):
             for name, work in sides.items():
                 wait()
-                begin = time.perf_counter()
+                begin = our_side.CLOCK()
                 found[name][i] = work(sample)
                 wait()
                 if turn >= 0:
-                    times[name][turn, i] = time.perf_counter() - begin
+                    times[name][turn, i] = our_side.CLOCK() - begin
     seconds = {name: float(np.median(values, axis=0).mean()) for name, values in times.items()}
     return seconds, {name: float(values.mean()) for name, values in found.items()}
 
@@ -105,8 +105,11 @@ def test_inference(benchmark: Any, tmp_path: Path) -> None:
     # proposals and detections are capped as for a data set whose fullest image has that many cells
     task = replace(our_side.task_of(dataset, preset.model, preset.training.crop), max_cells=CELLS)
     model = trained(preset, recipe, task, dataset, tmp_path)
-    sides = {"ours": ours(model, lambda: autocast(our_side.DEVICE)), "peer": theirs(task, preset, model)}
-    if has_bfloat16(our_side.DEVICE):
+    sides = {
+        "ours": ours(model, lambda: autocast(our_side.DEVICE, our_side.precision())),
+        "peer": theirs(task, preset, model),
+    }
+    if our_side.IN_BFLOAT16:
         sides["ours, float32"] = ours(model, nullcontext)
     samples = our_side.nearest_to(dataset, CELLS, IMAGES)
     rounds = int(os.environ.get("BENCH_ROUNDS", 30 if our_side.on_gpu() else 5))
@@ -126,7 +129,8 @@ def test_inference(benchmark: Any, tmp_path: Path) -> None:
     cells = np.mean([len(sample.instances) for sample in samples])
     height, width = samples[0].size
     what = f"whole image {height}x{width} to stored RLE, {preset.name} preset, {cells:.0f} cells"
-    note = f"{arithmetic(our_side.DEVICE)}; detections an image: ours {found['ours']:.0f}, peer {found['peer']:.0f}"
+    kind = arithmetic(our_side.DEVICE, our_side.precision())
+    note = f"{kind}; detections an image: ours {found['ours']:.0f}, peer {found['peer']:.0f}"
     rows = [row(what, seconds["ours"], "s", TARGET, seconds["peer"], note=note)]
     if "ours, float32" in seconds:
         rows.append(row(f"the same in float32, {cells:.0f} cells", seconds["ours, float32"], "s", peer=seconds["peer"]))

@@ -7,6 +7,7 @@ backward, optimiser. Both use SGD with momentum, at a rate so small that the wei
 were. `small` is the quick preset's network on its crops; `full` is R50-FPN at full width on four windows of about 200
 cells. Sides take turns, step by step, and medians are compared. Memory is measured apart, each side in a process of
 its own. BENCH_ROUNDS: steps of each side; BENCH_DEVICE: cpu or cuda; BENCH_CROP: side of the windows of `full`.
+BENCH_FLOAT32, BENCH_CPU_TIME: see our_side.py.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +35,7 @@ from harness.config.preset import Training, load_preset
 from harness.contract import Sample, Task
 from harness.data.dataset import Dataset
 from harness.platform.memory import gpu_peaks, peak_rss
-from harness.training.device import arithmetic, has_bfloat16, synchroniser
+from harness.training.device import arithmetic, synchroniser
 from harness.transforms.instances import clip
 from harness.transforms.window import RandomWindow
 
@@ -114,6 +114,7 @@ class Ours:
         self.model = our_side.build(recipe, task)
         training = Training(crop=case.crop, batch=case.batch, optimiser="sgd", learning_rate=TINY_RATE)
         self.trainer = our_side.trainer_of(self.model, recipe, task, dataset, training, folder, "1it")
+        self.trainer.precision = our_side.precision()
         self.model.module.train()
 
     def ready(self, batches: list[list[Sample]]) -> Step:
@@ -159,11 +160,11 @@ def seconds_by_turns(steps: dict[str, Step], rounds: int) -> dict[str, float]:
     for turn in range(WARM_UP + rounds):
         for name, step in steps.items():
             wait()
-            begin = time.perf_counter()
+            begin = our_side.CLOCK()
             step()
             wait()
             if turn >= WARM_UP:
-                times[name].append(time.perf_counter() - begin)
+                times[name].append(our_side.CLOCK() - begin)
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
@@ -180,13 +181,13 @@ def matrix_rate(dtype: torch.dtype, seconds: float = 2.0) -> float:
     """Operations a second of the best of many large matrix products in that arithmetic."""
     side, wait = (8192 if our_side.on_gpu() else 2048), synchroniser(our_side.DEVICE)
     a = torch.randn(side, side, device=our_side.DEVICE).to(dtype)
-    best, end = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < end:
+    best, end = float("inf"), our_side.CLOCK() + seconds
+    while our_side.CLOCK() < end:
         wait()
-        begin = time.perf_counter()
+        begin = our_side.CLOCK()
         a @ a
         wait()
-        best = min(best, time.perf_counter() - begin)
+        best = min(best, our_side.CLOCK() - begin)
     return 2 * side**3 / best
 
 
@@ -201,7 +202,7 @@ def test_step(benchmark: Any, name: str, tmp_path: Path) -> None:
     peer = Peer(case, dataset, tmp_path, weights_under_their_names(ours))
     our_step, peer_step = ours.ready(batches), peer.ready(batches)
     steps = {"ours": our_step, "peer": peer_step}
-    if has_bfloat16(our_side.DEVICE):
+    if our_side.IN_BFLOAT16:
         steps["ours, float32"] = lambda: in_float32(ours, our_step)
     rounds = int(os.environ.get("BENCH_ROUNDS", case.rounds))
     seconds: dict[str, float] = {}
@@ -211,12 +212,12 @@ def test_step(benchmark: Any, name: str, tmp_path: Path) -> None:
     cells = np.mean([len(sample.instances) for batch in batches for sample in batch])
     enlarged = "" if case.scale == 1 else f" enlarged {case.scale:g}x"
     what = f"{name} network, {BATCH} crops of {case.crop}{enlarged}, {cells:.0f} cells each"
-    kind = arithmetic(our_side.DEVICE)
-    rate = {"float32": matrix_rate(torch.float32), "bfloat16": matrix_rate(torch.bfloat16)}
+    kind = arithmetic(our_side.DEVICE, our_side.precision())
+    rate = {name: matrix_rate(getattr(torch, name)) for name in sorted({"float32", kind})}
     share = {side: operations / value / rate[kind_of(side, kind)] for side, value in seconds.items()}
     counted = (
-        f"{operations / 1e12:.3g} TFLOP a step, counted on the peer's; the device's matrix rate is "
-        f"{rate['float32'] / 1e12:.3g} TFLOP/s in float32, {rate['bfloat16'] / 1e12:.3g} in bfloat16"
+        f"{operations / 1e12:.3g} TFLOP a step, counted on the peer's; the device's matrix rate, in TFLOP/s: "
+        + ", ".join(f"{value / 1e12:.3g} in {name}" for name, value in rate.items())
     )
     how = kind + ("; backbone and proposal network compiled" if load_preset(case.preset).model.get("compile") else "")
     rows = [row(f"training step, {what}", seconds["ours"], "s", SPEED_TARGET, seconds["peer"], note=how)]
@@ -277,7 +278,7 @@ def kind_of(side: str, kind: str) -> str:
 def in_float32(ours: Ours, step: Step) -> None:
     ours.trainer.precision = "float32"
     step()
-    ours.trainer.precision = "auto"
+    ours.trainer.precision = our_side.precision()
 
 
 def weights_under_their_names(ours: Ours) -> dict[str, torch.Tensor]:

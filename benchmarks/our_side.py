@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ import torch
 
 from harness.catalog import load_catalog
 from harness.config.budget import Budget
+from harness.config.precision import Precision
 from harness.config.preset import InputSettings, Training
 from harness.contract import Augment, Init, Model, Recipe, Sample, Task
 from harness.data.dataset import Dataset
@@ -20,6 +22,7 @@ from harness.inference.scaled import at_scale
 from harness.monitoring.progress import ProgressFile
 from harness.stacks import resolve
 from harness.training import optimiser
+from harness.training.device import has_bfloat16
 from harness.training.stream import TrainingStream
 from harness.training.trainer import Trainer
 from harness.transforms.resize import scaled_size
@@ -28,6 +31,17 @@ DEVICE = os.environ.get("BENCH_DEVICE") or ("cuda" if torch.cuda.is_available() 
 
 REHEARSAL = bool(os.environ.get("BENCH_REHEARSAL"))
 """Run everything at the smallest size, as a test. The figures mean nothing."""
+
+IN_BFLOAT16 = has_bfloat16(DEVICE) and not os.environ.get("BENCH_FLOAT32")
+"""Whether ours is measured in bfloat16 too. BENCH_FLOAT32=1 where the processor is told to do without."""
+
+CLOCK = time.process_time if os.environ.get("BENCH_CPU_TIME") else time.perf_counter
+"""BENCH_CPU_TIME=1, with OMP_NUM_THREADS=1: seconds of this process, on a machine with other work on it."""
+
+
+def precision() -> Precision:
+    """Of our side: what a run takes by itself, or float32 where nothing else is measured."""
+    return "auto" if IN_BFLOAT16 else "float32"
 
 
 def on_gpu() -> bool:

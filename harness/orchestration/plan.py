@@ -146,15 +146,16 @@ def make_plan(
     """
     trials: dict[str, PlannedTrial] = {}
     known: dict[str, DataFacts] = {}
+    # by lower case: names that differ in case alone are one folder on most disks of Windows and macOS
+    folders: dict[str, str] = {}
     for seed in seeds:
         divided = [(whole, divisions(whole, seed)) for whole in data]
         for whole, contender, one in ((w, c, one) for w, parts in divided for c in contenders for one in parts):
             spec = make_spec(contender, seed, one, scoring_version, {**how, "command": command})
             known[data_key(one.split, one.facts.fingerprint, one.facts.split_fingerprint)] = one.facts
             name = folder_name(spec.method, seed, whole if len(data) > 1 else None, spec.split)
-            # names that differ in case alone are one folder on most disks of Windows and macOS
-            same = next((other for other in trials if other.casefold() == name.casefold()), None)
-            if same is not None and trials[same].spec.key != spec.key:
+            same = trials.get(folders.setdefault(name.casefold(), name))
+            if same is not None and same.spec.key != spec.key:
                 name = f"{name}--{spec.key}"
             trials[name] = PlannedTrial(name=name, spec=spec, skip_reason=contender.skip_reason(seed))
     return Manifest(

@@ -57,7 +57,7 @@ def test_short_writes_are_gone_on_with(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"gone/a: its folder is gone"):
+    with pytest.raises(StorageError, match=r"gone.a: its folder is gone"):
         write_text_atomic(tmp_path / "gone" / "a", "x")
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 needs_named_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with a name")
 needs_forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system forks no process")
+tells_what_is_shared = pytest.mark.skipif(
+    sys.platform != "linux" or not Path("/proc/self/smaps_rollup").exists(),
+    reason="the system does not tell what processes share",
+)
 
 
 def link(path: Path, target: Path | str) -> None:

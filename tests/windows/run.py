@@ -59,7 +59,20 @@ def groups() -> list[str]:
 
 
 def run_group(interpreter: str, name: str, more: list[str]) -> Outcome:
-    """The outcome of one folder or file."""
+    """The outcome of one folder or file. A folder in which a test ends the interpreter is run file by file."""
+    outcome = run_once(interpreter, name, more)
+    if outcome is not None:
+        return outcome
+    files = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / name).rglob("test_*.py"))]
+    total = Outcome()
+    for file in files or [name]:
+        found = run_once(interpreter, file, more) if files else None
+        total.add(found or Outcome(failed=[f"{file}: pytest ended without a report"]))
+    return total
+
+
+def run_once(interpreter: str, name: str, more: list[str]) -> Outcome | None:
+    """The outcome of one process of pytest; None where it ended without a report."""
     report = Path("build", "windows", f"{name.replace('/', '-')}.xml")
     (ROOT / report).parent.mkdir(parents=True, exist_ok=True)
     (ROOT / report).unlink(missing_ok=True)
@@ -68,12 +81,13 @@ def run_group(interpreter: str, name: str, more: list[str]) -> Outcome:
     done = subprocess.run(
         [interpreter, *words], cwd=ROOT, input=b"", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )
-    if (ROOT / report).is_file():
-        outcome = read_report(ROOT / report)
-    else:
-        outcome = Outcome(failed=[f"{name}: pytest ended with status {done.returncode} and wrote no report"])
-    if outcome.failed:
-        print(done.stdout.decode("utf-8", "replace")[-6000:])
+    outcome = read_report(ROOT / report) if (ROOT / report).is_file() else None
+    printed = done.stdout.decode("utf-8", "replace")
+    if outcome is None:
+        # what ended the interpreter is said first
+        print(f"{name}: pytest ended with status {done.returncode}\n{printed[:3000]}")
+    elif outcome.failed:
+        print(printed[-6000:])
     return outcome
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from detectron2.layers import ShapeSpec
+from detectron2.layers import Conv2d, ShapeSpec
 from detectron2.modeling import GeneralizedRCNN
 from detectron2.modeling.backbone import FPN, Backbone
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
@@ -31,6 +31,7 @@ from methods.shared.mask_heads import DenseField
 from methods.shared.paste_masks import paste_crops, resize_boxes
 from methods.shared.prediction_caps import prediction_caps
 from methods.shared.pretrained import IMAGENET_MEAN, IMAGENET_STD
+from methods.shared.small_maps import SmallMapConv2d, convolve, use_small_map_products
 from methods.shared.tuned_convolutions import tune_backward, tuned_convolutions
 
 
@@ -66,6 +67,16 @@ class PaddedFPN(FPN):
     def compiled_blocks(self) -> list[nn.Module]:
         """The blocks of the backbone and the convolutions of the pyramid with their norms."""
         return [*self.bottom_up.compiled_blocks(), *self.lateral_convs, *self.output_convs]
+
+
+class SmallMapNormedConv2d(Conv2d):
+    """detectron2's convolution with norm and activation, through `convolve`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = convolve(self, x)
+        if self.norm is not None:
+            x = self.norm(x)
+        return x if self.activation is None else self.activation(x)
 
 
 class RCNN(GeneralizedRCNN):
@@ -280,6 +291,7 @@ def build(recipe: Recipe, task: Task, options: Detectron2Options) -> Detectron2M
     ).to(task.device)
     if module.device.type == "cuda":
         module.to(memory_format=torch.channels_last)
+    use_small_map_products(module, {nn.Conv2d: SmallMapConv2d, Conv2d: SmallMapNormedConv2d})
     loaded = zoo_weights.load(module, init, recipe.backbone, task.classes)
     return Detectron2Model(module, task, settings.proposals, loaded)
 

@@ -27,6 +27,7 @@ from methods.frameworks.detectron2.matching import (
     match_step,
     subsample_labels,
 )
+from methods.frameworks.detectron2.sparse_head import sparse_head_outputs
 from methods.shared.device_transfer import on_gpu
 from methods.shared.ignored_regions import lies_in_region
 
@@ -84,6 +85,11 @@ class RPN(rpn.RPN):
 
     def outputs(self, maps: list[Tensor]) -> RPNOutputs:
         """The network at all anchors of (B, C, h, w) maps, fine to coarse."""
+        if not on_gpu(maps[0]) and torch.is_grad_enabled():
+            logits, deltas = sparse_head_outputs(self.rpn_head, maps)
+            anchors_per_pixel = self.rpn_head.objectness_logits.out_channels
+            lengths = tuple(anchors_per_pixel * x.shape[2] * x.shape[3] for x in maps)
+            return RPNOutputs(logits, deltas, lengths)
         logits, deltas = self.rpn_head(maps)
         flat_logits = [x.permute(0, 2, 3, 1).flatten(1) for x in logits]
         # the channels hold the four deltas of a pixel's first anchor, then those of its second

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -100,7 +101,7 @@ def test_a_lock_is_seen_by_another_machine_whose_system_shows_it_none(
             pass
 
 
-@pytest.mark.parametrize("error", [OSError(38, "Function not implemented"), NotImplementedError("no flock")])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSYS, "Function not implemented"), NotImplementedError("no flock")])
 def test_a_disk_without_locks_has_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def refuse(self: Any, **_: Any) -> None:
         raise error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
+from systems import tells_what_is_shared
 
 from harness.platform.memory import _container_limits, gpu_peaks, machine_memory, memory_of, reset_gpu_peaks
 
@@ -76,7 +76,7 @@ for child in children:
 """
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/smaps_rollup"), reason="the system does not tell what is shared")
+@tells_what_is_shared
 def test_what_forks_share_is_counted_once() -> None:
     """Four forks of a process with 100 MiB hold about 100 MiB together, not 500."""
     with subprocess.Popen([sys.executable, "-c", FORKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

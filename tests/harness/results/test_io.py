@@ -18,7 +18,7 @@ from systems import link as make_link
 from systems import needs_named_pipes
 
 from harness.errors import HarnessError
-from harness.evaluation.schema import Scores
+from harness.evaluation.schema import PostprocessRule, Scores
 from harness.results import io as records
 from harness.results.io import checksum, read_json, read_record, read_records, write_record
 from harness.results.schema import CurvePoint, RunRecord
@@ -297,3 +297,27 @@ def read_bytes(content: bytes) -> RunRecord | str:
             return read_record(path)
         except HarnessError as error:
             return str(error)
+
+
+def test_a_record_is_a_line_a_field_and_is_read_without_its_search(tmp_path: Path) -> None:
+    rule = PostprocessRule(
+        score_thresholds={"cell": 0.5},
+        min_areas={"cell": 20},
+        chosen_on='a, "search":[ of\n its own',
+        search=[{"class": "cell", "threshold": 0.5}],
+    )
+    path = tmp_path / "trials" / "a--seed0" / "record.json"
+    path.parent.mkdir(parents=True)
+    written = write_record(path, make(rule=rule, reason='said "checksum":\n"x"'))
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == len(RunRecord.model_fields) + 2
+    assert read_record(path) == written
+    (found,), problems = read_records(tmp_path)
+    assert problems == []
+    assert found == written.model_copy(update={"rule": rule.model_copy(update={"search": []})})
+    # as harnesses of before wrote it
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")), indent=1), encoding="utf-8")
+    assert read_record(path) == written
+    assert read_records(tmp_path) == ([found], [])
+    path.write_text(path.read_text(encoding="utf-8").replace("20", "21"), encoding="utf-8")
+    assert "its checksum is wrong" in read_records(tmp_path)[1][0]

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from systems import tells_what_is_shared
 
 from harness.orchestration.process import trial_process
 from harness.orchestration.process.launchers import ProcessExit
@@ -38,7 +39,7 @@ class Starter:
         return ProcessExit(self.process.wait(), 0)
 
 
-@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="the system does not tell what is shared")
+@tells_what_is_shared
 def test_what_makers_of_batches_share_with_their_trial_counts_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
