@@ -126,7 +126,8 @@ def some_images(paths: Sequence[Path]) -> list[NDArray[np.uint8]]:
 
     Raises HarnessError, of the first image, where none can be read.
     """
-    found, problem = [], None
+    found: list[NDArray[np.uint8]] = []
+    problem: HarnessError | None = None
     order = np.unique(np.linspace(0, len(paths) - 1, min(IMAGES, len(paths))).round().astype(int))
     for index in [*order, *(k for k in range(len(paths)) if k not in order)]:
         if len(found) == len(order) or (found and index not in order):

@@ -48,9 +48,9 @@ class TrialOrder:
     def folder(self) -> Path:
         return self.trial.folder(self.run_dir)
 
-    def done_record(self) -> RunRecord | None:
-        """The record in the trial's folder, if it needs no other."""
-        record = existing_record(self.folder, self.trial.spec.key)
+    def done_record(self, search: bool = True) -> RunRecord | None:
+        """The record in the trial's folder, if it needs no other. search: of `read_record`."""
+        record = existing_record(self.folder, self.trial.spec.key, search)
         return record if record is not None and is_done(record, self.options) else None
 
 
@@ -69,7 +69,7 @@ def is_done(record: RunRecord, options: RunOptions) -> bool:
 
 def keep_done(order: TrialOrder) -> RunRecord | None:
     """The record of a trial that is done, cleaned up; None where it is not done or another run works on it."""
-    record = order.done_record()
+    record = order.done_record(search=False)
     if record is None or (record.data is not None and not _has_leftovers(order.folder)):
         return record
     with trial_lock(order.folder) as ours:

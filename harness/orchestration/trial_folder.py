@@ -18,10 +18,10 @@ LOG = "log.txt"
 PREVIOUS_LOG = "log.previous.txt"
 
 
-def existing_record(folder: Path, key: str) -> RunRecord | None:
-    """The record in a trial's folder, if it can be read and is of the work with this key."""
+def existing_record(folder: Path, key: str, search: bool = True) -> RunRecord | None:
+    """The record in a trial's folder, if it can be read and is of the work with this key. search: of `read_record`."""
     try:
-        record = read_record(folder / RECORD)
+        record = read_record(folder / RECORD, search)
     except HarnessError:
         return None
     return record if record.key == key else None

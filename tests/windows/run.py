@@ -12,6 +12,7 @@ import argparse
 import os
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
@@ -77,18 +78,31 @@ def run_once(interpreter: str, name: str, more: list[str]) -> Outcome | None:
     (ROOT / report).parent.mkdir(parents=True, exist_ok=True)
     (ROOT / report).unlink(missing_ok=True)
     words = ["-m", "pytest", name, "-q", "-p", "no:cacheprovider", f"--junitxml={report.as_posix()}", *more]
-    # Wine's Python wants pipes for all three streams
-    done = subprocess.run(
-        [interpreter, *words], cwd=ROOT, input=b"", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-    )
+    status, printed = finished([interpreter, *words])
     outcome = read_report(ROOT / report) if (ROOT / report).is_file() else None
-    printed = done.stdout.decode("utf-8", "replace")
     if outcome is None:
         # what ended the interpreter is said first
-        print(f"{name}: pytest ended with status {done.returncode}\n{printed[:3000]}")
+        print(f"{name}: pytest ended with status {status}\n{printed[:3000]}")
     elif outcome.failed:
         print(printed[-6000:])
     return outcome
+
+
+def finished(command: list[str]) -> tuple[int, str]:
+    """Exit status of a process and what it printed. Processes that it has left behind are not waited for."""
+    # Wine's Python wants pipes for all three streams, and what a test has left behind holds them open
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.close()
+    said: list[bytes] = []
+    reader = threading.Thread(target=said.extend, args=(process.stdout,), daemon=True)
+    reader.start()
+    status = process.wait()
+    reader.join(5)
+    return status, b"".join(said).decode("utf-8", "replace")
 
 
 def read_report(path: Path) -> Outcome:
