@@ -215,7 +215,7 @@ def _measure(catalog: Catalog, name: str, preset_name: str) -> dict[str, str]:
     classes = tuple(f"class {i + 1}" for i in range(80))
     recipe = resolved.recipe.with_parts(init=init_part("scratch"))
     built = recipe.engine.build(recipe, make_task(classes, preset.model))
-    model = at_scale(built, preset.scale)
+    model = at_scale(built, preset.scale, preset.scale_by_size)
     counts = {part: sum(p.numel() for p in child.parameters()) for part, child in model.module.named_children()}
     whole = f"parameters (80 classes, preset {preset.name})"
     image = np.random.default_rng(0).integers(0, 256, (MEASURED_SIDE, MEASURED_SIDE), dtype=np.uint8)

@@ -69,10 +69,17 @@ class Evaluation(_Table):
     minimum_score: float = Field(default=0.05, ge=0, le=1)
 
 
+Scale = Annotated[float, Field(gt=0, le=16)]
+ImageSize = Annotated[str, Field(pattern=r"^[1-9][0-9]*x[1-9][0-9]*$")]
+
+
 class InputSettings(Settings):
     """What the harness itself reads of a preset's [model] table, for every method."""
 
     scale: float = Field(1.0, gt=0, le=16, description="factor by which the network sees images resized")
+    scale_by_size: dict[ImageSize, Scale] = Field(
+        default_factory=dict, description="other factors for images of some sizes, by 'HEIGHTxWIDTH' in pixels"
+    )
 
 
 class Row(_Table):
@@ -117,6 +124,14 @@ class Preset(_Table):
     def scale(self) -> float:
         """Factor by which the network sees images resized."""
         return InputSettings.read(self.model).scale
+
+    @property
+    def scale_by_size(self) -> dict[tuple[int, int], float]:
+        """Other factors, by height and width of the image in pixels."""
+        table = InputSettings.read(self.model).scale_by_size
+        return {
+            (int(height), int(width)): s for (height, _, width), s in ((k.partition("x"), s) for k, s in table.items())
+        }
 
     def training_of(self, row: Row) -> Training:
         """The training settings with those of a row laid over them. Raises ValueError if they are no settings."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,13 +38,16 @@ def statistics_of(images: Iterable[NDArray[np.uint8]]) -> tuple[RGB, RGB]:
     return (float(mean[0]), float(mean[1]), float(mean[2])), (float(std[0]), float(std[1]), float(std[2]))
 
 
-def median_diameter(dataset: Dataset, ids: Iterable[str]) -> float:
+def median_diameter(dataset: Dataset, ids: Iterable[str], scale: Callable[[Sample], float] = lambda _: 1) -> float:
     """Median over the cells of these images of the diameter of a circle of the same area, in pixels; 0 without cells.
 
     Cellpose's size of a cell (cellpose/utils.py, `diameters`).
+
+    scale: of an image; its diameters are multiplied by it.
     """
-    masks = [dataset.sample(image_id).instances.masks for image_id in ids]
-    areas = [m.areas() for m in masks if m is not None and len(m)]
+    samples = (dataset.sample(image_id) for image_id in ids)
+    found = ((sample.instances.masks, scale(sample)) for sample in samples)
+    areas = [masks.areas() * factor**2 for masks, factor in found if masks is not None and len(masks)]
     return float(2 * np.sqrt(np.median(np.concatenate(areas)) / np.pi)) if areas else 0.0
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from harness.contract import Instances, Model, Predictions, Sample, Task
 from harness.data.windows import WindowedImage
 from harness.inference.predictor import predict_all
+from harness.inference.scaled import tiles_of
 from harness.inference.tiles import TILE, Grid, NoStore, TileStore, predict_in_tiles
 from harness.masks.crops import CropMasks
 from harness.results.status import is_out_of_memory
@@ -30,7 +31,8 @@ class ImagePredictor:
         """side: of a tile in pixels, with its margins. always: small images are predicted in tiles too."""
         self._model, self._task, self._spec, self._always = model, task, trial.spec, always
         # the memory is that of the image as the network sees it
-        scale = trial.spec.preset.scale
+        preset = trial.spec.preset
+        scale = max(preset.scale, *preset.scale_by_size.values(), 0)
         self._whole_pixels = WHOLE_PIXELS / scale**2
         self._grid = Grid.of(task.largest_cell, round(side / scale))
         self._least = min(trial.rule.score_thresholds.values(), default=0.0)
@@ -67,7 +69,10 @@ class ImagePredictor:
                 if not is_out_of_memory(error):
                     raise
                 notes.append("not enough memory for the whole image: predicted in tiles")
-        done = predict_in_tiles(image, self._found, self._grid, is_full=self._is_full, store=open_store(), each=each)
+        with tiles_of(self._model, image.size):
+            done = predict_in_tiles(
+                image, self._found, self._grid, is_full=self._is_full, store=open_store(), each=each
+            )
         side = self._grid.core + 2 * self._grid.margin
         return done.found, [*notes, f"predicted in tiles of {side} pixels, which overlap", *done.notes]
 

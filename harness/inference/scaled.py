@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,31 @@ if TYPE_CHECKING:
     import torch
 
 
-def at_scale(model: Model, scale: float) -> Model:
-    """The model, given images that are resized by a factor. The model itself where the factor is 1."""
-    return model if scale == 1 else ScaledModel(model, scale)
+Size = tuple[int, int]
+
+
+def at_scale(model: Model, scale: float, by_size: Mapping[Size, float] | None = None) -> Model:
+    """The model, given images that are resized by a factor. The model itself where the factor is always 1.
+
+    by_size: factors for images of these heights and widths in place of `scale`.
+    """
+    return model if scale == 1 and not by_size else ScaledModel(model, scale, by_size)
+
+
+@contextmanager
+def tiles_of(model: Model, size: Size) -> Iterator[None]:
+    """Inside, what `model` predicts are tiles of one image of that size, and are resized as it is.
+
+    model: any, or an ensemble of several.
+    """
+    scaled = [one for one in (model, *getattr(model, "models", ())) if isinstance(one, ScaledModel)]
+    for one in scaled:
+        one.whole = size
+    try:
+        yield
+    finally:
+        for one in scaled:
+            one.whole = None
 
 
 class ScaledModel:
@@ -27,10 +50,14 @@ class ScaledModel:
 
     Predictions are in the pixels of the images: a model with `predict_at` draws its masks there, and the masks of any
     other are resized.
+
+    whole: height and width of the image that the next images are tiles of; None where they are whole images.
     """
 
-    def __init__(self, model: Model, scale: float) -> None:
-        self.model, self.scale = model, scale
+    whole: Size | None = None
+
+    def __init__(self, model: Model, scale: float, by_size: Mapping[Size, float] | None = None) -> None:
+        self.model, self.scale, self.by_size = model, scale, dict(by_size or {})
         self.module = model.module
         if hasattr(model, "fit"):
             self.fit = model.fit
@@ -43,17 +70,21 @@ class ScaledModel:
     def loaded(self) -> LoadedWeights | None:
         return getattr(self.model, "loaded", None)
 
+    def _shown_size(self, size: Size) -> Size:
+        """Height and width, for the network, of an image or tile of that size."""
+        return scaled_size(size, self.by_size.get(self.whole or size, self.scale))
+
     def losses(self, batch: Sequence[Sample]) -> Mapping[str, torch.Tensor]:
         return self.model.losses(batch)
 
     def max_detections(self, size: tuple[int, int]) -> float:
         """The most cells that the network can give for an image of that size; infinite where it does not say."""
         most = getattr(self.model, "max_detections", None)
-        return float("inf") if most is None else float(most(scaled_size(size, self.scale)))
+        return float("inf") if most is None else float(most(self._shown_size(size)))
 
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Predictions]:
         sizes = [(image.shape[0], image.shape[1]) for image in images]
-        shown = [resize(image, *scaled_size(size, self.scale)) for image, size in zip(images, sizes, strict=True)]
+        shown = [resize(image, *self._shown_size(size)) for image, size in zip(images, sizes, strict=True)]
         if hasattr(self.model, "predict_at"):
             found: list[Predictions] = self.model.predict_at(shown, sizes)
             return found

@@ -68,7 +68,7 @@ def build_trained(spec: TrialSpec, task: Task, weights: Path, catalog: Catalog) 
     built = recipe.with_parts(init=recipe.init.with_options(**start))
     model: Model = built.engine.build(built, task)
     load_weights_file(weights, model.module)
-    return at_scale(model, spec.preset.scale)
+    return at_scale(model, spec.preset.scale, spec.preset.scale_by_size)
 
 
 def _check_known(recipe: Recipe, catalog: Catalog) -> None:

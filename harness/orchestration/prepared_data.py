@@ -190,16 +190,21 @@ def task_of(data: PreparedData, spec: TrialSpec) -> Task:
     dataset, train = data.dataset, set(data.splits.train)
     counts = [n for image_id, n in zip(dataset.ids, dataset.cells_per_image, strict=True) if image_id in train]
     mean, std = pixel_statistics(dataset, data.splits.train)
+    by_size = preset.scale_by_size
+    # pixels of the network: the largest of all sizes, each resized by its factor
+    shown = [scaled_size(dataset.max_size, preset.scale), *(scaled_size(size, s) for size, s in by_size.items())]
     return Task(
         classes=dataset.classes,
         pixel_mean=mean,
         pixel_std=std,
         crop=max(1, round(preset.training.crop * preset.scale)),
         max_cells=max(counts),
-        max_size=scaled_size(dataset.max_size, preset.scale),
+        max_size=(max(height for height, _ in shown), max(width for _, width in shown)),
         seed=spec.seed,
         device=spec.device,
         settings=preset.model,
-        cell_diameter=data.cell_diameter * preset.scale,
+        cell_diameter=median_diameter(dataset, data.splits.train, lambda one: by_size.get(one.size, preset.scale))
+        if by_size
+        else data.cell_diameter * preset.scale,
         largest_cell=largest_side(dataset, data.splits.train),
     )

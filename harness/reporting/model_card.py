@@ -87,6 +87,7 @@ def _recipe(package: ModelPackage, catalog: Catalog) -> list[str]:
     lines += [
         f"- trained for {spec.budget} with the preset `{for_markdown(spec.preset.name)}`, seed {spec.seed}",
         f"- images are resized by {spec.preset.scale:g} for the network",
+        *(f"- images of {h} x {w} by {scale:g} in its place" for (h, w), scale in spec.preset.scale_by_size.items()),
     ]
     if number > 1:
         lines.append(

@@ -37,6 +37,7 @@ NETWORK_SLOTS = ("engine", "backbone", "mask_head")
 """Slots of a recipe that decide on the network. The others decide on labels, images and where weights start."""
 NOT_OF_THE_NETWORK = {
     "scale",
+    "scale_by_size",
     "anchor_scale",
     "rois_per_image",
     "anchors_per_image",

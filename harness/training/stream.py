@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -59,6 +59,7 @@ class TrainingStream:
         indices: the images of `images` that are for training.
         augments: applied in this order.
         scale: factor by which images are resized before they are augmented.
+        scale_by_size: in its place for images of these heights and widths.
         unlabelled: images without labels.
         unlabelled_size: how many of them follow the labelled ones in each batch, after the augmentations that need no
             masks.
@@ -72,6 +73,7 @@ class TrainingStream:
     batch_size: int
     seed: int
     scale: float = 1.0
+    scale_by_size: Mapping[tuple[int, int], float] = field(default_factory=dict)
     unlabelled: Images | None = None
     unlabelled_size: int = 0
     pseudo: PseudoLabels | None = None
@@ -142,21 +144,18 @@ class TrainingStream:
         rng = np.random.default_rng([self.seed, 4, step, k])
         return self._apply(self._part_at_scale(self.unlabelled[number], rng), weak, rng)
 
-    def _is_large(self, sample: Sample) -> bool:
-        return self.scale != 1 and sample.size[0] * sample.size[1] * self.scale**2 > LARGE_PIXELS
-
-    def _at_scale(self, sample: Sample) -> Sample:
-        return sample if self.scale == 1 else resize_sample(sample, scaled_size(sample.size, self.scale))
+    def _scale_of(self, sample: Sample) -> float:
+        return self.scale_by_size.get(sample.size, self.scale)
 
     def _part_at_scale(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """The sample resized; of a large one a part."""
-        if self._is_large(sample):
-            sample = _part_of(sample, round(PART_SIDE / self.scale), rng)
-        return self._at_scale(sample)
+        scale = self._scale_of(sample)
+        if _is_large(sample, scale):
+            sample = _part_of(sample, round(PART_SIDE / scale), rng)
+        return resize_sample(sample, scaled_size(sample.size, scale))
 
     def _augmented(self, index: int, stages: int, rng: np.random.Generator, whole: bool = False) -> Sample:
-        sample = self._labelled(index) if self.scale == 1 else self._resized(index, rng, whole)
-        return self._apply(sample, self.augments[:stages], rng)
+        return self._apply(self._resized(index, rng, whole), self.augments[:stages], rng)
 
     def _apply(self, sample: Sample, augments: Sequence[Augment], rng: np.random.Generator) -> Sample:
         for stage, augment in enumerate(augments):
@@ -167,9 +166,12 @@ class TrainingStream:
         found = self._kept.get(index)
         if found is None:
             sample = self._labelled(index)
-            if not whole and self._is_large(sample):
+            scale = self._scale_of(sample)
+            if scale == 1:
+                return sample
+            if not whole and _is_large(sample, scale):
                 return self._part_at_scale(sample, rng)
-            found = self._at_scale(sample)
+            found = resize_sample(sample, scaled_size(sample.size, scale))
             self._kept.add(index, found)
         return found
 
@@ -181,6 +183,10 @@ class TrainingStream:
             self._labels[index] = self.labeller.labels(sample.instances, np.random.default_rng([POINT_SEED, index]))
         cells = self._labels[index]
         return sample.with_(instances=replace(cells, masks=sample.instances.masks if self._keeps_masks else None))
+
+
+def _is_large(sample: Sample, scale: float) -> bool:
+    return scale != 1 and sample.size[0] * sample.size[1] * scale**2 > LARGE_PIXELS
 
 
 def _part_of(sample: Sample, side: int, rng: np.random.Generator) -> Sample:

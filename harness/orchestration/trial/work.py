@@ -76,7 +76,7 @@ class Trial:
         self.fallbacks = CpuFallbacks() if spec.device == "mps" else None
         model = self.recipe.engine.build(self.recipe, self.task)
         limit_compiling(model, Budget.parse(spec.budget))
-        self.model = at_scale(model, spec.preset.scale)
+        self.model = at_scale(model, spec.preset.scale, spec.preset.scale_by_size)
         self.events = EventFiles(folder / EVENTS, spec.preset.training.batch) if spec.tensorboard else None
         self.evaluation_time = Stopwatch()
         # the validation images are not even predicted where they must not be known
@@ -289,6 +289,7 @@ class Trial:
             batch_size=self.spec.preset.training.batch,
             seed=self.spec.seed,
             scale=self.spec.preset.scale,
+            scale_by_size=self.spec.preset.scale_by_size,
         )
 
     def _subset(self, split: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.catalog import Catalog, load_catalog
-from harness.config.fit import Fingerprint, anchor_recall, at_cell_size, fitted
+from harness.config.fit import BYTES_OF_PIXEL, Fingerprint, ImagesOfSize, anchor_recall, at_cell_size, fitted
 from harness.config.preset import (
     Preset,
     check_settings,
@@ -31,6 +31,19 @@ def data(side: float, image: int = 512, cells: int = 50, spread: float = 0.3, co
     rng = np.random.default_rng(0)
     boxes = np.maximum(1, side * np.exp(rng.normal(0, spread, (count, 2))))
     return Fingerprint(boxes, image, (image, image), cells / image**2)
+
+
+def two_sizes(usual: float, other: float, images: int = 5) -> Fingerprint:
+    """20 images of 256 x 256 and some of 300 x 400, with 20 cells each of these sides."""
+    sides, sizes = (
+        np.repeat([usual, other], [400, 20 * images]),
+        np.repeat([[256, 256], [300, 400]], [400, 20 * images], 0),
+    )
+    by_size = (
+        ImagesOfSize((256, 256), 20, 400, np.full(20, usual)),
+        ImagesOfSize((300, 400), images, 20 * images, np.full(images, other)),
+    )
+    return Fingerprint(np.stack([sides, sides], 1), 256, (300, 400), 3e-4, by_size, sizes)
 
 
 def fit(data: Fingerprint, preset: str = "auto", device: str = "cpu", memory: int | None = None) -> Preset:
@@ -68,6 +81,15 @@ def test_a_batch_fits_the_memory() -> None:
     assert fit(data(20), "standard", "cuda", 80 * GIB).training.batch == 8
     assert fit(data(20), "standard", "cuda:1", 12 * GIB).training.batch == 4
     assert fit(data(20), memory=2 * GIB).training.batch == 2
+
+
+def test_images_that_no_memory_holds_are_one_line_with_what_to_type() -> None:
+    with pytest.raises(HarnessError) as caught:
+        fit(data(20, image=20_000), memory=16 * GIB)
+    assert "20000 x 20000 pixels for the network, which takes at least 37.3 GiB" in str(caught.value)
+    assert "--set model.scale=0.59" in str(caught.value)
+    smaller = with_settings(load_preset("auto"), {"model.scale": 0.59})
+    fitted(smaller, data(20, image=20_000), "cpu", 16 * GIB, ["model.scale"])
 
 
 def test_a_crowded_crop_gets_more_proposals() -> None:
@@ -148,6 +170,12 @@ def test_any_data_give_a_preset_that_every_engine_takes(
     memory: int | None,
 ) -> None:
     measured = data(min(side, image), image, cells, spread, count)
+    whole = fit(measured, *base)
+    height, width = measured.resized(whole.scale, {}).largest_image
+    if memory is not None and memory < BYTES_OF_PIXEL * height * width:
+        with pytest.raises(HarnessError, match="cut large images into parts"):
+            fit(measured, *base, memory)
+        return
     found = fit(measured, *base, memory)
     for engine in ("mask_rcnn", "torchvision_starter"):
         check_settings(found, resolve(catalog, engine, found.size, Init("scratch")))
@@ -159,6 +187,37 @@ def test_any_data_give_a_preset_that_every_engine_takes(
         <= 2.5 * load_preset(base[0]).training.batch * load_preset(base[0]).training.crop ** 2
     )
     assert found.fit
+
+
+def test_images_of_a_size_with_other_cells_have_a_scale_of_their_own() -> None:
+    found = fit(two_sizes(17, 50))
+    assert found.scale_by_size == {(300, 400): 0.4}
+    assert any("those of 300 x 400 are shrunk to 0.4 (cells of 50)" in sentence for sentence in found.fit)
+    shown = two_sizes(17, 50).resized(found.scale, found.scale_by_size)
+    assert shown.side(5) >= 14
+    assert shown.side(95) <= 25
+    assert shown.cells_per_pixel == pytest.approx(25 * 20 / (20 * 256**2 + 5 * 300 * 400 * 0.16), rel=0.3)
+
+
+@pytest.mark.parametrize(("side", "images"), [(50, 4), (22, 5)])
+def test_few_images_and_cells_of_about_one_size_have_one_scale(side: float, images: int) -> None:
+    assert not fit(two_sizes(17, side, images)).scale_by_size
+
+
+def test_a_typed_scale_is_for_all_images() -> None:
+    preset = with_settings(load_preset("auto"), {"model.scale": 0.5})
+    assert not fitted(preset, two_sizes(17, 50), "cpu", None, ["model.scale"]).scale_by_size
+
+
+def test_scales_of_sizes_follow_that_of_initial_weights() -> None:
+    found = at_cell_size(fit(two_sizes(17, 50)), 40, 17)
+    assert found.scale_by_size[300, 400] == pytest.approx(0.4 * found.scale)
+
+
+@pytest.mark.parametrize("key", ["256", "0x4", "axb"])
+def test_a_size_that_is_none_is_one_line(key: str) -> None:
+    with pytest.raises(HarnessError, match="scale_by_size"):
+        with_typed_settings(load_preset("auto"), [f'model.scale_by_size={{"{key}"=0.5}}'])
 
 
 def test_one_setting_can_be_typed() -> None:

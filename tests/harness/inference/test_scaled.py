@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from harness.contract import Predictions, Sample
+from harness.inference.ensemble import Ensemble
 from harness.inference.predictor import predict_all
-from harness.inference.scaled import at_scale
+from harness.inference.scaled import at_scale, tiles_of
 from harness.masks.crops import CropMasks
 
 
@@ -63,6 +64,24 @@ def test_masks_come_back_in_the_pixels_of_the_image() -> None:
         assert model.seen == [seen]
         assert answer.size == (60, 80)
         assert np.abs(answer.masks.boxes[0] - (20, 20, 60, 40)).max() <= 1
+
+
+def test_images_of_some_sizes_have_a_scale_of_their_own() -> None:
+    model = Bright()
+    scaled = at_scale(model, 1.0, {(60, 80): 0.5})
+    other = np.full((30, 30), 255, np.uint8)
+    answers = scaled.predict([square(), other])
+    assert model.seen == [(30, 40), (30, 30)]
+    assert [answer.size for answer in answers] == [(60, 80), (30, 30)]
+
+
+def test_tiles_are_resized_as_their_image_is() -> None:
+    model = Bright()
+    scaled = at_scale(model, 1.0, {(60, 80): 0.5, (600, 800): 2.0})
+    with tiles_of(Ensemble([scaled]), (600, 800)):
+        scaled.predict([square()])
+    scaled.predict([square()])
+    assert model.seen == [(120, 160), (30, 40)]
 
 
 def test_a_model_that_draws_at_any_size_is_asked_to() -> None:

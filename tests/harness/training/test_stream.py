@@ -166,6 +166,7 @@ def test_crops_are_cut_from_resized_images(cells: Dataset, scale: float) -> None
 
 def test_a_resized_batch_depends_on_seed_and_step_alone(cells: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     ahead = [replace(stream(cells), scale=0.5).batch(step) for step in range(4)]
+    assert same(replace(stream(cells), scale_by_size={(96, 96): 0.5}).batch(3), ahead[3]), "by the size of the image"
     first = replace(stream(cells), scale=0.5)
     again = [first.batch(step) for step in (3, 0, 1, 2, 3)]
     assert same(again[0], ahead[3])
