@@ -27,7 +27,8 @@ def plan_fit_all(spec: TrialSpec, device: str) -> Manifest:
     """The plan of one trial on all images that the parts of a trial hold together.
 
     Budget, recipe, preset and seed are those of the trial, and nothing is evaluated during training. Labels that the
-    run has hidden (`--labels`) are used.
+    run has hidden (`--labels`) are used, but for a method that learns from images without labels: those may be the
+    only ones it has.
 
     Args:
         spec: of the trial, or of one of its folds.
@@ -38,7 +39,8 @@ def plan_fit_all(spec: TrialSpec, device: str) -> Manifest:
     """
     evaluation = spec.preset.evaluation.model_copy(update={"curve_fractions": ()})
     preset = spec.preset.model_copy(update={"evaluation": evaluation})
-    split = spec.split.model_copy(update={"fit_all": True, "fold": 0, "labels": ""})
+    labels = "" if spec.unlabelled is None else spec.split.labels
+    split = spec.split.model_copy(update={"fit_all": True, "fold": 0, "labels": labels})
     data = prepare_data(spec.source, spec.skip_bad, preset, split)
     facts = data.facts
     if facts.fingerprint != spec.data_fingerprint:

@@ -200,7 +200,7 @@ def as_from_a_terminal() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def wait_for(path: Path, seconds: float = 20) -> None:
+def wait_for(path: Path, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not any(path.parent.glob(path.name)):
         assert time.monotonic() < end, f"no {path}"
