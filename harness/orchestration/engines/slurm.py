@@ -48,7 +48,9 @@ _SCRIPT = """\
 # Runs one trial of an array. A time limit or a preemption is a checkpoint, and the trial waits for its next turn.
 # job.sh NAMES RUN_DIR PYTHON
 name=$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" "$1")
-where="node $SLURMD_NODENAME, job ${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"
+# not SLURM_JOB_ID: one job of an array has the number of the array itself, which means all of them
+job=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID
+where="node $SLURMD_NODENAME, job $job"
 asked=0
 trap 'asked=1; signalled=1; kill -TERM "$pid" 2>/dev/null' TERM
 "$3" -m harness.orchestration.trial "$2" "$name" --where "$where" &
@@ -61,8 +63,8 @@ while [ "$signalled" -eq 1 ]; do
     status=$?
 done
 if [ "$status" -eq 75 ] && [ "$asked" -eq 1 ] && [ ! -e "$2/{stop}" ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt 100 ] &&
-    [ "$(squeue -h -j "$SLURM_JOB_ID" -o %T)" = RUNNING ]; then
-    scontrol requeue "$SLURM_JOB_ID"
+    [ "$(squeue -h -j "$job" -o %T)" = RUNNING ]; then
+    scontrol requeue "$job"
 fi
 exit "$status"
 """

@@ -40,7 +40,7 @@ def test_a_trial_that_ends_at_once_when_asked_goes_back_to_the_queue(tmp_path: P
     executable(tmp_path / "scontrol", SAYS_WHAT_IT_WAS_ASKED)
     (tmp_path / "names.txt").write_text("mask_rcnn--seed0\n")
     (tmp_path / "job.sh").write_text(job_script())
-    job = {"SLURM_ARRAY_TASK_ID": "0", "SLURM_ARRAY_JOB_ID": "1", "SLURM_JOB_ID": "2", "SLURMD_NODENAME": "n1"}
+    job = {"SLURM_ARRAY_TASK_ID": "0", "SLURM_ARRAY_JOB_ID": "1", "SLURM_JOB_ID": "1", "SLURMD_NODENAME": "n1"}
     script = subprocess.Popen(
         ["bash", "job.sh", "names.txt", str(tmp_path), str(tmp_path / "python")],
         cwd=tmp_path,
@@ -56,4 +56,6 @@ def test_a_trial_that_ends_at_once_when_asked_goes_back_to_the_queue(tmp_path: P
         assert script.wait(60) == 75
     finally:
         script.kill()
-    assert f"{tmp_path}/scontrol requeue 2" in (tmp_path / "asked").read_text()
+    asked = (tmp_path / "asked").read_text()
+    assert f"{tmp_path}/squeue -h -j 1_0 " in asked, "1 would be all jobs of the array"
+    assert f"{tmp_path}/scontrol requeue 1_0\n" in asked
