@@ -17,6 +17,7 @@ def test_it_is_kept_without_outputs() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_it_runs_and_shows_table_and_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nbformat = pytest.importorskip("nbformat", reason="needs nbclient, of the extra `test`")
     nbclient = pytest.importorskip("nbclient", reason="needs nbclient, of the extra `test`")

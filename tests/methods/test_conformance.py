@@ -14,6 +14,8 @@ CATALOG = load_catalog()
 
 LARGE = [name for name in CATALOG.entries if not CATALOG.method(name).default]
 """Networks that `all` leaves out."""
+LARGEST = ("mask_rcnn_r101", "mask_rcnn_x101")
+"""The baseline's network with more layers: all but one forward and backward pass is left to the nightly tests."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,11 @@ def test_method(subject: Subject, check: Check) -> None:
     [c if c is losses_and_gradients_are_finite else pytest.param(c, marks=pytest.mark.slow) for c in CHECKS],
     ids=lambda check: check.__name__,
 )
-@pytest.mark.parametrize("subject", LARGE, indirect=True)
+@pytest.mark.parametrize(
+    "subject",
+    [pytest.param(name, marks=pytest.mark.nightly) if name in LARGEST else name for name in LARGE],
+    indirect=True,
+)
 def test_large_method(subject: Subject, check: Check) -> None:
     """One forward and backward pass; the rest takes minutes."""
     # all of them learn: why_not_run would build a large network to ask

@@ -16,7 +16,7 @@ from harness.orchestration.request import plan_trials
 from harness.stacks import resolve
 
 
-@pytest.fixture(params=[5, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.fixture(params=[5, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.nightly])])
 def rounds(request: pytest.FixtureRequest) -> int:
     """Number of rounds with random kills: a few, 20 in the long tests, or HARNESS_CHAOS_ROUNDS."""
     return int(os.environ.get("HARNESS_CHAOS_ROUNDS", request.param))

@@ -150,6 +150,7 @@ def test_peak_memory_between_two_samples_is_recorded(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_same_record_as_by_a_command(plan_of: Any, tmp_path: Path) -> None:
     manifest = plan_of(["none"], seeds=2)
     with fastest_launcher() as ready:

@@ -82,6 +82,7 @@ def test_no_tensor_on_a_gpu_holds_all_pairs(instances: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
 def test_compiled_matching_stores_no_pairs() -> None:
     """In the code that inductor generates, every buffer is smaller than the pairs of one chunk.
