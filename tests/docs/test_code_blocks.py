@@ -5,6 +5,7 @@ Blocks of the tutorial are left to tests/test_tutorial.py, which follows it to t
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import tomllib
@@ -50,9 +51,13 @@ def test_toml_can_be_read(page: str, text: str) -> None:
     assert tomllib.loads(text)
 
 
+SETTING = re.compile(r"[A-Z_]+=\S*")
+"""A variable for the command behind it."""
+
+
 @pytest.mark.parametrize(("page", "line"), COMMANDS)
 def test_commands_name_what_there_is(page: str, line: str) -> None:
-    program, *words = shlex.split(line, comments=True)
+    program, *words = itertools.dropwhile(SETTING.fullmatch, shlex.split(line, comments=True))
     if program == "tox":
         assert f"testenv:{words[words.index('-e') + 1]}" in tox()
     elif program == "python" and words[:2] == ["-m", "harness"]:
