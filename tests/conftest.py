@@ -25,6 +25,13 @@ MOST_RESIDENT = 5 * 2**28
 """Resident bytes above which freed memory goes back to the system. Imports alone take 1.0 GB."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take minutes come first, or one process alone would end with them: those here, then methods/."""
+    here = Path(__file__).parent
+    first = (here, here / "methods")
+    items.sort(key=lambda item: first.index(item.path.parent) if item.path.parent in first else len(first))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep tests away from the cache of the person who runs them."""
