@@ -23,7 +23,7 @@ LEASE = ".lease"
 LEASE_SECONDS = 120.0
 RENEW_SECONDS = 15.0
 
-_held: set[Path] = set()
+_held: dict[Path, str] = {}
 _renewing = threading.Lock()
 _renewer: threading.Thread | None = None
 
@@ -45,7 +45,7 @@ def take_lease(folder: Path, alone_here: bool) -> str | None:
     path, mine = folder / LEASE, f"{secrets.token_hex(8)} {_this_machine()}"
     for _ in range(3):
         try:
-            descriptor = create_new(path)
+            _create(path, mine)
         except FileExistsError:
             theirs = _content(path)
             if theirs is None:
@@ -53,14 +53,10 @@ def take_lease(folder: Path, alone_here: bool) -> str | None:
             left_here = alone_here and theirs.partition(" ")[2] == _this_machine()
             if not left_here and lease_age(folder) < LEASE_SECONDS:
                 return None
-            if not _remove(path, theirs):
+            if not _end(path, theirs):
                 return None
             continue
-        try:
-            os.write(descriptor, mine.encode())
-        finally:
-            os.close(descriptor)
-        _keep_renewed(path)
+        _keep_renewed(path, mine)
         return mine
     return None
 
@@ -69,17 +65,55 @@ def release_lease(folder: Path, mine: str) -> None:
     """Give the lease back, unless another machine has taken it since."""
     path = folder / LEASE
     with _renewing:
-        _held.discard(path)
+        _held.pop(path, None)
     if _content(path) == mine:
-        with contextlib.suppress(OSError):
-            path.unlink()
+        _end(path, mine)
 
 
 def lease_age(folder: Path) -> float:
     """Seconds since the folder's lease was renewed, on the file system's own clock; infinite where there is none."""
-    probe = folder / f"{LEASE}.{secrets.token_hex(4)}.tmp"
+    return _age(folder / LEASE)
+
+
+def _end(path: Path, theirs: str) -> bool:
+    """Remove a lease that has ended. False where it is another's by now, or another process is removing it.
+
+    A file named after the lease's content says who is removing it, so that nobody removes a lease that was taken since:
+    what has this content stays until the one that made the file removes it. Such a file ends like a lease.
+    """
+    remover = path.with_name(f"{LEASE}.{hashlib.sha256(theirs.encode()).hexdigest()[:16]}.tmp")
     try:
-        renewed = (folder / LEASE).stat().st_mtime
+        _create(remover, secrets.token_hex(8))
+    except FileExistsError:
+        left = _content(remover)
+        if left is not None and _age(remover) >= LEASE_SECONDS:
+            _end(remover, left)
+        return False
+    try:
+        if _content(path) != theirs:
+            return False
+        path.unlink()
+        return True
+    except OSError:
+        return False
+    finally:
+        with contextlib.suppress(OSError):
+            remover.unlink()
+
+
+def _create(path: Path, content: str) -> None:
+    descriptor = create_new(path)
+    try:
+        os.write(descriptor, content.encode())
+    finally:
+        os.close(descriptor)
+
+
+def _age(path: Path) -> float:
+    """Seconds since the file's time, on the file system's own clock; infinite where there is no file."""
+    probe = path.with_name(f"{LEASE}.{secrets.token_hex(4)}.tmp")
+    try:
+        renewed = path.stat().st_mtime
     except FileNotFoundError:
         return float("inf")
     descriptor = create_new(probe)
@@ -89,24 +123,6 @@ def lease_age(folder: Path) -> float:
         os.close(descriptor)
         with contextlib.suppress(OSError):
             probe.unlink()
-
-
-def _remove(path: Path, theirs: str) -> bool:
-    """Remove a lease that has ended. False where another process was quicker, or has taken it anew meanwhile."""
-    aside = path.with_name(f"{LEASE}.{secrets.token_hex(4)}.tmp")
-    try:
-        path.rename(aside)
-    except OSError:
-        return False
-    found = _content(aside)
-    try:
-        if found != theirs and not path.exists():
-            aside.rename(path)
-            return False
-        return found == theirs
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink()
 
 
 def _content(path: Path) -> str | None:
@@ -126,11 +142,11 @@ def _this_machine() -> str:
     return hashlib.sha256(f"{platform.node()} {boot}".encode()).hexdigest()[:16]
 
 
-def _keep_renewed(path: Path) -> None:
+def _keep_renewed(path: Path, mine: str) -> None:
     """One thread renews all leases of this process."""
     global _renewer
     with _renewing:
-        _held.add(path)
+        _held[path] = mine
         if _renewer is None or not _renewer.is_alive():
             _renewer = threading.Thread(target=_renew, name="leases", daemon=True)
             _renewer.start()
@@ -140,8 +156,9 @@ def _renew() -> None:
     while True:
         time.sleep(RENEW_SECONDS)
         with _renewing:
-            paths = list(_held)
-        for path in paths:
+            leases = list(_held.items())
+        for path, mine in leases:
             # where the disk is away for a while, the next time counts
             with contextlib.suppress(OSError):
-                os.utime(path)
+                if _content(path) == mine:
+                    os.utime(path)

@@ -55,16 +55,59 @@ def test_what_a_killed_process_of_this_machine_left_ends_at_once(tmp_path: Path)
     assert take_lease(tmp_path, alone_here=True) is not None
 
 
-def test_one_of_many_gets_a_lease_that_has_ended(tmp_path: Path) -> None:
+@pytest.mark.parametrize("turn", range(40))
+def test_one_of_many_gets_a_lease_that_has_ended(tmp_path: Path, turn: int) -> None:
     take_lease(tmp_path, alone_here=True)
     grow_old(tmp_path)
     got: list[str | None] = []
-    threads = [threading.Thread(target=lambda: got.append(take_lease(tmp_path, False))) for _ in range(16)]
+    start = threading.Barrier(16)
+
+    def take() -> None:
+        start.wait()
+        got.append(take_lease(tmp_path, alone_here=False))
+
+    threads = [threading.Thread(target=take) for _ in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert sum(lease is not None for lease in got) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == [LEASE]
+
+
+def test_who_saw_a_lease_end_too_late_does_not_remove_its_successor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process takes the ended lease between the look at it and its removal, and a third wants it too."""
+    take_lease(tmp_path, alone_here=True)
+    grow_old(tmp_path)
+    successor: list[str | None] = []
+    end = leases._end
+
+    def end_late(path: Path, theirs: str) -> bool:
+        monkeypatch.setattr(leases, "_end", end)
+        successor.append(take_lease(tmp_path, alone_here=False))
+        return end(path, theirs)
+
+    monkeypatch.setattr(leases, "_end", end_late)
+    assert take_lease(tmp_path, alone_here=False) is None
+    assert (tmp_path / LEASE).read_text() == successor[0]
+
+
+def test_a_process_killed_while_it_removed_a_lease_holds_nobody_up_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_lease(tmp_path, alone_here=True)
+    grow_old(tmp_path)
+    with monkeypatch.context() as killed:
+        killed.setattr(Path, "unlink", lambda self, missing_ok=False: None)
+        leases._end(tmp_path / "elsewhere", (tmp_path / LEASE).read_text())
+    assert take_lease(tmp_path, alone_here=False) is None
+    for path in tmp_path.iterdir():
+        past = path.stat().st_mtime - LEASE_SECONDS - 1
+        os.utime(path, (past, past))
+    assert take_lease(tmp_path, alone_here=False) is None, "this one removes what the killed process left"
+    assert take_lease(tmp_path, alone_here=False) is not None
     assert sorted(path.name for path in tmp_path.iterdir()) == [LEASE]
 
 
