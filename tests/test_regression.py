@@ -5,15 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from trial_specs import spec_of
 
-from harness.catalog import load_catalog
 from harness.config.preset import load_preset
-from harness.config.trial_spec import TrialSpec, recipe_to_json
-from harness.contract import Init
 from harness.monitoring.progress import ProgressFile
 from harness.orchestration.prepared_data import prepare_data
 from harness.orchestration.trial.work import Trial
-from harness.stacks import resolve
 
 SOURCE = "synthetic:images=24,size=128,types=cort"
 ITERATIONS = 120
@@ -28,19 +25,7 @@ def test_baseline_reaches_its_score(tmp_path: Path) -> None:
     evaluation = quick.evaluation.model_copy(update={"curve_fractions": ()})
     preset = quick.model_copy(update={"training": training, "evaluation": evaluation, "source": SOURCE})
     prepared = prepare_data(SOURCE, False, preset)
-    resolved = resolve(load_catalog(), "mask_rcnn", preset.size, Init())
-    spec = TrialSpec(
-        key="0" * 16,
-        method="mask_rcnn",
-        seed=0,
-        source=SOURCE,
-        data_fingerprint=prepared.facts.fingerprint,
-        split_fingerprint=prepared.facts.split_fingerprint,
-        budget=f"{ITERATIONS}it",
-        preset=preset,
-        recipe=recipe_to_json(resolved.recipe),
-        slots_changed=[],
-    )
+    spec = spec_of("mask_rcnn", preset, SOURCE, prepared.facts, budget=f"{ITERATIONS}it")
     record = Trial(spec, tmp_path, ProgressFile()).run()
     assert record.scores is not None
     assert record.scores.iou_map == pytest.approx(EXPECTED, abs=TOLERANCE)

@@ -24,7 +24,8 @@ def plan(source: str, **typed: Any) -> None:
     Keep it as a file, edit it, and run it: plan SOURCE > my.toml, then run --preset my.toml --data SOURCE.
     """
     from harness.config.preset_file import preset_text
-    from harness.orchestration.request import RunRequest, read_source
+    from harness.orchestration.plan_from_data import read_source
+    from harness.orchestration.request import RunRequest
 
     typed["device"], _ = choose_device(typed["device"])
     request = RunRequest(sources=(source,), **typed)

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from harness.orchestration.plan import Manifest
     from harness.orchestration.request import RunRequest
 
-DRAWN = ("synthetic", "painted")
-"""Sources that are no real data."""
-
 
 @click.command(context_settings={"show_default": True, "allow_extra_args": True})
 @click.option(
@@ -206,10 +203,11 @@ def execute(request: RunRequest) -> int:
 
 def could_start_painted(manifest: Manifest) -> bool:
     """Whether all networks of a run on real data started new, and there are weights for one of them."""
+    from harness.data.registry import is_drawn
     from harness.training.painted_weights import NETWORK_SLOTS, find_painted
 
     specs = [trial.spec for trial in manifest.trials]
-    if any(spec.start is not None or spec.source.partition(":")[0] in DRAWN for spec in specs):
+    if any(spec.start is not None or is_drawn(spec.source) for spec in specs):
         return False
     return any(find_painted({slot: spec.recipe[slot] for slot in NETWORK_SLOTS}) is not None for spec in specs)
 

@@ -72,19 +72,18 @@ def _rescored(run_dir: Path, data: _Data, how: _How, failed: list[str]) -> Itera
     from harness.results.folds import are_complete, fold_groups
     from harness.results.io import RECORD, read_record, read_trial_spec, record_paths, write_record
 
-    before: dict[str, float | None] = {}
+    before: dict[str, Scores | None] = {}
     folds: dict[str, tuple[Path, RunRecord]] = {}
     for path in record_paths(run_dir):
         try:
             record = read_record(path)
-            before[record.key] = record.scores.iou_map if record.scores else None
+            before[record.key] = record.scores
             if record.split.fold:
                 folds[record.key] = (path.parent, record)
             elif record.scores is not None and not record.folds:
-                yield (
-                    before[record.key],
-                    write_record(path.parent / RECORD, rescore(path.parent, record, data, how.threshold, how.protocol)),
-                )
+                protocol = how.protocol or record.scores.protocol
+                again = rescore(path.parent, record, data, how.threshold, protocol)
+                yield record.scores.iou_map, write_record(path.parent / RECORD, again)
         except HarnessError as error:
             failed.append(str(error))
     for group in fold_groups(record for _, record in folds.values()):
@@ -93,11 +92,13 @@ def _rescored(run_dir: Path, data: _Data, how: _How, failed: list[str]) -> Itera
                 folders = [folds[record.key][0] for record in group]
                 assert group[0].data is not None
                 truth = data.truth(read_trial_spec(folders[0]), group[0].data.fingerprint)
-                again = score_folds(run_dir, [folder.name for folder in folders], truth, how.threshold, how.protocol)
+                earlier = before.get(group[0].folds_key)
+                protocol = how.protocol or (earlier.protocol if earlier else "")
+                again = score_folds(run_dir, [folder.name for folder in folders], truth, how.threshold, protocol)
             except HarnessError as error:
                 failed.append(str(error))
                 continue
-            yield before.get(group[0].folds_key), again
+            yield earlier.iou_map if earlier else None, again
 
 
 def rescore(
@@ -155,7 +156,7 @@ def _rescore_outside(folder: Path, record: RunRecord, data: _Data, protocol: Sco
 
 @dataclass(frozen=True)
 class _How:
-    """threshold: fixed, or None to choose it. protocol: a published evaluation besides; empty for the run's."""
+    """threshold: fixed, or None to choose it. protocol: a published evaluation besides; empty for those there were."""
 
     threshold: float | None
     protocol: ScoringProtocol

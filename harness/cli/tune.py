@@ -109,8 +109,9 @@ def _execute(request: RunRequest, space: Path | None, **how: Any) -> int:
     """Search, and show what was found. Returns the exit status."""
     from harness.catalog import load_catalog
     from harness.config.space import load_space
+    from harness.orchestration.plan_from_data import read_source
     from harness.orchestration.process.launchers import fastest_launcher
-    from harness.orchestration.request import engine_modules, find_contenders, read_source
+    from harness.orchestration.request import engine_modules, find_contenders
     from harness.orchestration.tuning.tuner import Search
 
     if request.folds:

@@ -84,6 +84,12 @@ def published_parts(text: str) -> Mapping[str, str]:
     return source.parts(arguments) if source else {}
 
 
+def is_drawn(text: str) -> bool:
+    """Whether the images of a typed source are drawn in code."""
+    source = find_sources()[0].get(text.partition(":")[0])
+    return source is not None and source.drawn
+
+
 def guesses(folder: Path, sources: Mapping[str, DataSource]) -> list[str]:
     """What may be typed for a folder, by what each kind takes it for. Nothing is read but names and a few files."""
     found = []

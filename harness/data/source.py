@@ -145,6 +145,7 @@ class DataSource:
         guess: What to type for a folder that looks like this kind, or None; for `data check FOLDER`.
         parts: From what stands after the colon to the sources of the published split, by part; empty where there is
             none.
+        drawn: Whether its images are drawn in code: it is no real data set.
     """
 
     name: str
@@ -153,6 +154,7 @@ class DataSource:
     open: Callable[[str], Source]
     guess: Callable[[Path], str | None] = lambda folder: None
     parts: Callable[[str], Mapping[str, str]] = lambda arguments: {}
+    drawn: bool = False
 
 
 def _split_paths(usage: str, arguments: str, wanted: int) -> list[str]:

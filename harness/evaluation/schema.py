@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from harness.config.protocol import ScoringProtocol
+
 Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 """A float that JSON holds as null where it is not finite; read back as NaN."""
 
@@ -57,3 +59,8 @@ class Scores(_Model):
     count_error: float | None = None
     errors: dict[str, int] = Field(default_factory=dict)
     livecell: dict[str, Number] = Field(default_factory=dict)
+
+    @property
+    def protocol(self) -> ScoringProtocol:
+        """The published evaluation whose scores are here besides."""
+        return "livecell" if self.livecell else ""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from harness.contract import Instances, Model, Predictions, Sample, Task
 from harness.data.windows import WindowedImage
+from harness.evaluation.calibration import apply_rule
 from harness.inference.predictor import predict_all
 from harness.inference.scaled import tiles_of
 from harness.inference.tiles import TILE, Grid, NoStore, TileStore, predict_in_tiles
@@ -23,6 +24,12 @@ WHOLE_PIXELS = 2**23
 FULL = 0.95
 """A network has given all it can where it gave this share of its most detections: some masks turn out empty."""
 
+CROWDED = 0.75
+"""An image has more cells than a network can give where the rule keeps this share of all it gave.
+
+A network that has hardly learned gives all it can of any image, however small. Its masks lie on one another.
+"""
+
 
 class ImagePredictor:
     """A trained model with its settings of prediction."""
@@ -35,7 +42,7 @@ class ImagePredictor:
         scale = max(preset.scale, *preset.scale_by_size.values(), 0)
         self._whole_pixels = WHOLE_PIXELS / scale**2
         self._grid = Grid.of(task.largest_cell, round(side / scale))
-        self._least = min(trial.rule.score_thresholds.values(), default=0.0)
+        self._rule = trial.rule
 
     def facts(self) -> list[Any]:
         """What decides, beside model and image, what is found on a tile."""
@@ -84,8 +91,10 @@ class ImagePredictor:
         return found["image"]
 
     def _is_full(self, found: Predictions) -> bool:
-        """Whether the network has given as many cells as it can, all of which the rule may keep."""
+        """Whether the network has given as many cells as it can, and the rule keeps most of them."""
         most = getattr(self._model, "max_detections", None)
-        if most is None or not len(found):
+        if most is None or not len(found) or len(found) < FULL * most(found.size):
             return False
-        return len(found) >= FULL * most(found.size) and float(found.scores.min()) >= self._least
+        if float(found.scores.min()) < min(self._rule.score_thresholds.values()):
+            return False
+        return len(apply_rule(found, self._rule, self._task.classes)) >= CROWDED * len(found)

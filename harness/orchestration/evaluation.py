@@ -17,7 +17,6 @@ from harness.config.protocol import ScoringProtocol
 from harness.config.trial_spec import trial_key
 from harness.contract import Model, Predictions, Sample, Task
 from harness.data.dataset import Dataset
-from harness.data.doubts.same_pictures import picture_of
 from harness.data.windows import WholeImage
 from harness.errors import HarnessError
 from harness.evaluation.calibration import choose_rule
@@ -32,7 +31,7 @@ from harness.inference.trained_model import load_trained
 from harness.monitoring.machine import git_commit, machine_facts, package_versions, utc_now
 from harness.orchestration.packaging import MethodTrials, common_rule, run_dataset
 from harness.orchestration.plan import safe_name
-from harness.orchestration.prepared_data import load_data
+from harness.orchestration.seen_images import trained_on
 from harness.results.evaluation_record import EVALUATIONS, EvaluationRecord, write_evaluation
 from harness.results.io import read_record, read_trial_spec, record_paths
 from harness.results.schema import DataFacts, RunRecord
@@ -180,7 +179,7 @@ def evaluate(
     Raises:
         HarnessError: the model cannot be built, or every image was trained on.
     """
-    left_out, notes = _trained_on(trained, data.dataset)
+    left_out, notes = trained_on(trained.record, trained.trial.spec, data.dataset)
     tested = [image_id for image_id in data.tested if image_id not in left_out]
     calibration = [image_id for image_id in data.calibration if image_id not in left_out]
     if not tested or (data.calibration and not calibration):
@@ -285,25 +284,6 @@ class _Relabelled(Mapping[str, GroundTruth]):
 
     def __len__(self) -> int:
         return len(self._dataset)
-
-
-def _trained_on(trained: Trained, dataset: Dataset) -> tuple[set[str], list[str]]:
-    """Ids of images whose pixels are those of training or calibration images; notes where that cannot be checked."""
-    facts, spec = trained.record.data, trained.trial.spec
-    assert facts is not None
-    try:
-        own = load_data(spec.source, spec.skip_bad, spec.split)
-        seen = {
-            picture_of(own.sample(image_id).image).exact
-            for part in ("train", "calibration")
-            for image_id in facts.splits[part]
-        }
-    except HarnessError:
-        return set(), [f"{facts.source} is not here: whether images were trained on is not checked"]
-    seen.discard(b"")
-    same = {image_id for image_id in dataset.ids if picture_of(dataset.sample(image_id).image).exact in seen}
-    notes = [f"images that the model was trained or calibrated on, left out: {len(same)}"] if same else []
-    return same, notes
 
 
 def _drawn(dataset: Dataset, fraction: float) -> tuple[str, ...]:

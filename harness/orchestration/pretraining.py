@@ -167,8 +167,9 @@ def pretrain(work: Pretraining, command: str, progress: ProgressFile) -> Card:
     )
     trace = trainer.run()
     state = {name: value.detach().cpu().numpy() for name, value in model.module.state_dict().items()}
+    unrounded, _ = _score(work, model, stream)
     _load_rounded(model, state)
-    card = _card(work, len(trace), total, *_score(work, model, stream))
+    card = _card(work, len(trace), total, *_score(work, model, stream), unrounded)
     making = Making(
         seconds=round(trace.used_seconds, 1),
         command=command,
@@ -220,7 +221,9 @@ def _score(work: Pretraining, model: Model, stream: PaintedStream) -> tuple[floa
     return iou_map(found(parts[1]), truths[1], rule, CLASSES), rule
 
 
-def _card(work: Pretraining, iterations: int, total: int, score: float, rule: PostprocessRule) -> Card:
+def _card(
+    work: Pretraining, iterations: int, total: int, score: float, rule: PostprocessRule, unrounded: float
+) -> Card:
     reads = work.recipe.engine.settings
     anchored = reads is not None and "anchor_scale" in reads.model_fields
     return Card(
@@ -239,6 +242,7 @@ def _card(work: Pretraining, iterations: int, total: int, score: float, rule: Po
         std=STANDARD_DEVIATION,
         parameters=total,
         score=round(score, 4),
+        score_unrounded=round(unrounded, 4),
         threshold=rule.score_thresholds[CLASSES[0]],
         min_area=rule.min_areas[CLASSES[0]],
     )

@@ -55,9 +55,10 @@ class Card(BaseModel):
     network's shapes follow from. code: hash of the painter's code.
     training: the preset's settings. anchor_scale: None for an engine without anchors. cells: sides, in pixels of the
     network, of the median cells that were painted. without: what was not painted. mean, std: grey levels of the painted
-    images. score: mean IoU score on held-out painted images, of the weights as stored.
+    images. score: mean IoU score on held-out painted images, of the weights as stored. score_unrounded: of the same
+    weights before they were rounded to 8 bits.
     threshold, min_area: of the score, and of a cell in pixels of the network, that were best on other held-out painted
-    images; None in older files.
+    images. These three are None in older files.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,6 +78,7 @@ class Card(BaseModel):
     std: float
     parameters: int
     score: float | None
+    score_unrounded: float | None = None
     threshold: float | None = None
     min_area: float | None = None
     licence: str = "Apache-2.0"

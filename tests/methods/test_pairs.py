@@ -6,10 +6,10 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from trial_specs import spec_of
 
-from harness.catalog import Catalog, load_catalog
+from harness.catalog import load_catalog
 from harness.config.preset import Preset, load_preset
-from harness.config.trial_spec import TrialSpec, recipe_to_json
 from harness.contract import Init
 from harness.errors import HarnessError
 from harness.monitoring.progress import ProgressFile
@@ -46,22 +46,6 @@ def prepared(preset: Preset) -> PreparedData:
     return prepare_data(SOURCE, False, preset)
 
 
-def spec_of(catalog: Catalog, stack: str, preset: Preset, prepared: PreparedData) -> TrialSpec:
-    resolved = resolve(catalog, stack, preset.size, Init())
-    return TrialSpec(
-        key="0" * 16,
-        method=resolved.name,
-        seed=0,
-        source=SOURCE,
-        data_fingerprint=prepared.facts.fingerprint,
-        split_fingerprint=prepared.facts.split_fingerprint,
-        budget=preset.budget,
-        preset=preset,
-        recipe=recipe_to_json(resolved.recipe),
-        slots_changed=list(resolved.slots_changed),
-    )
-
-
 def test_both_kinds_of_pair_exist() -> None:
     assert sum(fits(*pair) for pair in PAIRS) >= 20
     assert sum(not fits(*pair) for pair in PAIRS) >= 5
@@ -71,7 +55,9 @@ def test_both_kinds_of_pair_exist() -> None:
 def test_pairs_of_different_slots_run(
     pair: tuple[str, str], preset: Preset, prepared: PreparedData, tmp_path: Path
 ) -> None:
-    record = Trial(spec_of(CATALOG, "+".join(pair), preset, prepared), tmp_path, ProgressFile()).run()
+    record = Trial(
+        spec_of("+".join(pair), preset, SOURCE, prepared.facts, catalog=CATALOG), tmp_path, ProgressFile()
+    ).run()
     assert record.status == "ok"
     assert record.scores is not None
     assert 0 <= record.scores.iou_map <= 1

@@ -111,4 +111,5 @@ SOURCE = DataSource(
     usage="painted[:images=60,size=256,seed=0,cells=6-150,without=EFFECT+...]",
     help="cells painted in every kind of microscopy, the same from the same seed",
     open=_open,
+    drawn=True,
 )

@@ -97,4 +97,5 @@ SOURCE = DataSource(
     usage="synthetic[:images=60,size=256,seed=0,types=shsy5y+astro+cort,density=1]",
     help="cells drawn in code, the same from the same seed; the default",
     open=_open,
+    drawn=True,
 )

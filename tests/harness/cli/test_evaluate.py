@@ -13,10 +13,12 @@ import tifffile
 from click.testing import CliRunner, Result
 
 from harness.cli import harness
+from harness.config.start_facts import StartFacts
 from harness.data.sources import load
 from harness.evaluation.prediction_file import read_predictions
 from harness.masks.label_image import paint_labels
 from harness.results.evaluation_record import EvaluationRecord, read_evaluations
+from harness.results.io import read_record, record_paths, write_record
 
 ADAPTER = str(Path(__file__).parents[2] / "helpers" / "brightness_method.py")
 SOURCE = "synthetic:images=9,size=64"
@@ -131,6 +133,19 @@ def test_own_data_are_left_out_and_images_trained_on_too(run_dir: Path, tmp_path
         splits = record.trained_on.splits
         assert set(record.left_out) == {f"renamed-{i}" for i in (*splits["train"], *splits["calibration"])}
         assert set(record.scores.by_image) == {f"renamed-{i}" for i in splits["validation"]}
+
+
+@pytest.mark.parametrize(
+    ("on", "note"), [(OTHER, "scores are too high"), (SOURCE, "whether on any of these images is not checked")]
+)
+def test_what_the_weights_at_its_start_were_trained_on_is_said(run_dir: Path, on: str, note: str) -> None:
+    path = next(path for path in record_paths(run_dir) if path.parent.name == "brightness--seed0")
+    start = StartFacts(name="from_run", kind="checkpoint", source=on, data_fingerprint=load(on).fingerprint)
+    write_record(path, read_record(path).model_copy(update={"start": start}))
+    result = evaluate(run_dir, "--data", OTHER, "--methods", "brightness--seed0")
+    assert result.exit_code == 0, result.output
+    (record,) = records(run_dir)
+    assert any(note in line and on in line for line in record.notes)
 
 
 def test_classes_of_other_names_count_as_one_class(run_dir: Path, tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from harness.config.preset import load_preset
 from harness.conformance.images import draw_sample
 from harness.contract import Init
 from harness.orchestration.plan import Contender
+from harness.orchestration.plan_from_data import plan_trials
 from harness.orchestration.prepared_data import prepare_planned_data
-from harness.orchestration.request import plan_trials
 from harness.stacks import resolve
 
 DATA = "synthetic:images=9,size=64"

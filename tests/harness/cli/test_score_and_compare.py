@@ -151,6 +151,9 @@ def test_a_published_protocol_is_scored_besides_and_has_columns(run_dir: Path) -
     for name, record in records(run_dir).items():
         assert set(record.scores.livecell) == {"ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "afnr"}
         assert record.scores.model_copy(update={"livecell": {}}) == before[name].scores
+    with_protocol = {name: record.scores for name, record in records(run_dir).items()}
+    call(score, run_dir)
+    assert {name: record.scores for name, record in records(run_dir).items()} == with_protocol, "they stay"
     good, poor = leaderboard_of_runs([run_dir]).rows
     assert good.quality.livecell["afnr"] < poor.quality.livecell["afnr"]
     table = as_markdown(leaderboard_of_runs([run_dir]))

@@ -12,7 +12,7 @@ from harness.catalog import load_catalog
 from harness.config.preset import load_preset
 from harness.contract import Init
 from harness.orchestration.plan import Contender, Manifest
-from harness.orchestration.request import plan_trials
+from harness.orchestration.plan_from_data import plan_trials
 from harness.stacks import resolve
 
 

@@ -7,15 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from trial_specs import spec_of
 
-from harness.catalog import load_catalog
-from harness.config.trial_spec import TrialSpec, recipe_to_json
-from harness.contract import Init
 from harness.errors import HarnessError
 from harness.monitoring.progress import ProgressFile
-from harness.orchestration.request import RunRequest, read_source
+from harness.orchestration.plan_from_data import read_source
+from harness.orchestration.request import RunRequest
 from harness.orchestration.trial.work import Trial
-from harness.stacks import resolve
 
 
 def draw(folder: Path, size: tuple[int, int], side: int, cells: int, images: int) -> str:
@@ -44,19 +42,7 @@ def trial(source: str, folder: Path) -> Trial:
     data, _ = read_source(source, None, base, False, True, lambda note: None)
     preset = request.fit_preset(base, data, data.facts)
     assert preset is not None
-    resolved = resolve(load_catalog(), "mask_rcnn", preset.size, Init("scratch"))
-    spec = TrialSpec(
-        key="0" * 16,
-        method=resolved.name,
-        seed=0,
-        source=source,
-        data_fingerprint=data.facts.fingerprint,
-        split_fingerprint=data.facts.split_fingerprint,
-        budget="1it",
-        preset=preset,
-        recipe=recipe_to_json(resolved.recipe),
-        slots_changed=list(resolved.slots_changed),
-    )
+    spec = spec_of("mask_rcnn", preset, source, data.facts, budget="1it")
     return Trial(spec, folder, ProgressFile())
 
 

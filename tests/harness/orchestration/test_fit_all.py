@@ -11,7 +11,7 @@ from harness.data.sources import load
 from harness.errors import HarnessError
 from harness.orchestration.fit_all import plan_fit_all
 from harness.orchestration.plan import Contender
-from harness.orchestration.request import plan_trials
+from harness.orchestration.plan_from_data import plan_trials
 
 DATA = "synthetic:images=8,size=64"
 

@@ -19,8 +19,8 @@ from harness.errors import HarnessError
 from harness.evaluation.calibration import choose_rule
 from harness.evaluation.prediction_file import PREDICTIONS, read_predictions
 from harness.orchestration.plan import Contender, Manifest
+from harness.orchestration.plan_from_data import plan_trials
 from harness.orchestration.prepared_data import PreparedData, prepare_planned_data
-from harness.orchestration.request import plan_trials
 from harness.reporting.leaderboard import leaderboard_of_runs
 from harness.results.io import read_records
 from harness.results.schema import DataFacts

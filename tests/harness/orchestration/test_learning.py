@@ -14,8 +14,8 @@ from harness.contract import Init
 from harness.monitoring.progress import Progress, ProgressFile
 from harness.orchestration.learning import mean_cells
 from harness.orchestration.plan import Contender
+from harness.orchestration.plan_from_data import plan_trials
 from harness.orchestration.prepared_data import prepare_planned_data
-from harness.orchestration.request import plan_trials
 from harness.orchestration.trial.work import Trial
 from harness.results.status import Interrupted
 from harness.stacks import resolve

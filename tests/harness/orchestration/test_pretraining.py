@@ -60,6 +60,7 @@ def test_one_seed_gives_one_file_bit_for_bit(tmp_path: Path) -> None:
     assert cards[0] == cards[1]
     assert cards[0].iterations == 2
     assert cards[0].score is not None
+    assert cards[0].score_unrounded is not None
     making = read_making(work[0].path)
     assert making is not None
     assert making.command == "typed"

@@ -17,8 +17,8 @@ from harness.contract import Init
 from harness.evaluation.prediction_file import PREDICTIONS, read_predictions
 from harness.monitoring.progress import Progress, ProgressFile
 from harness.orchestration.plan import Contender
+from harness.orchestration.plan_from_data import plan_trials
 from harness.orchestration.prepared_data import PreparedData
-from harness.orchestration.request import plan_trials
 from harness.orchestration.trial.work import Trial
 from harness.results.schema import RunRecord
 from harness.results.status import Interrupted
