@@ -43,8 +43,8 @@ def _notes_on_start(record: RunRecord, dataset: Dataset) -> list[str]:
         return []
     if start.data_fingerprint == dataset.fingerprint:
         return [
-            f"it started from weights that were trained on images of these data ({start.source}): scores are too high"
+            f"scores are too high: the weights it started from were trained on images of these data ({start.source})"
         ]
     return [
-        f"whether the weights that it started from were trained on any of these images is not checked ({start.source})"
+        f"the weights it started from were trained on {start.source}; whether on any of these images is not checked"
     ]

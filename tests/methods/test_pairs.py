@@ -73,6 +73,7 @@ def test_other_pairs_are_refused_in_one_line_before_anything_trains(pair: tuple[
 
 
 def test_three_changes_on_one_recipe(preset: Preset, prepared: PreparedData, tmp_path: Path) -> None:
-    record = Trial(spec_of(CATALOG, "container+copy_paste+pointsup", preset, prepared), tmp_path, ProgressFile()).run()
+    spec = spec_of("container+copy_paste+pointsup", preset, SOURCE, prepared.facts, catalog=CATALOG)
+    record = Trial(spec, tmp_path, ProgressFile()).run()
     assert record.status == "ok"
     assert set(record.slots_changed) == {"backbone", "augment", "supervision"}

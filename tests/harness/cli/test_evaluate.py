@@ -145,7 +145,7 @@ def test_what_the_weights_at_its_start_were_trained_on_is_said(run_dir: Path, on
     result = evaluate(run_dir, "--data", OTHER, "--methods", "brightness--seed0")
     assert result.exit_code == 0, result.output
     (record,) = records(run_dir)
-    assert any(note in line and on in line for line in record.notes)
+    assert any(note in line and on in line for line in record.notes), record.notes
 
 
 def test_classes_of_other_names_count_as_one_class(run_dir: Path, tmp_path: Path) -> None:
