@@ -41,10 +41,7 @@ def _notes_on_start(record: RunRecord, dataset: Dataset) -> list[str]:
     start = record.start
     if start is None or not start.data_fingerprint:
         return []
+    source = start.source
     if start.data_fingerprint == dataset.fingerprint:
-        return [
-            f"scores are too high: the weights it started from were trained on images of these data ({start.source})"
-        ]
-    return [
-        f"the weights it started from were trained on {start.source}; whether on any of these images is not checked"
-    ]
+        return [f"scores are too high: the weights it started from were trained on images of these data ({source})"]
+    return [f"the weights it started from were trained on {source}; whether on any of these images is not checked"]
