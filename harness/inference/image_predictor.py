@@ -24,10 +24,11 @@ WHOLE_PIXELS = 2**23
 FULL = 0.95
 """A network has given all it can where it gave this share of its most detections: some masks turn out empty."""
 
-CROWDED = 0.75
+CROWDED = 0.7
 """An image has more cells than a network can give where the rule keeps this share of all it gave.
 
-A network that has hardly learned gives all it can of any image, however small. Its masks lie on one another.
+A network that has hardly learned gives all it can of any image, however small, and its masks lie on one another: of
+LIVECell images 0.33 to 0.58 of them were kept. Trained for 75 s, 0.78 were where there were more cells than it can give.
 """
 
 
