@@ -28,7 +28,7 @@ CROWDED = 0.7
 """An image has more cells than a network can give where the rule keeps this share of all it gave.
 
 A network that has hardly learned gives all it can of any image, however small, and its masks lie on one another: of
-LIVECell images 0.33 to 0.58 of them were kept. Trained for 75 s, 0.78 were where there were more cells than it can give.
+LIVECell images 0.33 to 0.58 of them were kept. After 75 s, 0.78 were where there were more cells than it can give.
 """
 
 
