@@ -2,11 +2,11 @@
 
     pytest benchmarks/bench_scale.py --benchmark-only -s
 
-The run of 10,000 has 10 methods with 1,000 seeds each. It is planned as `run` plans it, and its records are those of a
-run of results/ under the names and keys of that plan. `table` and `run` are whole processes; the same `run` finds every
-trial done. The 1,000 trials are those of the tests' fake worker, which does one step of a millisecond; what counts is
-the processor time of the process that starts them, with leaderboards as a real run writes them. BENCH_TRIALS: how many
-trials in place of 10,000 and 1,000, such as 100.
+The run of 10,000 has the methods of results/synthetic, each with as many seeds. It is planned as `run` plans it, and
+its records are those of results/synthetic under the names and keys of that plan. `table` and `run` are whole processes;
+the same `run` finds every trial done. The 1,000 trials are those of the tests' fake worker, which does one step of a
+millisecond; what counts is the processor time of the process that starts them, with leaderboards as a real run writes
+them. BENCH_TRIALS: how many trials in place of 10,000 and 1,000, such as 100.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from harness.orchestration.engines.engine import Engine
     from harness.orchestration.plan import Manifest
     from harness.orchestration.request import RunRequest
+    from harness.reporting.leaderboard import Leaderboard
 
 
 @click.command(context_settings={"show_default": True, "allow_extra_args": True})
@@ -188,10 +189,10 @@ def execute(request: RunRequest) -> int:
         if engine is None:
             print_estimates(manifest, run_dir, request.as_json, request.jobs)
             return 0
-        status = _run_trials(manifest, run_dir, request, engine)
+        status, board = _run_trials(manifest, run_dir, request, engine)
     from harness.reporting.table import show
 
-    show([run_dir], "json" if request.as_json else "screen", request.wide)
+    show(board, "json" if request.as_json else "screen", request.wide)
     click.echo(f"{run_dir / 'leaderboard.md'}", err=request.as_json)
     if could_start_painted(manifest):
         _print_note(
@@ -216,8 +217,8 @@ def _print_note(note: str) -> None:
     click.echo(f"note: {note}", err=True)
 
 
-def _run_trials(manifest: Manifest, run_dir: Path, request: RunRequest, engine: Engine) -> int:
-    """Run every trial of the plan, and show how far it is. Returns the exit status."""
+def _run_trials(manifest: Manifest, run_dir: Path, request: RunRequest, engine: Engine) -> tuple[int, Leaderboard]:
+    """Run every trial of the plan, and show how far it is. Returns the exit status and the leaderboard at its end."""
     from harness.cli.reporters import make_reporter
     from harness.errors import StorageError
     from harness.orchestration.scheduler import run_plan
@@ -228,11 +229,17 @@ def _run_trials(manifest: Manifest, run_dir: Path, request: RunRequest, engine: 
         from harness.tracking.mlflow import MlflowLog
 
         tracker = MlflowLog(request.mlflow, run_dir).track
+    boards: list[Leaderboard] = []
+
+    def write(folder: Path) -> None:
+        boards[:] = [write_leaderboards(folder)]
+
     with make_reporter(run_dir, request.quiet or request.as_json, tracker, engine.slots) as reporter:
         try:
-            return run_plan(manifest, run_dir, request.options(), reporter, write_leaderboards, engine)
+            status = run_plan(manifest, run_dir, request.options(), reporter, write, engine)
         except StorageError as error:
             raise HarnessError(f"{error} with --out {run_dir}: it continues from there") from error
+    return status, boards[0]
 
 
 def _methods_line(words: list[str]) -> str:

@@ -26,6 +26,7 @@ def table(run_dirs: tuple[Path, ...], form: str | None, like: str | None, wide: 
     Records that were made under another budget, data set, split or scoring keep their row, are marked, and are
     neither ranked nor averaged with the others.
     """
+    from harness.reporting.leaderboard import leaderboard_of_runs
     from harness.reporting.table import show
 
     chosen = "json" if as_json else form or "screen"
@@ -34,4 +35,4 @@ def table(run_dirs: tuple[Path, ...], form: str | None, like: str | None, wide: 
 
         print_published_comparison(run_dirs, like, chosen)
     else:
-        show(run_dirs, chosen, wide)  # type: ignore[arg-type]
+        show(leaderboard_of_runs(run_dirs), chosen, wide)  # type: ignore[arg-type]

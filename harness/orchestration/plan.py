@@ -19,12 +19,12 @@ from harness.config.tuning_facts import TuningFacts
 from harness.config.unlabelled_facts import UnlabelledFacts
 from harness.contract import StartingWeights
 from harness.errors import HarnessError
-from harness.fileio import make_folder, remove_temporaries, write_json_atomic
+from harness.fileio import make_folder, remove_temporaries, write_text_atomic
 from harness.monitoring.machine import utc_now
 from harness.orchestration.starting_weights import Start, find_start, recipe_of_key
 from harness.platform.files import path_limit, replace
 from harness.platform.locks import folder_lock
-from harness.redaction import redact_home
+from harness.redaction import redact_home_in_json
 from harness.results.io import TRIALS, read_json
 from harness.results.migration import SCHEMA_VERSION, upgrade_manifest
 from harness.results.schema import DataFacts
@@ -186,7 +186,7 @@ def write_manifest(run_dir: Path, manifest: Manifest) -> None:
                 # A damaged plan is set aside: the records do not need it.
                 replace(path, path.with_name("manifest.damaged.json"))
         merged = manifest if before is None else _merge(before, manifest, run_dir)
-        write_json_atomic(run_dir / MANIFEST, redact_home(merged.model_dump(mode="json")))
+        write_text_atomic(run_dir / MANIFEST, redact_home_in_json(merged.model_dump_json(indent=1)) + "\n")
 
 
 def _check_path_lengths(run_dir: Path, manifest: Manifest, limit: int | None) -> None:

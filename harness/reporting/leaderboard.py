@@ -122,14 +122,18 @@ def leaderboard_of_runs(run_dirs: Sequence[Path]) -> Leaderboard:
     return leaderboard(merge_folds(list(records.values())), problems)
 
 
-def write_leaderboards(run_dir: Path) -> None:
-    """Write leaderboard.md and leaderboard.csv of a run into its folder, from its records, each file whole."""
+def write_leaderboards(run_dir: Path) -> Leaderboard:
+    """Write leaderboard.md and leaderboard.csv of a run into its folder, from its records, each file whole.
+
+    Returns what they show.
+    """
     from harness.fileio import write_text_atomic
     from harness.reporting.table import as_csv, as_markdown
 
     board = leaderboard_of_runs([run_dir])
     write_text_atomic(run_dir / "leaderboard.md", as_markdown(board))
     write_text_atomic(run_dir / "leaderboard.csv", as_csv(board))
+    return board
 
 
 # ------------------------------------------------------------------------------------------------------ grouping

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.reporting.columns import LIVECELL, align, columns, marked
 from harness.reporting.escape import for_csv, for_latex, for_markdown
-from harness.reporting.leaderboard import Leaderboard, leaderboard_of_runs
+from harness.reporting.leaderboard import Leaderboard
 from harness.reporting.legend import legend
 from harness.reporting.row import Row
 from harness.reporting.verdict import verdict
@@ -21,20 +19,16 @@ Format = Literal["screen", "md", "csv", "latex", "json"]
 FORMATS: tuple[Format, ...] = ("md", "csv", "latex", "json")
 
 
-def show(run_dirs: Sequence[Path], form: Format, wide: bool = False) -> None:
-    """Print the leaderboard of runs.
+def show(board: Leaderboard, form: Format, wide: bool = False) -> None:
+    """Print a leaderboard.
 
     Args:
-        run_dirs: folders of runs.
+        board: what is printed.
         form: how it is written.
         wide: on a screen, all columns, in several tables where one would not fit.
-
-    Raises:
-        HarnessError: a folder is not there.
     """
     import click
 
-    board = leaderboard_of_runs(run_dirs)
     if form == "screen":
         from harness.reporting.terminal import print_leaderboard
 

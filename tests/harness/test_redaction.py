@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 
 import pytest
 
-from harness.redaction import redact_home
+from harness.redaction import redact_home, redact_home_in_json
 
 HOMES = {
     "linux": (PurePosixPath("/home/ada"), "/home/ada/cells", "~/cells"),
@@ -23,3 +24,5 @@ HOMES = {
 def test_the_home_folder_is_a_tilde(home: PurePath, text: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "home", lambda: home)
     assert redact_home({"a": [text, 1]}) == {"a": [expected, 1]}
+    as_text = json.dumps({"a": [text, 1]}, ensure_ascii=False)
+    assert json.loads(redact_home_in_json(as_text)) == {"a": [expected, 1]}

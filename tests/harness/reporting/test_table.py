@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness.config.preset import Preset
 from harness.reporting.escape import for_csv, for_latex, for_markdown
-from harness.reporting.leaderboard import Leaderboard, leaderboard
+from harness.reporting.leaderboard import Leaderboard, leaderboard, leaderboard_of_runs
 from harness.reporting.published import compare_with_published
 from harness.reporting.table import as_csv, as_json, as_latex, as_markdown, show
 from harness.results.schema import RunRecord
@@ -177,7 +177,7 @@ def test_latex_is_a_booktabs_table(board: Leaderboard) -> None:
 def test_every_form_prints(
     make: Make, run_of: Callable[..., Path], capsys: pytest.CaptureFixture[str], form: str
 ) -> None:
-    show([run_of([make(), make("other"), make("late", budget="1it")])], form)
+    show(leaderboard_of_runs([run_of([make(), make("other"), make("late", budget="1it")])]), form)
     said = capsys.readouterr().out
     assert "late" in said
     assert "other" in said
