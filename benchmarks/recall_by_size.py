@@ -121,6 +121,10 @@ def draw(panels: dict[str, list[Reached]], out: Path) -> None:
             panel.plot(one.sides, one.proposals, "o-", color=colour, markersize=3, label=f"{one.preset}: proposals")
         panel.set(title=source.partition(",")[0], xlabel="size of the cell, pixels", xscale="log", ylim=(0, 1.03))
         panel.title.set_fontsize(8)
+        sides = sorted(side for one in several for side in one.sides)
+        marked = [sides[0], sides[len(sides) // 2], sides[-1]]
+        panel.set_xticks(marked, [f"{side:.0f}" for side in marked])
+        panel.minorticks_off()
     axes[0, 0].set_ylabel("share of the cells reached")
     axes[0, 0].legend(fontsize=7, loc="lower right")
     make_folder(out.parent)

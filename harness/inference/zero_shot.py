@@ -100,7 +100,7 @@ def zero_shot(
     said = f"cells are {diameter:.3g} pixels, as you say" if diameter else ""
     side = diameter
     if side is None:
-        side = typical_side(model, images, len(CLASSES), device, card.threshold or 0.5)
+        side = typical_side(model, images, len(CLASSES), device)
         said = f"cells look {side:.3g} pixels across, by the network itself; --diameter says it better"
     scale = _scale(side)
     preset = with_settings(preset, {"model.scale": scale})

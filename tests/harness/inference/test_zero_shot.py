@@ -49,7 +49,7 @@ def test_the_size_of_cells_is_found(side: int) -> None:
     for y in range(side, 480 - side, 2 * side):
         for x in range(side, 480 - side, 2 * side):
             cv2.circle(image, (x, y), side // 2, 255, -1)
-    assert 0.7 < typical_side(Discs(), [image], 1, "cpu", 0.3) / side < 1.4  # type: ignore[arg-type]
+    assert 0.7 < typical_side(Discs(), [image], 1, "cpu") / side < 1.4  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
