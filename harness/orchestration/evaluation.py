@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.catalog import Catalog
+from harness.config.fit import KEPT
 from harness.config.protocol import ScoringProtocol
 from harness.config.trial_spec import trial_key
 from harness.contract import Model, Predictions, Sample, Task
@@ -28,6 +30,7 @@ from harness.inference.ensemble import Ensemble
 from harness.inference.image_predictor import ImagePredictor
 from harness.inference.predictor import median_without_first
 from harness.inference.trained_model import load_trained
+from harness.masks.crops import CropMasks
 from harness.monitoring.machine import git_commit, machine_facts, package_versions, utc_now
 from harness.orchestration.packaging import MethodTrials, common_rule, run_dataset
 from harness.orchestration.plan import safe_name
@@ -200,6 +203,8 @@ def evaluate(
             f"classes do not match by name ({', '.join(task.classes)} and {', '.join(data.dataset.classes)}); "
             "AP takes all cells as one class"
         )
+    if not trained.trial.spec.preset.scale_by_size:
+        notes += _note_on_size(task.cell_diameter, [truth[image_id].cells for image_id in tested])
     facts = data.facts(tested)
     record = EvaluationRecord(
         **_facts_of(trained),
@@ -240,6 +245,24 @@ def _predicted(
         times.append(1000 * (time.perf_counter() - begin))
         each(len(found), times[-1])
     return found, times
+
+
+def _note_on_size(trained: float, cells: Sequence[CropMasks]) -> list[str]:
+    """What is to be known of cells whose size is not that of the training images, which the network sees alike.
+
+    trained: median diameter of the cells trained on, in pixels of their images; 0 where it is not known.
+    cells: of each image.
+    """
+    areas = np.concatenate([masks.areas() for masks in cells])
+    if not trained or not len(areas):
+        return []
+    diameter = 2 * math.sqrt(float(np.median(areas)) / math.pi)
+    if KEPT[0] <= diameter / trained <= KEPT[1]:
+        return []
+    return [
+        f"cells are {diameter:.3g} pixels (median) and those trained on were {trained:.3g}: resize the images by "
+        f"{trained / diameter:.2g} to test what the network knows"
+    ]
 
 
 def _facts_of(trained: Trained) -> dict[str, Any]:

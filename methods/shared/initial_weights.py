@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from harness.contract import Init, LoadedWeights
 from harness.errors import NoWeightsError
+from harness.redaction import public_path
 from methods.shared.weights import COUNTERS, read_weights
 
 KEPT, TILED, PARTLY, NEW = "kept", "tiled", "partly kept", "new"
@@ -92,8 +93,8 @@ def load_tensors(
             wrong.append(name)
     if wrong:
         raise NoWeightsError(
-            f"{file} does not fit this network: {len(wrong)} of {len(state)} tensors are missing or of another "
-            f"shape, the first {wrong[0]!r}; give the weights of the same architecture, or --init scratch"
+            f"{public_path(file)} does not fit this network: {len(wrong)} of {len(state)} tensors are missing or of "
+            f"another shape, the first {wrong[0]!r}; give the weights of the same architecture, or --init scratch"
         )
     module.load_state_dict(loaded, strict=False)
     of_classes = {} if not source else {name: _class_fate(name, source, origin[i]) for i, name in enumerate(classes)}

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError, NoWeightsError
+from harness.redaction import public_path
 
 COUNTERS = "num_batches_tracked"
 """Last part of the names of batch norms' counters, which some files have and no network needs."""
@@ -143,8 +144,8 @@ def load_matching(module: nn.Module, weights: Mapping[str, Tensor], source: str,
             wrong.append(name)
     if wrong:
         raise NoWeightsError(
-            f"{source} does not fit this network: {len(wrong)} of {len(state)} tensors are missing or of another "
-            f"shape, the first {wrong[0]!r}; give the weights of the same architecture, or --init scratch"
+            f"{public_path(source)} does not fit this network: {len(wrong)} of {len(state)} tensors are missing or of "
+            f"another shape, the first {wrong[0]!r}; give the weights of the same architecture, or --init scratch"
         )
     module.load_state_dict(matching, strict=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,25 @@ def test_what_the_weights_at_its_start_were_trained_on_is_said(run_dir: Path, on
     assert result.exit_code == 0, result.output
     (record,) = records(run_dir)
     assert any(note in line and on in line for line in record.notes), record.notes
+
+
+def test_cells_of_another_size_than_those_trained_on_are_told(run_dir: Path, tmp_path: Path) -> None:
+    other = load(OTHER)
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+    for image_id in other.ids:
+        sample = other.sample(image_id)
+        assert sample.instances.masks is not None
+        large = (3 * sample.size[1], 3 * sample.size[0])
+        cv2.imwrite(str(tmp_path / "images" / f"{image_id}.png"), cv2.resize(sample.image, large))
+        painted = paint_labels(sample.instances.masks, sample.size)
+        tifffile.imwrite(tmp_path / "labels" / f"{image_id}.tif", painted.repeat(3, axis=0).repeat(3, axis=1))
+    words = ("--data", f"folder:{tmp_path / 'images'},{tmp_path / 'labels'}", "--methods", "brightness--seed0")
+    result = evaluate(run_dir, *words)
+    assert result.exit_code == 0, result.output
+    (record,) = records(run_dir)
+    (note,) = [line for line in record.notes if "those trained on were" in line]
+    assert 0.2 < float(re.findall(r"resize the images by ([\d.]+) ", note)[0]) < 0.5
 
 
 def test_classes_of_other_names_count_as_one_class(run_dir: Path, tmp_path: Path) -> None:

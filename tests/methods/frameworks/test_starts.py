@@ -57,8 +57,9 @@ def test_one_class_onto_three_and_three_onto_others(
     some = built(parts, ("astro", "other", "cort"), classes=THREE, **start)
     assert some.loaded.classes == {"astro": "kept", "other": "new", "cort": "kept"}
     assert set(some.loaded.groups["roi_heads.box_predictor"]) == {"partly kept"}
-    with pytest.raises(NoWeightsError, match="does not fit this network"):
+    with pytest.raises(NoWeightsError, match="does not fit this network") as refused:
         built(STARDIST, THREE, classes=THREE, **start)
+    assert str(tmp_path) not in str(refused.value), "it goes into the record"
 
 
 def test_a_network_of_one_class_has_no_head_of_classes_to_give(tmp_path: Path) -> None:
