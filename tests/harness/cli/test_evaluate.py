@@ -61,6 +61,21 @@ def records(run_dir: Path) -> list[EvaluationRecord]:
     return found
 
 
+def as_folder(source: str, folder: Path, prefix: str = "", times: int = 1) -> str:
+    """A source of one class with the same images and labels, each pixel repeated so many times along each side."""
+    dataset = load(source)
+    for part in ("images", "labels"):
+        (folder / part).mkdir()
+    for image_id in dataset.ids:
+        sample = dataset.sample(image_id)
+        assert sample.instances.masks is not None
+        labels = paint_labels(sample.instances.masks, sample.size)
+        image, labels = (plane.repeat(times, axis=0).repeat(times, axis=1) for plane in (sample.image, labels))
+        cv2.imwrite(str(folder / "images" / f"{prefix}{image_id}.png"), image)
+        tifffile.imwrite(folder / "labels" / f"{prefix}{image_id}.tif", labels)
+    return f"folder:{folder / 'images'},{folder / 'labels'}"
+
+
 def test_every_trial_is_scored_on_all_images_with_the_rule_of_its_run(run_dir: Path) -> None:
     result = evaluate(run_dir, "--data", OTHER)
     assert result.exit_code == 0, result.output
@@ -117,18 +132,8 @@ def test_own_data_are_left_out_and_images_trained_on_too(run_dir: Path, tmp_path
     assert result.exit_code == 0
     assert "it was trained on these data" in result.output
     assert records(run_dir) == []
-    own = load(SOURCE)
-    for part in ("images", "labels"):
-        (tmp_path / part).mkdir()
-    for image_id in own.ids:
-        sample = own.sample(image_id)
-        assert sample.instances.masks is not None
-        cv2.imwrite(str(tmp_path / "images" / f"renamed-{image_id}.png"), sample.image)
-        painted = paint_labels(sample.instances.masks, sample.size)
-        tifffile.imwrite(tmp_path / "labels" / f"renamed-{image_id}.tif", painted)
-    result = evaluate(
-        run_dir, "--data", f"folder:{tmp_path / 'images'},{tmp_path / 'labels'}", "--methods", "brightness"
-    )
+    renamed = as_folder(SOURCE, tmp_path, prefix="renamed-")
+    result = evaluate(run_dir, "--data", renamed, "--methods", "brightness")
     assert result.exit_code == 0, result.output
     for record in records(run_dir):
         splits = record.trained_on.splits
@@ -150,18 +155,8 @@ def test_what_the_weights_at_its_start_were_trained_on_is_said(run_dir: Path, on
 
 
 def test_cells_of_another_size_than_those_trained_on_are_told(run_dir: Path, tmp_path: Path) -> None:
-    other = load(OTHER)
-    for part in ("images", "labels"):
-        (tmp_path / part).mkdir()
-    for image_id in other.ids:
-        sample = other.sample(image_id)
-        assert sample.instances.masks is not None
-        large = (3 * sample.size[1], 3 * sample.size[0])
-        cv2.imwrite(str(tmp_path / "images" / f"{image_id}.png"), cv2.resize(sample.image, large))
-        painted = paint_labels(sample.instances.masks, sample.size)
-        tifffile.imwrite(tmp_path / "labels" / f"{image_id}.tif", painted.repeat(3, axis=0).repeat(3, axis=1))
-    words = ("--data", f"folder:{tmp_path / 'images'},{tmp_path / 'labels'}", "--methods", "brightness--seed0")
-    result = evaluate(run_dir, *words)
+    enlarged = as_folder(OTHER, tmp_path, times=3)
+    result = evaluate(run_dir, "--data", enlarged, "--methods", "brightness--seed0")
     assert result.exit_code == 0, result.output
     (record,) = records(run_dir)
     (note,) = [line for line in record.notes if "those trained on were" in line]
@@ -169,16 +164,7 @@ def test_cells_of_another_size_than_those_trained_on_are_told(run_dir: Path, tmp
 
 
 def test_classes_of_other_names_count_as_one_class(run_dir: Path, tmp_path: Path) -> None:
-    other = load(OTHER)
-    for part in ("images", "labels"):
-        (tmp_path / part).mkdir()
-    for image_id in other.ids:
-        sample = other.sample(image_id)
-        assert sample.instances.masks is not None
-        cv2.imwrite(str(tmp_path / "images" / f"{image_id}.png"), sample.image)
-        painted = paint_labels(sample.instances.masks, sample.size)
-        tifffile.imwrite(tmp_path / "labels" / f"{image_id}.tif", painted)
-    result = evaluate(run_dir, "--data", f"folder:{tmp_path / 'images'},{tmp_path / 'labels'}")
+    result = evaluate(run_dir, "--data", as_folder(OTHER, tmp_path))
     assert result.exit_code == 0, result.output
     for record in records(run_dir):
         assert record.classes_by == "one class"
