@@ -152,9 +152,9 @@ class Part:
         factory's keyword arguments.
     settings: of an engine, what it reads of a preset's [model] table.
     find_weights: of an init, "package.module:function". It is called when a run is planned, before anything trains, as
-        function(recipe, options, seed) with the stack's recipe, the part's options and the trial's seed, and returns
-        `StartingWeights`. It raises NoWeightsError where there are none for this network: the trial is then skipped.
-        Any other HarnessError ends the run before it starts. It loads no framework.
+        function(recipe, options, seed, settings) with the stack's recipe, the part's options, the trial's seed and the
+        preset's [model] table, and returns `StartingWeights`. It raises NoWeightsError where there are none for this
+        network: the trial is then skipped. Any other HarnessError ends the run before it starts. It loads no framework.
     """
 
     name: str
@@ -189,12 +189,12 @@ class Part:
             return factory(*args, **{**self.options, **more})
         return factory(*args, validate(kind, self.options, f"{self.name}: "), **more)
 
-    def find(self, recipe: Recipe, seed: int) -> StartingWeights:
+    def find(self, recipe: Recipe, seed: int, settings: Mapping[str, Any]) -> StartingWeights:
         """The weights of an init with `find_weights`. Raises HarnessError; NoWeightsError where there are none."""
         options: Any = dict(self.options)
         if self.options_type is not None:
             options = validate(self.options_type, self.options, f"{self.name}: ")
-        found: StartingWeights = self._imported(self.find_weights)(recipe, options, seed)
+        found: StartingWeights = self._imported(self.find_weights)(recipe, options, seed, settings)
         return found
 
     def load(self) -> Callable[..., Any]:

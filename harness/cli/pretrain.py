@@ -83,7 +83,7 @@ def pretrain_missing(request: RunRequest, catalog: Catalog, preset: Preset) -> N
         raise HarnessError("--pretrain goes with --methods")
     how = {"budget": request.pretrain, "device": request.device, "precision": request.precision}
     work = networks(catalog, split_methods(request.methods, catalog), preset, _tell, **how)
-    missing = [one for one in work if find_painted(one.architecture) is None]
+    missing = [one for one in work if find_painted(one.network) is None]
     for number, one in enumerate(missing, start=1):
         _pretrain_one(one, f"{number} of {len(missing)}: {one.method}", request.command)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.orchestration.engines.engine import Engine
-    from harness.orchestration.plan import Manifest
+    from harness.orchestration.plan import Contender, Manifest
     from harness.orchestration.request import RunRequest
     from harness.reporting.leaderboard import Leaderboard
 
@@ -194,7 +195,7 @@ def execute(request: RunRequest) -> int:
 
     show(board, "json" if request.as_json else "screen", request.wide)
     click.echo(f"{run_dir / 'leaderboard.md'}", err=request.as_json)
-    if could_start_painted(manifest):
+    if could_start_painted(manifest, contenders):
         _print_note(
             "these networks started from random weights; --init painted starts all for which there are weights learned "
             "on painted cells from those (docs/pretraining.md)"
@@ -202,15 +203,16 @@ def execute(request: RunRequest) -> int:
     return status
 
 
-def could_start_painted(manifest: Manifest) -> bool:
+def could_start_painted(manifest: Manifest, contenders: Sequence[Contender]) -> bool:
     """Whether all networks of a run on real data started new, and there are weights for one of them."""
     from harness.data.registry import is_drawn
-    from harness.training.painted_weights import NETWORK_SLOTS, find_painted
+    from harness.training.painted_weights import Network, find_painted
 
     specs = [trial.spec for trial in manifest.trials]
     if any(spec.start is not None or is_drawn(spec.source) for spec in specs):
         return False
-    return any(find_painted({slot: spec.recipe[slot] for slot in NETWORK_SLOTS}) is not None for spec in specs)
+    networks = (Network.of(contender.resolved.recipe, contender.preset.model) for contender in contenders)
+    return any(find_painted(network) is not None for network in networks)
 
 
 def _print_note(note: str) -> None:

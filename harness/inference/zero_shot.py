@@ -31,7 +31,8 @@ from harness.inference.sizes import typical_side
 from harness.results.trained_trial import TrainedTrial
 from harness.stacks import resolve
 from harness.training.device import select_device
-from harness.training.painted_weights import Card, find_start, read_card, sha256_of
+from harness.training.painted_file import Card, read_card, sha256_of
+from harness.training.painted_weights import find_start
 
 PAINTED = "painted"
 """What `predict --model` calls it."""
@@ -85,7 +86,7 @@ def zero_shot(
     """
     preset = load_preset(AUTO)
     recipe = resolve(catalog, method or catalog.baseline.name, preset.size, Init()).recipe
-    start = find_start(recipe, Options(), 0)
+    start = find_start(recipe, Options(), 0, preset.model)
     assert start.path is not None
     if start.new_parts:
         raise HarnessError(

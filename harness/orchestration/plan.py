@@ -111,7 +111,7 @@ class Contender:
 
     def start(self, seed: int) -> Start:
         """Where the weights of that seed's trial start. Raises HarnessError where they are missing or damaged."""
-        return find_start(self.resolved.recipe, seed)
+        return find_start(self.resolved.recipe, seed, self.preset.model)
 
     def skip_reason(self, seed: int) -> str:
         """Why its trial of that seed cannot run; empty where it can."""

@@ -31,20 +31,9 @@ from harness.monitoring.progress import ProgressFile
 from harness.orchestration.trial.work import limit_compiling
 from harness.stacks import Resolved, resolve
 from harness.training import device as devices
+from harness.training.painted_file import Card, Making, quantised, read_card, restored, write_painted
 from harness.training.painted_stream import PaintedStream
-from harness.training.painted_weights import (
-    Card,
-    Making,
-    architecture_key,
-    architecture_of,
-    file_name,
-    network_settings,
-    painted_folder,
-    quantised,
-    read_card,
-    restored,
-    write_painted,
-)
+from harness.training.painted_weights import Network, painted_folder
 from harness.training.trainer import Trainer
 
 CELLS = (9.0, 45.0)
@@ -64,7 +53,7 @@ class Pretraining:
 
     method: str
     recipe: Recipe
-    architecture: dict[str, Any]
+    network: Network
     preset: Preset
     budget: str
     seed: int = 0
@@ -75,15 +64,15 @@ class Pretraining:
 
     @property
     def path(self) -> Path:
-        return (self.folder or painted_folder()) / file_name(self.architecture)
+        return (self.folder or painted_folder()) / self.network.file_name()
 
     @property
     def work_folder(self) -> Path:
         """Of checkpoints: another one where anything that is trained differs."""
         preset = self.preset.model_dump(mode="json", include={"size", "training", "model"})
-        facts = {name: getattr(self, name) for name in ("budget", "seed", "precision", "without", "architecture")}
-        device = self.device.partition(":")[0]
-        return self.path.parent / f"work-{trial_key(**facts, preset=preset, device=device, code=PAINTER_CODE)}"
+        facts = {name: getattr(self, name) for name in ("budget", "seed", "precision", "without")}
+        facts |= {"architecture": self.network.architecture, "device": self.device.partition(":")[0]}
+        return self.path.parent / f"work-{trial_key(**facts, preset=preset, code=PAINTER_CODE)}"
 
     def is_done(self) -> bool:
         """Whether the file is there and was made by the same painter, from this seed and with this budget."""
@@ -92,12 +81,7 @@ class Pretraining:
         except HarnessError:
             return False
         made = (card.code, card.seed, card.budget, card.without, card.settings)
-        return made == (PAINTER_CODE, self.seed, self.budget, self.without, self.settings)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Of the engine, those that the network's shapes follow from."""
-        return network_settings(self.recipe, self.preset)
+        return made == (PAINTER_CODE, self.seed, self.budget, self.without, self.network.settings)
 
 
 def networks(
@@ -116,10 +100,8 @@ def networks(
             tell(f"{resolved.name} takes no initial weights: nothing to pretrain")
             continue
         recipe = _full_labels(resolved.recipe, catalog, preset)
-        architecture = architecture_of(recipe)
-        found.setdefault(
-            architecture_key(architecture), Pretraining(resolved.name, recipe, architecture, preset, **how)
-        )
+        network = Network.of(recipe, preset.model)
+        found.setdefault(network.key(), Pretraining(resolved.name, recipe, network, preset, **how))
     return list(found.values())
 
 
@@ -228,8 +210,8 @@ def _card(
     anchored = reads is not None and "anchor_scale" in reads.model_fields
     return Card(
         method=work.method,
-        architecture=work.architecture,
-        settings=work.settings,
+        architecture=work.network.architecture,
+        settings=work.network.settings,
         budget=work.budget,
         seed=work.seed,
         iterations=iterations,

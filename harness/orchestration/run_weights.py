@@ -31,7 +31,7 @@ class RunOptions(Protocol):
     def scale(self) -> float | Literal["match", "preset"]: ...
 
 
-def find(recipe: Recipe, options: RunOptions, seed: int) -> StartingWeights:
+def find(recipe: Recipe, options: RunOptions, seed: int, settings: Mapping[str, Any]) -> StartingWeights:
     """The weights of the trial of the run that has the same network and is most like the recipe.
 
     Raises:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -39,15 +40,15 @@ class Start:
     skip_reason: str = ""
 
 
-def find_start(recipe: Recipe, seed: int) -> Start:
-    """The weights that a trial with this recipe and seed starts from.
+def find_start(recipe: Recipe, seed: int, settings: Mapping[str, Any]) -> Start:
+    """The weights that a trial with this recipe and seed starts from. settings: the preset's [model] table.
 
     Raises:
         HarnessError: a run or a file is missing or damaged.
     """
     part = recipe.init
     try:
-        found = _found(part, recipe, seed)
+        found = _found(part, recipe, seed, settings)
     except NoWeightsError as error:
         return Start(init_part("checkpoint", name=part.name), skip_reason=str(error))
     if found is None:
@@ -64,9 +65,9 @@ def find_start(recipe: Recipe, seed: int) -> Start:
     return Start(ready, StartFacts.of(part.name, found, sha256), found)
 
 
-def _found(part: Part, recipe: Recipe, seed: int) -> StartingWeights | None:
+def _found(part: Part, recipe: Recipe, seed: int, settings: Mapping[str, Any]) -> StartingWeights | None:
     if part.find_weights:
-        return part.find(recipe, seed)
+        return part.find(recipe, seed, settings)
     kind, options = part.options.get("kind", "scratch"), part.options
     if part.factory != INIT or kind == "scratch":
         return None

@@ -5,6 +5,9 @@ The slot `init` says where weights start. They are found when a run is planned, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from harness.contract import INIT, Card, Method, Part, Recipe, StartingWeights
 from harness.options import Options, path_option
 
@@ -31,7 +34,7 @@ METHOD = Method(
 )
 
 
-def find(recipe: Recipe, options: MyOptions, seed: int) -> StartingWeights:
+def find(recipe: Recipe, options: MyOptions, seed: int, settings: Mapping[str, Any]) -> StartingWeights:
     """The file for the network of this recipe. Called when a run is planned (harness.contract.Part).
 
     A file of your own (pretrained on unlabelled images, say) is a state_dict of the whole network, of the kind

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from harness.contract import INIT, Card, Method, Part, Recipe, StartingWeights
 from harness.errors import HarnessError
@@ -28,12 +30,12 @@ class PublishedOptions(Options):
     weights: str | None = path_option(None, description="file of the weights, in place of the download")
 
 
-def find_nothing(recipe: Recipe, options: Options, seed: int) -> StartingWeights:
+def find_nothing(recipe: Recipe, options: Options, seed: int, settings: Mapping[str, Any]) -> StartingWeights:
     """Random weights."""
     return StartingWeights("scratch")
 
 
-def find_imagenet(recipe: Recipe, options: PublishedOptions, seed: int) -> StartingWeights:
+def find_imagenet(recipe: Recipe, options: PublishedOptions, seed: int, settings: Mapping[str, Any]) -> StartingWeights:
     """The file that was named, or the one of an installed package; else the backbone downloads its own."""
     path, licence = options.weights, ""
     packaged = PACKAGED.get(str(recipe.backbone.options.get("model")))
@@ -43,7 +45,7 @@ def find_imagenet(recipe: Recipe, options: PublishedOptions, seed: int) -> Start
     return StartingWeights("imagenet", path, "ImageNet", licence=licence if path != options.weights else "")
 
 
-def find_coco(recipe: Recipe, options: PublishedOptions, seed: int) -> StartingWeights:
+def find_coco(recipe: Recipe, options: PublishedOptions, seed: int, settings: Mapping[str, Any]) -> StartingWeights:
     """The file that was named, or the download of the engine."""
     return StartingWeights("coco", options.weights, "COCO")
 

@@ -13,7 +13,7 @@ from harness.monitoring.progress import Progress, ProgressFile
 from harness.orchestration import pretraining
 from harness.orchestration.pretraining import Pretraining, networks, pretrain
 from harness.results.status import Interrupted
-from harness.training.painted_weights import read_making, sha256_of
+from harness.training.painted_file import read_making, sha256_of
 
 SMOKE = load_preset("smoke")
 
@@ -48,9 +48,10 @@ def test_what_a_preset_fits_to_the_data_is_no_other_network() -> None:
         return networks(load_catalog(), ["mask_rcnn"], preset, lambda note: None, budget="4it")[0]
 
     fitted, wider = work(scale=0.4, anchor_scale=3.0, proposals=400), work(width=16)
-    assert (fitted.path, fitted.settings) == (work().path, work().settings)
-    assert wider.path == work().path
-    assert wider.settings["width"] == 16 != work().settings["width"]
+    assert fitted.network == work().network
+    assert fitted.path == work().path
+    assert wider.path != work().path
+    assert wider.network.settings["width"] == 16 != work().network.settings["width"]
 
 
 def test_one_seed_gives_one_file_bit_for_bit(tmp_path: Path) -> None:

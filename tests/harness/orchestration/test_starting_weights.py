@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 import zipfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ class FileOptions(Options):
     weights: str | None = path_option(None)
 
 
-def find(recipe: Recipe, options: FileOptions, seed: int) -> StartingWeights:
+def find(recipe: Recipe, options: FileOptions, seed: int, settings: Mapping[str, Any]) -> StartingWeights:
     if options.weights is None:
         raise NoWeightsError("there are none for this network")
     return StartingWeights("checkpoint", options.weights, "cells of a friend", classes=("cell",), train_seconds=12.0)
@@ -94,8 +95,8 @@ def test_no_weights_for_a_network_skip_its_trial(tmp_path: Path) -> None:
 
 
 def test_an_init_without_a_file_stays_as_it_is() -> None:
-    assert find_start(resolved("healthy").recipe.with_parts(init=init_part("scratch")), 0).facts is None
-    start = find_start(resolved("healthy").recipe.with_parts(init=init_part("coco")), 0)
+    assert find_start(resolved("healthy").recipe.with_parts(init=init_part("scratch")), 0, {}).facts is None
+    start = find_start(resolved("healthy").recipe.with_parts(init=init_part("coco")), 0, {})
     assert start.part.options == {"kind": "coco", "path": None}
     assert start.facts is not None
     assert start.facts.train_seconds is None

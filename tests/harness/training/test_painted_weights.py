@@ -1,4 +1,4 @@
-"""The file of weights learned on painted cells: small, the same bytes from the same weights, and clear when damaged."""
+"""Where weights learned on painted cells are found, and for which network."""
 
 from __future__ import annotations
 
@@ -7,29 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
 
 from harness.errors import HarnessError
 from harness.training import painted_weights
-from harness.training.painted_weights import (
-    Card,
-    Making,
-    find_painted,
-    quantised,
-    read_card,
-    read_making,
-    restored,
-    write_painted,
-)
+from harness.training.painted_file import Card, Making, write_painted
+from harness.training.painted_weights import Network, check_whole, find_like, find_painted
 
-RNG = np.random.default_rng(0)
-STATE: dict[str, Any] = {
-    "conv.weight": RNG.normal(0, 0.1, (16, 8, 3, 3)).astype(np.float32),
-    "conv.bias": RNG.normal(size=16).astype(np.float32),
-    "norm.num_batches_tracked": np.asarray(7, np.int64),
-    "small.weight": np.eye(3, dtype=np.float32),
-    "zero.weight": np.zeros((32, 32), np.float32),
-}
+STATE: dict[str, Any] = {"conv.bias": np.arange(16, dtype=np.float32)}
 CARD = Card(
     method="mask_rcnn",
     architecture={"backbone": {"name": "resnet"}},
@@ -48,60 +32,55 @@ CARD = Card(
 MAKING = Making(seconds=1.5, command="python -m harness pretrain", finished="", machine={}, versions={}, git_commit="")
 
 
-def test_eight_bits_lose_little_and_nothing_else_is_lost() -> None:
-    back = restored(quantised(STATE))
-    assert list(back) == list(STATE)
-    for name, value in STATE.items():
-        assert back[name].shape == value.shape
-        assert back[name].dtype == value.dtype
-        largest = np.abs(value).max(initial=1e-6)
-        assert np.abs(back[name] - value).max() <= (largest / 254 * 1.001 if name == "conv.weight" else 0)
+NETWORK = Network.of_card(CARD)
 
 
-def test_methods_read_what_is_written(tmp_path: Path) -> None:
-    from methods.shared.weights import read_weights
-
-    write_painted(tmp_path / "a.safetensors", STATE, CARD, MAKING)
-    found = read_weights(tmp_path / "a.safetensors")
-    assert set(found) == set(STATE)
-    for name, value in restored(load_file(tmp_path / "a.safetensors")).items():
-        assert np.array_equal(found[name].numpy(), value)
-
-
-def test_the_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
-    later = MAKING.model_copy(update={"seconds": 9.0, "finished": "later"})
-    for name, making in (("a", MAKING), ("b", later)):
-        write_painted(tmp_path / f"{name}.safetensors", STATE, CARD, making)
-    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
-    assert read_card(tmp_path / "b.safetensors") == CARD
-    assert read_making(tmp_path / "b.safetensors") == later
-    (tmp_path / "b.json").unlink()
-    assert read_making(tmp_path / "b.safetensors") is None
+def with_settings(**changes: Any) -> Network:
+    return Network(NETWORK.architecture, {**NETWORK.settings, **changes})
 
 
 def test_weights_are_found_in_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
-    assert find_painted(CARD.architecture) is None
-    path = painted_weights.painted_folder() / painted_weights.file_name(CARD.architecture)
+    assert find_painted(NETWORK) is None
+    path = painted_weights.painted_folder() / NETWORK.file_name()
     write_painted(path, STATE, CARD, MAKING)
-    assert find_painted(CARD.architecture) == path == tmp_path / "painted" / path.name
-    assert find_painted({"backbone": {"name": "another"}}) is None
+    assert find_painted(NETWORK) == path == tmp_path / "painted" / path.name
+    assert find_painted(Network({"backbone": {"name": "another"}}, NETWORK.settings)) is None
 
 
 def test_the_package_has_what_the_cache_has_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
     monkeypatch.setattr(painted_weights, "shipped_folder", lambda: tmp_path / "package")
-    name = painted_weights.file_name(CARD.architecture)
+    name = NETWORK.file_name()
     write_painted(tmp_path / "package" / name, STATE, CARD, MAKING)
-    assert find_painted(CARD.architecture) == tmp_path / "package" / name
+    assert find_painted(NETWORK) == tmp_path / "package" / name
     write_painted(painted_weights.painted_folder() / name, STATE, CARD, MAKING)
-    assert find_painted(CARD.architecture) == painted_weights.painted_folder() / name
+    assert find_painted(NETWORK) == painted_weights.painted_folder() / name
+
+
+def test_networks_of_other_sizes_have_files_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or those of one preset would overwrite what another has learned for hours."""
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
+    write_painted(painted_weights.painted_folder() / NETWORK.file_name(), STATE, CARD, MAKING)
+    wider = with_settings(width=256)
+    assert wider.file_name() != NETWORK.file_name()
+    assert NETWORK.differs_in(wider) == ["settings"]
+    assert find_painted(wider) is None
+    assert find_like(wider) is None
+
+
+def test_of_a_list_only_the_length_makes_another_network() -> None:
+    ratios = ([0.5, 1.0, 2.0], [0.3, 1.0, 3.0], [0.3, 0.5, 1.0, 2.0])
+    three, others, four = (with_settings(anchor_ratios=one) for one in ratios)
+    assert three.file_name() == others.file_name() != four.file_name()
+    assert three.differs_in(others) == []
+    assert three.differs_in(four) == ["settings"]
 
 
 def test_a_file_that_its_card_does_not_describe_is_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     write_painted(path, STATE, CARD, MAKING)
-    painted_weights.check_whole(path)
+    check_whole(path)
     # whole by its format, but of other weights
     other = {**STATE, "conv.bias": STATE["conv.bias"] + 1}
     write_painted(tmp_path / "b.safetensors", other, CARD, MAKING)
@@ -109,26 +88,7 @@ def test_a_file_that_its_card_does_not_describe_is_one_clear_line(tmp_path: Path
     with pytest.raises(
         HarnessError, match=r"a\.safetensors has changed since it was written .*; pretrain again"
     ) as told:
-        painted_weights.check_whole(path)
+        check_whole(path)
     assert "\n" not in str(told.value)
     path.with_suffix(".json").unlink()
-    painted_weights.check_whole(path)
-
-
-def test_a_damaged_or_foreign_file_is_one_clear_line(tmp_path: Path) -> None:
-    whole = tmp_path / "whole.safetensors"
-    write_painted(whole, STATE, CARD, MAKING)
-    (tmp_path / "cut.safetensors").write_bytes(whole.read_bytes()[:-100])
-    (tmp_path / "noise.safetensors").write_bytes(b"\x00" * 1000)
-    save_file({"a": np.zeros(3)}, tmp_path / "foreign.safetensors")
-    save_file({"a": np.zeros(3)}, tmp_path / "card.safetensors", {painted_weights.FORMAT: "{}"})
-    for name, words in {
-        "missing": "no weights file at",
-        "cut": "cut.safetensors cannot be read as weights",
-        "noise": "noise.safetensors cannot be read as weights",
-        "foreign": "foreign.safetensors holds no weights learned on painted cells; type: python -m harness pretrain",
-        "card": "its card is damaged or of another version",
-    }.items():
-        with pytest.raises(HarnessError, match=words) as told:
-            read_card(tmp_path / f"{name}.safetensors")
-        assert "\n" not in str(told.value)
+    check_whole(path)

@@ -16,7 +16,8 @@ from harness.inference.predictor import predict_all
 from harness.inference.zero_shot import CLASSES, zero_shot
 from harness.stacks import resolve
 from harness.training import painted_weights
-from harness.training.painted_weights import architecture_of, check_whole, file_name, read_card, read_making
+from harness.training.painted_file import read_card, read_making
+from harness.training.painted_weights import Network, check_whole
 
 LARGEST_FILE = 16_000_000
 LOST_IN_8_BITS = 0.01
@@ -25,8 +26,9 @@ LOST_IN_8_BITS = 0.01
 
 @pytest.fixture
 def path() -> Path:
-    recipe = resolve(load_catalog(), "mask_rcnn", load_preset(AUTO).size, Init()).recipe
-    return painted_weights.shipped_folder() / file_name(architecture_of(recipe))
+    preset = load_preset(AUTO)
+    recipe = resolve(load_catalog(), "mask_rcnn", preset.size, Init()).recipe
+    return painted_weights.shipped_folder() / Network.of(recipe, preset.model).file_name()
 
 
 def test_they_are_those_of_their_card(path: Path) -> None:
