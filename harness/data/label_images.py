@@ -11,7 +11,7 @@ from harness.contract import Instances, Sample
 from harness.data.images import read_image, read_noted_labels
 from harness.data.source import Loaded
 from harness.errors import HarnessError, one_line
-from harness.masks.crops import CropMasks
+from harness.masks.crops import CropMasks, label_boxes
 from harness.masks.run_lengths import MAX_COVER
 
 ALL_NUMBERS, NEARLY_ALL = 255, 250
@@ -47,11 +47,8 @@ def cells_of(labels: NDArray[np.integer]) -> CropMasks:
         HarnessError: where the boxes together are out of proportion to the image, as of noise taken for labels.
     """
     if labels.max(initial=0) > MAX_COVER:  # fewer labels cannot be out of proportion
-        flat = labels.ravel()
-        values, first = np.unique(flat, return_index=True)
-        last = len(flat) - 1 - np.unique(flat[::-1], return_index=True)[1]
-        rows = last // labels.shape[1] - first // labels.shape[1] + 1
-        if int(rows[values != 0].sum()) > MAX_COVER * labels.shape[0]:
+        boxes, values = label_boxes(labels)
+        if int((boxes[:, 3] - boxes[:, 1]).sum(dtype=np.int64)) > MAX_COVER * labels.shape[0]:
             raise HarnessError(
                 f"its {len(values)} labels are scattered over the whole image: not a label image of cells"
             )

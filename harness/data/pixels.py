@@ -8,10 +8,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.data.grey_levels import can_be_counted, counted_range, note_of, range_of, stretch, strips_of
 from harness.errors import HarnessError
 
-MAX_PIXELS = 2**27
-"""Most pixels that an image may have, or claim to have: 11,585 x 11,585. Larger ones must be cut into tiles."""
+MAX_PIXELS = 2**29
+"""Most pixels that an image may have, or claim to have: 23,170 x 23,170. Larger ones must be cut into tiles."""
+
+MAX_UNTILED = 2**27
+"""Most pixels of a PNG, JPEG or BMP file, which can only be decoded whole: 11,585 x 11,585."""
+
+MAX_BYTES = 2**31
+"""Most bytes of one decoded plane."""
 
 PIXELS_PER_BYTE = 8192
 """No compression in use packs a plain image more tightly: deflate makes 1032 bytes of one, 8 pixels each, at most."""
@@ -27,7 +34,15 @@ class Decoded(NamedTuple):
     lossy: bool = False
 
 
-def check_size(height: int, width: int, stored: int, wanted: tuple[int, int] | None, orientation: int = 1) -> None:
+def check_size(
+    height: int,
+    width: int,
+    stored: int,
+    wanted: tuple[int, int] | None,
+    orientation: int = 1,
+    most: int = MAX_UNTILED,
+    pixel_bytes: int = 1,
+) -> None:
     """Raise HarnessError where an image is not of the wanted size, too large, or larger than its bytes can hold.
 
     Args:
@@ -35,6 +50,8 @@ def check_size(height: int, width: int, stored: int, wanted: tuple[int, int] | N
         stored: bytes of the file.
         wanted: height and width after the image is turned, or None.
         orientation: EXIF's number, 1 to 8; those from 5 on exchange height and width.
+        most: pixels that an image of its format may have.
+        pixel_bytes: bytes of a decoded pixel.
     """
     shown = (width, height) if 5 <= orientation <= 8 else (height, width)
     if wanted is not None and shown != wanted:
@@ -45,8 +62,14 @@ def check_size(height: int, width: int, stored: int, wanted: tuple[int, int] | N
             f"{wanted[0]}x{wanted[1]}{exchanged}"
         )
     pixels = height * width
-    if pixels > MAX_PIXELS:
-        raise HarnessError(f"the image is {height}x{width}, more than {MAX_PIXELS} pixels; cut it into tiles")
+    if pixels > most:
+        hint = " or save it as TIFF" if most < pixels <= MAX_PIXELS else ""
+        raise HarnessError(f"the image is {height}x{width}, more than {most} pixels; cut it into tiles{hint}")
+    if pixels > MAX_UNTILED and pixels * pixel_bytes > MAX_BYTES:
+        raise HarnessError(
+            f"the image is {height}x{width} with {pixel_bytes} bytes a pixel, more than {MAX_BYTES} bytes; cut it into "
+            "tiles or save it with fewer bits"
+        )
     if pixels == 0 or pixels > 2**16 + PIXELS_PER_BYTE * stored:
         raise HarnessError(f"the file claims {height}x{width} pixels, which its {stored} bytes cannot hold")
 
@@ -86,12 +109,10 @@ def to_8_bit(pixels: NDArray) -> tuple[NDArray[np.uint8], str]:
         raise HarnessError(f"pixels of type {pixels.dtype} are not an image's")
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise HarnessError("the image holds NaN or infinite pixels")
-    kind = "float" if pixels.dtype.kind == "f" else f"{8 * pixels.dtype.itemsize}-bit"
-    low, high = np.percentile(pixels, (0.1, 99.9)).astype(np.float64)
-    if not high > low:
-        low, high = float(pixels.min()), float(pixels.max())
+    if can_be_counted(pixels.dtype):
+        low, high = counted_range(strips_of(pixels), pixels.dtype)
+    else:
+        low, high = range_of(pixels)
     if not np.isfinite(high - low):
         raise HarnessError("the image holds numbers too large to be scaled")
-    scale = 255.0 / (high - low) if high > low else 0.0
-    stretched = np.clip((pixels.astype(np.float64) - low) * scale + 0.5, 0, 255)
-    return stretched.astype(np.uint8), f"{kind}, stretched to 8-bit from the 0.1th to the 99.9th percentile"
+    return stretch(pixels, low, high), note_of(pixels.dtype)

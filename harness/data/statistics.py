@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from harness.contract import Sample
 from harness.data.dataset import Dataset
+from harness.masks.crops import CropMasks
 
 RGB = tuple[float, float, float]
 
@@ -119,10 +120,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 def _gather(sample: Sample, classes: tuple[str, ...], gathered: dict[str, _Gathered]) -> None:
     cells = sample.instances
     assert cells.masks is not None
-    height, width = sample.size
-    where, owner = cells.masks.set_pixels(width)
-    shared = np.bincount(where, minlength=height * width)[where] > 1
-    overlapped = np.bincount(owner, shared, minlength=len(cells)) > 0
+    overlapped = _overlapped(cells.masks, sample.size)
     holes = np.asarray([_has_hole(crop) for crop in cells.masks], np.bool_)
     areas, boxes = cells.masks.areas(), cells.boxes.astype(np.int64)
     for label in np.unique(cells.labels).tolist():
@@ -133,6 +131,18 @@ def _gather(sample: Sample, classes: tuple[str, ...], gathered: dict[str, _Gathe
         figures.heights.append((boxes[:, 3] - boxes[:, 1])[of_class])
         figures.overlapped += int(overlapped[of_class].sum())
         figures.holes += int(holes[of_class].sum())
+
+
+def _overlapped(masks: CropMasks, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """(N,) whether a mask shares a pixel with another one. size: height and width of the image."""
+    once, twice = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
+    boxes = masks.boxes.tolist()
+    for (x0, y0, x1, y1), crop in zip(boxes, masks, strict=True):
+        covered = once[y0:y1, x0:x1]
+        twice[y0:y1, x0:x1] |= covered & crop
+        covered |= crop
+    shared = [(twice[y0:y1, x0:x1] & crop).any() for (x0, y0, x1, y1), crop in zip(boxes, masks, strict=True)]
+    return np.asarray(shared, np.bool_)
 
 
 def _has_hole(crop: NDArray[np.uint8]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.pixels import ALPHA_DROPPED, Decoded, apply_orientation, check_size
+from harness.data.pixels import ALPHA_DROPPED, MAX_PIXELS, Decoded, apply_orientation, check_size
 from harness.errors import HarnessError
 
 # tags and values of the TIFF 6.0 specification
@@ -37,7 +37,8 @@ def decode_tiff(data: bytes, size: tuple[int, int] | None, as_labels: bool) -> D
         page = only_page(tiff)
         height, width = page.imagelength, page.imagewidth
         orientation = orientation_of(page)
-        check_size(height, width, len(data), size, orientation)
+        pixel_bytes = page.samplesperpixel * np.dtype(page.dtype).itemsize
+        check_size(height, width, len(data), size, orientation, MAX_PIXELS, pixel_bytes)
         check_colours(page)
         pixels = page.asarray(maxworkers=1)
         if page.samplesperpixel > 1 and pixels.ndim == 3 and pixels.shape[0] == page.samplesperpixel:

@@ -9,16 +9,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.data.grey_levels import can_be_counted, counted_range, note_of, range_of, stretch
 from harness.data.images import read_image
-from harness.data.pixels import PIXELS_PER_BYTE
+from harness.data.pixels import MAX_PIXELS, PIXELS_PER_BYTE
 from harness.data.tiff import MIN_IS_WHITE, PALETTE, check_colours, only_page, orientation_of, plain_channels, shown
 from harness.errors import HarnessError, one_line
 
 MAX_SIDE = 32_768
 """Pixels of the longer side at most."""
-
-MAX_PIXELS = 2**29
-"""Most pixels of an image that is read by window: 23,170 x 23,170."""
 
 SAMPLED_PIXELS = 2**24
 """Pixels from which the range of grey values is taken where there are too many kinds of values to count."""
@@ -86,9 +84,7 @@ class StretchedImage:
             return pixels.astype(np.uint8) * np.uint8(255)
         if self._range is None:
             return np.ascontiguousarray(pixels)
-        low, high = self._range
-        scale = 255.0 / (high - low) if high > low else 0.0
-        return np.clip((pixels.astype(np.float64) - low) * scale + 0.5, 0, 255).astype(np.uint8)
+        return stretch(pixels, *self._range)
 
 
 def open_image(path: Path) -> WindowedImage:
@@ -241,7 +237,7 @@ class _Zarr:
 
 
 def _value_range(raw: _Raw) -> tuple[tuple[float, float] | None, list[str]]:
-    """The 0.1th and 99.9th percentile of all values, None for 8 bits; and a note, as harness.data.pixels.to_8_bit."""
+    """What becomes 0 and 255, None for 8 bits; and a note, as harness.data.pixels.to_8_bit."""
     dtype = raw.dtype
     if dtype == np.bool_:
         return None, ["one bit a pixel, taken as 0 and 255"]
@@ -249,35 +245,11 @@ def _value_range(raw: _Raw) -> tuple[tuple[float, float] | None, list[str]]:
         return None, []
     if dtype.kind not in "uif":
         raise HarnessError(f"pixels of type {dtype} are not an image's")
-    kind = "float" if dtype.kind == "f" else f"{8 * dtype.itemsize}-bit"
-    note = f"{kind}, stretched to 8-bit from the 0.1th to the 99.9th percentile"
-    if dtype.kind in "ui" and dtype.itemsize <= 2:
-        return _counted_range(raw), [note]
+    note = note_of(dtype)
+    if can_be_counted(dtype):
+        return counted_range(raw.strips(), dtype), [note]
     step = max(1, int(np.sqrt(raw.size[0] * raw.size[1] / SAMPLED_PIXELS)))
     values = np.concatenate([strip[::step, ::step].ravel() for strip in raw.strips()])
     if dtype.kind == "f" and not np.isfinite(values).all():
         raise HarnessError("the image holds NaN or infinite pixels")
-    low, high = (float(v) for v in np.percentile(values, (0.1, 99.9)))
-    if not high > low:
-        low, high = float(values.min()), float(values.max())
-    return (low, high), [note if step == 1 else f"{note} of every {step}th pixel each way"]
-
-
-def _counted_range(raw: _Raw) -> tuple[float, float]:
-    """The percentiles of whole numbers of up to 16 bits, exactly, without all of them in memory."""
-    offset = int(np.iinfo(raw.dtype).min)
-    counts = np.zeros(2 ** (8 * raw.dtype.itemsize), np.int64)
-    for strip in raw.strips():
-        counts += np.bincount(strip.ravel().astype(np.int64) - offset, minlength=len(counts))
-    up_to = counts.cumsum()
-    ends = []
-    for percent in (0.1, 99.9):
-        # linear between the two nearest ranks, as np.percentile
-        rank = percent / 100 * (up_to[-1] - 1)
-        below, above = (int(np.searchsorted(up_to, r, side="right")) for r in (np.floor(rank), np.ceil(rank)))
-        ends.append(below + (above - below) * (rank - np.floor(rank)) + offset)
-    low, high = ends
-    if not high > low:
-        there = np.flatnonzero(counts)
-        low, high = float(there[0] + offset), float(there[-1] + offset)
-    return float(low), float(high)
+    return range_of(values), [note if step == 1 else f"{note} of every {step}th pixel each way"]

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+SMALL_LABELS = 2**16
+"""Labels up to here are worth a list that long, however small the image is."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CropMasks:
@@ -63,20 +66,10 @@ class CropMasks:
     @staticmethod
     def from_label_image(labels: NDArray[np.integer]) -> tuple[CropMasks, NDArray[np.int64]]:
         """One mask per distinct non-zero value of an (H, W) label image; also the values, ascending."""
-        from scipy import ndimage
-
-        values, compact = np.unique(labels, return_inverse=True)
-        compact = compact.reshape(labels.shape).astype(np.int32)
-        if len(values) and values[0] != 0:
-            compact += 1  # no background: np.unique numbered a real label 0
-        else:
-            values = values[1:]
-        boxes, crops = [], []
-        for index, where in enumerate(ndimage.find_objects(compact)):
-            rows, cols = where
-            boxes.append((cols.start, rows.start, cols.stop, rows.stop))
-            crops.append(compact[where] == index + 1)
-        return CropMasks.from_crops(boxes, crops), values.astype(np.int64)
+        boxes, values = label_boxes(labels)
+        each = zip(boxes.tolist(), values.tolist(), strict=True)
+        crops = [labels[y0:y1, x0:x1] == value for (x0, y0, x1, y1), value in each]
+        return CropMasks.from_crops(boxes, crops), values
 
     @staticmethod
     def concatenate(parts: Sequence[CropMasks]) -> CropMasks:
@@ -242,6 +235,21 @@ def flip_boxes(
     if vertical:
         mirrored[:, 1], mirrored[:, 3] = height - boxes[:, 3], height - boxes[:, 1]
     return mirrored
+
+
+def label_boxes(labels: NDArray[np.integer]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """(N, 4) tight boxes of the distinct non-zero values of an (H, W) label image, and the values, ascending."""
+    from scipy import ndimage
+
+    numbers = None
+    if labels.min(initial=0) < 0 or labels.max(initial=0) > max(labels.size, SMALL_LABELS):
+        # a list as long as the largest value would be out of proportion: they are numbered anew, and 0 stays 0
+        numbers = np.unique(labels[labels != 0]).astype(np.int64)
+        labels = np.where(labels == 0, 0, np.searchsorted(numbers, labels) + 1)
+    found = [(k, where) for k, where in enumerate(ndimage.find_objects(labels), start=1) if where is not None]
+    boxes = [(columns.start, rows.start, columns.stop, rows.stop) for _, (rows, columns) in found]
+    values = np.asarray([k for k, _ in found], np.int64)
+    return np.asarray(boxes, np.int32).reshape(-1, 4), values if numbers is None else numbers[values - 1]
 
 
 def crop_offsets(boxes: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -149,7 +149,7 @@ def catalog() -> Catalog:
     return load_catalog()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     side=st.floats(1, 5000),
     image=st.integers(16, 20_000),

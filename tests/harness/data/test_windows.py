@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from harness.data.images import read_image
+from harness.data.images import read_image, read_labels
 from harness.data.windows import open_image
 from harness.errors import HarnessError
 
@@ -86,13 +88,30 @@ def test_a_pyramid_is_read_at_full_resolution(tmp_path: Path) -> None:
     assert_same_as_whole(tmp_path / "x.ome.tif")
 
 
+def save_large(path: Path, side: int, dtype: Any, channels: int = 1) -> Path:
+    """A square image of equal tiles, whose first pixel is 1 and whose others are 0."""
+    tile = np.zeros((1024, 1024, channels)[: 2 if channels == 1 else 3], dtype)
+    tile[0, 0] = 1
+    packed, shape = zlib.compress(tile.tobytes()), (side, side, channels)[: tile.ndim]
+    tiles = itertools.repeat(packed, (side // 1024) ** 2)
+    tifffile.imwrite(path, tiles, shape=shape, dtype=dtype, tile=(1024, 1024), compression="zlib", bigtiff=True)
+    return path
+
+
 def test_a_file_beyond_what_is_decoded_whole_is_read_by_window(tmp_path: Path) -> None:
-    tiles = (np.zeros((512, 512), np.uint8) for _ in range(24 * 24))
-    shape = (12288, 12288)
-    tifffile.imwrite(tmp_path / "x.tif", tiles, shape=shape, dtype=np.uint8, tile=(512, 512), compression="zlib")
-    with pytest.raises(HarnessError, match="cut it into tiles"):
-        read_image(tmp_path / "x.tif")
-    assert open_image(tmp_path / "x.tif").read(5000, 6000, 5010, 6020).shape == (10, 20)
+    path = save_large(tmp_path / "x.tif", 20480, np.uint16, 3)
+    with pytest.raises(HarnessError, match=r"20480 with 6 bytes a pixel, more than .* tiles or save it with"):
+        read_image(path)
+    assert open_image(path).read(5000, 6000, 5010, 6020).shape == (10, 20, 3)
+
+
+def test_tiff_files_larger_than_other_formats_may_be_are_decoded_whole(tmp_path: Path) -> None:
+    """As training on a stitched scan needs it: 12,288 x 12,288."""
+    labels = read_labels(save_large(tmp_path / "x.tif", 12288, np.uint8))
+    assert labels.shape == (12288, 12288)
+    assert np.count_nonzero(labels) == 144
+    with pytest.raises(HarnessError, match=r"24576x24576, more than 536870912 pixels; cut it into tiles$"):
+        read_labels(save_large(tmp_path / "x.tif", 24576, np.uint8))
 
 
 def test_damage_is_one_line_and_no_traceback(tmp_path: Path) -> None:

@@ -1,14 +1,10 @@
-"""Tests of evaluation have no deadline: the machine may be busy."""
+"""How much the tests of evaluation compare."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
-from hypothesis import settings
-
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session")

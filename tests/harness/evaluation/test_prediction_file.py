@@ -167,7 +167,7 @@ def test_masks_are_unpacked_one_image_at_a_time(tmp_path: Path) -> None:
 def test_mutated_files_are_read_or_refused(whole: bytes, tmp_path: Path, figures: Any) -> None:
     tried, refused, mutated = 0, 0, tmp_path / "mutated"
 
-    @settings(max_examples=examples(100), deadline=None)
+    @settings(max_examples=examples(100))
     @given(data=st.data())
     def attack(data: st.DataObject) -> None:
         nonlocal tried, refused

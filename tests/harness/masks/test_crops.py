@@ -65,3 +65,20 @@ def test_tight(stack: np.ndarray, data: st.DataObject) -> None:
     every, all_kept = masks.tight()
     np.testing.assert_array_equal(all_kept, np.flatnonzero(stack.any(axis=(1, 2))))
     np.testing.assert_array_equal(every.planes(height, width), stack[all_kept])
+
+
+LABELS = st.sampled_from([np.uint8, np.uint16, np.int32, np.uint32, np.int64]).flatmap(
+    lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12))
+)
+
+
+@given(LABELS)
+def test_each_value_of_a_label_image_is_a_mask(labels: np.ndarray) -> None:
+    """Also values that are negative, or larger than a list of all numbers up to them could be."""
+    masks, values = CropMasks.from_label_image(labels)
+    assert values.tolist() == sorted(set(labels.ravel().tolist()) - {0})
+    planes = masks.planes(*labels.shape)
+    for value, plane, box in zip(values.tolist(), planes, masks.boxes.tolist(), strict=True):
+        np.testing.assert_array_equal(plane != 0, labels == value)
+        y, x = np.nonzero(labels == value)
+        assert box == [x.min(), y.min(), x.max() + 1, y.max() + 1]

@@ -79,7 +79,7 @@ def attacked(tried: Callable[[st.DataObject], None], name: str, figures: Any) ->
     inputs = refused = 0
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-    @settings(max_examples=examples(100), deadline=None)
+    @settings(max_examples=examples(100))
     @given(data=st.data())
     def attack(data: st.DataObject) -> None:
         nonlocal inputs, refused

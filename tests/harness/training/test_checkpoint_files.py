@@ -53,7 +53,7 @@ def test_links_and_renamed_states_are_not_read(tmp_path: Path) -> None:
 def test_no_mutation_is_taken_for_the_state(tmp_path: Path, figures: Any) -> None:
     tried = 0
 
-    @settings(max_examples=examples(100), deadline=None)
+    @settings(max_examples=examples(100))
     @given(content=st.binary(max_size=60), data=st.data())
     def attack(content: bytes, data: st.DataObject) -> None:
         nonlocal tried
