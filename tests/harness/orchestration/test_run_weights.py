@@ -34,7 +34,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def found(stack: str, seed: int = 0) -> StartingWeights:
     recipe = resolve(CATALOG, stack, "small", Init()).recipe
-    return recipe.init.find(recipe, seed)
+    return recipe.init.find(recipe, seed, {})
 
 
 def test_the_trial_most_like_the_stack_gives_its_weights_seed_by_seed(run_dir: Path) -> None:
