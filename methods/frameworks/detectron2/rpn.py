@@ -15,7 +15,6 @@ from detectron2.modeling.proposal_generator import rpn
 from detectron2.structures import Boxes
 from detectron2.structures import Instances as D2Instances
 from torch import Tensor
-from torchvision.ops import nms
 
 from methods.frameworks.detectron2.box_losses import box_regression_loss
 from methods.frameworks.detectron2.instance_batch import InstanceBatch
@@ -30,6 +29,7 @@ from methods.frameworks.detectron2.matching import (
 from methods.frameworks.detectron2.sparse_head import sparse_head_outputs
 from methods.shared.device_transfer import on_gpu
 from methods.shared.ignored_regions import lies_in_region
+from methods.shared.nms import nms
 
 Size = tuple[int, int]
 
