@@ -14,6 +14,7 @@ import sys
 import numpy as np
 
 from harness.catalog import load_catalog
+from harness.config.preset import AUTO, load_preset
 from harness.contract import Sample
 from harness.data.dataset import Dataset
 from harness.data.fingerprint import fingerprint
@@ -50,7 +51,10 @@ def evenly(dataset: Dataset, most: int) -> list[Sample]:
 
 
 def model_for(dataset: Dataset, diameter: float | None) -> ZeroShot:
-    found = zero_shot([sample.image for sample in evenly(dataset, IMAGES)], load_catalog(), "cpu", diameter)
+    # average precision counts low scores too
+    minimum = load_preset(AUTO).evaluation.minimum_score
+    images = [sample.image for sample in evenly(dataset, IMAGES)]
+    found = zero_shot(images, load_catalog(), "cpu", diameter, minimum_score=minimum)
     print(found.said, file=sys.stderr, flush=True)
     return found
 

@@ -417,6 +417,7 @@ class Task:
         pixels. 0 where it is not known.
     largest_cell: longer side of the largest box of a training cell, in pixels of the images. 0 where it is not
         known.
+    minimum_score: predictions with a lower score are dropped, so a model need not find their masks.
     """
 
     classes: tuple[str, ...]
@@ -430,6 +431,7 @@ class Task:
     settings: Mapping[str, Any] = field(default_factory=dict)
     cell_diameter: float = 0.0
     largest_cell: int = 0
+    minimum_score: float = 0.05
 
 
 class Pool(Protocol):

@@ -165,7 +165,7 @@ def _loaded(
     if trial is None:
         assert model_dir is not None
         return load_package(model_dir, catalog, device)
-    return *load_trained(trial, catalog, device), trial
+    return *load_trained(trial, catalog, device, trial.rule.lowest_score()), trial
 
 
 class _Bars:

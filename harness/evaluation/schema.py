@@ -28,6 +28,10 @@ class PostprocessRule(_Model):
     chosen_on: str
     search: list[dict[str, Any]] = Field(default_factory=list)
 
+    def lowest_score(self) -> float:
+        """The lowest score that the rule keeps of any class."""
+        return min(self.score_thresholds.values())
+
 
 class Scores(_Model):
     """Validation scores; scoring_version names the rules they follow. NaN is written as null.

@@ -96,6 +96,6 @@ class ImagePredictor:
         most = getattr(self._model, "max_detections", None)
         if most is None or not len(found) or len(found) < FULL * most(found.size):
             return False
-        if float(found.scores.min()) < min(self._rule.score_thresholds.values()):
+        if float(found.scores.min()) < self._rule.lowest_score():
             return False
         return len(apply_rule(found, self._rule, self._task.classes)) >= CROWDED * len(found)

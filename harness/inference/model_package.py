@@ -172,7 +172,10 @@ def load_package(folder: Path, catalog: Catalog, device: str) -> tuple[Model, Ta
         if not path.is_file() or _sha256(path) != one.sha256:
             raise HarnessError(f"{path}: missing or changed since it was packaged; copy the folder again")
     try:
-        tasks = [TypeAdapter(Task).validate_python({**one.task, "device": device}) for one in package.members]
+        facts: dict[str, Any] = {"device": device}
+        if len(package.members) == 1:  # an average of several counts low scores too
+            facts["minimum_score"] = package.rule.lowest_score()
+        tasks = [TypeAdapter(Task).validate_python({**one.task, **facts}) for one in package.members]
     except ValidationError as error:
         raise HarnessError(f"{folder / MODEL}: members: {error.errors()[0]['msg']}") from error
     models = [

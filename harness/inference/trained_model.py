@@ -35,13 +35,23 @@ def load_task(folder: Path, device: str) -> Task:
         raise HarnessError(f"{path}: {'.'.join(str(step) for step in first['loc'])}: {first['msg']}") from error
 
 
-def load_trained(trial: TrainedTrial, catalog: Catalog, device: str) -> tuple[Model, Task]:
+def load_trained(
+    trial: TrainedTrial, catalog: Catalog, device: str, minimum_score: float | None = None
+) -> tuple[Model, Task]:
     """The model of a trial, and the task that it was built for. See build_trained.
+
+    Args:
+        trial: which has ended well.
+        catalog: the methods that there are.
+        device: "cpu", "mps" or "cuda[:N]".
+        minimum_score: of predictions that are of use; None for that of the trial.
 
     Raises:
         HarnessError: a method is missing, the trial has not ended well, or the stored files do not fit it.
     """
     task = load_task(trial.folder, device)
+    if minimum_score is not None:
+        task = replace(task, minimum_score=minimum_score)
     return build_trained(trial.spec, task, trial.folder / WEIGHTS, catalog), task
 
 

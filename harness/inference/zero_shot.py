@@ -71,6 +71,7 @@ def zero_shot(
     device: str,
     diameter: float | None = None,
     method: str | None = None,
+    minimum_score: float | None = None,
 ) -> ZeroShot:
     """The model for images of one kind.
 
@@ -80,6 +81,7 @@ def zero_shot(
         device: "cpu", "mps" or "cuda[:N]".
         diameter: of a typical cell in pixels of the images; None to estimate it.
         method: whose network predicts; None for the baseline.
+        minimum_score: of predictions that are of use; None for the lowest that the rule keeps.
 
     Raises:
         HarnessError: there are no weights for the method, or their file is damaged.
@@ -97,11 +99,10 @@ def zero_shot(
     if card.anchor_scale is not None:
         preset = with_settings(preset, {"model.anchor_scale": card.anchor_scale})
     task = _task(preset, images, device)
-    model = _build(recipe, task, start)
     said = f"cells are {diameter:.3g} pixels, as you say" if diameter else ""
     side = diameter
     if side is None:
-        side = typical_side(model, images, len(CLASSES), device)
+        side = typical_side(_build(recipe, task, start), images, len(CLASSES), device)
         said = f"cells look {side:.3g} pixels across, by the network itself; --diameter says it better"
     scale = _scale(side)
     preset = with_settings(preset, {"model.scale": scale})
@@ -112,8 +113,10 @@ def zero_shot(
         min_areas={CLASSES[0]: max(1, round((card.min_area or 0) / scale**2))},
         chosen_on="held-out painted images",
     )
-    task = replace(task, cell_diameter=side, largest_cell=round(LARGEST * side))
-    return ZeroShot(at_scale(model, scale), task, TrainedTrial(Path(), spec, rule), f"{start.source}: {said}")
+    minimum = rule.lowest_score() if minimum_score is None else minimum_score
+    task = replace(task, cell_diameter=side, largest_cell=round(LARGEST * side), minimum_score=minimum)
+    model = at_scale(_build(recipe, task, start), scale)
+    return ZeroShot(model, task, TrainedTrial(Path(), spec, rule), f"{start.source}: {said}")
 
 
 def _scale(side: float) -> float:

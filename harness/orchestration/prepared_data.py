@@ -207,4 +207,5 @@ def task_of(data: PreparedData, spec: TrialSpec) -> Task:
         if by_size
         else data.cell_diameter * preset.scale,
         largest_cell=largest_side(dataset, data.splits.train),
+        minimum_score=preset.evaluation.minimum_score,
     )

@@ -29,7 +29,7 @@ from methods.shared.compiled import FUSE_ALL, CompiledWithFallback, CompileStatu
 from methods.shared.device_transfer import to_device
 from methods.shared.mask_heads import DenseField
 from methods.shared.paste_masks import paste_crops, resize_boxes
-from methods.shared.prediction_caps import prediction_caps
+from methods.shared.prediction_caps import just_below, prediction_caps
 from methods.shared.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from methods.shared.small_maps import SmallMapConv2d, convolve, use_small_map_products
 from methods.shared.tuned_convolutions import tune_backward, tuned_convolutions
@@ -306,6 +306,7 @@ def _config(task: Task, settings: Detectron2Settings, options: Detectron2Options
     model.RPN.POST_NMS_TOPK_TRAIN = settings.proposals
     model.ROI_HEADS.NUM_CLASSES = len(task.classes)
     model.ROI_HEADS.BATCH_SIZE_PER_IMAGE = settings.rois_per_image
+    model.ROI_HEADS.SCORE_THRESH_TEST = just_below(task.minimum_score)
     model.ROI_BOX_HEAD.FC_DIM = settings.box_head_width
     if options.heads == "scratch_gn":
         # configs/Misc/scratch_mask_rcnn_R_50_FPN_3x_gn.yaml

@@ -25,7 +25,7 @@ from methods.frameworks.torchvision.initial_weights import Start, load
 from methods.frameworks.torchvision.settings import TorchvisionOptions, TorchvisionSettings
 from methods.shared.device_transfer import to_device
 from methods.shared.paste_masks import paste_crops, resize_boxes
-from methods.shared.prediction_caps import prediction_caps
+from methods.shared.prediction_caps import just_below, prediction_caps
 from methods.shared.tuned_convolutions import tune_in_training
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -129,6 +129,7 @@ def build(recipe: Recipe, task: Task, options: TorchvisionOptions) -> Torchvisio
         anchor_scale=settings.anchor_scale,
         anchor_ratios=settings.anchor_ratios,
         frozen_norm=start.frozen_norm(options.version),
+        box_score_thresh=just_below(task.minimum_score),
         rpn_batch_size_per_image=settings.anchors_per_image,
         box_batch_size_per_image=settings.rois_per_image,
         rpn_pre_nms_top_n_train=2 * settings.proposals,
