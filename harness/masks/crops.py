@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-SMALL_LABELS = 2**16
-"""Labels up to here are worth a list that long, however small the image is."""
+SMALL_LABELS, PIXELS_OF_LABEL = 2**16, 16
+"""A list as long as the largest label is worth it up to here, and up to one label for so many pixels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -242,7 +242,7 @@ def label_boxes(labels: NDArray[np.integer]) -> tuple[NDArray[np.int32], NDArray
     from scipy import ndimage
 
     numbers = None
-    if labels.min(initial=0) < 0 or labels.max(initial=0) > max(labels.size, SMALL_LABELS):
+    if labels.min(initial=0) < 0 or labels.max(initial=0) > max(labels.size // PIXELS_OF_LABEL, SMALL_LABELS):
         # a list as long as the largest value would be out of proportion: they are numbered anew, and 0 stays 0
         numbers = np.unique(labels[labels != 0]).astype(np.int64)
         labels = np.where(labels == 0, 0, np.searchsorted(numbers, labels) + 1)
