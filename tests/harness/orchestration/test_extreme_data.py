@@ -55,8 +55,8 @@ def trial(source: str, folder: Path) -> Trial:
         pytest.param((3, 300), 3, 20, 6, id="images of 3 rows"),
         pytest.param((16, 16), 5, 2, 3, id="three images of 16 pixels"),
         pytest.param((64, 20_000), 20, 600, 3, id="strips of 64 x 20,000"),
-        pytest.param((1_600, 1_600), 20, 5_000, 3, id="5,000 cells an image"),
-        pytest.param((3_200, 3_200), 3_000, 1, 3, id="cells of 3,000 pixels"),
+        pytest.param((1_600, 1_600), 20, 5_000, 3, id="5,000 cells an image", marks=pytest.mark.nightly),
+        pytest.param((3_200, 3_200), 3_000, 1, 3, id="cells of 3,000 pixels", marks=pytest.mark.nightly),
     ],
 )
 def test_extreme_data_are_trained_on(size: tuple[int, int], side: int, cells: int, images: int, tmp_path: Path) -> None:
