@@ -52,6 +52,8 @@ class PretendedGPU(TorchDispatchMode):
         super().__init__()
         self.copies = 0
         self.fake = FakeTensorMode(allow_non_fake_inputs=True)
+        with self.fake:  # from here on torch asks no driver which device is the current one
+            pass
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
