@@ -87,6 +87,10 @@ def test_a_disk_that_takes_no_record_ends_the_run_after_the_others_have_stopped(
 
     def full(order: Any, *rest: Any) -> Any:
         if order.name.endswith("seed1"):
+            end = time.monotonic() + 60
+            while not list((tmp_path / "trials" / "healthy--seed0").glob("state-*.ckpt")):
+                assert time.monotonic() < end
+                time.sleep(0.02)
             raise StorageError("no space left")
         return real(order, *rest)
 
