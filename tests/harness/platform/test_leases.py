@@ -24,9 +24,10 @@ def on_machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return lambda name: monkeypatch.setattr(leases, "_this_machine", lambda: name)
 
 
-def grow_old(folder: Path) -> None:
-    """As if its holder had died long ago: nobody renews it any more."""
-    leases._held.pop(folder / LEASE, None)
+def grow_old(folder: Path, holder_has_died: bool = True) -> None:
+    """The lease of the folder has not been renewed for too long. Nobody renews it any more where its holder has died."""
+    if holder_has_died:
+        leases._held.pop(folder / LEASE, None)
     past = (folder / LEASE).stat().st_mtime - LEASE_SECONDS - 1
     os.utime(folder / LEASE, (past, past))
 
@@ -117,7 +118,7 @@ def test_a_held_lease_is_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(leases, "_renewer", None)
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.01)
     take_lease(tmp_path, alone_here=True)
-    grow_old(tmp_path)
+    grow_old(tmp_path, holder_has_died=False)
     renewed = threading.Event()
     for _ in range(500):
         if lease_age(tmp_path) < LEASE_SECONDS:
