@@ -25,7 +25,7 @@ def on_machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 
 def grow_old(folder: Path, holder_has_died: bool = True) -> None:
-    """The lease of the folder has not been renewed for too long. Nobody renews it any more where its holder has died."""
+    """The lease has not been renewed for too long. Nobody renews it any more where its holder has died."""
     if holder_has_died:
         leases._held.pop(folder / LEASE, None)
     past = (folder / LEASE).stat().st_mtime - LEASE_SECONDS - 1
