@@ -5,12 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 from mps_operators import WhatMpsLacks, operators_of_mps
+from packaging.version import Version
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from harness.catalog import load_catalog
 from harness.conformance.subject import Subject, predict, train
 
 CATALOG = load_catalog()
+
+OF_LATER_TORCH = {"aten::native_group_norm_backward", "aten::grid_sampler_2d_backward"}
+"""What torch 2.11 has no kernel for and 2.14 has. It runs on the CPU there, which the record counts."""
+ON_THE_CPU = OF_LATER_TORCH if Version(torch.__version__) < Version("2.14") else set()
 
 
 @pytest.mark.parametrize(
@@ -27,7 +32,8 @@ def test_a_step_and_a_prediction_need_nothing_that_mps_lacks(name: str) -> None:
     with sdpa_kernel(SDPBackend.MATH), WhatMpsLacks() as found:
         train(model, batch, 1)
         predict(model, [sample.image for sample in batch])
-    assert (found.lacking, found.wide) == (set(), set())
+    assert found.lacking <= ON_THE_CPU
+    assert not found.wide
 
 
 def test_the_list_tells_what_is_there_from_what_is_not() -> None:
