@@ -57,12 +57,14 @@ class Network:
             parts[slot] = {"name": part.name, "factory": part.factory, "options": dict(part.options)}
         kind = recipe.engine.settings
         read = {} if kind is None else kind.read(settings).model_dump(mode="json")
-        return Network(_plain(parts), {name: value for name, value in read.items() if name not in NOT_OF_THE_NETWORK})
+        # as a card has them: JSON knows no tuples
+        plain = json.loads(json.dumps(parts))
+        return Network(plain, {name: value for name, value in read.items() if name not in NOT_OF_THE_NETWORK})
 
     @staticmethod
     def of_card(card: Card) -> Network:
         """That the weights of a file are of."""
-        return Network(_plain(card.architecture), card.settings)
+        return Network(card.architecture, card.settings)
 
     def key(self) -> str:
         """12 hexadecimal digits."""
@@ -82,12 +84,6 @@ class Network:
         return slots if self.shapes() == other.shapes() else [*slots, "settings"]
 
 
-def _plain(parts: dict[str, Any]) -> dict[str, Any]:
-    """As JSON has them, so that tuples and lists are the same."""
-    plain: dict[str, Any] = json.loads(json.dumps(parts))
-    return plain
-
-
 def painted_folder() -> Path:
     """The folder of the user's own weights; it need not exist."""
     return cache_folder().parent / "painted"
@@ -102,16 +98,17 @@ def shipped_folder() -> Path:
 
 
 def find_painted(network: Network) -> Path | None:
-    """The file of the weights for a network: the user's own, else the one that comes with the harness, else None.
-
-    Raises HarnessError where a file is damaged.
-    """
-    return next((path for path, other in _files() if not network.differs_in(other)), None)
+    """The file of the weights for a network: the user's own, else the one that comes with the harness, else None."""
+    paths = (folder / network.file_name() for folder in (painted_folder(), shipped_folder()))
+    return next((path for path in paths if path.is_file()), None)
 
 
 def find_like(network: Network) -> Path | None:
-    """The first file of a network that differs in the mask head alone; None for none. Raises as `find_painted`."""
-    return next((path for path, other in _files() if network.differs_in(other) == ["mask_head"]), None)
+    """The first file, whatever its name, of a network that differs in the mask head at most; None for none.
+
+    Raises HarnessError where a file is damaged.
+    """
+    return next((path for path, other in _files() if network.differs_in(other) in ([], ["mask_head"])), None)
 
 
 def _files() -> Iterator[tuple[Path, Network]]:

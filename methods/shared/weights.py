@@ -72,7 +72,7 @@ def read_weights_and_author(path: str | Path) -> tuple[dict[str, Tensor], str]:
 def dequantised(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors, where NAME of 8-bit whole numbers is multiplied by NAME.scale, a factor for each index of axis 0.
 
-    So are weights stored that were learned on painted cells (harness/training/painted_weights.py).
+    So are weights stored that were learned on painted cells (harness/training/painted_file.py).
     """
     found = dict(tensors)
     for name, value in tensors.items():

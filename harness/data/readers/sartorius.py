@@ -16,7 +16,7 @@ import numpy as np
 from harness.contract import Instances, Sample
 from harness.data.files import inside, stamp_of_files
 from harness.data.images import SUFFIXES, images_in, read_image
-from harness.data.pixels import MAX_PIXELS
+from harness.data.pixels import MAX_UNTILED
 from harness.data.source import DataSource, Loaded, SourceIndex, SourceLocation
 from harness.errors import HarnessError, one_line
 from harness.masks.run_lengths import masks_of_pairs
@@ -208,8 +208,8 @@ def _new_image(image_id: str, line: int, sides: tuple[str, str], row: dict[str, 
     if not all(re.fullmatch(r"[1-9][0-9]{0,5}", side) for side in sides):
         raise HarnessError(f"height and width are {one_line(sides[0])!r} and {one_line(sides[1])!r}, not whole numbers")
     height, width = int(sides[0]), int(sides[1])
-    if height * width > MAX_PIXELS:
-        raise HarnessError(f"an image of {height}x{width} is too large; at most {MAX_PIXELS} pixels are read")
+    if height * width > MAX_UNTILED:
+        raise HarnessError(f"an image of {height}x{width} is too large; at most {MAX_UNTILED} pixels are read")
     columns = {name: one_line(value) for name, value in row.items() if name and name not in COLUMNS and value.strip()}
     return _Image(image_id, line, height, width, plate_and_well(row), columns)
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from painted_cards import CARD, MAKING
 from safetensors.numpy import load_file, save_file
 
 from harness.errors import HarnessError
 from harness.training import painted_file
 from harness.training.painted_file import (
-    Card,
-    Making,
     quantised,
     read_card,
     read_making,
@@ -29,22 +28,6 @@ STATE: dict[str, Any] = {
     "small.weight": np.eye(3, dtype=np.float32),
     "zero.weight": np.zeros((32, 32), np.float32),
 }
-CARD = Card(
-    method="mask_rcnn",
-    architecture={"backbone": {"name": "resnet"}},
-    settings={"width": 128},
-    budget="3it",
-    seed=0,
-    iterations=3,
-    code="0" * 64,
-    cells=(9.0, 45.0),
-    training={},
-    mean=100.0,
-    std=32.0,
-    parameters=5,
-    score=0.25,
-)
-MAKING = Making(seconds=1.5, command="python -m harness pretrain", finished="", machine={}, versions={}, git_commit="")
 
 
 def test_eight_bits_lose_little_and_nothing_else_is_lost() -> None:

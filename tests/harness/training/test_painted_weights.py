@@ -7,29 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from painted_cards import CARD, MAKING
 
 from harness.errors import HarnessError
 from harness.training import painted_weights
-from harness.training.painted_file import Card, Making, write_painted
+from harness.training.painted_file import write_painted
 from harness.training.painted_weights import Network, check_whole, find_like, find_painted
 
 STATE: dict[str, Any] = {"conv.bias": np.arange(16, dtype=np.float32)}
-CARD = Card(
-    method="mask_rcnn",
-    architecture={"backbone": {"name": "resnet"}},
-    settings={"width": 128},
-    budget="3it",
-    seed=0,
-    iterations=3,
-    code="0" * 64,
-    cells=(9.0, 45.0),
-    training={},
-    mean=100.0,
-    std=32.0,
-    parameters=5,
-    score=0.25,
-)
-MAKING = Making(seconds=1.5, command="python -m harness pretrain", finished="", machine={}, versions={}, git_commit="")
 
 
 NETWORK = Network.of_card(CARD)
@@ -56,6 +41,16 @@ def test_the_package_has_what_the_cache_has_not(tmp_path: Path, monkeypatch: pyt
     assert find_painted(NETWORK) == tmp_path / "package" / name
     write_painted(painted_weights.painted_folder() / name, STATE, CARD, MAKING)
     assert find_painted(NETWORK) == painted_weights.painted_folder() / name
+
+
+def test_a_damaged_file_of_another_network_is_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for after every run from scratch."""
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
+    path = painted_weights.painted_folder() / NETWORK.file_name()
+    write_painted(path, STATE, CARD, MAKING)
+    (path.parent / "0.safetensors").write_bytes(b"cut off")
+    assert find_painted(NETWORK) == path
+    assert find_painted(with_settings(width=256)) is None
 
 
 def test_networks_of_other_sizes_have_files_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from painted_cards import CARD, MAKING
 from safetensors.numpy import load_file
 
 from harness.catalog import load_catalog
@@ -23,16 +24,11 @@ from harness.orchestration.plan import Contender
 from harness.orchestration.pretraining import networks, pretrain
 from harness.stacks import resolve, resolve_init
 from harness.training import painted_weights
-from harness.training.painted_file import Card, Making, restored, write_painted
+from harness.training.painted_file import restored, write_painted
 from harness.training.painted_weights import find_start
 from methods.painted import PaintedOptions
 
 SMOKE = load_preset("smoke")
-CARD = {
-    "method": "mask_rcnn", "budget": "1it", "seed": 0, "iterations": 1, "code": "",
-    "cells": (9.0, 45.0), "training": {}, "mean": 100.0, "std": 40.0, "parameters": 1, "score": 0.0,
-}  # fmt: skip
-MAKING = Making(seconds=1.0, command="", finished="", machine={}, versions={}, git_commit="")
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +113,9 @@ def test_a_network_with_another_mask_head_keeps_all_else(tmp_path: Path) -> None
     (work,) = networks(catalog, ["mask_rcnn"], SMOKE, print, budget="1it", folder=painted_weights.painted_folder())
     task = Task(("cell",), (90.0,) * 3, (30.0,) * 3, 64, 10, (64, 64), settings=SMOKE.model)
     source = work.recipe.engine.build(work.recipe, task).module.state_dict()
-    card = Card.model_validate({**CARD, "architecture": work.network.architecture, "settings": work.network.settings})
+    card = CARD.model_copy(
+        update={"budget": "1it", "architecture": work.network.architecture, "settings": work.network.settings}
+    )
     write_painted(work.path, {name: value.numpy() for name, value in source.items()}, card, MAKING)
 
     init = resolve_init(catalog, "painted", "small")
