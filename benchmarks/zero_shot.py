@@ -62,10 +62,10 @@ def model_for(dataset: Dataset, diameter: float | None) -> ZeroShot:
 def scored(dataset: Dataset, found: ZeroShot, most: int) -> tuple[int, Scores, float]:
     """Number of images, their scores, and milliseconds of one (median)."""
     samples, minimum = evenly(dataset, most), found.trial.spec.preset.evaluation.minimum_score
-    predictions, times = predict_all(found.model, samples, 1, "cpu", minimum)
+    done = predict_all(found.model, samples, 1, "cpu", minimum)
     truths = {sample.image_id: GroundTruth.of(sample) for sample in samples}
-    scores = score(predictions, truths, found.trial.rule, CLASSES, one_class=True)
-    return len(samples), scores, float(np.median(times))
+    scores = score(done.found, truths, found.trial.rule, CLASSES, one_class=True)
+    return len(samples), scores, float(np.median(done.milliseconds))
 
 
 if __name__ == "__main__":

@@ -410,8 +410,9 @@ class Task:
     classes: names, in the order of labels.
     pixel_mean, pixel_std: of the training images, for each channel (RGB), 0 to 255.
     crop: side of a training crop in pixels, as the model sees it.
-    max_cells: largest number of cells on one training image, from which limits on detections follow.
-    max_size: height and width of the largest image in pixels, as the model sees it.
+    max_cells: largest number of cells on one training image, or on a tile of one that is predicted in tiles. Limits on
+        detections follow from it.
+    max_size: height and width of the largest image, or tile, in pixels, as the model sees it.
     settings: the preset's [model] table, the same for all methods. An engine reads it with `Settings.read`.
     cell_diameter: median over the cells of the training images of the diameter of a circle of the same area, in
         pixels. 0 where it is not known.

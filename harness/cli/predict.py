@@ -95,8 +95,8 @@ def predict(
     from harness.inference.formats.check_submission import check_submission
     from harness.inference.formats.submission import Submission
     from harness.inference.formats.writer import open_writers, warn_of_older_files
+    from harness.inference.grid import TILE
     from harness.inference.predict_files import TILES, Tiling, predict_files
-    from harness.inference.tiles import TILE
 
     if not sys.warnoptions:
         # Frameworks warn about their own deprecations. In a run these go to the log.

@@ -50,6 +50,10 @@ PROPOSALS_PER_CELL = 16
 MEMORY_OF_BATCH = {"cpu": 4 * 2**30, "mps": 4 * 2**30, "cuda": 24 * 2**30}
 """Bytes that the batch of the preset takes with room to spare."""
 
+WHOLE_PIXELS = 2**23
+"""Pixels, as the network sees them, of the largest image that is predicted as a whole where nothing else is asked for.
+Larger ones are predicted in tiles (harness.inference.grid)."""
+
 BYTES_OF_PIXEL = 100
 """Memory that the smallest networks need to predict an image, for each of its pixels as they see it: `mask_rcnn` of
 `auto` on a CPU took 104 between images of 512 x 512 and 1536 x 1536."""
@@ -122,7 +126,7 @@ def fitted(preset: Preset, data: Fingerprint, device: str, memory: int | None, k
         kept: settings that stay as they are in the preset, as "model.scale"; the other rules follow from them.
 
     Raises:
-        HarnessError: the memory is too small to predict the largest image whole.
+        HarnessError: the memory is too small to predict the largest image, or WHOLE_PIXELS of it.
     """
     # a scale that was typed is for all images
     by_size = () if "model.scale" in kept else (_scale_by_size,)
@@ -181,11 +185,12 @@ def _at_scale(preset: Preset, scale: float, reason: str, by_size: Mapping[str, f
 
 def _check_memory(preset: Preset, data: Fingerprint, memory: int) -> None:
     height, width = data.resized(preset.scale, preset.scale_by_size).largest_image
-    needed = BYTES_OF_PIXEL * height * width
+    needed = BYTES_OF_PIXEL * min(height * width, WHOLE_PIXELS)
     if needed > memory:
         raise HarnessError(
-            f"the largest image is {height} x {width} pixels for the network, which takes at least "
-            f"{needed / 2**30:.1f} GiB to predict, and there are {memory / 2**30:.1f}: cut large images into parts, "
+            f"the largest image is {height} x {width} pixels for the network, and predicting it, or a part of "
+            f"{WHOLE_PIXELS:,} pixels, takes at least {needed / 2**30:.1f} GiB, and there are {memory / 2**30:.1f}: "
+            f"cut large images into parts, "
             f"or shrink all, as in --set model.scale={0.9 * preset.scale * math.sqrt(memory / needed):.2g}"
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +77,7 @@ def _require_valid(model: Model, samples: Sequence[Sample], classes: int) -> Non
     for sample in samples:
         (found,) = predict(model, [sample.image])
         try:
-            validate_predictions(found, replace(sample, image_id=f"with {len(sample.instances)} cells"), classes)
+            validate_predictions(found, f"with {len(sample.instances)} cells", sample.size, classes)
         except HarnessError as error:
             raise Violation(str(error)) from error
 

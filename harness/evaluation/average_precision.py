@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.evaluation.close_pairs import ClosePairs
+
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 _RECALLS = np.linspace(0.0, 1.0, 101)
 
@@ -27,10 +29,10 @@ _RECALLS = np.linspace(0.0, 1.0, 101)
 class RankedImage:
     """Detections of one class on one image, in order of score, and its cells.
 
-    iou: (D, G) float64. scores: (D,). areas: (D,). cell_areas: (G,). crowd: (G,) bool.
+    pairs: those that may match. scores: (D,). areas: (D,). cell_areas: (G,). crowd: (G,) bool.
     """
 
-    iou: NDArray[np.float64]
+    pairs: ClosePairs
     scores: NDArray[np.float32]
     areas: NDArray[np.int64]
     cell_areas: NDArray[np.int64]
@@ -53,7 +55,7 @@ class RankedClass:
     def add(self, image: RankedImage) -> None:
         """Match one image's detections with its cells."""
         outside = _outside(image.cell_areas, self.ranges) | image.crowd
-        taken = _assign(image.iou, outside, image.crowd)
+        taken = _assign(image.pairs, len(image.scores), outside, image.crowd)
         # a last column for taken == -1
         padded = np.pad(outside, ((0, 0), (0, 1)))
         matched = taken >= 0
@@ -91,20 +93,19 @@ def _outside(areas: NDArray[np.int64], ranges: NDArray[np.float64]) -> NDArray[n
     return (areas < ranges[:, :1]) | (areas > ranges[:, 1:])
 
 
-def _assign(iou: NDArray[np.float64], outside: NDArray[np.bool_], crowd: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(A, T, D) the cell that each detection takes at each size and threshold, or -1. outside: (A, G)."""
+def _assign(pairs: ClosePairs, count: int, outside: NDArray[np.bool_], crowd: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(A, T, D) the cell that each of `count` detections takes at each size and threshold, or -1. outside: (A, G)."""
     sizes, cells = outside.shape
-    taken = np.full((sizes, len(IOU_THRESHOLDS), len(iou)), -1)
+    taken = np.full((sizes, len(IOU_THRESHOLDS), count), -1)
     free = np.ones((sizes, len(IOU_THRESHOLDS), cells), np.bool_)
     least = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)
-    detections, candidates = np.nonzero(iou >= least[0])
-    bounds = np.searchsorted(detections, np.arange(len(iou) + 1))
-    for d in np.unique(detections).tolist():
-        near = candidates[bounds[d] : bounds[d + 1]]
-        value = iou[d, near]
+    bounds = np.searchsorted(pairs.detection, np.arange(count + 1))
+    for d in np.unique(pairs.detection).tolist():
+        near = slice(bounds[d], bounds[d + 1])
         # worst first, so that the best that may be taken is written last; cells that count come after all others
-        for c in near[np.lexsort((near, value))].tolist():
-            may = free[:, :, c] & (iou[d, c] >= least)
+        order = np.lexsort((pairs.cell[near], pairs.iou[near]))
+        for c, iou in zip(pairs.cell[near][order].tolist(), pairs.iou[near][order].tolist(), strict=True):
+            may = free[:, :, c] & (iou >= least)
             # a cell outside the range never replaces one inside
             current = taken[:, :, d]
             if_outside = (current < 0) | np.take_along_axis(outside, np.maximum(current, 0), axis=1)

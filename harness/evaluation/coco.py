@@ -7,17 +7,16 @@ detections per image and class comes from the data: COCO's 100 would cut off mos
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.contract import Predictions
 from harness.evaluation.average_precision import RankedClass, RankedImage, mean_over_classes
 from harness.evaluation.boundary import boundaries, boundary_width
+from harness.evaluation.close_pairs import close_pairs
 from harness.evaluation.ground_truth import GroundTruth
 from harness.masks.crops import CropMasks
-from harness.masks.rle import to_rle
 
 AREA_RANGES = {
     "all": (0, 1e5**2),
@@ -63,9 +62,8 @@ class CocoScorer:
 
     def add(self, predictions: Predictions, truth: GroundTruth) -> None:
         """One image. Labels beyond the number of classes are not looked at."""
-        height, width = truth.size
         crowd_labels = truth.crowd_labels
-        d = boundary_width(height, width)
+        d = boundary_width(*truth.size)
         for label, (plain, edged) in enumerate(zip(self._masks, self._boundaries, strict=True)):
             mine = np.flatnonzero(predictions.labels == label)
             mine = mine[np.argsort(-predictions.scores[mine], kind="stable")][: self._cap]
@@ -74,12 +72,11 @@ class CocoScorer:
             regions = truth.crowd.select(crowd_labels == label)
             targets = CropMasks.concatenate([cells, regions])
             crowd = np.arange(len(targets)) >= len(cells)
-            iou = mask_iou(detections, targets, crowd, height, width)
-            image = RankedImage(iou, predictions.scores[mine], detections.areas(), targets.areas(), crowd)
+            pairs = close_pairs(detections, targets, crowd, truth.size)
+            image = RankedImage(pairs, predictions.scores[mine], detections.areas(), targets.areas(), crowd)
             plain.add(image)
-            edges = mask_iou(boundaries(detections, d), boundaries(targets, d), crowd, height, width)
-            both = np.minimum(iou, edges)
-            edged.add(RankedImage(both, image.scores, image.areas, image.cell_areas, crowd))
+            edges = close_pairs(boundaries(detections, d), boundaries(targets, d), crowd, truth.size)
+            edged.add(replace(image, pairs=pairs.smaller_of(edges, len(targets))))
 
     def result(self) -> CocoScores:
         """The scores over all images added so far."""
@@ -87,18 +84,3 @@ class CocoScorer:
         edged = mean_over_classes([c.average_precision() for c in self._boundaries])
         sizes = dict(zip(AREA_RANGES, by_size.mean(axis=1).tolist(), strict=True))
         return CocoScores(sizes.pop("all"), float(by_size[0, 0]), float(by_size[0, 5]), float(edged.mean()), sizes)
-
-
-def mask_iou(
-    detections: CropMasks, targets: CropMasks, crowd: NDArray[np.bool_], height: int, width: int
-) -> NDArray[np.float64]:
-    """(D, G) IoU; with a crowd region, the part of the detection that lies in it."""
-    from pycocotools import mask as coco
-
-    if not len(detections) or not len(targets):
-        return np.zeros((len(detections), len(targets)))
-    first, second = (
-        [{"size": [height, width], "counts": text.encode("ascii")} for text in to_rle(masks, height, width)]
-        for masks in (detections, targets)
-    )
-    return np.asarray(coco.iou(first, second, crowd.astype(np.uint8).tolist()), np.float64)

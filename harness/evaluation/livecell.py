@@ -13,7 +13,8 @@ import numpy as np
 
 from harness.contract import Predictions
 from harness.evaluation.average_precision import RankedClass, RankedImage
-from harness.evaluation.coco import AREA_RANGES, mask_iou
+from harness.evaluation.close_pairs import close_pairs
+from harness.evaluation.coco import AREA_RANGES
 from harness.evaluation.ground_truth import GroundTruth
 from harness.masks.crops import CropMasks
 
@@ -35,8 +36,8 @@ class LivecellScorer:
         detections = predictions.masks.select(best)
         targets = CropMasks.concatenate([truth.cells, truth.crowd])
         crowd = np.arange(len(targets)) >= len(truth.cells)
-        iou = mask_iou(detections, targets, crowd, *truth.size)
-        self._ranked.add(RankedImage(iou, predictions.scores[best], detections.areas(), targets.areas(), crowd))
+        pairs = close_pairs(detections, targets, crowd, truth.size)
+        self._ranked.add(RankedImage(pairs, predictions.scores[best], detections.areas(), targets.areas(), crowd))
 
     def result(self) -> dict[str, float]:
         """ap, ap50, ap75, ap_small, ap_medium, ap_large and afnr; NaN where no cell is of that size."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from harness.config.fit import WHOLE_PIXELS
 from harness.contract import Model, Task
 from harness.data.image_folder import read
 from harness.data.windows import ZARR_SUFFIX, WholeImage, WindowedImage, open_image
@@ -15,9 +16,9 @@ from harness.errors import HarnessError, one_line
 from harness.evaluation.calibration import apply_rule
 from harness.fileio import make_folder
 from harness.inference.formats.writer import PredictedImage, Writer
-from harness.inference.image_predictor import WHOLE_PIXELS, ImagePredictor
+from harness.inference.grid import TILE
+from harness.inference.image_predictor import ImagePredictor
 from harness.inference.tile_store import TileFolder
-from harness.inference.tiles import TILE
 from harness.results.trained_trial import TrainedTrial
 
 TILES = ".tiles"

@@ -1,18 +1,36 @@
-"""Predicts whole images, and measures the time that each takes."""
+"""Predicts the images of a data set, and measures the time that each takes."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from harness.config.precision import Precision
 from harness.contract import Model, Predictions, Sample
+from harness.data.windows import WholeImage
+from harness.inference.grid import Division
+from harness.inference.scaled import tiles_of
+from harness.inference.tiles import predict_in_tiles
 from harness.training.device import autocast, synchroniser
 from harness.training.model_outputs import unwrap_single, validate_predictions
+
+
+@dataclass
+class Predicted:
+    """What was found, and what it took.
+
+    found: predictions by image id. milliseconds: of each image, from pixels in memory to cropped masks.
+    notes: what was done to images, each once.
+    """
+
+    found: dict[str, Predictions] = field(default_factory=dict)
+    milliseconds: list[float] = field(default_factory=list)
+    notes: dict[str, None] = field(default_factory=dict)
 
 
 def predict_all(
@@ -21,43 +39,89 @@ def predict_all(
     classes: int,
     device: str,
     minimum_score: float,
-    each: Callable[[int, float], None] = lambda done, milliseconds: None,
+    each: Callable[[float, float], None] = lambda done, milliseconds: None,
     precision: Precision = "auto",
-) -> tuple[dict[str, Predictions], list[float]]:
-    """Predict images one at a time, in eval mode and without gradients: what a single image costs a user.
+    division: Division | None = None,
+) -> Predicted:
+    """Predict images one at a time: what a single image costs a user.
 
     Args:
         model: what predicts.
         samples: the images; their annotations are not used.
+        classes, device, minimum_score, precision: see `predict_image`.
+        each: called after each image, and after each tile of a large one, with the number of images done, the done part
+            of a large one included, and the milliseconds that the last one took, or is expected to take.
+        division: which images are predicted in tiles, and how; None where all are predicted whole.
+
+    Raises:
+        HarnessError: the model returns something that is not a prediction, or the memory does not suffice for a tile.
+    """
+    done = Predicted()
+
+    def predict(image: NDArray[np.uint8], name: str) -> tuple[Predictions, float]:
+        return predict_image(model, image, classes, device, minimum_score, precision, name)
+
+    def predict_large(image: NDArray[np.uint8], name: str, division: Division) -> tuple[Predictions, float]:
+        begin = time.perf_counter()
+
+        def each_tile(tile: int, tiles: int) -> None:
+            each(len(done.found) + tile / tiles, 1000 * (time.perf_counter() - begin) * tiles / tile)
+
+        with tiles_of(model, (image.shape[0], image.shape[1])):
+            tiled = predict_in_tiles(
+                WholeImage(image), lambda tile: predict(tile, name)[0], division.grid, each=each_tile
+            )
+        done.notes.update(dict.fromkeys([f"large images were predicted in {division}", *tiled.notes]))
+        return tiled.found, 1000 * (time.perf_counter() - begin)
+
+    for sample in samples:
+        if division is not None and division.applies_to(sample.size):
+            found, milliseconds = predict_large(sample.image, sample.image_id, division)
+        else:
+            found, milliseconds = predict(sample.image, sample.image_id)
+        done.found[sample.image_id] = found
+        done.milliseconds.append(milliseconds)
+        each(len(done.found), milliseconds)
+    return done
+
+
+def predict_image(
+    model: Model,
+    image: NDArray[np.uint8],
+    classes: int,
+    device: str,
+    minimum_score: float,
+    precision: Precision = "auto",
+    image_id: str = "image",
+) -> tuple[Predictions, float]:
+    """Predict one image, in eval mode and without gradients.
+
+    Args:
+        model: what predicts.
+        image: (H, W) or (H, W, 3).
         classes: the number of classes, which bounds the labels.
         device: "cpu", "mps" or "cuda[:N]".
         minimum_score: predictions below it are dropped.
-        each: called after each image with the number of images done and the milliseconds of the last.
         precision: of matrix products and convolutions.
+        image_id: names the image where something is wrong.
 
     Returns:
-        Predictions by image id, and the milliseconds of each image, from pixels in memory to cropped masks.
+        Predictions, and the milliseconds from pixels in memory to cropped masks.
 
     Raises:
         HarnessError: the model returns something that is not a prediction.
     """
     model.module.eval()
     wait = synchroniser(device)
-    found: dict[str, Predictions] = {}
-    times: list[float] = []
-    with torch.no_grad():
-        for sample in samples:
-            wait()
-            begin = time.perf_counter()
-            with autocast(device, precision):
-                given = model.predict([sample.image])
-            wait()
-            times.append(1000 * (time.perf_counter() - begin))
-            predictions = unwrap_single(given, sample.image_id)
-            validate_predictions(predictions, sample, classes)
-            found[sample.image_id] = _above(predictions, minimum_score)
-            each(len(found), times[-1])
-    return found, times
+    wait()
+    begin = time.perf_counter()
+    with torch.no_grad(), autocast(device, precision):
+        given = model.predict([image])
+    wait()
+    milliseconds = 1000 * (time.perf_counter() - begin)
+    predictions = unwrap_single(given, image_id)
+    validate_predictions(predictions, image_id, (image.shape[0], image.shape[1]), classes)
+    return _above(predictions, minimum_score), milliseconds
 
 
 def _above(predictions: Predictions, minimum_score: float) -> Predictions:

@@ -33,7 +33,7 @@ def at_scale(model: Model, scale: float, by_size: Mapping[Size, float] | None = 
 def tiles_of(model: Model, size: Size) -> Iterator[None]:
     """Inside, what `model` predicts are tiles of one image of that size, and are resized as it is.
 
-    model: any, or an ensemble of several.
+    model: any, or one that wraps others and has them as `models`, as an ensemble does.
     """
     scaled = [one for one in (model, *getattr(model, "models", ())) if isinstance(one, ScaledModel)]
     for one in scaled:

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.config.fit import BEST_SIDE, MAX_SCALE, SMALLEST_IMAGE
-from harness.contract import Instances, Model, Sample
-from harness.inference.predictor import predict_all
+from harness.contract import Model
+from harness.inference.predictor import predict_image
 from harness.inference.scaled import at_scale
-from harness.masks.crops import CropMasks
 
 SCALES = tuple(MAX_SCALE / 2 ** (step / 2) for step in range(10, 1, -1))
 """From an eighth up to 2: cells of 160 to 10 pixels."""
@@ -56,10 +55,9 @@ def _side_seen(
     model: Model, images: Sequence[NDArray[np.uint8]], scale: float, classes: int, device: str
 ) -> float | None:
     """Median side, in pixels of the network, of the cells it is sure of at a scale; None where it is of none."""
-    scaled, no_cells = at_scale(model, scale), Instances.of_masks(CropMasks.empty(), np.zeros(0, np.int64))
+    scaled = at_scale(model, scale)
     patches = [_middle(image, round(PATCH / scale)) for image in images]
-    samples = [Sample(f"patch {number}", patch, no_cells) for number, patch in enumerate(patches)]
-    found = predict_all(scaled, samples, classes, device, LEAST_SCORE)[0].values()
+    found = [predict_image(scaled, patch, classes, device, LEAST_SCORE)[0] for patch in patches]
     boxes = np.concatenate([one.masks.boxes for one in found]).astype(np.float64)
     sides = scale * np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
     order = np.argsort(sides)

@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.contract import Predictions
 from harness.fileio import make_folder, write_bytes_atomic, write_json_atomic
-from harness.inference.tiles import Box
+from harness.inference.grid import Box
 from harness.masks.crops import CropMasks, crop_offsets
 
 FACTS = "tiles.json"

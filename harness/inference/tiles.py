@@ -19,29 +19,12 @@ from numpy.typing import NDArray
 from harness.contract import Predictions
 from harness.data.windows import WindowedImage
 from harness.errors import HarnessError
+from harness.inference.grid import SEAM, SMALLEST_CORE, Box, Grid, up, with_margin
 from harness.masks.crops import CropMasks
 from harness.results.status import is_out_of_memory
 
-ALIGN = 64
-"""Cores and margins are multiples of this many pixels: the grids of a network then lie as on the whole image."""
-
-TILE = 1024
-"""Side of a tile with its margins, in pixels, where the margin leaves room."""
-
-UNKNOWN_CELL = 128
-"""Largest side of a cell, in pixels, where the model does not say what it was trained on."""
-
-SMALLEST_CORE = 64
-"""A core is not divided further."""
-
-SEAM = 8
-"""How far from the border of its core, in pixels, the centre of a cell may lie outside it."""
-
 SAME_CELL = 0.5
 """Masks of two tiles are of one cell where they share this part of the smaller one."""
-
-Box = tuple[int, int, int, int]
-"""Top, left, bottom, right, half open."""
 
 Predict = Callable[[NDArray[np.uint8]], Predictions]
 
@@ -62,29 +45,6 @@ class NoStore:
 
     def save(self, core: Box, found: Predictions) -> None:
         return None
-
-
-@dataclass(frozen=True)
-class Grid:
-    """core: side of a core; margin: on each side of it; both in pixels and multiples of ALIGN."""
-
-    core: int
-    margin: int
-
-    @staticmethod
-    def of(largest_cell: int, tile: int = TILE) -> Grid:
-        """For cells whose boxes have sides of up to `largest_cell` pixels; 0 where that is not known."""
-        margin = _up(max(1, (largest_cell or UNKNOWN_CELL) / 2 + SEAM))
-        return Grid(max(SMALLEST_CORE, _up(tile - 2 * margin + 1) - ALIGN, _up(margin)), margin)
-
-    def cores(self, size: tuple[int, int]) -> list[Box]:
-        """Cores that cover an image of that height and width, row by row."""
-        height, width = size
-        return [
-            (top, left, min(top + self.core, height), min(left + self.core, width))
-            for top in range(0, height, self.core)
-            for left in range(0, width, self.core)
-        ]
 
 
 @dataclass
@@ -152,11 +112,9 @@ class _Work:
         side = max(bottom - top, right - left)
         if side > self._largest:
             return self._predict_quarters(core)
-        height, width = self._image.size
-        m = self._margin
-        y0, x0, y1, x1 = max(0, top - m), max(0, left - m), min(height, bottom + m), min(width, right + m)
+        tile = with_margin(core, self._margin, self._image.size)
         try:
-            found = self._predict(self._image.read(y0, x0, y1, x1))
+            found = self._predict(self._image.read(*tile))
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -169,8 +127,8 @@ class _Work:
         if self._is_full(found) and side > SMALLEST_CORE:
             self._note("more cells on a tile than the network can give: divided into smaller ones")
             return self._predict_quarters(core)
-        inside = _of_core(_moved(found, y0, x0, self._image.size), core)
-        if _cut_off(inside, (y0, x0, y1, x1), self._image.size):
+        inside = _of_core(_moved(found, *tile[:2], self._image.size), core)
+        if _cut_off(inside, tile, self._image.size):
             self._note("cells larger than any of the training images reach the edge of their tile and may be cut off")
         return inside
 
@@ -240,10 +198,6 @@ def shared_part(masks: CropMasks, i: int, j: int) -> float:
     return int(both.sum()) / min(int(first.sum()), int(second.sum()))
 
 
-def _up(pixels: float) -> int:
-    return ALIGN * math.ceil(pixels / ALIGN)
-
-
 def _quarters(core: Box) -> Iterator[Box]:
     """Up to four parts, divided at multiples of ALIGN."""
     top, left, bottom, right = core
@@ -252,7 +206,7 @@ def _quarters(core: Box) -> Iterator[Box]:
 
 
 def _halves(low: int, high: int) -> list[tuple[int, int]]:
-    middle = low + _up((high - low) / 2)
+    middle = low + up((high - low) / 2)
     return [(low, middle), (middle, high)] if low < middle < high else [(low, high)]
 
 

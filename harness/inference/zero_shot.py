@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.catalog import Catalog
-from harness.config.fit import BEST_SIDE, KEPT, MAX_SCALE
+from harness.config.fit import BEST_SIDE, KEPT, MAX_SCALE, WHOLE_PIXELS
 from harness.config.preset import AUTO, Preset, load_preset, with_settings
 from harness.config.trial_spec import TrialSpec, recipe_to_json, trial_key
 from harness.contract import Init, Model, Recipe, StartingWeights, Task, init_part
@@ -24,7 +24,6 @@ from harness.data.statistics import statistics_of
 from harness.data.windows import WindowedImage
 from harness.errors import HarnessError
 from harness.evaluation.schema import PostprocessRule
-from harness.inference.image_predictor import WHOLE_PIXELS
 from harness.inference.predict_files import opened
 from harness.inference.scaled import at_scale
 from harness.inference.sizes import typical_side

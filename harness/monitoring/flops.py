@@ -19,19 +19,24 @@ def parameters(model: Model) -> tuple[int, int]:
 
 
 class FlopCounter:
-    """Wraps a model and counts the operations of its first prediction, without an extra one. flops: None before."""
+    """Wraps a model and counts the operations of its first prediction, without an extra one.
+
+    models: what it wraps. flops: None before. size: height and width of what was predicted, a whole image or a tile.
+    """
 
     def __init__(self, model: Model) -> None:
         self.module, self.losses = model.module, model.losses
-        self._model = model
+        self.models = (model,)
         self.flops: int | None = None
+        self.size = (0, 0)
 
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Predictions]:
+        (model,) = self.models
         if self.flops is not None:
-            return self._model.predict(images)
+            return model.predict(images)
         with FlopCounterMode(display=False) as counter:
-            found = self._model.predict(images)
-        self.flops = int(counter.get_total_flops())
+            found = model.predict(images)
+        self.flops, self.size = int(counter.get_total_flops()), (images[0].shape[0], images[0].shape[1])
         return found
 
 

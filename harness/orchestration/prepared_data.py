@@ -21,6 +21,7 @@ from harness.data.statistics import largest_side, median_diameter, pixel_statist
 from harness.data.unlabelled import UnlabelledImages, choose_unlabelled, load_unlabelled
 from harness.errors import HarnessError
 from harness.evaluation.ground_truth import GroundTruth
+from harness.inference.grid import Division
 from harness.results.schema import DataFacts
 from harness.transforms.resize import scaled_size
 
@@ -184,15 +185,19 @@ def planned_unlabelled(data: PreparedData, spec: TrialSpec) -> UnlabelledImages 
 def task_of(data: PreparedData, spec: TrialSpec) -> Task:
     """What the method may know of the data: statistics of the training images, and the largest size of all images.
 
-    Sizes are in pixels of the images as the method sees them, resized by the preset's scale.
+    Sizes are in pixels of the images as the method sees them, resized by the preset's scale. Of images that are
+    predicted in tiles, it is told of the tiles.
     """
     preset = spec.preset
-    dataset, train = data.dataset, set(data.splits.train)
-    counts = [n for image_id, n in zip(dataset.ids, dataset.cells_per_image, strict=True) if image_id in train]
-    mean, std = pixel_statistics(dataset, data.splits.train)
+    dataset, train = data.dataset, data.splits.train
+    largest_cell = largest_side(dataset, train)
+    division = Division.of(preset, largest_cell)
+    counts = [division.most_cells(sample.size, sample.instances.boxes) for sample in map(dataset.sample, train)]
+    mean, std = pixel_statistics(dataset, train)
     by_size = preset.scale_by_size
     # pixels of the network: the largest of all sizes, each resized by its factor
-    shown = [scaled_size(dataset.max_size, preset.scale), *(scaled_size(size, s) for size, s in by_size.items())]
+    sizes = [(dataset.max_size, preset.scale), *by_size.items()]
+    shown = [scaled_size(division.tile_of(size), factor) for size, factor in sizes]
     return Task(
         classes=dataset.classes,
         pixel_mean=mean,
@@ -203,9 +208,9 @@ def task_of(data: PreparedData, spec: TrialSpec) -> Task:
         seed=spec.seed,
         device=spec.device,
         settings=preset.model,
-        cell_diameter=median_diameter(dataset, data.splits.train, lambda one: by_size.get(one.size, preset.scale))
+        cell_diameter=median_diameter(dataset, train, lambda one: by_size.get(one.size, preset.scale))
         if by_size
         else data.cell_diameter * preset.scale,
-        largest_cell=largest_side(dataset, data.splits.train),
+        largest_cell=largest_cell,
         minimum_score=preset.evaluation.minimum_score,
     )

@@ -195,7 +195,7 @@ def _score(work: Pretraining, model: Model, stream: PaintedStream) -> tuple[floa
     minimum = work.preset.evaluation.minimum_score
 
     def found(samples: Sequence[Sample]) -> dict[str, Predictions]:
-        return predict_all(model, samples, len(CLASSES), work.device, minimum, precision=work.precision)[0]
+        return predict_all(model, samples, len(CLASSES), work.device, minimum, precision=work.precision).found
 
     parts = [stream.held_out(HELD_OUT, HELD_OUT_SIDE, part) for part in (0, 1)]
     truths = [{sample.image_id: GroundTruth.of(sample) for sample in part} for part in parts]

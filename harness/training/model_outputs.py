@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.contract import Predictions, Sample
+from harness.contract import Predictions
 from harness.errors import HarnessError
 from harness.masks.crops import CropMasks, crop_offsets
 
@@ -44,14 +44,14 @@ def unwrap_single(given: Sequence[Predictions], image_id: str) -> Predictions:
     return given[0]
 
 
-def validate_predictions(predictions: Predictions, sample: Sample, classes: int) -> None:
+def validate_predictions(predictions: Predictions, image_id: str, size: tuple[int, int], classes: int) -> None:
     """Raise HarnessError, naming what is wrong, unless these can be predictions of that image.
 
-    classes: number of classes of the data set.
+    size: height and width of the image. classes: number of classes of the data set.
     """
-    wrong = _wrong_kind(predictions) or _wrong_shape(predictions) or _wrong_value(predictions, sample.size, classes)
+    wrong = _wrong_kind(predictions) or _wrong_shape(predictions) or _wrong_value(predictions, size, classes)
     if wrong:
-        raise HarnessError(f"the method's predictions of image {sample.image_id} {wrong}")
+        raise HarnessError(f"the method's predictions of image {image_id} {wrong}")
 
 
 def _wrong_kind(predictions: Predictions) -> str:

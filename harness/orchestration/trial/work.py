@@ -18,7 +18,8 @@ from harness.evaluation.prediction_file import PREDICTIONS, write_predictions
 from harness.evaluation.schema import PostprocessRule, Scores
 from harness.evaluation.scorer import iou_map, score
 from harness.fileio import write_text_atomic
-from harness.inference.predictor import median_without_first, predict_all
+from harness.inference.grid import Division
+from harness.inference.predictor import Predicted, median_without_first, predict_all
 from harness.inference.scaled import at_scale
 from harness.inference.trained_model import save_task
 from harness.monitoring import conditions
@@ -160,7 +161,7 @@ class Trial:
         Raises EvaluationTooSlow where that takes more time than the trainer allows, Interrupted on request.
         """
 
-        def check(done: int, milliseconds: float) -> None:
+        def check(done: float, milliseconds: float) -> None:
             self._check_stop(done, milliseconds)
             trainer.check_evaluation_time()
 
@@ -168,7 +169,7 @@ class Trial:
         predictions: dict[str, dict[str, Predictions]] = {}
         with self.evaluation_time.running():
             for split in self.evaluated_splits:
-                predictions[split], _ = self._predict(self.model, self._subset(split), check)
+                predictions[split] = self._predict(self.model, self._subset(split), check).found
             rule, iou = self.score_subset(predictions)
         if self.events is not None:
             self.events.pictures(trainer.step, self.data.dataset, predictions[self.spec.score_on], rule)
@@ -176,21 +177,23 @@ class Trial:
 
     def predict(self) -> dict[str, dict[str, Predictions]]:
         """Predict the images of the evaluated splits, and store what was found, before any rule."""
-        counted = FlopCounter(self.model)
+        self._counted = FlopCounter(self.model)
+        self._prediction_notes: dict[str, None] = {}
         ids = {split: self.data.ids(split) for split in self.evaluated_splits}
         total, done_before = sum(map(len, ids.values())), 0
         predictions: dict[str, dict[str, Predictions]] = {}
         for split in self.evaluated_splits:
 
-            def report(done: int, milliseconds: float, done_before: int = done_before) -> None:
+            def report(done: float, milliseconds: float, done_before: int = done_before) -> None:
                 done += done_before
                 left = (total - done) * milliseconds / 1000
                 self.progress.report(Progress("predicting", fraction=done / total, seconds_left=left))
                 self._check_stop(done, milliseconds)
 
-            predictions[split], self._milliseconds = self._predict(counted, ids[split], report)
+            predicted = self._predict(self._counted, ids[split], report)
+            predictions[split], self._milliseconds = predicted.found, predicted.milliseconds
+            self._prediction_notes.update(predicted.notes)
             done_before += len(ids[split])
-        self._flops = counted.flops
         write_predictions(self.folder / PREDICTIONS, predictions, self.classes)
         return predictions
 
@@ -250,7 +253,8 @@ class Trial:
         peaks = gpu_peaks(self.spec.device)
         total, trainable = parameters(self.model)
         joules, joules_of = energy_used(trace.measured, trace.used_seconds)
-        height, width = self.data.dataset.sample(self.data.ids(self.evaluated_splits[0])[0]).size
+        counted, first = self._counted, self.data.ids(self.evaluated_splits[0])[0]
+        of = "image" if counted.size == self.data.dataset.sample(first).size else "tile"
         return Cost(
             train_seconds=trace.used_seconds,
             evaluation_seconds=self.evaluation_time.seconds,
@@ -268,12 +272,13 @@ class Trial:
             energy_of=joules_of,
             parameters=total,
             trainable_parameters=trainable,
-            flops=self._flops,
-            flops_at=f"one image of {height}x{width}",
+            flops=counted.flops,
+            flops_at=f"one {of} of {counted.size[0]}x{counted.size[1]}",
             notes=[
                 *conditions.condition_notes(trace.measured),
                 *(self.fallbacks.notes() if self.fallbacks else ()),
                 *getattr(self.model, "notes", ()),
+                *self._prediction_notes,
                 *(() if self.learner is None else self.learner.notes),
             ],
         )
@@ -296,18 +301,23 @@ class Trial:
         """Ids of the images that the learning curve is measured on."""
         return self.data.ids(split)[: self.spec.preset.evaluation.curve_images]
 
-    def _predict(
-        self, model: Model, ids: tuple[str, ...], report: Callable[[int, float], None]
-    ) -> tuple[dict[str, Predictions], list[float]]:
-        """Predictions by image id, and the milliseconds that each image took."""
+    def _predict(self, model: Model, ids: tuple[str, ...], report: Callable[[float, float], None]) -> Predicted:
         minimum_score = self.spec.preset.evaluation.minimum_score
-        samples, number = self.data.samples(ids), len(self.classes)
-        return predict_all(model, samples, number, self.spec.device, minimum_score, report, self.spec.precision)
+        return predict_all(
+            model,
+            self.data.samples(ids),
+            len(self.classes),
+            self.spec.device,
+            minimum_score,
+            report,
+            self.spec.precision,
+            Division.of(self.spec.preset, self.task.largest_cell),
+        )
 
-    def _check_stop(self, done: int, milliseconds: float) -> None:
-        """After each predicted image, so that a request to stop takes effect within an image's time."""
+    def _check_stop(self, done: float, milliseconds: float) -> None:
+        """After each predicted image or tile, so that a request to stop takes effect within its time."""
         if self.progress.stop_requested():
-            raise Interrupted(f"stopped during a prediction, {done} images done; the training so far is kept")
+            raise Interrupted(f"stopped during a prediction, {int(done)} images done; the training so far is kept")
 
 
 def _curve_points(trace: Trace) -> list[CurvePoint]:

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.catalog import Catalog, load_catalog
-from harness.config.fit import BYTES_OF_PIXEL, Fingerprint, ImagesOfSize, anchor_recall, at_cell_size, fitted
+from harness.config.fit import (
+    BYTES_OF_PIXEL,
+    WHOLE_PIXELS,
+    Fingerprint,
+    ImagesOfSize,
+    anchor_recall,
+    at_cell_size,
+    fitted,
+)
 from harness.config.preset import (
     Preset,
     check_settings,
@@ -85,11 +93,16 @@ def test_a_batch_fits_the_memory() -> None:
 
 def test_images_that_no_memory_holds_are_one_line_with_what_to_type() -> None:
     with pytest.raises(HarnessError) as caught:
-        fit(data(20, image=20_000), memory=16 * GIB)
-    assert "20000 x 20000 pixels for the network, which takes at least 37.3 GiB" in str(caught.value)
-    assert "--set model.scale=0.59" in str(caught.value)
-    smaller = with_settings(load_preset("auto"), {"model.scale": 0.59})
-    fitted(smaller, data(20, image=20_000), "cpu", 16 * GIB, ["model.scale"])
+        fit(data(20, image=2_800), memory=GIB // 2)
+    assert "2800 x 2800 pixels for the network" in str(caught.value)
+    assert "takes at least 0.7 GiB, and there are 0.5" in str(caught.value)
+    assert "--set model.scale=0.74" in str(caught.value)
+    smaller = with_settings(load_preset("auto"), {"model.scale": 0.74})
+    fitted(smaller, data(20, image=2_800), "cpu", GIB // 2, ["model.scale"])
+
+
+def test_images_of_any_size_fit_since_large_ones_are_predicted_in_tiles() -> None:
+    assert fit(data(20, image=20_000), memory=2 * GIB).scale == 1
 
 
 def test_a_crowded_crop_gets_more_proposals() -> None:
@@ -172,7 +185,7 @@ def test_any_data_give_a_preset_that_every_engine_takes(
     measured = data(min(side, image), image, cells, spread, count)
     whole = fit(measured, *base)
     height, width = measured.resized(whole.scale, {}).largest_image
-    if memory is not None and memory < BYTES_OF_PIXEL * height * width:
+    if memory is not None and memory < BYTES_OF_PIXEL * min(height * width, WHOLE_PIXELS):
         with pytest.raises(HarnessError, match="cut large images into parts"):
             fit(measured, *base, memory)
         return

@@ -100,9 +100,9 @@ def test_a_mask_too_small_to_come_back_is_left_out_with_its_score() -> None:
 
 def test_predictions_of_a_scaled_model_pass_the_predictor() -> None:
     sample: Any = Sample("a", square(), None)  # type: ignore[arg-type]
-    answers, times = predict_all(at_scale(Bright(), 0.35), [sample], 1, "cpu", 0.05)
-    assert answers["a"].size == (60, 80)
-    assert len(times) == 1
+    done = predict_all(at_scale(Bright(), 0.35), [sample], 1, "cpu", 0.05)
+    assert done.found["a"].size == (60, 80)
+    assert len(done.milliseconds) == 1
 
 
 def test_notes_of_the_model_are_kept() -> None:

@@ -12,8 +12,9 @@ from scipy import ndimage
 from harness.contract import Predictions
 from harness.data.windows import WholeImage
 from harness.errors import HarnessError
+from harness.inference.grid import Grid
 from harness.inference.tile_store import TileFolder
-from harness.inference.tiles import SAME_CELL, Grid, predict_in_tiles, shared_part
+from harness.inference.tiles import SAME_CELL, predict_in_tiles, shared_part
 from harness.masks.crops import CropMasks
 
 LARGEST = 40

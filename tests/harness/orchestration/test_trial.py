@@ -86,6 +86,17 @@ def test_the_cost_says_how_long_was_predicted_and_scored(record: RunRecord) -> N
     assert cost.flops == 0, "the brightness method multiplies no matrix when it predicts"
 
 
+def test_large_images_are_predicted_in_tiles_and_the_record_says_so(
+    spec: TrialSpec, record: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not any("tiles" in note for note in record.cost.notes)
+    monkeypatch.setattr("harness.inference.grid.WHOLE_PIXELS", 96 * 96 - 1)
+    found = Trial(spec, tmp_path, ProgressFile()).run()
+    assert any(note.startswith("large images were predicted in tiles of") for note in found.cost.notes)
+    assert found.cost.flops_at == "one image of 96x96", "a tile that holds the whole image"
+    assert found.scores == record.scores
+
+
 class StopsInTheFirstEvaluation(ProgressFile):
     """Asks to stop as soon as validation images are predicted; remembers when, and what was reported."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import os
 import shutil
 import sys
 import time
@@ -215,7 +216,7 @@ def test_a_run_is_logged_and_a_later_one_logs_only_what_is_missing(
     tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("PYTHONPATH", str(Path(ADAPTER).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(ADAPTER).parent), prepend=os.pathsep)
     monkeypatch.syspath_prepend(str(Path(ADAPTER).parent))
     how = ["--adapter", ADAPTER, "--preset", "smoke", "--data", "synthetic:images=12,size=64", "--device", "cpu"]
     words = ["run", "--methods", "brightness", *how, "--out", tmp_path / "run", "--quiet"]

@@ -49,7 +49,7 @@ def test_they_find_cells_of_another_painter(path: Path, tmp_path: Path, monkeypa
     dataset = load("synthetic:images=6,size=128", cache=False)
     samples = [dataset[k] for k in range(len(dataset))]
     found = zero_shot([sample.image for sample in samples], load_catalog(), "cpu", diameter=22)
-    predictions, _ = predict_all(found.model, samples, 1, "cpu", 0.05)
+    predictions = predict_all(found.model, samples, 1, "cpu", 0.05).found
     truth = {sample.image_id: GroundTruth.of(sample) for sample in samples}
     scores = score(predictions, truth, found.trial.rule, CLASSES, one_class=True)
     assert scores.f1_50 is not None
