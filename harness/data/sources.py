@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TypeVar
 
 from harness.data.dataset import Dataset
 from harness.data.doubts.same_pictures import (
@@ -24,14 +22,12 @@ from harness.data.doubts.same_pictures import (
 )
 from harness.data.doubts.signs import Signs, signs_of
 from harness.data.doubts.summary import Doubts
+from harness.data.read_ahead import bytes_of, in_order
 from harness.data.registry import find_sources, guesses, open_source
 from harness.data.source import Loaded, Source, SourceIndex
 from harness.data.store.cache import cached, discard
 from harness.data.store.pack import MemorySink, Pack, Packer, Sink, digest
 from harness.errors import HarnessError
-from harness.platform.processes import usable_cores
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,6 +54,9 @@ class _Read:
     digest: bytes = b""
     picture: Picture = NO_PICTURE
     signs: Signs = field(default_factory=lambda: Signs(0))
+
+    def bytes_held(self) -> int:
+        return 0 if self.loaded.sample is None else bytes_of(self.loaded.sample)
 
 
 class _Findings:
@@ -168,7 +167,7 @@ def check(source: str, limit: int = 100, trust_labels: bool = False) -> Check:
     findings = _Findings(index)
     try:
         problems += index.problems
-        for read in in_order([partial(_read, entry) for entry in index.entries]):
+        for read in in_order([partial(_read, entry) for entry in index.entries], _Read.bytes_held):
             problems += read.loaded.problems
             findings.add(read)
             if len(problems) > limit:
@@ -187,7 +186,7 @@ def _pack(reader: Source, sink: Sink, skip_bad: bool) -> Pack:
     _refuse_problems(index.problems, skip_bad)
     packer, findings = Packer(sink), _Findings(index)
     skipped = len(index.problems)
-    for read in in_order([partial(_read, entry) for entry in index.entries]):
+    for read in in_order([partial(_read, entry) for entry in index.entries], _Read.bytes_held):
         _refuse_problems(read.loaded.problems, skip_bad)
         skipped += len(read.loaded.problems)
         findings.add(read)
@@ -223,20 +222,3 @@ def _no_cells(reader: Source) -> str:
 
 def images(count: int) -> str:
     return f"{count} image{'s' if count > 1 else ''}"
-
-
-def in_order(calls: Sequence[Callable[[], T]]) -> Iterator[T]:
-    """Each call's result, in order. Calls run ahead on all cores that this process may use; few results are held."""
-    workers = max(1, min(8, usable_cores()))
-    waiting: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for call in calls:
-                waiting.append(pool.submit(call))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()

@@ -23,9 +23,10 @@ from harness.data.doubts.same_pictures import Picture, alike_pictures, picture_o
 from harness.data.files import stamp_of_files
 from harness.data.images import images_in, read_image
 from harness.data.pairing import without_labels
+from harness.data.read_ahead import bytes_of, in_order
 from harness.data.registry import open_source
 from harness.data.source import public_path
-from harness.data.sources import in_order, load
+from harness.data.sources import load
 from harness.data.splits.groups import values_in_names
 from harness.data.splits.parts import Splits
 from harness.data.store.cache import cached, discard
@@ -182,7 +183,7 @@ def _packed(text: str, paths: Sequence[Path], skip_bad: bool) -> Dataset:
 
     def build(sink: Sink) -> Pack:
         packer, bad = Packer(sink), 0
-        for found in in_order(entries):
+        for found in in_order(entries, lambda found: bytes_of(found) if isinstance(found, Sample) else 0):
             if isinstance(found, Sample):
                 packer.add(found, digest(found))
             elif not skip_bad:

@@ -15,9 +15,9 @@ from harness.contract import Predictions
 from harness.errors import HarnessError
 from harness.evaluation.ground_truth import GroundTruths, check_pair
 from harness.evaluation.iou_map import prefix_scores
+from harness.evaluation.mask_pixels import MaskPixels
 from harness.evaluation.matching import match
 from harness.evaluation.overlap import (
-    MaskPixels,
     above_threshold,
     make_disjoint,
     remove_overlaps,

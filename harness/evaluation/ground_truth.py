@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from harness.contract import Predictions, Sample
 from harness.errors import HarnessError
-from harness.evaluation.overlap import MaskPixels
+from harness.evaluation.mask_pixels import MaskPixels
 from harness.masks.crops import CropMasks
 
 
@@ -45,7 +45,7 @@ class GroundTruth:
         """The pixels of cells and crowd regions, as matching needs them."""
         width = self.size[1]
         cells, crowd = MaskPixels.of(self.cells, width), self.crowd.pixel_index(width)[0]
-        return TruthPixels(cells, np.setdiff1d(crowd, cells.index) if len(crowd) else crowd)
+        return TruthPixels(cells, np.setdiff1d(crowd, cells.all()) if len(crowd) else crowd)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.evaluation.ground_truth import TruthPixels
-from harness.evaluation.overlap import DisjointMasks, MaskPixels
+from harness.evaluation.mask_pixels import MaskPixels
+from harness.evaluation.overlap import DisjointMasks
 
 THRESHOLDS = tuple((10 + k) / 20 for k in range(10))
 """0.50, 0.55 ... 0.95; a true positive needs an IoU above, not at, the threshold."""
@@ -78,35 +79,52 @@ def match(flat: DisjointMasks, target: TruthPixels) -> Match:
     return Match(levels, partner, iou, ignored, cell, prediction, shared, target.cells.counts, flat.areas)
 
 
-def intersections(
-    flat: DisjointMasks, cells: MaskPixels
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Every cell and prediction with pixels in common, and how many: three (K,) arrays, ordered by cell.
+Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+"""Cells, predictions, and the pixels that they share: three (K,) arrays."""
 
-    The labels under the cells are read once and cut into runs of equal label; what follows works on runs, of which
-    there are few, and on no table of cells by predictions.
+
+def intersections(flat: DisjointMasks, cells: MaskPixels) -> Pairs:
+    """Every cell and prediction with pixels in common, and how many, ordered by cell."""
+    nothing = np.zeros(0, np.int64)
+    last_place = int(flat.places.max(initial=0))
+    found = [(nothing, nothing, nothing)]
+    for some, index in cells.parts():
+        cell, label, shared = _labels_under(flat.labels.take(index), cells.counts[some])
+        number = flat.numbers(max(last_place, int(label.max(initial=0)))).take(label)
+        there = np.flatnonzero(number >= 0)
+        found.append((cell.take(there) + some.start, number.take(there), shared.take(there)))
+    cell, number, shared = (np.concatenate(part) for part in zip(*found, strict=True))
+    return cell, number, shared
+
+
+def _labels_under(under: NDArray[np.signedinteger], counts: NDArray[np.int64]) -> Pairs:
+    """Every cell and label with pixels in common, and how many, ordered by cell.
+
+    The labels under the cells are cut into runs of equal label; what follows works on runs, of which there are few, and
+    on no table of cells by labels.
+
+    Args:
+        under: (P,) labels of the cells' pixels, cells in order; 0 where there is none.
+        counts: (N,) pixels of each cell.
     """
-    under = flat.labels.take(cells.index)
     if not len(under):
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64)
     breaks = np.empty(len(under), np.bool_)
     np.not_equal(under[1:], under[:-1], out=breaks[1:])
     # a cell ends a run too; one without a pixel would break the next, which is broken there already
-    first = np.cumsum(cells.counts) - cells.counts
-    breaks[first[cells.counts > 0]] = True
+    first = np.cumsum(counts) - counts
+    breaks[first[counts > 0]] = True
     begin = np.flatnonzero(breaks)
     length = np.diff(begin, append=len(under))
     label = under.take(begin)
     cell = np.repeat(np.arange(len(first)), np.diff(np.searchsorted(begin, first), append=len(begin)))
 
     labelled = np.flatnonzero(label)
-    masks = int(max(flat.places.max(initial=0), label.max()))
-    pair = cell.take(labelled) * (masks + 1) + label.take(labelled)
+    most = int(label.max())
+    pair = cell.take(labelled) * (most + 1) + label.take(labelled)
     order = np.argsort(pair, kind="stable")
     pair = pair.take(order)
     new = np.flatnonzero(np.diff(pair, prepend=-1))
     shared = np.add.reduceat(length.take(labelled.take(order)), new) if len(new) else new
-    cell, label = np.divmod(pair.take(new), masks + 1)
-    number = flat.numbers(masks).take(label)
-    there = np.flatnonzero(number >= 0)
-    return cell.take(there), number.take(there), shared.take(there)
+    cell, label = np.divmod(pair.take(new), most + 1)
+    return cell, label, shared

@@ -14,23 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.contract import Predictions
+from harness.evaluation.mask_pixels import MaskPixels
 from harness.masks.crops import CropMasks
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MaskPixels:
-    """Where the set pixels of N masks are; made once where the same masks are looked at several times.
-
-    index: (P,) int64, row-major in the image, masks in order. counts: (N,) int64, pixels of each mask.
-    """
-
-    index: NDArray[np.int64]
-    counts: NDArray[np.int64]
-
-    @staticmethod
-    def of(masks: CropMasks, width: int) -> MaskPixels:
-        """The pixels of these masks in an image of that width."""
-        return MaskPixels(*masks.pixel_index(width))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,12 +93,17 @@ class _PixelConflicts:
         kind: type[np.signedinteger] = np.int16 if 2 * len(order) < 2**15 else np.int32
         place = np.empty(len(order), kind)
         place[order] = np.arange(1, len(order) + 1, dtype=kind)
-        values = np.repeat(place, found.counts)
         labels = np.zeros(pixels, kind)
-        labels[found.index] = values
-        met = np.flatnonzero(labels.take(found.index) != values)
-        at = found.index[met]
-        return _PixelConflicts(labels, at, labels[at], values[met])
+        for masks, index in found.parts():
+            labels[index] = np.repeat(place[masks], found.counts[masks])
+        shared, others = [], []
+        for masks, index in found.parts():
+            values = np.repeat(place[masks], found.counts[masks])
+            met = np.flatnonzero(labels.take(index) != values)
+            shared.append(index[met])
+            others.append(values[met])
+        at = np.concatenate([np.zeros(0, np.int64), *shared])
+        return _PixelConflicts(labels, at, labels[at], np.concatenate([np.zeros(0, kind), *others]))
 
     def resolve(self, last: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Give every shared pixel to the earliest place, and those in `last` only what no other place has.
@@ -149,10 +139,8 @@ def _restore_small_masks(
     The masks that are not in doubt stay in any case: dropping others can only leave them more pixels. doubtful, areas
     and dropped are indexed by place less one. areas, dropped and labels are changed in place.
     """
-    ends = np.cumsum(found.counts)
     for rank in doubtful.tolist():
-        mask = order[rank]
-        mine = found.index[ends[mask] - found.counts[mask] : ends[mask]]
+        mine = found.of_mask(order[rank])
         here = labels[mine].astype(np.int64)
         free = (here == 0) | (here > rank + 1) | dropped[here - 1]
         area = int(np.count_nonzero(free))
@@ -179,7 +167,7 @@ def remove_overlaps(predictions: Predictions, min_area: int = 1) -> Predictions:
     flat = make_disjoint(predictions, min_area, pixels)
     place = np.zeros(len(predictions), np.int64)
     place[flat.kept] = flat.places
-    mine = flat.labels[pixels.index] == np.repeat(place, pixels.counts)
+    mine = flat.labels[pixels.all()] == np.repeat(place, pixels.counts)
     left = np.zeros_like(masks.pixels)
     left[np.flatnonzero(masks.pixels)[mine]] = 1
     tight, _ = CropMasks(masks.boxes, left, masks.offsets).select(flat.kept).tight()

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 SMALL_LABELS, PIXELS_OF_LABEL = 2**16, 16
 """A list as long as the largest label is worth it up to here, and up to one label for so many pixels."""
 
+COUNTED_AT_ONCE = 2**22
+"""Pixels of boxes that are counted at once: each that is set takes eight bytes meanwhile."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CropMasks:
@@ -87,8 +90,23 @@ class CropMasks:
         x0, y0, x1, y1 = self.boxes[i].tolist()
         return self.pixels[self.offsets[i] : self.offsets[i + 1]].reshape(y1 - y0, x1 - x0)
 
+    def parts(self, most: int) -> Iterator[tuple[int, CropMasks]]:
+        """The masks in runs of one at least and of at most so many pixels of boxes: number of the first, and a view."""
+        first, last = 0, len(self)
+        while first < len(self):
+            begin = self.offsets[first]
+            if self.offsets[-1] - begin > most:
+                last = max(first + 1, int(self.offsets.searchsorted(begin + most, side="right")) - 1)
+            else:
+                last = len(self)
+            offsets = self.offsets[first : last + 1] - begin
+            yield first, CropMasks(self.boxes[first:last], self.pixels[begin : self.offsets[last]], offsets)
+            first = last
+
     def areas(self) -> NDArray[np.int64]:
         """(N,) set pixels of each mask."""
+        if len(self.pixels) > COUNTED_AT_ONCE and len(self) > 1:
+            return np.concatenate([part.areas() for _, part in self.parts(COUNTED_AT_ONCE)])
         ends = self.pixels.view(np.bool_).nonzero()[0].searchsorted(self.offsets)
         return ends[1:] - ends[:-1]
 
