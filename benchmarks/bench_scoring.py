@@ -30,8 +30,9 @@ from harness.contract import Predictions
 from harness.data.sources import load
 from harness.evaluation.ground_truth import GroundTruth, TruthPixels
 from harness.evaluation.iou_map import image_curve
+from harness.evaluation.mask_pixels import MaskPixels
 from harness.evaluation.matching import THRESHOLDS, match
-from harness.evaluation.overlap import MaskPixels, make_disjoint, remove_overlaps
+from harness.evaluation.overlap import make_disjoint, remove_overlaps
 from harness.masks.crops import CropMasks
 from harness.masks.rle import from_rle, to_rle
 

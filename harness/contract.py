@@ -412,7 +412,7 @@ class Task:
     crop: side of a training crop in pixels, as the model sees it.
     max_cells: largest number of cells on one training image, or on a tile of one that is predicted in tiles. Limits on
         detections follow from it.
-    max_size: height and width of the largest image, or tile, in pixels, as the model sees it.
+    max_size: largest height and width of these images and tiles, in pixels, as the model sees them.
     settings: the preset's [model] table, the same for all methods. An engine reads it with `Settings.read`.
     cell_diameter: median over the cells of the training images of the diameter of a circle of the same area, in
         pixels. 0 where it is not known.
@@ -501,7 +501,7 @@ class Model(Protocol):
     A model whose weights do not start from scratch may have an attribute `loaded`, a `LoadedWeights`, for the record.
 
     A model may have a method `max_detections(size)`: the most cells that it can give for an image of that height and
-    width. An image that reaches it is predicted in tiles.
+    width. `predict` and `evaluate` predict an image that reaches it in tiles.
     """
 
     module: torch.nn.Module

@@ -92,10 +92,10 @@ def predict(
     catalog = load_catalog(adapters)
     device, note = choose_device(device)
 
+    from harness.config.tiling import TILE
     from harness.inference.formats.check_submission import check_submission
     from harness.inference.formats.submission import Submission
     from harness.inference.formats.writer import open_writers, warn_of_older_files
-    from harness.inference.grid import TILE
     from harness.inference.predict_files import TILES, Tiling, predict_files
 
     if not sys.warnoptions:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.config.preset import Preset, with_settings
+from harness.config.tiling import WHOLE_PIXELS
 from harness.errors import HarnessError
 
 BEST_SIDE = 20.0
@@ -49,10 +50,6 @@ ROIS_PER_CELL = 8
 PROPOSALS_PER_CELL = 16
 MEMORY_OF_BATCH = {"cpu": 4 * 2**30, "mps": 4 * 2**30, "cuda": 24 * 2**30}
 """Bytes that the batch of the preset takes with room to spare."""
-
-WHOLE_PIXELS = 2**23
-"""Pixels, as the network sees them, of the largest image that is predicted as a whole where nothing else is asked for.
-Larger ones are predicted in tiles (harness.inference.grid)."""
 
 BYTES_OF_PIXEL = 100
 """Memory that the smallest networks need to predict an image, for each of its pixels as they see it: `mask_rcnn` of
@@ -126,7 +123,7 @@ def fitted(preset: Preset, data: Fingerprint, device: str, memory: int | None, k
         kept: settings that stay as they are in the preset, as "model.scale"; the other rules follow from them.
 
     Raises:
-        HarnessError: the memory is too small to predict the largest image, or WHOLE_PIXELS of it.
+        HarnessError: the memory is too small to predict the largest image whole, and no tiles are made of it.
     """
     # a scale that was typed is for all images
     by_size = () if "model.scale" in kept else (_scale_by_size,)
@@ -185,12 +182,12 @@ def _at_scale(preset: Preset, scale: float, reason: str, by_size: Mapping[str, f
 
 def _check_memory(preset: Preset, data: Fingerprint, memory: int) -> None:
     height, width = data.resized(preset.scale, preset.scale_by_size).largest_image
-    needed = BYTES_OF_PIXEL * min(height * width, WHOLE_PIXELS)
-    if needed > memory:
+    needed = BYTES_OF_PIXEL * height * width
+    # a larger one is predicted in tiles
+    if needed > memory and height * width <= WHOLE_PIXELS:
         raise HarnessError(
-            f"the largest image is {height} x {width} pixels for the network, and predicting it, or a part of "
-            f"{WHOLE_PIXELS:,} pixels, takes at least {needed / 2**30:.1f} GiB, and there are {memory / 2**30:.1f}: "
-            f"cut large images into parts, "
+            f"the largest image is {height} x {width} pixels for the network, which takes at least "
+            f"{needed / 2**30:.1f} GiB to predict, and there are {memory / 2**30:.1f}: cut large images into parts, "
             f"or shrink all, as in --set model.scale={0.9 * preset.scale * math.sqrt(memory / needed):.2g}"
         )
 

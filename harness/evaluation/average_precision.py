@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.evaluation.close_pairs import ClosePairs
+from harness.evaluation.close_pairs import LEAST_IOU, ClosePairs
 
-IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+IOU_THRESHOLDS = np.linspace(LEAST_IOU, 0.95, 10)
 _RECALLS = np.linspace(0.0, 1.0, 101)
 
 

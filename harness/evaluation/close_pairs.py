@@ -1,4 +1,4 @@
-"""Detections and cells whose masks share at least half of their pixels: the pairs that COCO's matching looks at.
+"""Detections and cells with an IoU of at least 0.5: the pairs that COCO's matching looks at.
 
 No table of all detections by all cells is made where an image holds many: of a stitched scan with 100,000 cells it
 would take 80 GB. Detections are taken by the place where they lie, and held against the cells there.
@@ -18,10 +18,10 @@ from harness.masks.rle import to_rle
 LEAST_IOU = 0.5
 """The lowest threshold of COCO's matching."""
 
-TABLE = 2**20
+MAX_TABLE = 2**20
 """Most detections by cells in one table."""
 
-PLACE = 512
+PLACE_SIDE = 512
 """Side, in pixels, of the places that detections are taken by."""
 
 
@@ -77,12 +77,12 @@ def _tables(
     """Indices of detections, each once, and of all cells whose boxes touch one of them. (N, 4) boxes, x0 y0 x1 y1."""
     if not len(detections) or not len(cells):
         return
-    if len(detections) * len(cells) <= TABLE:
+    if len(detections) * len(cells) <= MAX_TABLE:
         yield np.arange(len(detections)), np.arange(len(cells))
         return
-    place = (detections[:, :2] + detections[:, 2:]) // (2 * PLACE)
+    place = (detections[:, :2] + detections[:, 2:]) // (2 * PLACE_SIDE)
     # those larger than a place reach far: on their own, they do not make others look at far cells
-    large = (detections[:, 2:] - detections[:, :2]).max(axis=1) > PLACE
+    large = (detections[:, 2:] - detections[:, :2]).max(axis=1) > PLACE_SIDE
     order = np.lexsort((place[:, 0], place[:, 1], large))
     key = np.column_stack([large, place])[order]
     starts = np.flatnonzero(np.append(True, (key[1:] != key[:-1]).any(axis=1)))
@@ -90,6 +90,6 @@ def _tables(
         low, high = detections[rows, :2].min(axis=0), detections[rows, 2:].max(axis=0)
         columns = np.flatnonzero((cells[:, :2] < high).all(axis=1) & (cells[:, 2:] > low).all(axis=1))
         if len(columns):
-            step = max(1, TABLE // len(columns))
+            step = max(1, MAX_TABLE // len(columns))
             for begin in range(0, len(rows), step):
                 yield rows[begin : begin + step], columns

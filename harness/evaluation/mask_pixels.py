@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from harness.masks.crops import CropMasks
 
-HELD = 2**22
-"""Pixels of boxes whose index is held: eight bytes for each that is set."""
+MAX_HELD = 2**24
+"""Most pixels of boxes whose index is held: eight bytes for each that is set."""
+
+PART = 2**22
+"""Most pixels of boxes that are looked at together where the index is not held."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +34,7 @@ class MaskPixels:
     @staticmethod
     def of(masks: CropMasks, width: int) -> MaskPixels:
         """The pixels of these masks in an image of that width."""
-        if len(masks.pixels) > HELD:
+        if len(masks.pixels) > MAX_HELD:
             counts = masks.areas()
             return MaskPixels(masks, width, counts, np.cumsum(counts), None)
         index, counts = masks.pixel_index(width)
@@ -42,13 +45,15 @@ class MaskPixels:
         if self.held is not None:
             yield slice(0, len(self.masks)), self.held
             return
-        for first, part in self.masks.parts(HELD):
+        for first, part in self.masks.parts(PART):
             yield slice(first, first + len(part)), part.pixel_index(self.width)[0]
 
     def of_mask(self, number: int) -> NDArray[np.int64]:
         """The index of one mask's pixels."""
         if self.held is None:
-            return self.masks.select([number]).pixel_index(self.width)[0]
+            x0, y0, _, _ = self.masks.boxes[number].tolist()
+            y, x = np.nonzero(self.masks.crop(number))
+            return (y + y0) * self.width + x + x0
         return self.held[self.ends[number] - self.counts[number] : self.ends[number]]
 
     def all(self) -> NDArray[np.int64]:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.config.tiling import TILE
 from harness.contract import Model, Predictions, Task
 from harness.data.windows import WindowedImage
 from harness.evaluation.calibration import apply_rule
-from harness.inference.grid import TILE, Division
+from harness.inference.grid import TilingPolicy
 from harness.inference.predictor import predict_image
 from harness.inference.scaled import tiles_of
 from harness.inference.tiles import NoStore, TileStore, predict_in_tiles
@@ -35,14 +36,15 @@ class ImagePredictor:
     def __init__(self, model: Model, task: Task, trial: TrainedTrial, side: int = TILE, always: bool = False) -> None:
         """side: of a tile in pixels, with its margins. always: small images are predicted in tiles too."""
         self._model, self._task, self._spec, self._always = model, task, trial.spec, always
-        self._division = Division.of(trial.spec.preset, task.largest_cell, side)
+        self._tiling = TilingPolicy.of(trial.spec.preset, task.largest_cell, side)
         self._rule = trial.rule
 
-    def facts(self) -> list[Any]:
-        """What decides, beside model and image, what is found on a tile."""
+    def facts(self, size: tuple[int, int]) -> list[Any]:
+        """What decides, beside model and image, what is found on a tile of an image of that height and width."""
+        grid = self._tiling.grid(size)
         return [
-            self._division.grid.core,
-            self._division.grid.margin,
+            grid.core,
+            grid.margin,
             self._task.device.partition(":")[0],
             self._spec.precision,
         ]
@@ -61,10 +63,11 @@ class ImagePredictor:
             each: called after each tile with the number of tiles done and that of all.
 
         Raises:
-            HarnessError: the model returns something that is not a prediction, or no tile fits the memory.
+            HarnessError: the model returns something that is not a prediction.
+            MemoryError: no tile fits the memory.
         """
         notes = []
-        if not self._always and not self._division.applies_to(image.size):
+        if not self._always and not self._tiling.applies_to(image.size):
             try:
                 found = self._found(image.read(0, 0, *image.size))
                 if not self._is_full(found):
@@ -74,11 +77,10 @@ class ImagePredictor:
                 if not is_out_of_memory(error):
                     raise
                 notes.append("not enough memory for the whole image: predicted in tiles")
+        grid = self._tiling.grid(image.size)
         with tiles_of(self._model, image.size):
-            done = predict_in_tiles(
-                image, self._found, self._division.grid, is_full=self._is_full, store=open_store(), each=each
-            )
-        return done.found, [*notes, f"predicted in {self._division}", *done.notes]
+            done = predict_in_tiles(image, self._found, grid, is_full=self._is_full, store=open_store(), each=each)
+        return done.found, [*notes, f"predicted in tiles of {grid.tile} pixels, which overlap", *done.notes]
 
     def _found(self, pixels: NDArray[np.uint8]) -> Predictions:
         minimum, precision = self._spec.preset.evaluation.minimum_score, self._spec.precision

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from harness.config.fit import WHOLE_PIXELS
+from harness.config.tiling import TILE, WHOLE_PIXELS
 from harness.contract import Model, Task
 from harness.data.image_folder import read
 from harness.data.windows import ZARR_SUFFIX, WholeImage, WindowedImage, open_image
@@ -16,7 +16,6 @@ from harness.errors import HarnessError, one_line
 from harness.evaluation.calibration import apply_rule
 from harness.fileio import make_folder
 from harness.inference.formats.writer import PredictedImage, Writer
-from harness.inference.grid import TILE
 from harness.inference.image_predictor import ImagePredictor
 from harness.inference.tile_store import TileFolder
 from harness.results.trained_trial import TrainedTrial
@@ -131,4 +130,4 @@ def _tile_folder(
     facts = path.stat()
     image = [path.name, facts.st_size, facts.st_mtime_ns, size]
     make_folder(folder)
-    return TileFolder(folder / path.name, trial=trial.spec.key, image=image, work=predictor.facts())
+    return TileFolder(folder / path.name, trial=trial.spec.key, image=image, work=predictor.facts(size))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.config.precision import Precision
 from harness.contract import Model, Predictions, Sample
 from harness.data.windows import WholeImage
-from harness.inference.grid import Division
+from harness.inference.grid import Grid, TilingPolicy
 from harness.inference.scaled import tiles_of
 from harness.inference.tiles import predict_in_tiles
 from harness.training.device import autocast, synchroniser
@@ -25,7 +25,7 @@ class Predicted:
     """What was found, and what it took.
 
     found: predictions by image id. milliseconds: of each image, from pixels in memory to cropped masks.
-    notes: what was done to images, each once.
+    notes: what was done to images, each once, in order.
     """
 
     found: dict[str, Predictions] = field(default_factory=dict)
@@ -41,7 +41,7 @@ def predict_all(
     minimum_score: float,
     each: Callable[[float, float], None] = lambda done, milliseconds: None,
     precision: Precision = "auto",
-    division: Division | None = None,
+    tiling: TilingPolicy | None = None,
 ) -> Predicted:
     """Predict images one at a time: what a single image costs a user.
 
@@ -51,32 +51,32 @@ def predict_all(
         classes, device, minimum_score, precision: see `predict_image`.
         each: called after each image, and after each tile of a large one, with the number of images done, the done part
             of a large one included, and the milliseconds that the last one took, or is expected to take.
-        division: which images are predicted in tiles, and how; None where all are predicted whole.
+        tiling: which images are predicted in tiles, and how; None where all are predicted whole.
 
     Raises:
-        HarnessError: the model returns something that is not a prediction, or the memory does not suffice for a tile.
+        HarnessError: the model returns something that is not a prediction.
+        MemoryError: the memory does not suffice for the smallest tile.
     """
     done = Predicted()
 
     def predict(image: NDArray[np.uint8], name: str) -> tuple[Predictions, float]:
         return predict_image(model, image, classes, device, minimum_score, precision, name)
 
-    def predict_large(image: NDArray[np.uint8], name: str, division: Division) -> tuple[Predictions, float]:
+    def predict_large(image: NDArray[np.uint8], name: str, grid: Grid) -> tuple[Predictions, float]:
         begin = time.perf_counter()
 
         def each_tile(tile: int, tiles: int) -> None:
             each(len(done.found) + tile / tiles, 1000 * (time.perf_counter() - begin) * tiles / tile)
 
         with tiles_of(model, (image.shape[0], image.shape[1])):
-            tiled = predict_in_tiles(
-                WholeImage(image), lambda tile: predict(tile, name)[0], division.grid, each=each_tile
-            )
-        done.notes.update(dict.fromkeys([f"large images were predicted in {division}", *tiled.notes]))
+            tiled = predict_in_tiles(WholeImage(image), lambda tile: predict(tile, name)[0], grid, each=each_tile)
+        said = f"large images were predicted in tiles of {grid.tile} pixels, which overlap"
+        done.notes.update(dict.fromkeys([said, *tiled.notes]))
         return tiled.found, 1000 * (time.perf_counter() - begin)
 
     for sample in samples:
-        if division is not None and division.applies_to(sample.size):
-            found, milliseconds = predict_large(sample.image, sample.image_id, division)
+        if tiling is not None and tiling.applies_to(sample.size):
+            found, milliseconds = predict_large(sample.image, sample.image_id, tiling.grid(sample.size))
         else:
             found, milliseconds = predict(sample.image, sample.image_id)
         done.found[sample.image_id] = found

@@ -35,7 +35,7 @@ def tiles_of(model: Model, size: Size) -> Iterator[None]:
 
     model: any, or one that wraps others and has them as `models`, as an ensemble does.
     """
-    scaled = [one for one in (model, *getattr(model, "models", ())) if isinstance(one, ScaledModel)]
+    scaled = list(_scaled_models(model))
     for one in scaled:
         one.whole = size
     try:
@@ -43,6 +43,13 @@ def tiles_of(model: Model, size: Size) -> Iterator[None]:
     finally:
         for one in scaled:
             one.whole = None
+
+
+def _scaled_models(model: Model) -> Iterator[ScaledModel]:
+    if isinstance(model, ScaledModel):
+        yield model
+    for one in getattr(model, "models", ()):
+        yield from _scaled_models(one)
 
 
 class ScaledModel:

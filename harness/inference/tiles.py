@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from harness.contract import Predictions
 from harness.data.windows import WindowedImage
-from harness.errors import HarnessError
 from harness.inference.grid import SEAM, SMALLEST_CORE, Box, Grid, up, with_margin
 from harness.masks.crops import CropMasks
 from harness.results.status import is_out_of_memory
@@ -76,7 +75,7 @@ def predict_in_tiles(
         each: called after each tile with the number of tiles done and that of all.
 
     Raises:
-        HarnessError: the memory does not suffice for the smallest tile.
+        MemoryError: the memory does not suffice for the smallest tile.
     """
     work = _Work(image, predict, grid.margin, is_full)
     kept = store or NoStore()
@@ -113,13 +112,8 @@ class _Work:
         if side > self._largest:
             return self._predict_quarters(core)
         tile = with_margin(core, self._margin, self._image.size)
-        try:
-            found = self._predict(self._image.read(*tile))
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            if side <= SMALLEST_CORE:
-                raise HarnessError("the memory does not suffice for the smallest tile") from error
+        found = self._predict_tile(tile, is_smallest=side <= SMALLEST_CORE)
+        if found is None:
             _free_memory()
             self._note("not enough memory for a tile: smaller tiles from there on")
             self._largest = side - 1
@@ -131,6 +125,18 @@ class _Work:
         if _cut_off(inside, tile, self._image.size):
             self._note("cells larger than any of the training images reach the edge of their tile and may be cut off")
         return inside
+
+    def _predict_tile(self, tile: Box, is_smallest: bool) -> Predictions | None:
+        """In pixels of the tile; None where the memory does not suffice. Raises MemoryError for the smallest."""
+        try:
+            return self._predict(self._image.read(*tile))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if is_smallest:
+                raise MemoryError("the memory does not suffice for the smallest tile") from error
+        # the error holds what the network had computed: it is gone here, so that the memory can be freed
+        return None
 
     def _predict_quarters(self, core: Box) -> Predictions:
         parts = list(_quarters(core))

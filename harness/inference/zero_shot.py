@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.catalog import Catalog
-from harness.config.fit import BEST_SIDE, KEPT, MAX_SCALE, WHOLE_PIXELS
+from harness.config.fit import BEST_SIDE, KEPT, MAX_SCALE
 from harness.config.preset import AUTO, Preset, load_preset, with_settings
+from harness.config.tiling import WHOLE_PIXELS
 from harness.config.trial_spec import TrialSpec, recipe_to_json, trial_key
 from harness.contract import Init, Model, Recipe, StartingWeights, Task, init_part
 from harness.data.readers.painted import CLASSES

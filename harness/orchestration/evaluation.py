@@ -28,7 +28,7 @@ from harness.evaluation.scorer import score
 from harness.fileio import make_folder
 from harness.inference.ensemble import Ensemble
 from harness.inference.image_predictor import ImagePredictor
-from harness.inference.predictor import median_without_first
+from harness.inference.predictor import Predicted, median_without_first
 from harness.inference.trained_model import load_trained
 from harness.masks.crops import CropMasks
 from harness.monitoring.machine import git_commit, machine_facts, package_versions, utc_now
@@ -189,7 +189,9 @@ def evaluate(
         raise HarnessError(f"{data.dataset.public_source}: {trained.record.method} was trained on all its images")
     model, task = _loaded(trained, catalog, device)
     samples = [data.dataset.sample(image_id) for image_id in (*calibration, *tested)]
-    found, times = _predicted(ImagePredictor(model, task, trained.trial), samples, each)
+    done = _predicted(ImagePredictor(model, task, trained.trial), samples, each)
+    found, times = done.found, done.milliseconds
+    notes += done.notes
     truth, classes_by = matched_truth(data.dataset, task.classes)
     rule = trained.trial.rule
     if calibration:
@@ -233,18 +235,19 @@ def _loaded(trained: Trained, catalog: Catalog, device: str) -> tuple[Model, Tas
     return Ensemble([model, *(m for m, _ in others)]), replace(task, largest_cell=largest)
 
 
-def _predicted(
-    predictor: ImagePredictor, samples: Sequence[Sample], each: Callable[[int, float], None]
-) -> tuple[dict[str, Predictions], list[float]]:
-    """Predictions by image id, and the milliseconds of each image."""
-    found: dict[str, Predictions] = {}
-    times: list[float] = []
+def _predicted(predictor: ImagePredictor, samples: Sequence[Sample], each: Callable[[int, float], None]) -> Predicted:
+    """Raises HarnessError where the memory does not suffice."""
+    done = Predicted()
     for sample in samples:
         begin = time.perf_counter()
-        found[sample.image_id], _ = predictor.predict(WholeImage(sample.image))
-        times.append(1000 * (time.perf_counter() - begin))
-        each(len(found), times[-1])
-    return found, times
+        try:
+            done.found[sample.image_id], notes = predictor.predict(WholeImage(sample.image))
+        except MemoryError as error:
+            raise HarnessError(f"image {sample.image_id}: {error}") from error
+        done.milliseconds.append(1000 * (time.perf_counter() - begin))
+        done.notes.update(dict.fromkeys(notes))
+        each(len(done.found), done.milliseconds[-1])
+    return done
 
 
 def _note_on_size(trained: float, cells: Sequence[CropMasks]) -> list[str]:

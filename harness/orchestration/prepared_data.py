@@ -21,7 +21,7 @@ from harness.data.statistics import largest_side, median_diameter, pixel_statist
 from harness.data.unlabelled import UnlabelledImages, choose_unlabelled, load_unlabelled
 from harness.errors import HarnessError
 from harness.evaluation.ground_truth import GroundTruth
-from harness.inference.grid import Division
+from harness.inference.grid import TilingPolicy
 from harness.results.schema import DataFacts
 from harness.transforms.resize import scaled_size
 
@@ -183,7 +183,7 @@ def planned_unlabelled(data: PreparedData, spec: TrialSpec) -> UnlabelledImages 
 
 
 def task_of(data: PreparedData, spec: TrialSpec) -> Task:
-    """What the method may know of the data: statistics of the training images, and the largest size of all images.
+    """What the method may know of the data: statistics of the training images.
 
     Sizes are in pixels of the images as the method sees them, resized by the preset's scale. Of images that are
     predicted in tiles, it is told of the tiles.
@@ -191,13 +191,12 @@ def task_of(data: PreparedData, spec: TrialSpec) -> Task:
     preset = spec.preset
     dataset, train = data.dataset, data.splits.train
     largest_cell = largest_side(dataset, train)
-    division = Division.of(preset, largest_cell)
-    counts = [division.most_cells(sample.size, sample.instances.boxes) for sample in map(dataset.sample, train)]
+    by_size, tiling = preset.scale_by_size, TilingPolicy.of(preset, largest_cell)
+    counts, shown = [], []
+    for sample in map(dataset.sample, train):
+        counts.append(tiling.most_cells(sample.size, sample.instances.boxes))
+        shown.append(scaled_size(tiling.seen_at_once(sample.size), by_size.get(sample.size, preset.scale)))
     mean, std = pixel_statistics(dataset, train)
-    by_size = preset.scale_by_size
-    # pixels of the network: the largest of all sizes, each resized by its factor
-    sizes = [(dataset.max_size, preset.scale), *by_size.items()]
-    shown = [scaled_size(division.tile_of(size), factor) for size, factor in sizes]
     return Task(
         classes=dataset.classes,
         pixel_mean=mean,

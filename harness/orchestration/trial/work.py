@@ -18,7 +18,7 @@ from harness.evaluation.prediction_file import PREDICTIONS, write_predictions
 from harness.evaluation.schema import PostprocessRule, Scores
 from harness.evaluation.scorer import iou_map, score
 from harness.fileio import write_text_atomic
-from harness.inference.grid import Division
+from harness.inference.grid import TilingPolicy
 from harness.inference.predictor import Predicted, median_without_first, predict_all
 from harness.inference.scaled import at_scale
 from harness.inference.trained_model import save_task
@@ -311,7 +311,7 @@ class Trial:
             minimum_score,
             report,
             self.spec.precision,
-            Division.of(self.spec.preset, self.task.largest_cell),
+            TilingPolicy.of(self.spec.preset, self.task.largest_cell),
         )
 
     def _check_stop(self, done: float, milliseconds: float) -> None:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from harness.catalog import Catalog, load_catalog
 from harness.config.fit import (
     BYTES_OF_PIXEL,
-    WHOLE_PIXELS,
     Fingerprint,
     ImagesOfSize,
     anchor_recall,
@@ -27,6 +26,7 @@ from harness.config.preset import (
     with_typed_settings,
 )
 from harness.config.preset_file import preset_text
+from harness.config.tiling import WHOLE_PIXELS
 from harness.contract import Init
 from harness.errors import HarnessError
 from harness.stacks import resolve
@@ -95,14 +95,14 @@ def test_images_that_no_memory_holds_are_one_line_with_what_to_type() -> None:
     with pytest.raises(HarnessError) as caught:
         fit(data(20, image=2_800), memory=GIB // 2)
     assert "2800 x 2800 pixels for the network" in str(caught.value)
-    assert "takes at least 0.7 GiB, and there are 0.5" in str(caught.value)
+    assert "takes at least 0.7 GiB to predict, and there are 0.5" in str(caught.value)
     assert "--set model.scale=0.74" in str(caught.value)
     smaller = with_settings(load_preset("auto"), {"model.scale": 0.74})
     fitted(smaller, data(20, image=2_800), "cpu", GIB // 2, ["model.scale"])
 
 
 def test_images_of_any_size_fit_since_large_ones_are_predicted_in_tiles() -> None:
-    assert fit(data(20, image=20_000), memory=2 * GIB).scale == 1
+    assert fit(data(20, image=20_000), memory=GIB // 2).scale == 1
 
 
 def test_a_crowded_crop_gets_more_proposals() -> None:
@@ -185,7 +185,7 @@ def test_any_data_give_a_preset_that_every_engine_takes(
     measured = data(min(side, image), image, cells, spread, count)
     whole = fit(measured, *base)
     height, width = measured.resized(whole.scale, {}).largest_image
-    if memory is not None and memory < BYTES_OF_PIXEL * min(height * width, WHOLE_PIXELS):
+    if memory is not None and memory < BYTES_OF_PIXEL * height * width <= BYTES_OF_PIXEL * WHOLE_PIXELS:
         with pytest.raises(HarnessError, match="cut large images into parts"):
             fit(measured, *base, memory)
         return

@@ -11,7 +11,7 @@ import pytest
 
 from harness.conformance.images import draw_sample
 from harness.data import read_ahead
-from harness.data.read_ahead import MEMORY, READING, bytes_of, in_order
+from harness.data.read_ahead import MEMORY, READING_FACTOR, bytes_of, in_order
 
 
 @pytest.fixture(autouse=True)
@@ -52,12 +52,16 @@ def test_small_images_are_read_ahead_on_all_cores() -> None:
 
 
 def test_large_images_are_read_one_after_the_other() -> None:
-    assert read_all([MEMORY // READING] * 20) == 1
+    assert read_all([MEMORY // READING_FACTOR] * 20) == 1
 
 
 def test_what_is_held_follows_the_size() -> None:
-    assert read_all([MEMORY // READING // 3] * 40) == 3
-    assert read_all([1000] * 40 + [MEMORY] * 20) <= 10
+    assert read_all([MEMORY // READING_FACTOR // 3] * 40) == 3
+    assert read_all([1000] * 40 + [MEMORY] * 20) <= 10, "those that were on the way when the first large one came"
+
+
+def test_a_small_image_among_large_ones_changes_nothing() -> None:
+    assert read_all([MEMORY] + [0, MEMORY] * 10) == 1
 
 
 def test_an_error_ends_it_where_it_is_asked_for() -> None:

@@ -1,4 +1,4 @@
-"""Pairs of masks that share half of their pixels, on images with many of them."""
+"""Pairs of masks with an IoU of at least 0.5, on images with many of them."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def test_places_give_what_one_table_gives(largest: int, monkeypatch: pytest.Monk
     assert len(detection) > 100
 
     whole = close_pairs(detections, cells, crowd, SIZE)
-    monkeypatch.setattr(module, "TABLE", 900)
-    monkeypatch.setattr(module, "PLACE", 100)
+    monkeypatch.setattr(module, "MAX_TABLE", 900)
+    monkeypatch.setattr(module, "PLACE_SIDE", 100)
     for found in (whole, close_pairs(detections, cells, crowd, SIZE)):
         assert found.detection.tolist() == detection.tolist()
         assert found.cell.tolist() == cell.tolist()
@@ -62,8 +62,8 @@ def test_places_give_what_one_table_gives(largest: int, monkeypatch: pytest.Monk
 def test_no_table_is_larger_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     boxes, others = squares(rng, 400, 640).boxes, squares(rng, 300).boxes
-    monkeypatch.setattr(module, "TABLE", 900)
-    monkeypatch.setattr(module, "PLACE", 100)
+    monkeypatch.setattr(module, "MAX_TABLE", 900)
+    monkeypatch.setattr(module, "PLACE_SIDE", 100)
     tables = list(module._tables(boxes, others))
     assert max(len(rows) * len(columns) for rows, columns in tables) <= 900
     rows = np.concatenate([rows for rows, _ in tables])
@@ -82,7 +82,7 @@ def test_the_smaller_iou_of_pairs_that_are_in_both() -> None:
 def test_masks_far_from_all_others_are_in_no_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     boxes = np.array([[0, 0, 9, 9], [600, 600, 609, 609]], np.int32)
     one, other = (CropMasks.from_crops(boxes[[i]], [np.ones((9, 9), np.uint8)]) for i in range(2))
-    monkeypatch.setattr(module, "TABLE", 0)
+    monkeypatch.setattr(module, "MAX_TABLE", 0)
     assert not len(close_pairs(one, other, np.zeros(1, np.bool_), SIZE).iou)
     assert close_pairs(one, one, np.zeros(1, np.bool_), SIZE).iou.tolist() == [1.0]
 

@@ -47,7 +47,8 @@ def test_part_by_part_is_as_held(seed: int, count: int, part: int, min_area: int
     one = match(held, truth.pixels())
     kept = remove_overlaps(found, min_area)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mask_pixels, "HELD", part)
+        patch.setattr(mask_pixels, "MAX_HELD", 0)
+        patch.setattr(mask_pixels, "PART", part)
         apart = make_disjoint(found, min_area)
         two = match(apart, truth.pixels())
         kept_apart = remove_overlaps(found, min_area)
@@ -70,7 +71,8 @@ def test_areas_of_many_masks_are_counted_in_parts(monkeypatch: pytest.MonkeyPatc
 def test_parts_hold_all_masks_once_and_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
     masks = random_masks(np.random.default_rng(0), 20)
     index, counts = masks.pixel_index(SIZE[1])
-    monkeypatch.setattr(mask_pixels, "HELD", 200)
+    monkeypatch.setattr(mask_pixels, "MAX_HELD", 0)
+    monkeypatch.setattr(mask_pixels, "PART", 200)
     pixels = MaskPixels.of(masks, SIZE[1])
     parts = list(pixels.parts())
     assert [i for some, _ in parts for i in range(some.start, some.stop)] == list(range(20))

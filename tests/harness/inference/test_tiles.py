@@ -11,7 +11,6 @@ from scipy import ndimage
 
 from harness.contract import Predictions
 from harness.data.windows import WholeImage
-from harness.errors import HarnessError
 from harness.inference.grid import Grid
 from harness.inference.tile_store import TileFolder
 from harness.inference.tiles import SAME_CELL, predict_in_tiles, shared_part
@@ -108,7 +107,7 @@ def test_too_little_memory_makes_tiles_smaller() -> None:
     def hopeless(tile: NDArray[np.uint8]) -> Predictions:
         raise MemoryError
 
-    with pytest.raises(HarnessError, match="smallest tile"):
+    with pytest.raises(MemoryError, match="smallest tile"):
         predict_in_tiles(WholeImage(image), hopeless, GRID)
 
 

@@ -15,6 +15,7 @@ from harness.config.trial_spec import TrialSpec
 from harness.conformance.images import draw_sample
 from harness.contract import Init
 from harness.evaluation.prediction_file import PREDICTIONS, read_predictions
+from harness.inference.grid import TilingPolicy
 from harness.monitoring.progress import Progress, ProgressFile
 from harness.orchestration.plan import Contender
 from harness.orchestration.plan_from_data import plan_trials
@@ -86,15 +87,37 @@ def test_the_cost_says_how_long_was_predicted_and_scored(record: RunRecord) -> N
     assert cost.flops == 0, "the brightness method multiplies no matrix when it predicts"
 
 
+@pytest.fixture
+def tiny_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if images of 96 x 96 were large: a core of 64 pixels with its margins."""
+    monkeypatch.setattr(
+        TilingPolicy,
+        "of",
+        staticmethod(lambda preset, cell: TilingPolicy(1.0, {}, 1, tile=1, whole_pixels=96 * 96 - 1)),
+    )
+    monkeypatch.setattr("harness.inference.grid.ALIGN", 16)
+    monkeypatch.setattr("harness.inference.grid.SMALLEST_CORE", 32)
+
+
 def test_large_images_are_predicted_in_tiles_and_the_record_says_so(
-    spec: TrialSpec, record: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spec: TrialSpec, record: RunRecord, tmp_path: Path, tiny_tiles: None
 ) -> None:
     assert not any("tiles" in note for note in record.cost.notes)
-    monkeypatch.setattr("harness.inference.grid.WHOLE_PIXELS", 96 * 96 - 1)
+    assert record.cost.flops_at == "one image of 96x96"
     found = Trial(spec, tmp_path, ProgressFile()).run()
-    assert any(note.startswith("large images were predicted in tiles of") for note in found.cost.notes)
-    assert found.cost.flops_at == "one image of 96x96", "a tile that holds the whole image"
-    assert found.scores == record.scores
+    assert "large images were predicted in tiles of 64 pixels, which overlap" in found.cost.notes
+    assert found.cost.flops_at == "one tile of 48x48"
+    assert found.scores is not None
+    assert record.scores is not None
+    assert found.scores.iou_map > record.scores.iou_map / 2
+
+
+def test_a_method_is_told_of_tiles_where_images_are_predicted_in_tiles(
+    spec: TrialSpec, tmp_path: Path, tiny_tiles: None
+) -> None:
+    task = Trial(spec, tmp_path, ProgressFile()).task
+    assert task.max_size == (64, 64)
+    assert 1 <= task.max_cells <= 6
 
 
 class StopsInTheFirstEvaluation(ProgressFile):
