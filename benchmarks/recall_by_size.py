@@ -3,8 +3,8 @@
     python benchmarks/recall_by_size.py --out recall.png RUN_DIR ...
 
 Each folder holds a trained `mask_rcnn`. Runs on the same data share a panel. A cell of a validation image is reached by
-an anchor of IoU 0.5 on its own centre (what the preset can reach), and by a proposal of IoU 0.5 (what the network has
-learned to reach with the number of proposals that it keeps). Cells are divided into groups of equal number by size.
+an anchor of IoU 0.5 (what the preset can reach, wherever the cell lies), and by a proposal of IoU 0.5 (what the network
+has learned to reach with the number of proposals that it keeps). Cells are divided into groups of equal number by size.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.catalog import load_catalog
-from harness.config.fit import RATIOS, anchor_recall
+from harness.config.anchors import RATIOS, anchor_recall
 from harness.config.preset import Preset
 from harness.contract import Sample
 from harness.fileio import make_folder

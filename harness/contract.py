@@ -263,6 +263,8 @@ class StartingWeights:
     cell_diameter: median of the cells they were trained on, in pixels of the network's input; 0 where it is not known.
     scale: factor by which images of the new data are resized so that their cells have that diameter; "match" to find
         it, None to keep that of the preset.
+    anchors: "anchor_scale" and "anchor_ratios" of the [model] table that they were trained with. A preset that is
+        fitted to the data takes them over, since heads know their own anchors. Empty where they are not known.
     licence: of the weights; empty where it is not known.
     new_parts: slots of the network whose weights the file does not have for it, such as "mask_head". They start new.
     """
@@ -277,6 +279,7 @@ class StartingWeights:
     train_seconds: float | None = None
     cell_diameter: float = 0.0
     scale: float | Literal["match"] | None = None
+    anchors: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     new_parts: tuple[str, ...] = ()
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.config.anchors import RATIOS, SCALES, STRIDES, anchor_recall
 from harness.config.preset import Preset, with_settings
 from harness.config.tiling import WHOLE_PIXELS
 from harness.errors import HarnessError
@@ -38,13 +39,9 @@ CROP_STEP = 32
 """Crops of the network are a multiple of the stride of its coarsest map."""
 CELLS_IN_CROP = 1.5
 """A crop's side is at least so many times that of the 95th percentile of cells, so that most lie in it whole."""
-STRIDES = (4, 8, 16, 32, 64)
-RATIOS = ((0.5, 1.0, 2.0), (1 / 3, 1.0, 3.0), (0.2, 1.0, 5.0))
-"""Height over width of the anchors: the engines' own, and those for longer cells. Always three, so that pretrained
-weights of the RPN fit."""
-ANCHOR_SCALES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 BETTER_RECALL = 0.02
-"""Other anchors than the preset's must cover so many more of the cells."""
+"""Other anchors than the preset's must reach so many more of the cells."""
+ANCHORS_OF = "anchors of"
 ROIS_PER_CELL = 8
 """A quarter of the sampled proposals may be cells: room for two on each cell of a crop."""
 PROPOSALS_PER_CELL = 16
@@ -142,7 +139,7 @@ def fitted(preset: Preset, data: Fingerprint, device: str, memory: int | None, k
         changed = {key: value for key, value in changes.items() if key not in kept}
         preset = with_settings(preset, changed)
         said += [reason] if reason and (changed or not stay) else []
-        said += [f"{key} is {_value(preset, key)}, as it was set" for key in stay]
+        said += [_as_it_was_set(preset, key) for key in stay]
     if memory is not None:
         _check_memory(preset, data, memory)
     return preset.model_copy(update={"fit": tuple(said)})
@@ -169,6 +166,35 @@ def at_cell_size(preset: Preset, wanted: float, diameter: float) -> Preset:
 def at_typed_scale(preset: Preset, scale: float) -> Preset:
     """The preset with the scale that an init names. Crops keep their size for the network."""
     return _at_scale(preset, scale, f"images are resized to {scale:g} of their size, as the initial weights ask")
+
+
+def at_anchors(preset: Preset, anchors: Mapping[str, Any]) -> Preset:
+    """The preset with the anchors that initial weights were trained with, where it is fitted to the data.
+
+    Their heads know these anchors; others would be better for the cells alone. What was set by hand stays.
+
+    Args:
+        preset: of the run.
+        anchors: settings of the [model] table by name, as StartingWeights has them.
+    """
+    usual = {"anchor_ratios": list(RATIOS[0])}
+    changes = {
+        f"model.{name}": value
+        for name, value in anchors.items()
+        if preset.model.get(name, usual.get(name)) != value
+        and _as_it_was_set(preset, f"model.{name}") not in preset.fit
+    }
+    if not preset.fit or not changes:
+        return preset
+    changed = with_settings(preset, changes)
+    small, large = (stride * changed.model["anchor_scale"] for stride in (STRIDES[0], STRIDES[-1]))
+    kept = [sentence for sentence in preset.fit if not sentence.startswith(ANCHORS_OF)]
+    said = f"{ANCHORS_OF} {small:g} to {large:g} pixels of the network, as the initial weights were trained with"
+    return changed.model_copy(update={"fit": (*kept, said)})
+
+
+def _as_it_was_set(preset: Preset, key: str) -> str:
+    return f"{key} is {_value(preset, key)}, as it was set"
 
 
 def _at_scale(preset: Preset, scale: float, reason: str, by_size: Mapping[str, float] | None = None) -> Preset:
@@ -289,30 +315,21 @@ def _batch(preset: Preset, device: str, memory: int | None) -> Changes:
     return {"training.batch": less}, f"a memory of {memory / 2**30:.0f} GiB has room for {less} crops a step"
 
 
-def anchor_recall(boxes: NDArray[np.float64], anchor_scale: float, anchor_ratios: Sequence[float] = RATIOS[0]) -> float:
-    """Share of (N, 2) widths and heights, in pixels of the network, with an anchor of IoU 0.5 on the same centre."""
-    sides = np.array([stride * anchor_scale for stride in STRIDES])[:, None]
-    ratios = np.sqrt(np.array(anchor_ratios))
-    anchors = np.stack([sides / ratios, sides * ratios], axis=-1).reshape(-1, 2)
-    shared = np.minimum(boxes[:, None], anchors).prod(axis=2)
-    union = boxes.prod(axis=1)[:, None] + anchors.prod(axis=1) - shared
-    return float(((shared / union).max(axis=1) >= 0.5).mean())
-
-
 def _anchors(preset: Preset, data: Fingerprint) -> Changes:
     boxes = data.resized(preset.scale, preset.scale_by_size).boxes
     own = (float(preset.model.get("anchor_scale", 8.0)), tuple(preset.model.get("anchor_ratios", RATIOS[0])))
-    recalls = {choice: anchor_recall(boxes, *choice) for choice in (own, *itertools.product(ANCHOR_SCALES, RATIOS))}
-    best = max(recalls, key=lambda choice: recalls[choice])
-    scale, ratios = best if recalls[best] > recalls[own] + BETTER_RECALL else own
+    recalls = {choice: anchor_recall(boxes, *choice) for choice in (own, *itertools.product(SCALES, RATIOS))}
+    enough = [choice for choice, recall in recalls.items() if recall >= max(recalls.values()) - BETTER_RECALL]
+    # of those that reach about as many, the one most like the preset's
+    scale, ratios = min(enough, key=lambda choice: (choice[1] != own[1], abs(math.log(choice[0] / own[0]))))
     small, large = STRIDES[0] * scale, STRIDES[-1] * scale
     changes: dict[str, Any] = {"model.anchor_scale": scale}
     longest = ""
     if ratios != own[1]:
         changes["model.anchor_ratios"] = list(ratios)
         longest = f", up to {max(ratios):g} times as long as wide,"
-    covered = f"cover {recalls[scale, ratios]:.0%} of the cells (IoU 0.5)"
-    return changes, f"anchors of {small:g} to {large:g} pixels of the network{longest} {covered}"
+    reach = f"reach {recalls[scale, ratios]:.0%} of the cells (IoU 0.5)"
+    return changes, f"{ANCHORS_OF} {small:g} to {large:g} pixels of the network{longest} {reach}"
 
 
 def _proposals(preset: Preset, data: Fingerprint) -> Changes:

@@ -53,7 +53,7 @@ class StartFacts(BaseModel):
     def of(cls, name: str, found: StartingWeights, sha256: str) -> Self:
         """Of weights that were found. name: of the init. sha256: of the file; empty where there is none."""
         plain = {**asdict(found), "name": name, "sha256": sha256, "file": PurePath(found.path or "").name}
-        del plain["path"], plain["scale"]
+        del plain["path"], plain["scale"], plain["anchors"]
         return cls(**plain)
 
     def with_loaded(self, loaded: LoadedWeights | None) -> Self:

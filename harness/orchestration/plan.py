@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.config.budget import Budget
-from harness.config.fit import at_cell_size, at_typed_scale
+from harness.config.fit import at_anchors, at_cell_size, at_typed_scale
 from harness.config.preset import Preset, check_settings
 from harness.config.split_spec import SplitSpec
 from harness.config.trial_spec import TrialSpec, recipe_to_json, trial_key
@@ -229,7 +229,7 @@ def make_spec(
         split_fingerprint=facts.split_fingerprint,
         split=split,
         budget=contender.budget,
-        preset=_at_scale_of_start(data.preset or contender.preset, start.found, data),
+        preset=_as_start_asks(data.preset or contender.preset, start.found, data),
         recipe=recipe_to_json(recipe),
         slots_changed=list(contender.resolved.slots_changed),
         labels=contender.resolved.labels,
@@ -258,9 +258,12 @@ def make_spec(
     return spec.model_copy(update={"key": key, "folds_key": folds_key})
 
 
-def _at_scale_of_start(preset: Preset, found: StartingWeights | None, data: PlannedData) -> Preset:
-    """The preset with the scale that the initial weights ask for."""
-    if found is None or found.scale is None:
+def _as_start_asks(preset: Preset, found: StartingWeights | None, data: PlannedData) -> Preset:
+    """The preset with the anchors and the scale that the initial weights ask for."""
+    if found is None:
+        return preset
+    preset = at_anchors(preset, found.anchors)
+    if found.scale is None:
         return preset
     if found.scale != "match":
         return at_typed_scale(preset, found.scale)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from harness.config.anchors import RATIOS
 from harness.config.trial_spec import recipe_to_json
 from harness.contract import Recipe, StartingWeights
 from harness.errors import HarnessError, NoWeightsError, nearest
@@ -63,6 +64,11 @@ def find(recipe: Recipe, options: RunOptions, seed: int, settings: Mapping[str, 
 def weights_of_trial(folder: Path, record: RunRecord) -> StartingWeights:
     """The weights of a trial that ended well. folder: of the trial."""
     assert record.data is not None
+    task = _task(folder)
+    diameter, settings = task.get("cell_diameter"), task.get("settings")
+    anchors = {}
+    if isinstance(settings, dict) and "anchor_scale" in settings:
+        anchors = {"anchor_ratios": list(RATIOS[0])} | {k: v for k, v in settings.items() if k.startswith("anchor_")}
     return StartingWeights(
         "checkpoint",
         str(folder / WEIGHTS),
@@ -72,7 +78,9 @@ def weights_of_trial(folder: Path, record: RunRecord) -> StartingWeights:
         data_fingerprint=record.data.fingerprint,
         split_fingerprint=record.data.split_fingerprint,
         train_seconds=record.seconds_from_scratch,
-        cell_diameter=_cell_diameter(folder),
+        # in pixels of the network's input
+        cell_diameter=float(diameter) if isinstance(diameter, int | float) else 0.0,
+        anchors=anchors,
     )
 
 
@@ -130,11 +138,10 @@ def _most_alike(same: Mapping[Path, RunRecord], wanted: Mapping[str, Any]) -> di
     return alike
 
 
-def _cell_diameter(folder: Path) -> float:
-    """Median diameter of the training cells in pixels of the network's input; 0 where it is not known."""
+def _task(folder: Path) -> dict[str, Any]:
+    """What the model of a trial was built for; empty where that is not known."""
     try:
         task = read_json(folder / TASK)
     except HarnessError:
-        return 0.0
-    value = task.get("cell_diameter", 0.0) if isinstance(task, dict) else 0.0
-    return float(value) if isinstance(value, int | float) else 0.0
+        return {}
+    return task if isinstance(task, dict) else {}

@@ -157,9 +157,17 @@ def find_start(recipe: Recipe, options: PaintedOptions, seed: int, settings: Map
         source=_source(path, card, new_head=bool(different)),
         classes=CLASSES,
         train_seconds=None if making is None else making.seconds,
+        anchors=_anchors(card),
         licence=card.licence,
         new_parts=tuple(different),
     )
+
+
+def _anchors(card: Card) -> dict[str, Any]:
+    if card.anchor_scale is None:
+        return {}
+    ratios = card.settings.get("anchor_ratios")
+    return {"anchor_scale": card.anchor_scale, **({} if ratios is None else {"anchor_ratios": list(ratios)})}
 
 
 def _other_sizes(network: Network) -> str:

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.catalog import Catalog, load_catalog
+from harness.config.anchors import anchor_recall
 from harness.config.fit import (
     BYTES_OF_PIXEL,
     Fingerprint,
     ImagesOfSize,
-    anchor_recall,
+    at_anchors,
     at_cell_size,
     fitted,
 )
@@ -130,8 +131,30 @@ def test_long_cells_get_long_anchors() -> None:
     assert "anchor_ratios" not in fit(data(20)).model
 
 
-def test_the_recall_of_anchors_is_that_of_their_boxes() -> None:
-    assert anchor_recall(np.array([[8.0, 8.0], [128.0, 128.0], [1.0, 1.0], [1000.0, 1000.0]]), 2.0) == 0.5
+def test_anchors_of_a_coarse_grid_are_not_taken_for_their_size() -> None:
+    """A data set whose anchors were once of 4 to 64 pixels: they have the size of every cell, and few are in place."""
+    spread = data(20, spread=0.5)
+    assert fit(spread).model["anchor_scale"] >= load_preset("auto").model["anchor_scale"]
+
+
+def test_weights_bring_their_anchors() -> None:
+    found = fit(data(20))
+    own = {"anchor_scale": 2.0, "anchor_ratios": [0.5, 1.0, 2.0]}
+    taken = at_anchors(found, own)
+    assert (found.model["anchor_scale"], taken.model["anchor_scale"]) == (3.0, 2.0)
+    assert "anchor_ratios" not in taken.model, "they are the engines' own"
+    said = [sentence for sentence in taken.fit if "anchors" in sentence]
+    assert said == ["anchors of 8 to 128 pixels of the network, as the initial weights were trained with"]
+    assert at_anchors(taken, own) == taken
+    assert at_anchors(found, {}) == found
+    assert at_anchors(found, {"anchor_ratios": [0.2, 1.0, 5.0]}).model["anchor_ratios"] == [0.2, 1.0, 5.0]
+
+
+def test_anchors_that_were_set_and_those_of_other_presets_stay() -> None:
+    typed = with_settings(load_preset("auto"), {"model.anchor_scale": 4.0})
+    kept = fitted(typed, data(20), "cpu", None, ["model.anchor_scale"])
+    assert at_anchors(kept, {"anchor_scale": 2.0}).model["anchor_scale"] == 4.0
+    assert at_anchors(load_preset("standard"), {"anchor_scale": 2.0}) == load_preset("standard")
 
 
 def test_every_outcome_is_said_and_written_down() -> None:

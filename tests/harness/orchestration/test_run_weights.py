@@ -28,7 +28,8 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = write_run(tmp_path_factory.mktemp("runs") / "usi", HELD, seeds=2, source="synthetic:images=6,size=64")
     for record in run.glob(f"trials/*/{RECORD}"):
         (record.parent / WEIGHTS).write_bytes(b"weights")
-        (record.parent / TASK).write_text(json.dumps({"cell_diameter": 17.5}))
+        task = {"cell_diameter": 17.5, "settings": {"anchor_scale": 3.0, "width": 128}}
+        (record.parent / TASK).write_text(json.dumps(task))
     return run
 
 
@@ -41,12 +42,25 @@ def test_the_trial_most_like_the_stack_gives_its_weights_seed_by_seed(run_dir: P
     weights = found(f"mask_rcnn+from_run(run={run_dir})", seed=1)
     assert Path(str(weights.path)) == run_dir / "trials" / "mask_rcnn--seed1" / WEIGHTS
     assert (weights.kind, weights.seed, weights.cell_diameter) == ("checkpoint", 1, 17.5)
+    assert weights.anchors == {"anchor_scale": 3.0, "anchor_ratios": [0.5, 1.0, 2.0]}
     assert weights.source == "mask_rcnn, 200it on synthetic:images=6,size=64"
     assert weights.classes == tuple(read_record(Path(str(weights.path)).parent / RECORD).data.classes)  # type: ignore[union-attr]
     assert "copy_paste--seed1" in str(found(f"copy_paste+from_run(run={run_dir})", seed=1).path)
     assert "mask_rcnn--seed0" in str(found(f"pointsup+from_run(run={run_dir})", seed=7).path), "the lowest seed"
     assert "mask_rcnn--seed1" in str(found(f"pointsup+from_run(run={run_dir},seed=1)").path)
     assert "copy_paste--seed0" in str(found(f"pointsup+from_run(run={run_dir},method=copy_paste)").path)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"settings": null}', '{"settings": {"width": 3}}', '{"cell_diameter": "x"}']
+)
+def test_weights_whose_task_is_not_known_are_taken_all_the_same(run_dir: Path, text: str) -> None:
+    task = run_dir / "trials" / "mask_rcnn--seed0" / TASK
+    kept = task.read_text()
+    task.write_text(text)
+    weights = found(f"mask_rcnn+from_run(run={run_dir})")
+    task.write_text(kept)
+    assert (weights.cell_diameter, weights.anchors) == (0.0, {})
 
 
 def test_a_network_that_the_run_did_not_train_is_none(run_dir: Path) -> None:

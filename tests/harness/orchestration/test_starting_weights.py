@@ -164,3 +164,17 @@ def test_a_start_may_ask_for_the_size_of_cells(scale: Any, wanted: float, monkey
     assert spec.preset.scale == wanted
     unknown = make_spec(contender, 0, PlannedData(DATA, SplitSpec()), "1", {"command": "x"})
     assert unknown.preset.scale == (wanted if scale == 2.0 else 1.0)
+
+
+def test_a_fitted_preset_takes_the_anchors_of_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = StartingWeights("checkpoint", anchors={"anchor_scale": 5.0})
+    monkeypatch.setattr(f"{__name__}.find", lambda *_: weights)
+    stack = resolved("healthy")
+    contender = Contender(replace(stack, recipe=stack.recipe.with_parts(init=found(None))), PRESET, "60it")
+    plain = make_spec(contender, 0, PlannedData(DATA, SplitSpec()), "1", {"command": "x"})
+    assert plain.preset == PRESET
+    fitted = PRESET.model_copy(update={"fit": ("anchors of 8 to 128 pixels",)})
+    spec = make_spec(contender, 0, PlannedData(DATA, SplitSpec(), preset=fitted), "1", {"command": "x"})
+    assert spec.preset.model["anchor_scale"] == 5.0
+    assert spec.start is not None
+    assert "anchors" not in spec.start.model_dump()

@@ -104,7 +104,9 @@ def test_a_run_makes_what_is_missing_when_told(monkeypatch: pytest.MonkeyPatch) 
     assert found.exit_code == 0, found.output
     assert "1 of 1: stardist: 1 steps" in found.output
     recipe = resolve(load_catalog(), "stardist", "small", pretraining.Init()).recipe
-    assert find_start(recipe, PaintedOptions(), 0, SMOKE.model).source == "painted cells, 1it, the user's own"
+    weights = find_start(recipe, PaintedOptions(), 0, SMOKE.model)
+    assert weights.source == "painted cells, 1it, the user's own"
+    assert weights.anchors == {}, "it has none"
 
 
 def test_a_network_with_another_mask_head_keeps_all_else(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from harness.inference.zero_shot import CLASSES, zero_shot
 from harness.stacks import resolve
 from harness.training import painted_weights
 from harness.training.painted_file import read_card, read_making
-from harness.training.painted_weights import Network, check_whole
+from harness.training.painted_weights import Network, check_whole, find_start
+from methods.painted import PaintedOptions
 
 LARGEST_FILE = 16_000_000
 LOST_IN_8_BITS = 0.01
@@ -42,6 +43,17 @@ def test_they_are_those_of_their_card(path: Path) -> None:
     assert making is not None
     assert making.seconds > 0
     assert making.git_commit
+
+
+def test_a_run_that_starts_from_them_has_their_anchors(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    preset = load_preset(AUTO)
+    recipe = resolve(load_catalog(), "mask_rcnn", preset.size, Init()).recipe
+    found = find_start(recipe, PaintedOptions(), 0, preset.model)
+    assert Path(str(found.path)) == path
+    assert found.anchors == {"anchor_scale": read_card(path).anchor_scale, "anchor_ratios": [0.5, 1.0, 2.0]}
 
 
 def test_they_find_cells_of_another_painter(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
