@@ -200,7 +200,13 @@ def _finish(axes: Axes, chart: Chart) -> None:
     if chart.y.title:
         axes.set_ylabel(chart.y.title)
     if chart.x.log:
+        from matplotlib.ticker import LogLocator, NullFormatter
+
         axes.set_xscale("log")
+        # matplotlib's own labels of such an axis are formulas, which are not read as such here
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     elif chart.x.zero and chart.kind != "intervals":
         # the margin is a fraction of the axis, not of the distance between points
         axes.set_xlim(0, 1.05 * axes.dataLim.x1)

@@ -11,6 +11,7 @@ import pytest
 from fake_run import STEPS, with_records
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 from harness.reporting.curves import POINTS, Curve, iou_curve, loss_curve
 from harness.reporting.leaderboard import leaderboard_of_runs
@@ -135,6 +136,23 @@ def test_seeds_are_evaluated_a_step_apart_under_a_budget_of_time(run_dir: Path) 
     assert exact is not None
     assert curve.value.tolist() == exact.value.tolist()
     assert len(curve.value) == 5
+
+
+def test_a_logarithmic_axis_has_plain_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text is no formula in these charts, and matplotlib's own labels of such an axis are formulas."""
+    labels: list[str] = []
+
+    def look(self: Figure, *_: object, **__: object) -> None:
+        self.draw_without_rendering()
+        labels.extend(label.get_text() for label in self.axes[0].get_xticklabels())
+
+    monkeypatch.setattr(Figure, "savefig", look)
+    series = [Series(name, [x], [0.5], [0.4], [0.6]) for name, x in (("a", 12.0), ("b", 300.0))]
+    chart = Chart("cost", "Cost", "", "points", Axis("ms", log=True), Axis("IoU"), series, [], [], front=["a"])
+    render(chart, {name: style(number) for number, name in enumerate("ab")}, "png")
+    shown = [float(label) for label in labels if label]
+    assert {20.0, 50.0, 100.0, 200.0} <= set(shown)
+    assert "100" in labels
 
 
 def test_quarters_are_read_along_the_time_however_few_evaluations_there_are() -> None:
