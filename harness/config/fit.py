@@ -42,6 +42,7 @@ CELLS_IN_CROP = 1.5
 BETTER_RECALL = 0.02
 """Other anchors than the preset's must reach so many more of the cells."""
 ANCHORS_OF = "anchors of"
+"""What the sentence on anchors begins with."""
 ROIS_PER_CELL = 8
 """A quarter of the sampled proposals may be cells: room for two on each cell of a crop."""
 PROPOSALS_PER_CELL = 16
@@ -139,71 +140,15 @@ def fitted(preset: Preset, data: Fingerprint, device: str, memory: int | None, k
         changed = {key: value for key, value in changes.items() if key not in kept}
         preset = with_settings(preset, changed)
         said += [reason] if reason and (changed or not stay) else []
-        said += [_as_it_was_set(preset, key) for key in stay]
+        said += [as_it_was_set(preset, key) for key in stay]
     if memory is not None:
         _check_memory(preset, data, memory)
     return preset.model_copy(update={"fit": tuple(said)})
 
 
-def at_cell_size(preset: Preset, wanted: float, diameter: float) -> Preset:
-    """The preset with a scale at which cells have the diameter that initial weights were trained on.
-
-    Crops keep their size for the network. A preset whose cells are about as large stays as it is.
-
-    Args:
-        preset: of the run.
-        wanted: median diameter of the cells of the weights, in pixels of the network's input.
-        diameter: of those of the training images, in pixels of the images.
-    """
-    scale = float(f"{min(wanted / diameter, MAX_SCALE):.2g}")
-    if KEPT[0] <= scale / preset.scale <= KEPT[1]:
-        return preset
-    said = f"cells are {diameter:.3g} pixels (median) and those of the initial weights {wanted:.3g} for their network"
-    by_size = {size: s * scale / preset.scale for size, s in preset.model.get("scale_by_size", {}).items()}
-    return _at_scale(preset, scale, f"{said}, so images are resized to {scale:g} of their size", by_size)
-
-
-def at_typed_scale(preset: Preset, scale: float) -> Preset:
-    """The preset with the scale that an init names. Crops keep their size for the network."""
-    return _at_scale(preset, scale, f"images are resized to {scale:g} of their size, as the initial weights ask")
-
-
-def at_anchors(preset: Preset, anchors: Mapping[str, Any]) -> Preset:
-    """The preset with the anchors that initial weights were trained with, where it is fitted to the data.
-
-    Their heads know these anchors; others would be better for the cells alone. What was set by hand stays.
-
-    Args:
-        preset: of the run.
-        anchors: settings of the [model] table by name, as StartingWeights has them.
-    """
-    usual = {"anchor_ratios": list(RATIOS[0])}
-    changes = {
-        f"model.{name}": value
-        for name, value in anchors.items()
-        if preset.model.get(name, usual.get(name)) != value
-        and _as_it_was_set(preset, f"model.{name}") not in preset.fit
-    }
-    if not preset.fit or not changes:
-        return preset
-    changed = with_settings(preset, changes)
-    small, large = (stride * changed.model["anchor_scale"] for stride in (STRIDES[0], STRIDES[-1]))
-    kept = [sentence for sentence in preset.fit if not sentence.startswith(ANCHORS_OF)]
-    said = f"{ANCHORS_OF} {small:g} to {large:g} pixels of the network, as the initial weights were trained with"
-    return changed.model_copy(update={"fit": (*kept, said)})
-
-
-def _as_it_was_set(preset: Preset, key: str) -> str:
+def as_it_was_set(preset: Preset, key: str) -> str:
+    """What `fit` says of a setting that no rule may change."""
     return f"{key} is {_value(preset, key)}, as it was set"
-
-
-def _at_scale(preset: Preset, scale: float, reason: str, by_size: Mapping[str, float] | None = None) -> Preset:
-    crop = max(1, round(preset.training.crop * preset.scale / scale))
-    changes: dict[str, Any] = {"model.scale": scale, "training.crop": crop}
-    if by_size or "scale_by_size" in preset.model:
-        changes["model.scale_by_size"] = dict(by_size or {})
-    changed = with_settings(preset, changes)
-    return changed.model_copy(update={"fit": (*preset.fit, reason)})
 
 
 def _check_memory(preset: Preset, data: Fingerprint, memory: int) -> None:

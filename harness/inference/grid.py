@@ -49,6 +49,9 @@ class Grid:
         """Side of a tile with its margins."""
         return self.core + 2 * self.margin
 
+    def __str__(self) -> str:
+        return f"tiles of {self.tile} pixels, which overlap"
+
     def cores(self, size: Size) -> list[Box]:
         """Cores that cover an image of that height and width, row by row."""
         height, width = size

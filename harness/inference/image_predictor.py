@@ -34,7 +34,7 @@ class ImagePredictor:
     """A trained model with its settings of prediction."""
 
     def __init__(self, model: Model, task: Task, trial: TrainedTrial, side: int = TILE, always: bool = False) -> None:
-        """side: of a tile in pixels, with its margins. always: small images are predicted in tiles too."""
+        """side: of a tile and its margins, in pixels of the network. always: small images are predicted in tiles too."""
         self._model, self._task, self._spec, self._always = model, task, trial.spec, always
         self._tiling = TilingPolicy.of(trial.spec.preset, task.largest_cell, side)
         self._rule = trial.rule
@@ -80,7 +80,7 @@ class ImagePredictor:
         grid = self._tiling.grid(image.size)
         with tiles_of(self._model, image.size):
             done = predict_in_tiles(image, self._found, grid, is_full=self._is_full, store=open_store(), each=each)
-        return done.found, [*notes, f"predicted in tiles of {grid.tile} pixels, which overlap", *done.notes]
+        return done.found, [*notes, f"predicted in {grid}", *done.notes]
 
     def _found(self, pixels: NDArray[np.uint8]) -> Predictions:
         minimum, precision = self._spec.preset.evaluation.minimum_score, self._spec.precision

@@ -70,8 +70,7 @@ def predict_all(
 
         with tiles_of(model, (image.shape[0], image.shape[1])):
             tiled = predict_in_tiles(WholeImage(image), lambda tile: predict(tile, name)[0], grid, each=each_tile)
-        said = f"large images were predicted in tiles of {grid.tile} pixels, which overlap"
-        done.notes.update(dict.fromkeys([said, *tiled.notes]))
+        done.notes.update(dict.fromkeys([f"large images were predicted in {grid}", *tiled.notes]))
         return tiled.found, 1000 * (time.perf_counter() - begin)
 
     for sample in samples:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.config.budget import Budget
-from harness.config.fit import at_anchors, at_cell_size, at_typed_scale
+from harness.config.fit_to_weights import at_anchors, at_cell_size, at_typed_scale
 from harness.config.preset import Preset, check_settings
 from harness.config.split_spec import SplitSpec
 from harness.config.trial_spec import TrialSpec, recipe_to_json, trial_key

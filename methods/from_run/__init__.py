@@ -44,6 +44,7 @@ METHOD = Method(
             "other class is new",
             "where cells are less than 0.7 or more than 1.4 times as large as those that the weights were trained on, "
             "as the networks see them, this row's images are resized to that size; scale=preset keeps the preset's",
+            "a preset that is fitted to the data takes the anchors of the run, unless they were set",
             "each seed starts from the same seed of the run, so that seeds stay independent",
         ),
     ),

@@ -28,6 +28,7 @@ METHOD = Method(
         departures=(
             "the paper randomises rendered scenes of a robot; here it is microscopes, cultures and cameras "
             "(docs/methods.md#painted-cells)",
+            "a preset that is fitted to the data takes the anchors of these weights, unless they were set",
             "what is painted has one class, whose weights every class of the data starts from",
             "a network for which there are no weights takes those of one that differs in the mask head alone, and its "
             "mask head is new; any other is skipped: `pretrain` makes its weights, or `run --pretrain`",

@@ -15,8 +15,6 @@ from harness.config.fit import (
     BYTES_OF_PIXEL,
     Fingerprint,
     ImagesOfSize,
-    at_anchors,
-    at_cell_size,
     fitted,
 )
 from harness.config.preset import (
@@ -137,26 +135,6 @@ def test_anchors_of_a_coarse_grid_are_not_taken_for_their_size() -> None:
     assert fit(spread).model["anchor_scale"] >= load_preset("auto").model["anchor_scale"]
 
 
-def test_weights_bring_their_anchors() -> None:
-    found = fit(data(20))
-    own = {"anchor_scale": 2.0, "anchor_ratios": [0.5, 1.0, 2.0]}
-    taken = at_anchors(found, own)
-    assert (found.model["anchor_scale"], taken.model["anchor_scale"]) == (3.0, 2.0)
-    assert "anchor_ratios" not in taken.model, "they are the engines' own"
-    said = [sentence for sentence in taken.fit if "anchors" in sentence]
-    assert said == ["anchors of 8 to 128 pixels of the network, as the initial weights were trained with"]
-    assert at_anchors(taken, own) == taken
-    assert at_anchors(found, {}) == found
-    assert at_anchors(found, {"anchor_ratios": [0.2, 1.0, 5.0]}).model["anchor_ratios"] == [0.2, 1.0, 5.0]
-
-
-def test_anchors_that_were_set_and_those_of_other_presets_stay() -> None:
-    typed = with_settings(load_preset("auto"), {"model.anchor_scale": 4.0})
-    kept = fitted(typed, data(20), "cpu", None, ["model.anchor_scale"])
-    assert at_anchors(kept, {"anchor_scale": 2.0}).model["anchor_scale"] == 4.0
-    assert at_anchors(load_preset("standard"), {"anchor_scale": 2.0}) == load_preset("standard")
-
-
 def test_every_outcome_is_said_and_written_down() -> None:
     found = fit(data(67, image=1024))
     assert found.fit[0].startswith("cells are 6")
@@ -245,11 +223,6 @@ def test_a_typed_scale_is_for_all_images() -> None:
     assert not fitted(preset, two_sizes(17, 50), "cpu", None, ["model.scale"]).scale_by_size
 
 
-def test_scales_of_sizes_follow_that_of_initial_weights() -> None:
-    found = at_cell_size(fit(two_sizes(17, 50)), 40, 17)
-    assert found.scale_by_size[300, 400] == pytest.approx(0.4 * found.scale)
-
-
 @pytest.mark.parametrize("key", ["256", "0x4", "axb"])
 def test_a_size_that_is_none_is_one_line(key: str) -> None:
     with pytest.raises(HarnessError, match="scale_by_size"):
@@ -282,17 +255,3 @@ def test_a_mistake_in_a_typed_setting_is_one_line(typed: str, said: str) -> None
 def test_settings_that_are_not_changed_stay() -> None:
     quick = load_preset("quick")
     assert with_settings(quick, {"training.crop": 64}).model_copy(update={"training": quick.training}) == quick
-
-
-@pytest.mark.parametrize(
-    ("wanted", "diameter", "scale", "crop"),
-    [(20, 20, 1.0, 128), (20, 27, 1.0, 128), (20, 45, 0.44, 291), (20, 8, 2.5, 51), (100, 5, 4.0, 32)],
-)
-def test_cells_are_brought_to_the_size_that_initial_weights_know(
-    wanted: float, diameter: float, scale: float, crop: int
-) -> None:
-    preset = load_preset("quick")
-    found = at_cell_size(preset, wanted, diameter)
-    assert (found.scale, found.training.crop) == (scale, crop)
-    assert found.training.crop * scale == pytest.approx(preset.training.crop, abs=scale), "as the network sees it"
-    assert len(found.fit) == (scale != 1)
