@@ -34,7 +34,7 @@ class ImagePredictor:
     """A trained model with its settings of prediction."""
 
     def __init__(self, model: Model, task: Task, trial: TrainedTrial, side: int = TILE, always: bool = False) -> None:
-        """side: of a tile and its margins, in pixels of the network. always: small images are predicted in tiles too."""
+        """side: of a tile and its margins, in pixels of the network. always: small images are divided too."""
         self._model, self._task, self._spec, self._always = model, task, trial.spec, always
         self._tiling = TilingPolicy.of(trial.spec.preset, task.largest_cell, side)
         self._rule = trial.rule
