@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
 import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -79,6 +80,10 @@ def _nothing() -> None:
     return None
 
 
+_ISA_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
+"""Values of ONEDNN_MAX_CPU_ISA (oneDNN's page on CPU dispatcher control)."""
+
+
 def has_bfloat16(device: str) -> bool:
     """Whether the device multiplies bfloat16 matrices in hardware; elsewhere it would only be slower."""
     if device.startswith("cuda"):
@@ -86,8 +91,19 @@ def has_bfloat16(device: str) -> bool:
     if device == "mps":
         # before macOS 14 it has none at all, and what it gains since has not been measured
         return False
+    if _onednn_is_limited():
+        return False
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not public in torch; absent means no
     return any(bool(getattr(torch.cpu, probe, bool)()) for probe in probes)
+
+
+def _onednn_is_limited() -> bool:
+    """Whether oneDNN, which multiplies for torch, was told to leave the processor's bfloat16 instructions alone.
+
+    It then emulates them: with AVX2 a product takes 150 times as long as in float32.
+    """
+    most = next((os.environ[name] for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA") if os.environ.get(name)), "")
+    return most.upper() in _ISA_WITHOUT_BFLOAT16
 
 
 def arithmetic(device: str, precision: Precision = "auto") -> str:

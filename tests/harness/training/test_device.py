@@ -14,6 +14,7 @@ from harness.platform.memory import GpuPeaks, device_memory, gpu_peaks, reset_gp
 from harness.training.device import (
     arithmetic,
     autocast,
+    has_bfloat16,
     random_state,
     restore_random_state,
     select_device,
@@ -100,6 +101,21 @@ def test_a_missing_device_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(HarnessError, match="cuda:0: torch sees no CUDA device here; type --device cpu"):
         select_device("cuda:0")
+
+
+@pytest.mark.parametrize("variable", ["ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"])
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [("AVX2", False), ("avx512_core", False), ("AVX512_CORE_BF16", True), ("DEFAULT", True), ("", True)],
+)
+def test_a_processor_that_must_not_use_bfloat16_computes_in_float32(
+    monkeypatch: pytest.MonkeyPatch, variable: str, limit: str, expected: bool
+) -> None:
+    for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
+    monkeypatch.setenv(variable, limit)
+    assert has_bfloat16("cpu") is expected
 
 
 def test_precision_chooses_the_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
