@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import storage_error
-from harness.platform.files import create_new, replace, sync_folder
+from harness.platform.files import create_new, remove, replace, sync_folder
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
@@ -33,7 +33,7 @@ def write_bytes_atomic(path: Path, *chunks: bytes | bytearray | memoryview) -> N
     finally:
         # after the replacement there is nothing under this name any more.
         with contextlib.suppress(OSError):
-            temporary.unlink()
+            remove(temporary)
 
 
 def write_text_atomic(path: Path, text: str) -> None:
@@ -65,7 +65,7 @@ def remove_temporaries(folder: Path) -> None:
     with contextlib.suppress(OSError):
         for entry in folder.iterdir():
             if _TEMPORARY.fullmatch(entry.name):
-                entry.unlink()
+                remove(entry)
 
 
 def _write_through(path: Path, chunks: tuple[bytes | bytearray | memoryview, ...]) -> None:

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness.platform.files import remove
+
 PROGRESS = "progress.json"
 STOP = "stop"
 """A file of this name in a trial's folder asks its worker to stop."""
@@ -106,7 +108,7 @@ def remove_progress(folder: Path) -> None:
     """Remove the report and the request of an earlier worker, so that no later one takes them for its own."""
     for name in (PROGRESS, STOP):
         with contextlib.suppress(OSError):
-            (folder / name).unlink()
+            remove(folder / name)
 
 
 def _parse(content: bytes) -> Progress | None:

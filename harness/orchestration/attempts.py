@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.fileio import write_json_atomic
 from harness.monitoring.machine import utc_now
+from harness.platform.files import remove
 
 ATTEMPTS = "attempts.json"
 
@@ -30,7 +31,7 @@ def begin_attempt(folder: Path, where: str) -> None:
 def end_attempts(folder: Path) -> None:
     """The trial has its record."""
     with contextlib.suppress(OSError):
-        (folder / ATTEMPTS).unlink()
+        remove(folder / ATTEMPTS)
 
 
 def read_attempts(folder: Path) -> list[Attempt]:

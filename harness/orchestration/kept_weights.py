@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.orchestration.plan import PlannedTrial
+from harness.platform.files import remove
 from harness.results.io import WEIGHTS
 from harness.results.schema import RunRecord
 
@@ -55,4 +56,4 @@ def keep_by_default(trials: int) -> KeepWeights:
 
 def _remove(weights: Path) -> None:
     with contextlib.suppress(OSError):
-        weights.unlink()
+        remove(weights)

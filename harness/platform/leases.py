@@ -17,7 +17,7 @@ import time
 from functools import cache
 from pathlib import Path
 
-from harness.platform.files import create_new
+from harness.platform.files import create_new, remove
 
 LEASE = ".lease"
 LEASE_SECONDS = 120.0
@@ -92,13 +92,13 @@ def _end(path: Path, theirs: str) -> bool:
     try:
         if _content(path) != theirs:
             return False
-        path.unlink()
+        remove(path)
         return True
     except OSError:
         return False
     finally:
         with contextlib.suppress(OSError):
-            remover.unlink()
+            remove(remover)
 
 
 def _create(path: Path, content: str) -> None:
@@ -122,7 +122,7 @@ def _age(path: Path) -> float:
     finally:
         os.close(descriptor)
         with contextlib.suppress(OSError):
-            probe.unlink()
+            remove(probe)
 
 
 def _content(path: Path) -> str | None:

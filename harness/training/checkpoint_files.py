@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 from harness.fileio import write_bytes_atomic
+from harness.platform.files import remove
 
 _NAME = re.compile(r"state-(\d{9,12})\.ckpt")
 _HEADER = re.compile(rb"harness-checkpoint 1 (\d{1,12}) (\d{1,15}) ([0-9a-f]{64})\n")
@@ -31,7 +32,7 @@ def save_blob(folder: Path, step: int, data: bytes | bytearray | memoryview) -> 
     for other, old in _states(folder):
         if other != step and other != max(earlier, default=step):
             with contextlib.suppress(OSError):
-                old.unlink()
+                remove(old)
     return path
 
 
@@ -48,7 +49,7 @@ def remove_blobs(folder: Path) -> None:
     """Remove all states, when the trial has ended or starts again."""
     for _, path in _states(folder):
         with contextlib.suppress(OSError):
-            path.unlink()
+            remove(path)
 
 
 def _states(folder: Path) -> list[tuple[int, Path]]:

@@ -10,6 +10,7 @@ import pytest
 
 needs_named_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with a name")
 needs_forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system forks no process")
+reads_pythonpath = pytest.mark.skipif(sys.flags.ignore_environment, reason="this Python reads no PYTHONPATH")
 tells_what_is_shared = pytest.mark.skipif(
     sys.platform != "linux" or not Path("/proc/self/smaps_rollup").exists(),
     reason="the system does not tell what processes share",

@@ -25,6 +25,7 @@ from harness.orchestration.prepared_data import PreparedData, unlabelled_images
 from harness.orchestration.scheduler import INTERRUPTED, Reporter, RunOptions, run_plan
 from harness.orchestration.tuning.record import TriedTrial, TunedMethod, TuningRecord, read_tuning, write_tuning
 from harness.orchestration.tuning.sampler import Sampler, suggest
+from harness.platform.files import remove
 from harness.results.io import RECORD, WEIGHTS, read_record
 from harness.results.schema import RunRecord
 
@@ -103,7 +104,7 @@ class Tuner:
                     return None
                 trial = planned.folder(self.folder)
                 # nobody predicts with a trial of a search, and there are many
-                (trial / WEIGHTS).unlink(missing_ok=True)
+                remove(trial / WEIGHTS)
                 earlier.append(TriedTrial.of(number, values, read_record(trial / RECORD)))
                 record = self._record(tried)
                 write_tuning(self.folder, record)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from systems import reads_pythonpath
 
 from harness.orchestration.process.pinned import pinned_words
 from harness.platform.processes import cores_in_order, usable_core_numbers
@@ -20,6 +21,7 @@ print(json.dumps([psutil.Process().cpu_affinity(), sys.argv[1:], "numpy" in sys.
 """
 
 
+@reads_pythonpath
 @pytest.mark.skipif(not hasattr(psutil.Process, "cpu_affinity"), reason="this system binds no process to cores")
 def test_a_module_runs_on_its_cores_alone(tmp_path: Path) -> None:
     (tmp_path / "core_probe.py").write_text(PROBE)
