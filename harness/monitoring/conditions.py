@@ -107,7 +107,7 @@ def own_cpu_seconds() -> float:
     for process in (this, *this.children(recursive=True)):
         try:
             times = process.cpu_times()
-        except psutil.Error:  # it has just ended, and its parent's sums include it
+        except (psutil.Error, OSError):  # it has just ended, and its parent's sums include it
             continue
         seconds += times.user + times.system + times.children_user + times.children_system
     return seconds

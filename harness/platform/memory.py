@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from collections.abc import Iterable
@@ -73,10 +74,13 @@ def _memory_of_one(process: psutil.Process) -> int:
     try:
         facts = process.memory_full_info()
         return int(getattr(facts, "pss", 0) or facts.uss or facts.rss)
-    except psutil.AccessDenied:
-        return int(process.memory_info().rss)
+    except (psutil.AccessDenied, OSError):
+        # a bare OSError is what Windows says of a process that is just ending, and Wine of every process
+        with contextlib.suppress(psutil.Error, OSError):
+            return int(process.memory_info().rss)
     except psutil.Error:
-        return 0
+        pass
+    return 0
 
 
 def gpu_peaks(device: str) -> GpuPeaks | None:

@@ -78,7 +78,7 @@ class TrialProcess:
 
         try:
             own: int = self._worker.memory_info().rss
-        except psutil.Error:
+        except (psutil.Error, OSError):
             return 0
         if time.monotonic() - self._children_measured > _CHILDREN_INTERVAL:
             self._children_memory = self._measure_children(own)
@@ -89,7 +89,7 @@ class TrialProcess:
         """Bytes that the descendants hold beyond the `own` resident bytes of the worker."""
         import psutil
 
-        with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error, OSError):
             children = self._worker.children(recursive=True)
             if children:
                 return max(0, memory_of([self._worker, *children]) - own)
@@ -115,7 +115,7 @@ def _kill_all(token: str, session: int | None) -> None:
         if not found:
             return
         for process in found:
-            with contextlib.suppress(psutil.Error):
+            with contextlib.suppress(psutil.Error, OSError):
                 process.kill()
         time.sleep(0.01)
 

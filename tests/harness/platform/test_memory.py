@@ -118,3 +118,25 @@ def test_the_limits_of_a_job_are_those_of_its_nested_groups(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"{text}\n")
     assert _container_limits(tmp_path, membership) == limits
+
+
+def test_a_process_of_which_the_system_tells_little_counts_what_is_resident() -> None:
+    """Windows may answer with a bare OSError while a process ends."""
+
+    class Resident:
+        rss = 5
+
+    class Reticent:
+        def __init__(self, told: object) -> None:
+            self.told = told
+
+        def memory_full_info(self) -> object:
+            raise OSError(22, "Invalid parameter")
+
+        def memory_info(self) -> object:
+            if isinstance(self.told, Exception):
+                raise self.told
+            return self.told
+
+    told = (Resident(), OSError(22, "Invalid parameter"), psutil.NoSuchProcess(1))
+    assert memory_of([Reticent(what) for what in told]) == 5  # type: ignore[misc]
