@@ -1,0 +1,188 @@
+"""MaskFormer's losses and predictions behind the harness's contract (docs/methods.md#maskformer)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import MaskFormerForInstanceSegmentation
+
+from harness.contract import Init, LoadedWeights, Predictions, Recipe, Sample, Task
+from harness.errors import NoWeightsError
+from harness.masks.crops import CropMasks, extent
+from methods.maskformer import MaskFormerOptions
+from methods.maskformer.network import STRIDE, QueryOutputs, build_network, query_outputs
+from methods.maskformer.windows import Window, windows
+from methods.shared.device_transfer import to_device
+from methods.shared.initial_weights import ClassHead, load_initial
+
+FEWEST_QUERIES = 10
+"""For data whose crops hold a cell or two."""
+
+UNKNOWN_DIAMETER = 32.0
+"""In pixels, for a data set without a cell."""
+
+AT_ONCE = 8
+"""Windows that are predicted together."""
+
+CLASS_HEADS = (ClassHead("class_predictor.", after=1), ClassHead("empty_weight", after=1))
+"""The layer of classes and no object, and the weights of these in the loss."""
+
+QUERIES = "queries_embedder."
+"""The learned queries, of which other data may need another number."""
+
+Image = NDArray[np.uint8]
+
+
+class MaskFormerModel:
+    """The package's network, with windows for images that are larger than a training crop."""
+
+    def __init__(self, task: Task, options: MaskFormerOptions) -> None:
+        self.task = task
+        self.device = torch.device(task.device)
+        diameter = task.cell_diameter or UNKNOWN_DIAMETER
+        self.factor = options.target_diameter / diameter
+        queries = options.queries or queries_for(task, diameter)
+        self.module = build_network(options, len(task.classes), queries)
+        self.loaded: LoadedWeights | None = None
+
+    def losses(self, batch: Sequence[Sample]) -> Mapping[str, Tensor]:
+        """The paper's losses of classes and masks (focal and Dice), summed over the layers of the decoder."""
+        size = max(s.size[0] for s in batch), max(s.size[1] for s in batch)
+        outputs = query_outputs(self.module, self._pixels([s.image for s in batch], size))
+        masks = [to_device(_planes(s, size), self.device) for s in batch]
+        labels = [to_device(s.instances.labels[_cells(s)], self.device) for s in batch]
+        return matched_losses(self.module, outputs, masks, labels)
+
+    @torch.no_grad()
+    def predict(self, images: Sequence[Image]) -> list[Predictions]:
+        return [self._predict(image) for image in images]
+
+    def _predict(self, image: Image) -> Predictions:
+        size = image.shape[0], image.shape[1]
+        found = [self._in_windows(image, some) for some in _chunks(windows(size, self.task.crop), AT_ONCE)]
+        boxes = [box for part in found for box in part[0]]
+        crops = [crop for part in found for crop in part[1]]
+        scores = np.concatenate([part[2] for part in found])
+        labels = np.concatenate([part[3] for part in found])
+        return Predictions(size, CropMasks.from_crops(boxes, crops), scores, labels)
+
+    def _in_windows(
+        self, image: Image, some: Sequence[Window]
+    ) -> tuple[list[list[int]], list[NDArray[np.bool_]], NDArray[np.float32], NDArray[np.int64]]:
+        """Boxes and crops in pixels of the image, scores and labels of the cells of a few windows."""
+        parts = [image[w.top : w.bottom, w.left : w.right] for w in some]
+        height, width = max(p.shape[0] for p in parts), max(p.shape[1] for p in parts)
+        last = query_outputs(self.module, self._pixels(parts, (height, width)))[-1]
+        chance, label = last.classes.softmax(dim=-1)[..., :-1].max(dim=-1)
+        boxes, crops, scores, labels = [], [], [], []
+        for i, window in enumerate(some):
+            likely = torch.nonzero(chance[i] >= self.task.minimum_score).flatten()
+            if not len(likely):
+                continue
+            logits = F.interpolate(last.masks[i, likely][None], (height, width), mode="bilinear", align_corners=False)
+            planes = logits[0, :, : window.bottom - window.top, : window.right - window.left]
+            inside = (planes > 0).float()
+            sure = (planes.sigmoid() * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp(min=1)
+            score = (chance[i, likely] * sure).cpu().numpy()
+            for plane, own, of_class in zip(
+                (planes > 0).cpu().numpy(), score, label[i, likely].cpu().numpy(), strict=True
+            ):
+                box = extent(plane) if own >= self.task.minimum_score else None
+                if box is None or not window.owns(plane):
+                    continue
+                x0, y0, x1, y1 = box
+                boxes.append([x0 + window.left, y0 + window.top, x1 + window.left, y1 + window.top])
+                crops.append(plane[y0:y1, x0:x1])
+                scores.append(own)
+                labels.append(of_class)
+        return boxes, crops, np.asarray(scores, np.float32), np.asarray(labels, np.int64)
+
+    def _pixels(self, images: Sequence[Image], size: tuple[int, int]) -> Tensor:
+        """(B, 3, H, W): normalised, padded to `size` by the mean, and resized to the nearest multiples of STRIDE."""
+        batch = torch.stack([self._normalised(image, size) for image in images])
+        height, width = (max(STRIDE, STRIDE * round(side * self.factor / STRIDE)) for side in size)
+        if (height, width) != size:
+            batch = F.interpolate(batch, (height, width), mode="bilinear", align_corners=False, antialias=True)
+        return batch
+
+    def _normalised(self, image: Image, size: tuple[int, int]) -> Tensor:
+        colour = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+        pixels = to_device(colour.transpose(2, 0, 1), self.device).float()
+        mean, std = (torch.tensor(values, device=self.device)[:, None, None] for values in self.pixel_statistics())
+        return F.pad((pixels - mean) / std, (0, size[1] - image.shape[1], 0, size[0] - image.shape[0]))
+
+    def pixel_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of each channel, 0 to 255, that images are normalised with."""
+        return self.task.pixel_mean, tuple(value or 1.0 for value in self.task.pixel_std)
+
+
+def queries_for(task: Task, diameter: float) -> int:
+    """Half as many again as there are cells on the fullest training image, or as fit into a crop side by side."""
+    fitting = task.crop**2 / (math.pi / 4 * diameter**2)
+    return max(FEWEST_QUERIES, math.ceil(1.5 * min(task.max_cells, fitting)))
+
+
+def matched_losses(
+    network: MaskFormerForInstanceSegmentation,
+    outputs: Sequence[QueryOutputs],
+    masks: Sequence[Tensor],
+    labels: Sequence[Tensor],
+) -> dict[str, Tensor]:
+    """The package's losses of each layer after its own matching, weighted, and summed over the layers.
+
+    Args:
+        network: Of `build_network`.
+        outputs: Of each layer of the decoder.
+        masks: Of each image (N, H, W) float32, 0 or 1.
+        labels: Of each image (N,) int64.
+    """
+    summed: dict[str, Tensor] = {}
+    # the matching is done by scipy, which knows no bfloat16
+    with torch.autocast(outputs[0].masks.device.type, enabled=False):
+        for layer in outputs:
+            found = network.criterion(layer.masks, layer.classes, list(masks), list(labels))
+            for name, weight in network.weight_dict.items():
+                summed[name] = summed.get(name, 0.0) + weight * found[name]
+    return {name.removeprefix("loss_"): loss for name, loss in summed.items()}
+
+
+def _cells(sample: Sample) -> NDArray[np.intp]:
+    """Indices of what is one cell, without regions of many."""
+    crowd = sample.instances.crowd
+    return np.arange(len(sample.instances)) if crowd is None else np.flatnonzero(~crowd)
+
+
+def _planes(sample: Sample, size: tuple[int, int]) -> NDArray[np.float32]:
+    """(N, H, W) masks of the cells of a sample, 0 or 1, padded by 0."""
+    masks = sample.instances.masks
+    assert masks is not None, "this method reads full masks"
+    return masks.select(_cells(sample)).planes(*size).astype(np.float32)
+
+
+def _chunks(values: Sequence[Window], most: int) -> list[Sequence[Window]]:
+    return [values[begin : begin + most] for begin in range(0, len(values), most)]
+
+
+def build(recipe: Recipe, task: Task, options: MaskFormerOptions) -> MaskFormerModel:
+    """MaskFormer on task.device, from scratch or from an earlier run.
+
+    Raises:
+        NoWeightsError: the init slot asks for weights that MaskFormer does not have here, or that do not fit.
+    """
+    init: Init = recipe.init.build(task)
+    model = MaskFormerModel(task, options)
+    if init.kind in ("imagenet", "coco"):
+        raise NoWeightsError(f"maskformer has no {init.kind} weights; type --init scratch, or --init checkpoint:FILE")
+    if init.kind == "checkpoint" and not init.restored:
+        loaded = load_initial(model.module, init, task.classes, CLASS_HEADS, (QUERIES,))
+        mean, std = model.pixel_statistics()
+        model.loaded = replace(loaded, pixel_mean=mean, pixel_std=std)
+    model.module.to(task.device)
+    return model
