@@ -8,10 +8,12 @@ from typing import Any
 import bench_copy_paste_step as bench
 import numpy as np
 import pytest
+from systems import needs_forks
 
 from harness.training.prefetch import ProcessBatches
 
 
+@needs_forks
 def test_the_time_to_make_a_batch_is_known_beside_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     made = [SimpleNamespace(instances=[0, 1, 2])]
     trainer: Any = SimpleNamespace(

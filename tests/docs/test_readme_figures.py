@@ -43,7 +43,7 @@ def test_a_run_with_predictions_makes_strip_charts_and_table(
     monkeypatch.setattr(script, "IMAGES", tmp_path / "docs" / "images")
     (tmp_path / "README.md").write_text(f"above\n{script.BEGIN}\nold\n{script.END}\nbelow\n")
     script.main(run_dir)
-    text = (tmp_path / "README.md").read_text()
+    text = (tmp_path / "README.md").read_text("utf-8")
     assert text.startswith("above\n")
     assert text.endswith("\nbelow\n")
     assert "\nold\n" not in text

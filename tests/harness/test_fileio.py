@@ -23,7 +23,7 @@ def test_writes_what_it_is_given(tmp_path: Path) -> None:
     write_json_atomic(tmp_path / "c", {"x": [1, 2.5, None]})
     assert (tmp_path / "a").read_bytes() == b"onetwo"
     assert (tmp_path / "b").read_bytes() == "größe\n".encode()
-    assert json.loads((tmp_path / "c").read_text()) == {"x": [1, 2.5, None]}
+    assert json.loads((tmp_path / "c").read_text("utf-8")) == {"x": [1, 2.5, None]}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
 
 
@@ -45,7 +45,7 @@ def test_a_failed_write_leaves_the_old_file(
         write_text_atomic(path, "new")
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert path.read_text() == "old"
+    assert path.read_text("utf-8") == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["record.json"]
 
 

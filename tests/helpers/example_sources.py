@@ -181,7 +181,7 @@ def dsb2018(folder: Path) -> str:
 def livecell(folder: Path) -> str:
     """Three files of annotations with an image each, in the published folders."""
     coco(folder)
-    tables = json.loads((folder / "annotations.json").read_text())
+    tables = json.loads((folder / "annotations.json").read_text("utf-8"))
     (folder / "annotations.json").unlink()
     files = folder / "annotations" / "LIVECell"
     files.mkdir(parents=True)

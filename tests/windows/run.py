@@ -3,7 +3,8 @@
     python tests/windows/run.py [--quick] [PATH ...]
 
 HARNESS_WINDOWS_PYTHON names the interpreter: a command that takes Python's arguments and has this project's packages.
-Each folder of tests is a process of its own, so that the memory of one is not that of all. Wine is not Windows.
+Each folder of tests is a process of its own, so that the memory of one is not that of all. What it printed is in
+build/windows/, and PYTEST_ADDOPTS='-m "not slow"' leaves the long tests out. Wine is not Windows.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ def run_once(interpreter: str, name: str, more: list[str]) -> Outcome | None:
     (ROOT / report).unlink(missing_ok=True)
     words = ["-m", "pytest", name, "-q", "-p", "no:cacheprovider", f"--junitxml={report.as_posix()}", *more]
     status, printed = finished([interpreter, *words])
+    (ROOT / report).with_suffix(".log").write_text(printed, "utf-8")
     outcome = read_report(ROOT / report) if (ROOT / report).is_file() else None
     if outcome is None:
         # what ended the interpreter is said first

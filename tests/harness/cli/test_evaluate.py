@@ -88,7 +88,7 @@ def test_every_trial_is_scored_on_all_images_with_the_rule_of_its_run(run_dir: P
         assert record.tested_on.source == OTHER
     stored = read_predictions(next((run_dir / "evaluations").iterdir()) / "predictions.json.gz")
     assert set(stored.splits["validation"]) == set(load(OTHER).ids)
-    assert "synthetic:images=5,size=80,seed=3" in (run_dir / "generalisation.md").read_text()
+    assert "synthetic:images=5,size=80,seed=3" in (run_dir / "generalisation.md").read_text("utf-8")
 
 
 def test_every_fold_is_tested_and_their_average_too(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_every_fold_is_tested_and_their_average_too(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     words = [*usual, "--folds", "3", "--protocol", "livecell"]
     assert typed("run", "--methods", "brightness", *words, "--out", folder).exit_code == 0
-    assert "LIVECell AFNR" in (folder / "leaderboard.md").read_text()
+    assert "LIVECell AFNR" in (folder / "leaderboard.md").read_text("utf-8")
     result = evaluate(folder, "--data", OTHER, "--ensemble", "--protocol", "livecell")
     assert result.exit_code == 0, result.output
     found = {record.method: [] for record in records(folder)}
@@ -108,7 +108,7 @@ def test_every_fold_is_tested_and_their_average_too(tmp_path: Path) -> None:
     assert sorted(average.trained_on.splits["train"]) == sorted(load(SOURCE).ids)
     assert all(set(record.scores.livecell) >= {"ap", "afnr"} for record in records(folder))
     mean = np.mean([record.scores.iou_map for record in found["brightness"]])
-    assert f"{mean:.4f}" in (folder / "generalisation.md").read_text()
+    assert f"{mean:.4f}" in (folder / "generalisation.md").read_text("utf-8")
 
 
 def test_an_average_needs_several_models(run_dir: Path) -> None:
@@ -175,7 +175,7 @@ def test_classes_of_other_names_count_as_one_class(run_dir: Path, tmp_path: Path
 def test_the_page_has_the_matrix(run_dir: Path) -> None:
     assert evaluate(run_dir, "--data", OTHER).exit_code == 0
     assert typed("report", run_dir, "--no-gallery").exit_code == 0
-    page = (run_dir / "report.html").read_text()
+    page = (run_dir / "report.html").read_text("utf-8")
     assert "Trained on, tested on" in page
     assert OTHER in page
     score = np.mean([record.scores.iou_map for record in records(run_dir)])

@@ -35,6 +35,6 @@ def test_one_new_file_is_a_method_with_a_row(tmp_path: Path) -> None:
     assert "Bright is cell" in typed("methods", "brightness")
     how = ("--preset", "smoke", "--data", "synthetic:images=6,size=48", "--quiet", "--out", str(tmp_path / "run"))
     assert "brightness" in typed("run", "--methods", "brightness", *how)
-    assert "| brightness" in (tmp_path / "run" / "leaderboard.md").read_text()
+    assert "| brightness" in (tmp_path / "run" / "leaderboard.md").read_text("utf-8")
     after = fingerprints(copy)
     assert {name for name in after if after[name] != before.get(name)} == {"methods/brightness_method.py"}

@@ -110,7 +110,7 @@ def test_the_folder_says_what_a_stranger_must_know_and_no_private_path(split_run
     assert package.data == record.data
     assert set(package.cell_diameters) == {"p5", "median", "p95"}
     assert package.adapters == ("brightness_method",)
-    card = (tmp_path / "model" / "card.md").read_text()
+    card = (tmp_path / "model" / "card.md").read_text("utf-8")
     for text in (
         "CC BY 4.0",
         SOURCE,
@@ -120,13 +120,13 @@ def test_the_folder_says_what_a_stranger_must_know_and_no_private_path(split_run
         "torch ",
     ):
         assert text in card
-    text = (tmp_path / "model" / "model.json").read_text()
+    text = (tmp_path / "model" / "model.json").read_text("utf-8")
     assert str(split_run.parent) not in text + card
     assert str(Path(ADAPTER).parent) not in text + card
 
 
 def test_fit_all_trains_on_every_image_under_the_rule_of_all_folds(folds_run: Path, tmp_path: Path) -> None:
-    before = (folds_run / "leaderboard.md").read_text()
+    before = (folds_run / "leaderboard.md").read_text("utf-8")
     result = packaged(folds_run, tmp_path / "model", "--fit-all")
     assert result.exit_code == 0, result.output
     package = read_package(tmp_path / "model")
@@ -137,8 +137,8 @@ def test_fit_all_trains_on_every_image_under_the_rule_of_all_folds(folds_run: Pa
     rule = choose_rule(unseen_predictions(found.trials, "validation"), LazyTruth(data, data.ids), data.classes)
     assert package.rule.score_thresholds == rule.score_thresholds
     assert package.rule.chosen_on == "all folds together"
-    assert "has no score of its own" in (tmp_path / "model" / "card.md").read_text()
-    assert (folds_run / "leaderboard.md").read_text() == before
+    assert "has no score of its own" in (tmp_path / "model" / "card.md").read_text("utf-8")
+    assert (folds_run / "leaderboard.md").read_text("utf-8") == before
     assert len(read_records(folds_run)[0]) == 4, "three folds and their common record"
     again = packaged(folds_run, tmp_path / "again", "--fit-all")
     assert again.exit_code == 0
@@ -173,7 +173,7 @@ def test_the_average_of_seeds_is_a_row_that_is_not_ranked(split_run: Path, tmp_p
     assert average.quality.iou == read_package(tmp_path / "model").scores["iou"]
     assert set(average.quality.livecell) == set(ranked.quality.livecell) >= {"ap", "afnr"}
     assert average.cost.inference_ms == pytest.approx(2 * (ranked.cost.inference_ms or 0))
-    assert "brightness (average of 2)" in (copy / "leaderboard.md").read_text()
+    assert "brightness (average of 2)" in (copy / "leaderboard.md").read_text("utf-8")
     again = typed("score", copy)
     assert again.exit_code == 0, again.output
     assert leaderboard_of_runs([copy]).rows[1].quality.iou == average.quality.iou
@@ -187,14 +187,14 @@ def test_folds_are_kept_and_averaged(folds_run: Path, images: Path, tmp_path: Pa
     assert result.exit_code == 0
     assert "what the average adds is not known here" in result.output
     assert len(read_package(tmp_path / "model").members) == 3
-    assert "3 networks, whose masks and scores are averaged" in (tmp_path / "model" / "card.md").read_text()
+    assert "3 networks, whose masks and scores are averaged" in (tmp_path / "model" / "card.md").read_text("utf-8")
     assert all(found.max() for found in labels(images, tmp_path / "out", "--model", tmp_path / "model"))
 
 
 def test_nothing_of_a_package_is_executed(split_run: Path, images: Path, tmp_path: Path) -> None:
     assert packaged(split_run, tmp_path / "model").exit_code == 0
     path = tmp_path / "model" / "model.json"
-    plain = json.loads(path.read_text())
+    plain = json.loads(path.read_text("utf-8"))
     words = ["predict", "--model", tmp_path / "model", "--images", images, "--out", tmp_path / "out"]
     without = typed(*words)
     assert without.exit_code == 2

@@ -120,7 +120,7 @@ def test_weights_and_task_of_the_run_are_used(run_dir: Path, images: Path, expec
 
                 save_file({"threshold": torch.tensor(0.9)}, str(trial / name))
             else:
-                (trial / name).write_text(json.dumps({**json.loads((trial / name).read_text()), **change}))
+                (trial / name).write_text(json.dumps({**json.loads((trial / name).read_text("utf-8")), **change}))
         target = tmp_path / f"{name}-out"
         words = ["--images", images, "--out", target, "--adapter", ADAPTER, "--formats", "labels"]
         assert typed("predict", "--run", copy, "--method", "brightness", *words).exit_code == 0
@@ -199,7 +199,7 @@ def test_submission_has_rows_by_image_then_score(out: Path, images: Path, expect
 
 
 def test_check_submission_lists_what_is_wrong(out: Path, images: Path, tmp_path: Path) -> None:
-    text = (out / "submission.csv").read_text().replace("black,\n", "black,1 2 2 2\nblak,\n")
+    text = (out / "submission.csv").read_text("utf-8").replace("black,\n", "black,1 2 2 2\nblak,\n")
     (tmp_path / "bad.csv").write_text(text)
     checked = typed("check-submission", tmp_path / "bad.csv", "--images", images)
     assert checked.exit_code == 1
@@ -269,7 +269,7 @@ def test_a_recipe_may_only_name_modules_that_are_there(
     copy = tmp_path / "run"
     shutil.copytree(run_dir, copy)
     trial = copy / "trials" / "brightness--seed0" / "trial.json"
-    plain = json.loads(trial.read_text())
+    plain = json.loads(trial.read_text("utf-8"))
     (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
     plain["recipe"]["engine"]["factory"] = "evil:build"
     trial.write_text(json.dumps(plain))

@@ -107,7 +107,7 @@ def test_an_exported_split_has_labels_of_training_and_calibration_images_only(
             np.testing.assert_array_equal(cv2.imread(str(path), -1), cells.sample(path.stem).image)
         labels = sorted((out / part).rglob("*.tif"))
         if form == "coco":
-            whole = json.loads((out / f"{part}.json").read_text())
+            whole = json.loads((out / f"{part}.json").read_text("utf-8"))
             assert len(whole["images"]) == len(paths)
             assert bool(whole["annotations"]) == (part != "validation")
         else:
@@ -186,7 +186,7 @@ def test_table_report_and_score_take_the_row_as_the_others(
     result = typed("report", run_dir)
     assert result.exit_code == 0, result.output
     assert "no gallery" not in result.output
-    page = (run_dir / "report.html").read_text()
+    page = (run_dir / "report.html").read_text("utf-8")
     assert page.count('"cellpose_sam"') > 2
 
 

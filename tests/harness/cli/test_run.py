@@ -43,7 +43,7 @@ def test_a_file_from_outside_runs_and_gets_its_row(adapter: Path, tmp_path: Path
     assert done.exit_code == 0, done.stderr
     assert "stranger+copy_paste" in done.stdout
     assert str(out / "leaderboard.md") in done.stdout
-    rows = list(csv.DictReader(io.StringIO((out / "leaderboard.csv").read_text())))
+    rows = list(csv.DictReader(io.StringIO((out / "leaderboard.csv").read_text("utf-8"))))
     assert {row["method"]: row["seeds"] for row in rows} == {"stranger": "2", "stranger+copy_paste": "2"}
     assert {row["slots"] for row in rows} == {"engine", "engine, augment"}
 
@@ -76,7 +76,7 @@ def test_an_installed_package_runs_and_gets_its_row(
 
 
 def test_a_method_that_crashes_is_a_row_and_status_1(adapter: Path, tmp_path: Path) -> None:
-    text = adapter.read_text()
+    text = adapter.read_text("utf-8")
     adapter.write_text(text.replace("return MyModel(task, width)", "raise RuntimeError('it broke')"))
     out = tmp_path / "run"
     how = ("--adapter", str(adapter), "--data", DATA, "--preset", "smoke", "--out", str(out), "--json")
@@ -85,7 +85,7 @@ def test_a_method_that_crashes_is_a_row_and_status_1(adapter: Path, tmp_path: Pa
     (row,) = json.loads(done.stdout)["rows"]
     assert row["status"] == "crash"
     assert "it broke" in row["reason"]
-    assert "it broke" in (out / "leaderboard.md").read_text()
+    assert "it broke" in (out / "leaderboard.md").read_text("utf-8")
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_check_method_says_pass_and_fail(adapter: Path) -> None:
     assert good.exit_code == 0, good.stdout
     assert "keeps the contract" in good.stdout
     assert "FAIL" not in good.stdout
-    text = adapter.read_text()
+    text = adapter.read_text("utf-8")
     adapter.write_text(text.replace("scores = share.sum(axis=0).clip(0, 1)", "scores = (5 + share.sum(axis=0))"))
     bad = command("check-method", str(adapter), "--json")
     assert bad.exit_code == 1

@@ -172,11 +172,11 @@ def test_changed_data_are_refused_and_the_record_stays(run_dir: Path) -> None:
     record = read_record(path)
     other = record.data.model_copy(update={"fingerprint": "0" * 64})
     write_record(path, record.model_copy(update={"data": other}))
-    text = path.read_text()
+    text = path.read_text("utf-8")
     result = call(score, run_dir)
     assert result.exit_code == 1
     assert "has changed" in result.output
-    assert path.read_text() == text
+    assert path.read_text("utf-8") == text
 
 
 def test_damaged_predictions_leave_the_others_scored(run_dir: Path) -> None:

@@ -25,7 +25,7 @@ def test_settings_are_searched_and_a_run_uses_them(adapter: Path, tmp_path: Path
     assert f"--methods stranger --tuned {shlex.quote(str(search))}" in tuned.stdout
     assert "2 trials of each of 1 methods, at most 4it of training each; scored on" in tuned.stderr
     assert (search / "presets" / "stranger.toml").is_file()
-    assert "# Tuning" in (search / "tuning.md").read_text()
+    assert "# Tuning" in (search / "tuning.md").read_text("utf-8")
     assert not list(search.glob("trials/*/weights.safetensors"))
 
     words = ["run", "--methods", "stranger,stranger+copy_paste", "--tuned", str(search), "--out", str(out), *how]
@@ -37,7 +37,7 @@ def test_settings_are_searched_and_a_run_uses_them(adapter: Path, tmp_path: Path
     assert by_name["stranger"]["tuning_seconds"] > 0
     assert by_name["stranger+copy_paste"]["tuning_seconds"] is None
     assert "stranger was tuned and stranger+copy_paste was not, which favours the former." in plain["verdict"]
-    record = json.loads((out / "trials" / "stranger--seed0" / "record.json").read_text())
+    record = json.loads((out / "trials" / "stranger--seed0" / "record.json").read_text("utf-8"))
     assert (record["budget"], record["preset"], record["tuned"]["trials"]) == ("4it", "smoke (tuned)", 2)
 
 

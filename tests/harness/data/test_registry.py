@@ -119,6 +119,6 @@ def test_a_broken_package_is_named_and_harms_no_other(
 
 
 def test_a_name_in_two_modules_names_both(installed: None, file_of_a_user: Path) -> None:
-    file_of_a_user.write_text(file_of_a_user.read_text().replace('name="npz"', 'name="coco"'))
+    file_of_a_user.write_text(file_of_a_user.read_text("utf-8").replace('name="npz"', 'name="coco"'))
     with pytest.raises(HarnessError, match=r"harness\.data\.readers\.coco and in entry point npz"):
         find_sources()

@@ -124,7 +124,7 @@ def test_energy_covers_the_training_clock_and_nothing_else(powercap: Powercap) -
     def both(millijoules: int) -> None:
         nvml.millijoules = (nvml.millijoules or 0) + millijoules
         file = powercap.folder / "intel-rapl:0" / "energy_uj"
-        powercap.set("intel-rapl:0", int(file.read_text()) + 2000 * millijoules)
+        powercap.set("intel-rapl:0", int(file.read_text("utf-8")) + 2000 * millijoules)
 
     both(10_000)  # loading, before training
     clock.start()

@@ -110,8 +110,8 @@ def test_each_is_a_row_and_its_neighbours_are_unharmed(plan_of: Any, tmp_path: P
     assert {row["method"]: row["status"] for row in table} == {"none": "ok", **{m: s for m, (s, _) in ROWS.items()}}
     log = run_dir / record(run_dir, "prints_100_MB").log
     assert log.stat().st_size < LOG_LIMIT + 10_000
-    assert log.read_text().rstrip().endswith("the last words")
-    child = int((tmp_path / "child.pid").read_text())
+    assert log.read_text("utf-8").rstrip().endswith("the last words")
+    child = int((tmp_path / "child.pid").read_text("utf-8"))
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
 
     # The healthy trials, first and last, have the results of a run of their own.

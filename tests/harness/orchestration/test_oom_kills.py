@@ -128,7 +128,7 @@ def test_a_sigkill_is_judged_by_the_kernels_count(
 
 def test_the_count_is_read() -> None:
     text = Path("/proc/vmstat")
-    told = re.search(r"^oom_kill (\d+)$", text.read_text(), re.MULTILINE) if text.is_file() else None
+    told = re.search(r"^oom_kill (\d+)$", text.read_text("utf-8"), re.MULTILINE) if text.is_file() else None
     count = kernel_oom_kills()
     assert (count is None) == (told is None)
     assert told is None or int(told[1]) <= (count or 0)

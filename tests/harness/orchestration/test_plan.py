@@ -80,7 +80,7 @@ def test_a_damaged_plan_is_left_aside(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{")
     write_manifest(tmp_path, plan(["a"]))
     assert len(read_manifest(tmp_path).trials) == 1
-    assert (tmp_path / "manifest.damaged.json").read_text() == "{"
+    assert (tmp_path / "manifest.damaged.json").read_text("utf-8") == "{"
 
 
 def test_paths_that_are_too_long_are_said_before_anything_is_written(

@@ -45,7 +45,7 @@ def test_three_coco_files_are_the_same_split(tmp_path: Path) -> None:
 def test_an_image_in_two_sources_is_refused_by_name_and_by_pixels(tmp_path: Path) -> None:
     livecell(tmp_path)
     files = {part: tmp_path / "annotations" / "LIVECell" / f"livecell_coco_{part}.json" for part in ("train", "test")}
-    tables = {part: json.loads(file.read_text()) for part, file in files.items()}
+    tables = {part: json.loads(file.read_text("utf-8")) for part, file in files.items()}
     tables["test"]["images"] += tables["train"]["images"]
     files["test"].write_text(json.dumps(tables["test"]))
     with pytest.raises(HarnessError, match=r"the image 'a' is in train .* and in validation"):

@@ -56,7 +56,7 @@ def test_the_trial_most_like_the_stack_gives_its_weights_seed_by_seed(run_dir: P
 )
 def test_weights_whose_task_is_not_known_are_taken_all_the_same(run_dir: Path, text: str) -> None:
     task = run_dir / "trials" / "mask_rcnn--seed0" / TASK
-    kept = task.read_text()
+    kept = task.read_text("utf-8")
     task.write_text(text)
     weights = found(f"mask_rcnn+from_run(run={run_dir})")
     task.write_text(kept)

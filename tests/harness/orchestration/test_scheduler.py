@@ -76,13 +76,13 @@ def test_each_misbehaviour_is_a_row_and_its_neighbours_are_unharmed(tmp_path: Pa
     assert problems == []
     healthy = [row for row in rows(run_dir) if row.startswith("('healthy")]
     assert healthy == rows(quiet)
-    assert (run_dir / "leaderboard.csv").read_text().splitlines() == rows(run_dir)
+    assert (run_dir / "leaderboard.csv").read_text("utf-8").splitlines() == rows(run_dir)
 
     log = run_dir / record(run_dir, "prints").log
     assert log.stat().st_size < LOG_LIMIT + 200
-    assert "bytes left out" in log.read_text()
-    assert log.read_text().rstrip().endswith("the last words")
-    child = int((run_dir / "trials" / "forks--seed0" / "child.pid").read_text())
+    assert "bytes left out" in log.read_text("utf-8")
+    assert log.read_text("utf-8").rstrip().endswith("the last words")
+    child = int((run_dir / "trials" / "forks--seed0" / "child.pid").read_text("utf-8"))
     assert child not in before
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
     lost = len(manifest.trials) - len(found)
@@ -133,7 +133,7 @@ def test_a_damaged_record_is_done_again(tmp_path: Path) -> None:
     assert run(tmp_path, plan(["healthy"], 2)) == ALL_OK
     before = rows(tmp_path)
     path = tmp_path / "trials" / "healthy--seed1" / "record.json"
-    path.write_text(path.read_text()[:-200])
+    path.write_text(path.read_text("utf-8")[:-200])
     quiet = RecordingReporter()
     assert run(tmp_path, plan(["healthy"], 2), quiet) == ALL_OK
     assert ("started", "healthy--seed1") in quiet.events
@@ -165,9 +165,9 @@ def test_a_skipped_method_has_its_row(tmp_path: Path) -> None:
 def test_an_old_record_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
     assert run(tmp_path, plan(["exits_hard"])) == SOME_FAILED
     path = tmp_path / "trials" / "exits_hard--seed0" / "record.json"
-    first = path.read_text()
+    first = path.read_text("utf-8")
     assert run(tmp_path, plan(["exits_hard"]), retry_failed=True) == SOME_FAILED
-    assert path.read_text() != first
+    assert path.read_text("utf-8") != first
 
 
 def test_progress_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

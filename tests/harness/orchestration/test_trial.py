@@ -34,7 +34,7 @@ FEW = "validation = 0.25", "validation = 0.5\ncurve_fractions = [1.0]\ncurve_ima
 def spec(tmp_path_factory: pytest.TempPathFactory) -> TrialSpec:
     """A trial that is evaluated once during training, at the end, on two of its six validation images."""
     folder = tmp_path_factory.mktemp("trial")
-    text = (Path(load_preset.__code__.co_filename).parent / "presets" / "smoke.toml").read_text()
+    text = (Path(load_preset.__code__.co_filename).parent / "presets" / "smoke.toml").read_text("utf-8")
     for old, new in (QUICK, FEW):
         assert text.count(old) == 1
         text = text.replace(old, new)

@@ -32,7 +32,7 @@ def test_preparing_keeps_the_state_of_the_same_work_and_no_record(tmp_path: Path
     prepare_folder(tmp_path, SPEC)
     assert newest_blob(tmp_path) == (5, b"state")
     assert existing_record(tmp_path, SPEC.key) is None
-    assert (tmp_path / PREVIOUS_LOG).read_text() == "first"
+    assert (tmp_path / PREVIOUS_LOG).read_text("utf-8") == "first"
     assert not (tmp_path / ".x.0123abcd.tmp").exists()
     assert read_trial_spec(tmp_path) == SPEC
 

@@ -31,7 +31,8 @@ def worked_through(spec: TrialSpec, folder: Path) -> RunRecord:
 
 def left(folder: Path, record: RunRecord) -> Any:
     """What must not differ between an undisturbed trial and a disturbed one. Columns of times are left out."""
-    curve = [line.split(",")[:1] + line.split(",")[3:] for line in (folder / "curve.csv").read_text().splitlines()]
+    lines = (folder / "curve.csv").read_text("utf-8").splitlines()
+    curve = [line.split(",")[:1] + line.split(",")[3:] for line in lines]
     return curve, (folder / KEPT[1]).read_bytes(), (folder / KEPT[3]).read_bytes(), record.scores, record.final_losses
 
 

@@ -25,7 +25,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     for opens in (files.open_to_read, files.create_or_empty):
         with pytest.raises(OSError):  # noqa: PT011 - its words are the system's
             opens(tmp_path / "link")
-    assert (tmp_path / "file").read_text() == "kept"
+    assert (tmp_path / "file").read_text("utf-8") == "kept"
 
 
 @pytest.mark.usefixtures("either_system")
@@ -54,7 +54,7 @@ def test_a_file_that_a_reader_holds_open_is_replaced_when_it_is_closed(
     monkeypatch.setattr("sys.platform", "win32")
     monkeypatch.setattr("os.replace", refusing)
     files.replace(tmp_path / "new", tmp_path / "old")
-    assert (tmp_path / "old").read_text() == "new"
+    assert (tmp_path / "old").read_text("utf-8") == "new"
 
 
 @pytest.mark.parametrize("name", ["con", "con.png", "NUL", "Aux.tar.gz", "com1.txt", "LPT9", "prn .tif"])

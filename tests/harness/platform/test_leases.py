@@ -49,7 +49,7 @@ def test_the_lease_of_a_machine_that_has_died_ends(tmp_path: Path, on_machine: C
     assert theirs is not None
     assert mine is not None
     release_lease(tmp_path, mine)
-    assert (tmp_path / LEASE).read_text() == theirs, "whoever was taken for dead removes nobody's lease"
+    assert (tmp_path / LEASE).read_text("utf-8") == theirs, "whoever was taken for dead removes nobody's lease"
 
 
 def test_what_a_killed_process_of_this_machine_left_ends_at_once(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_who_saw_a_lease_end_too_late_does_not_remove_its_successor(
 
     monkeypatch.setattr(leases, "_end", end_late)
     assert take_lease(tmp_path, alone_here=False) is None
-    assert (tmp_path / LEASE).read_text() == successor[0]
+    assert (tmp_path / LEASE).read_text("utf-8") == successor[0]
 
 
 def test_a_process_killed_while_it_removed_a_lease_holds_nobody_up_for_long(
@@ -104,7 +104,7 @@ def test_a_process_killed_while_it_removed_a_lease_holds_nobody_up_for_long(
     grow_old(tmp_path)
     with monkeypatch.context() as killed:
         killed.setattr(Path, "unlink", lambda self, missing_ok=False: None)
-        leases._end(tmp_path / "elsewhere", (tmp_path / LEASE).read_text())
+        leases._end(tmp_path / "elsewhere", (tmp_path / LEASE).read_text("utf-8"))
     assert take_lease(tmp_path, alone_here=False) is None
     for path in tmp_path.iterdir():
         past = path.stat().st_mtime - LEASE_SECONDS - 1

@@ -209,7 +209,7 @@ def test_the_files_are_made_from_the_records_alone(make: Make, run_of: Callable[
     assert first == [(run / name).read_bytes() for name in ("leaderboard.md", "leaderboard.csv")]
     (run / "trials" / "00000" / "record.json").write_text("{")
     write_leaderboards(run)
-    assert "left aside" in (run / "leaderboard.md").read_text()
+    assert "left aside" in (run / "leaderboard.md").read_text("utf-8")
 
 
 def test_a_thousand_records_make_a_row_a_method(make: Make, run_of: Callable[..., Path]) -> None:

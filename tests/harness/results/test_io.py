@@ -50,7 +50,7 @@ def put(run_dir: Path, name: str, record: RunRecord) -> Path:
 
 def edit(path: Path, **changes: Any) -> None:
     """Change fields and repair the checksum, as an attacker would."""
-    plain = {**json.loads(path.read_text()), **changes}
+    plain = {**json.loads(path.read_text("utf-8")), **changes}
     plain["checksum"] = checksum(plain)
     path.write_text(json.dumps(plain))
 
@@ -68,7 +68,7 @@ def test_what_is_not_finite_comes_back_as_nan(tmp_path: Path) -> None:
     curve = [CurvePoint(fraction=0.5, seconds=1, iteration=3, iou_map=math.nan)]
     scores = Scores(scoring_version="1", iou_map=math.nan, ap=math.nan, by_type={"astro": math.inf})
     path = put(tmp_path, "a", make(scores=scores, final_losses={"x": math.inf}, learning_curve=curve))
-    assert "NaN" not in path.read_text()
+    assert "NaN" not in path.read_text("utf-8")
     record = read_record(path)
     assert record.scores is not None
     assert math.isnan(record.scores.iou_map)
@@ -101,7 +101,7 @@ def test_the_good_ones_are_read_beside_the_bad(tmp_path: Path) -> None:
 
 
 def one_bit(path: Path) -> None:
-    path.write_text(path.read_text().replace("0.25", "0.75"))
+    path.write_text(path.read_text("utf-8").replace("0.25", "0.75"))
 
 
 def other_version(path: Path) -> None:

@@ -231,7 +231,7 @@ def test_a_run_is_logged_and_a_later_one_logs_only_what_is_missing(
     runs = logged(uri)
     assert sorted(run.info.run_name for run in runs) == ["brightness--seed0", "brightness--seed1"]
     for run in runs:
-        stored = json.loads((tmp_path / "run" / "trials" / run.info.run_name / "record.json").read_text())
+        stored = json.loads((tmp_path / "run" / "trials" / run.info.run_name / "record.json").read_text("utf-8"))
         assert run.data.metrics["scores/iou_map"] == stored["scores"]["iou_map"]
         assert run.data.params["data.fingerprint"] == stored["data"]["fingerprint"]
         assert [step for step, _ in history(uri, run, "loss/brightness")] == [1, 2, 3]
@@ -246,7 +246,7 @@ def test_a_run_is_logged_and_a_later_one_logs_only_what_is_missing(
     fourth = typed(*words, "--seeds", "3", "--mlflow", uri)
     assert fourth.exit_code == 0, fourth.output
     assert fourth.output.count("warning: brightness--seed") == 3
-    assert json.loads((tmp_path / "run/trials/brightness--seed2/record.json").read_text())["status"] == "ok"
+    assert json.loads((tmp_path / "run/trials/brightness--seed2/record.json").read_text("utf-8"))["status"] == "ok"
 
 
 def test_a_server_that_is_not_there_is_one_line_before_anything_trains(tmp_path: Path, uri: str) -> None:

@@ -48,7 +48,7 @@ def test_as_many_cells_with_16_bits_or_fewer_with_8_are_fine(tmp_path: Path) -> 
 def with_more(source: str, change: Callable[[dict], None]) -> str:
     """The COCO source with its tables changed."""
     file = Path(source.partition(":")[2].partition(",")[0])
-    tables = json.loads(file.read_text())
+    tables = json.loads(file.read_text("utf-8"))
     change(tables)
     file.write_text(json.dumps(tables))
     return source

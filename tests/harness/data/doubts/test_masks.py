@@ -136,7 +136,7 @@ def test_annotations_that_are_all_there_twice_are_told(tmp_path: Path) -> None:
 
 def test_a_few_annotations_that_are_there_twice_are_a_note(tmp_path: Path) -> None:
     source = squares(tmp_path, 1)
-    tables = json.loads((tmp_path / "a.json").read_text())
+    tables = json.loads((tmp_path / "a.json").read_text("utf-8"))
     tables["annotations"].append({**tables["annotations"][0], "id": 99})
     (tmp_path / "a.json").write_text(json.dumps(tables))
     found = check(source)

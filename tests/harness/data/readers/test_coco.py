@@ -239,7 +239,7 @@ def test_real_images(real_data: Path) -> None:
         pytest.skip(f"no real images at {folder}")
     dataset = load(f"coco:{folder / 'annotations.json'},{folder}")
     assert (len(dataset), dataset.cells, dataset.classes) == (160, 7205, ("nucleus",))
-    tables = json.loads((folder / "annotations.json").read_text())
+    tables = json.loads((folder / "annotations.json").read_text("utf-8"))
     areas: dict[str, list[int]] = {}
     names = {image["id"]: Path(image["file_name"]).stem for image in tables["images"]}
     for row in tables["annotations"]:

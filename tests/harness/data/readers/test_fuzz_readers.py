@@ -137,7 +137,7 @@ def test_fields_of_train_csv(
 @given(data=st.data(), skip_bad=st.booleans())
 def test_values_of_a_coco_file(coco: tuple[str, Path], data: st.DataObject, skip_bad: bool) -> None:
     source, path = coco
-    whole = path.read_text()
+    whole = path.read_text("utf-8")
     tables = json.loads(whole)
     for _ in range(data.draw(st.integers(1, 3))):
         where = data.draw(st.sampled_from(places(tables)))
@@ -176,7 +176,7 @@ def test_bytes_of_a_coco_file(coco: tuple[str, Path], edit: Callable[[bytes], by
 @given(counts=st.text(alphabet=[chr(c) for c in range(40, 120)], max_size=14))
 def test_compressed_run_lengths(coco: tuple[str, Path], counts: str) -> None:
     source, path = coco
-    whole = path.read_text()
+    whole = path.read_text("utf-8")
     tables = json.loads(whole)
     tables["annotations"][1]["segmentation"] = {"size": [10, 12], "counts": counts}
     try:

@@ -68,4 +68,4 @@ def test_files_may_lie_side_by_side(folder: Path) -> None:
     for part in ("train", "val", "test"):
         shutil.move(file_of(folder, part), folder / f"livecell_coco_{part}.json")
     assert load(f"livecell:{folder},val").ids == ("b",)
-    assert json.loads((folder / "livecell_coco_val.json").read_text())["images"][0]["file_name"] == "b.png"
+    assert json.loads((folder / "livecell_coco_val.json").read_text("utf-8"))["images"][0]["file_name"] == "b.png"

@@ -185,7 +185,7 @@ def test_real_images(real_data: Path) -> None:
 )
 def test_tables_as_spreadsheets_save_them(tmp_path: Path, change) -> None:
     source = write_kaggle(tmp_path, [kaggle_row("a", "14 3 26 3")])
-    table = (tmp_path / "train.csv").read_text()
+    table = (tmp_path / "train.csv").read_text("utf-8")
     (tmp_path / "train.csv").write_text(change(table))
     dataset = load(source)
     assert dataset.ids == ("a",)
@@ -217,7 +217,7 @@ def test_an_annotation_that_a_spreadsheet_cut_is_told(tmp_path: Path) -> None:
 
 def test_a_table_that_is_not_in_utf_8_is_told(tmp_path: Path) -> None:
     source = write_kaggle(tmp_path, [kaggle_row("a", "1 2")])
-    table = (tmp_path / "train.csv").read_text()
+    table = (tmp_path / "train.csv").read_text("utf-8")
     for encoding in ("utf-16", "cp1252"):
         (tmp_path / "train.csv").write_bytes(table.replace("cort", "\u00b5glia").encode(encoding))
         assert check(source).problems == ("train.csv is not text in UTF-8; save it as CSV in UTF-8",)

@@ -88,7 +88,7 @@ def test_images_looked_at_do_not_stay_in_memory(own_cache: Path, monkeypatch: py
 
 def resident(name: str) -> int:
     """Bytes of a mapped file that this process holds."""
-    lines = Path("/proc/self/smaps").read_text().splitlines()
+    lines = Path("/proc/self/smaps").read_text("utf-8").splitlines()
     at = [i for i, line in enumerate(lines) if line.endswith(name)]
     found = [next(line for line in lines[i:] if line.startswith("Rss:")) for i in at]
     return 1024 * sum(int(line.split()[1]) for line in found)

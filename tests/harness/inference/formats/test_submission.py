@@ -76,7 +76,7 @@ def test_what_is_written_passes_the_check(tmp_path_factory: pytest.TempPathFacto
     assert writer.finish() == path
     sizes = {"a, with a comma": labels.shape, "none": (3, 4)}
     assert check_submission(path, sizes) == []
-    assert len(path.read_text().splitlines()) == 1 + max(len(masks), 1) + 1
+    assert len(path.read_text("utf-8").splitlines()) == 1 + max(len(masks), 1) + 1
 
 
 def test_a_mask_of_more_characters_than_a_csv_field_may_have(tmp_path: Path) -> None:

@@ -156,11 +156,11 @@ def test_a_killed_parent_is_followed_by_one_that_finds_the_jobs(
     wait_until(lambda: running_on(tmp_path))
     parent.kill()
     parent.wait()
-    before = json.loads((tmp_path / "slurm" / "jobs.json").read_text())
+    before = json.loads((tmp_path / "slurm" / "jobs.json").read_text("utf-8"))
     assert [len(array["names"]) for array in before] == [5, 3], "no array is larger than the cluster allows"
     assert run(tmp_path, plan(["healthy"], 8), engine=engine(tmp_path)) == ALL_OK
     assert rows(tmp_path) == quiet_rows
-    assert json.loads((tmp_path / "slurm" / "jobs.json").read_text()) == before, "nothing was submitted again"
+    assert json.loads((tmp_path / "slurm" / "jobs.json").read_text("utf-8")) == before, "nothing was submitted again"
     assert not list(tmp_path.glob("trials/*/log.previous.txt")), "each trial ran once"
 
 

@@ -56,6 +56,6 @@ def test_a_trial_that_ends_at_once_when_asked_goes_back_to_the_queue(tmp_path: P
         assert script.wait(60) == 75
     finally:
         script.kill()
-    asked = (tmp_path / "asked").read_text()
+    asked = (tmp_path / "asked").read_text("utf-8")
     assert f"{tmp_path}/squeue -h -j 1_0 " in asked, "1 would be all jobs of the array"
     assert f"{tmp_path}/scontrol requeue 1_0\n" in asked

@@ -77,7 +77,7 @@ def test_exit_code_and_output(either: Launcher, tmp_path: Path) -> None:
     wait_until(lambda: ended(pid))
     assert either.reap(pid).code == NO_RECORD_EXIT
     assert not psutil.pid_exists(pid)
-    assert "trial.json" in (tmp_path / "out.txt").read_text()
+    assert "trial.json" in (tmp_path / "out.txt").read_text("utf-8")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict"])

@@ -56,7 +56,7 @@ def test_a_link_is_not_written_through(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine")
     link(tmp_path / "log", "precious")
     pumped(tmp_path / "log", b"theirs")
-    assert (tmp_path / "precious").read_text() == "mine"
+    assert (tmp_path / "precious").read_text("utf-8") == "mine"
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def test_each_method_has_a_preset_that_run_takes(tmp_path: Path) -> None:
         assert preset.training.learning_rate == method.chosen.values["training.learning_rate"]
         assert preset.evaluation == PRESET.evaluation
         assert preset.budget == "40it"
-        assert method.method in (tmp_path / method.preset_file).read_text().splitlines()[0]
+        assert method.method in (tmp_path / method.preset_file).read_text("utf-8").splitlines()[0]
 
 
 @pytest.mark.usefixtures("here")
@@ -189,7 +189,7 @@ def test_a_folder_without_a_search_gets_a_line(tmp_path: Path) -> None:
 def test_the_report_shows_every_trial_and_what_mattered(tmp_path: Path) -> None:
     record = found(tmp_path, replace(SEARCH, trials=10, early_stopping=False))
     path = write_report(tmp_path, record)
-    text = path.read_text()
+    text = path.read_text("utf-8")
     assert text.count("\n| wide |") == 12, "once in the summary, once in what mattered, and each trial"
     assert "Validation images were not predicted." in text
     assert "PED-ANOVA" in text

@@ -103,7 +103,7 @@ def test_loss_is_a_mean_over_seeds_and_stretches(run_dir: Path) -> None:
     assert len(curve.value) == POINTS
     totals = []
     for record in row.provenance.records:
-        lines = (run_dir / record.log).with_name("curve.csv").read_text().splitlines()[1:]
+        lines = (run_dir / record.log).with_name("curve.csv").read_text("utf-8").splitlines()[1:]
         totals.append([sum(float(v) for v in line.split(",")[4:]) for line in lines])
     assert len(totals[0]) == STEPS
     assert curve.value[0] == pytest.approx(np.mean([t[:2] for t in totals]))

@@ -136,7 +136,7 @@ def test_one_method_without_predictions_is_named(own_run: Path) -> None:
 )
 def test_other_data_or_none_no_gallery(own_run: Path, source: str, said: str) -> None:
     for path in own_run.glob("trials/*/trial.json"):
-        path.write_text(json.dumps({**json.loads(path.read_text()), "source": source}))
+        path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "source": source}))
     with pytest.raises(HarnessError, match=said):
         gallery(leaderboard_of_runs([own_run]), own_run)
 
