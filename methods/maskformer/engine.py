@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -40,6 +41,15 @@ QUERIES = "queries_embedder."
 Image = NDArray[np.uint8]
 
 
+class Cell(NamedTuple):
+    """A predicted cell. box: x0 y0 x1 y1 in pixels of the image, half open. mask: inside the box."""
+
+    box: tuple[int, int, int, int]
+    mask: NDArray[np.bool_]
+    score: float
+    label: int
+
+
 class MaskFormerModel:
     """The package's network, with windows for images that are larger than a training crop."""
 
@@ -66,43 +76,25 @@ class MaskFormerModel:
 
     def _predict(self, image: Image) -> Predictions:
         size = image.shape[0], image.shape[1]
-        found = [self._in_windows(image, some) for some in _chunks(windows(size, self.task.crop), AT_ONCE)]
-        boxes = [box for part in found for box in part[0]]
-        crops = [crop for part in found for crop in part[1]]
-        scores = np.concatenate([part[2] for part in found])
-        labels = np.concatenate([part[3] for part in found])
-        return Predictions(size, CropMasks.from_crops(boxes, crops), scores, labels)
+        all_windows = windows(size, self.task.crop)
+        together = [all_windows[begin : begin + AT_ONCE] for begin in range(0, len(all_windows), AT_ONCE)]
+        cells = [cell for some in together for cell in self._cells(image, some)]
+        masks = CropMasks.from_crops([cell.box for cell in cells], [cell.mask for cell in cells])
+        scores = np.asarray([cell.score for cell in cells], np.float32)
+        return Predictions(size, masks, scores, np.asarray([cell.label for cell in cells], np.int64))
 
-    def _in_windows(
-        self, image: Image, some: Sequence[Window]
-    ) -> tuple[list[list[int]], list[NDArray[np.bool_]], NDArray[np.float32], NDArray[np.int64]]:
-        """Boxes and crops in pixels of the image, scores and labels of the cells of a few windows."""
+    def _cells(self, image: Image, some: Sequence[Window]) -> Iterator[Cell]:
+        """The cells of a few windows."""
         parts = [image[w.top : w.bottom, w.left : w.right] for w in some]
-        height, width = max(p.shape[0] for p in parts), max(p.shape[1] for p in parts)
-        last = query_outputs(self.module, self._pixels(parts, (height, width)))[-1]
-        chance, label = last.classes.softmax(dim=-1)[..., :-1].max(dim=-1)
-        boxes, crops, scores, labels = [], [], [], []
-        for i, window in enumerate(some):
-            likely = torch.nonzero(chance[i] >= self.task.minimum_score).flatten()
-            if not len(likely):
-                continue
-            logits = F.interpolate(last.masks[i, likely][None], (height, width), mode="bilinear", align_corners=False)
-            planes = logits[0, :, : window.bottom - window.top, : window.right - window.left]
-            inside = (planes > 0).float()
-            sure = (planes.sigmoid() * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp(min=1)
-            score = (chance[i, likely] * sure).cpu().numpy()
-            for plane, own, of_class in zip(
-                (planes > 0).cpu().numpy(), score, label[i, likely].cpu().numpy(), strict=True
-            ):
-                box = extent(plane) if own >= self.task.minimum_score else None
-                if box is None or not window.owns(plane):
-                    continue
-                x0, y0, x1, y1 = box
-                boxes.append([x0 + window.left, y0 + window.top, x1 + window.left, y1 + window.top])
-                crops.append(plane[y0:y1, x0:x1])
-                scores.append(own)
-                labels.append(of_class)
-        return boxes, crops, np.asarray(scores, np.float32), np.asarray(labels, np.int64)
+        size = max(part.shape[0] for part in parts), max(part.shape[1] for part in parts)
+        last = query_outputs(self.module, self._pixels(parts, size))[-1]
+        chances, labels = last.classes.softmax(dim=-1)[..., :-1].max(dim=-1)
+        for window, part, chance, label, logits in zip(some, parts, chances, labels, last.masks, strict=True):
+            likely = torch.nonzero(chance >= self.task.minimum_score).flatten()
+            if len(likely):
+                drawn = F.interpolate(logits[likely][None], size, mode="bilinear", align_corners=False)[0]
+                drawn = drawn[:, : part.shape[0], : part.shape[1]]
+                yield from cells_of(window, chance[likely], label[likely], drawn, self.task.minimum_score)
 
     def _pixels(self, images: Sequence[Image], size: tuple[int, int]) -> Tensor:
         """(B, 3, H, W): normalised, padded to `size` by the mean, and resized to the nearest multiples of STRIDE."""
@@ -127,6 +119,29 @@ def queries_for(task: Task, diameter: float) -> int:
     """Half as many again as there are cells on the fullest training image, or as fit into a crop side by side."""
     fitting = task.crop**2 / (math.pi / 4 * diameter**2)
     return max(FEWEST_QUERIES, math.ceil(1.5 * min(task.max_cells, fitting)))
+
+
+def cells_of(window: Window, chances: Tensor, labels: Tensor, logits: Tensor, minimum: float) -> Iterator[Cell]:
+    """The cells in the middle part of a window.
+
+    Args:
+        window: Of an image.
+        chances: (N,) probabilities of the classes.
+        labels: (N,) these classes.
+        logits: (N, H, W) masks in pixels of the window.
+        minimum: Score of a cell: the probability of the class times the mean probability inside the mask.
+    """
+    inside = logits > 0
+    sure = (logits.sigmoid() * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp(min=1)
+    scores = (chances * sure).tolist()
+    for mask, score, label in zip(inside.cpu().numpy(), scores, labels.tolist(), strict=True):
+        # a mask without a pixel has no score
+        if score >= minimum and score > 0 and window.owns(mask):
+            found = extent(mask)
+            assert found is not None
+            x0, y0, x1, y1 = found
+            box = x0 + window.left, y0 + window.top, x1 + window.left, y1 + window.top
+            yield Cell(box, mask[y0:y1, x0:x1], score, label)
 
 
 def matched_losses(
@@ -164,10 +179,6 @@ def _planes(sample: Sample, size: tuple[int, int]) -> NDArray[np.float32]:
     masks = sample.instances.masks
     assert masks is not None, "this method reads full masks"
     return masks.select(_cells(sample)).planes(*size).astype(np.float32)
-
-
-def _chunks(values: Sequence[Window], most: int) -> list[Sequence[Window]]:
-    return [values[begin : begin + most] for begin in range(0, len(values), most)]
 
 
 def build(recipe: Recipe, task: Task, options: MaskFormerOptions) -> MaskFormerModel:
