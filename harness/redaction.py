@@ -51,7 +51,8 @@ def public_path(text: str) -> str:
     path = Path(text)
     if path.is_absolute() and path.is_relative_to(Path.home()):
         below = path.relative_to(Path.home()).parts
-    elif path.is_absolute():
+    elif path.root:
+        # on Windows also a path without a drive
         below = path.parts[3:] if path.parts[1:2] in (("home",), ("Users",)) else path.parts[1:]
     elif text.startswith("~"):
         below = path.parts[1:]

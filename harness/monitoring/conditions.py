@@ -99,7 +99,7 @@ def machine_cpu_seconds() -> tuple[float, float]:
 
 
 def own_cpu_seconds() -> float:
-    """Processor seconds of this process and its descendants, including those that have ended."""
+    """Processor seconds of this process and its descendants, including those that have ended, but on Windows."""
     import psutil
 
     this = psutil.Process()

@@ -25,7 +25,8 @@ def test_one_new_file_is_a_method_with_a_row(tmp_path: Path) -> None:
     shutil.copy(ROOT / "tests" / "helpers" / "brightness_method.py", copy / "methods" / "brightness_method.py")
 
     def typed(*arguments: str) -> str:
-        environment = {**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
+        inherited = os.environ.get("PYTHONPATH", "")
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(copy), inherited]), "OMP_NUM_THREADS": "1"}
         line = [sys.executable, "-m", "harness", *arguments]
         done = subprocess.run(line, cwd=copy, env=environment, capture_output=True, text=True, timeout=200)
         assert done.returncode == 0, done.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from harness.monitoring.conditions import (
 from harness.monitoring.gpu import Gpu, gpu_by_uuid
 from harness.monitoring.sensor import Sensor, SensorGroup
 from harness.monitoring.training import training_sensors
+from harness.platform.processes import usable_cores
 
 BUSY = "other processes used more than {} % of the processor cores during training"
 
@@ -78,6 +78,8 @@ def test_what_a_child_uses_is_our_own_also_when_it_has_ended() -> None:
         child.kill()
         child.wait()
     assert grown >= 0.5, "waiting alone uses far less"
+    if sys.platform == "win32":
+        pytest.skip("the system forgets what a process has used when it ends")
     assert own_cpu_seconds() >= before + grown - 1e-6, "sums of decimal fractions differ in their last digit"
 
 
@@ -85,7 +87,7 @@ def test_the_cores_we_may_use_go_on_with_the_clock() -> None:
     (busy, total), begin = machine_cpu_seconds(), time.monotonic()
     time.sleep(1)
     (busier, later), seconds = machine_cpu_seconds(), time.monotonic() - begin
-    assert later - total == pytest.approx(seconds * len(os.sched_getaffinity(0)), rel=0.3)
+    assert later - total == pytest.approx(seconds * usable_cores(), rel=0.3)
     # sums of hundredths of seconds: in a second without work they may differ in the last bit
     assert -1e-6 <= busier - busy <= later - total + 1e-6
 

@@ -247,5 +247,5 @@ def test_a_folder_of_roboflow_is_guessed(tmp_path: Path) -> None:
     write_coco(tmp_path, coco_tables([GOOD]))
     (tmp_path / "images").rename(tmp_path / "train")
     (tmp_path / "ann.json").rename(tmp_path / "train" / "_annotations.coco.json")
-    with pytest.raises(HarnessError, match=r"it looks like coco:.*/train/_annotations.coco.json,.*/train: type that"):
+    with pytest.raises(HarnessError, match=r"it looks like coco:.*train[\\/]_annotations.coco.json,.*train: type that"):
         load(str(tmp_path))

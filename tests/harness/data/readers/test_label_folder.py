@@ -10,6 +10,7 @@ import tifffile
 from harness.data.pairing import image_stem
 from harness.data.sources import check, load
 from harness.errors import HarnessError
+from harness.platform.files import ignores_case
 
 IMAGE = np.arange(120, dtype=np.uint8).reshape(10, 12)
 LABELS = np.zeros((10, 12), np.uint16)
@@ -94,6 +95,8 @@ def test_folders_without_images_or_labels_are_told(tmp_path: Path) -> None:
 
 
 def test_names_that_differ_in_case_alone_stay_apart_where_both_are_there(tmp_path: Path) -> None:
+    if ignores_case(tmp_path):
+        pytest.skip("the disk does not tell them apart")
     dataset = load(write(tmp_path, {"a.tif": IMAGE, "A.tif": IMAGE}, {"a.tif": LABELS, "A.tif": LABELS * 0}))
     assert (dataset.ids, dataset.cells_per_image) == (("A", "a"), (0, 2))
 
