@@ -23,6 +23,7 @@ from harness.inference.trained_model import load_trained
 from harness.orchestration.prepared_data import load_data
 from harness.results.io import read_record
 from harness.results.trained_trial import find_trained_trial
+from harness.training.device import autocast
 from methods.self_training import SelfTrainingOptions
 from methods.self_training.pseudo_labels import SAME_OBJECT, mask_iou, matched_counts, predict_with_flips
 
@@ -40,6 +41,7 @@ class Counts:
     iou: float = 0.0
 
     def add(self, pseudo: Instances | None, truth: Instances, size: tuple[int, int]) -> None:
+        truth = truth if truth.crowd is None else truth.select(~truth.crowd)
         self.cells += len(truth)
         if pseudo is None or not len(truth):
             self.made += 0 if pseudo is None else len(pseudo) - crowds(pseudo)
@@ -67,7 +69,8 @@ def main(run_dirs: Sequence[Path], images: int) -> None:
     print(f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}", sep="\n")
     for run_dir in run_dirs:
         used, counts = quality(run_dir, images)
-        shares = (counts.right / max(1, counts.made), counts.right / counts.cells, counts.ignored / counts.cells)
+        cells = max(1, counts.cells)
+        shares = (counts.right / max(1, counts.made), counts.right / cells, counts.ignored / cells)
         values = [run_dir.name, used, counts.cells, counts.made, *(f"{share:.3f}" for share in shares)]
         print(f"| {' | '.join(map(str, values))} | {counts.iou / max(1, counts.right):.3f} |", flush=True)
 
@@ -86,12 +89,14 @@ def quality(run_dir: Path, images: int) -> tuple[int, Counts]:
     model.module.eval()
     order = np.random.default_rng(record.seed).permutation(len(hidden))[:images]
     samples = [dataset.sample(hidden[k]) for k in order.tolist()]
-    found = {
-        k: predict_with_flips(lambda image: model.predict([image])[0], sample.image, options.flips)
-        for k, sample in enumerate(samples)
-    }
+    with autocast("cpu", trial.spec.precision):
+        found = {
+            k: predict_with_flips(lambda image: model.predict([image])[0], sample.image, options.flips)
+            for k, sample in enumerate(samples)
+        }
     labelled = [dataset.sample(image_id).instances for image_id in record.data.splits["train"]]
-    mean = [float(np.mean([(x.labels == label).sum() for x in labelled])) for label in range(len(task.classes))]
+    labels = [x.labels if x.crowd is None else x.labels[~x.crowd] for x in labelled]
+    mean = [float(np.mean([(one == label).sum() for one in labels])) for label in range(len(task.classes))]
     pseudo = matched_counts(found, mean, options.uncertain, options.minimum_score)
     counts = Counts()
     for k, sample in enumerate(samples):

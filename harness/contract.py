@@ -418,7 +418,7 @@ class Task:
     max_size: largest height and width of these images and tiles, in pixels, as the model sees them.
     settings: the preset's [model] table, the same for all methods. An engine reads it with `Settings.read`.
     cell_diameter: median over the cells of the training images of the diameter of a circle of the same area, in
-        pixels. 0 where it is not known.
+        pixels as the model sees them. 0 where it is not known.
     largest_cell: longer side of the largest box of a training cell, in pixels of the images. 0 where it is not
         known.
     minimum_score: predictions with a lower score are dropped, so a model need not find their masks.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any
 
 
@@ -48,11 +48,12 @@ def _replaced(plain: Any, home: re.Pattern[str]) -> Any:
 
 def public_path(text: str) -> str:
     """A path fit for records: an absolute or ~ path cut to its last two parts below a home folder, others as typed."""
-    path = Path(text)
+    # records of another system are read too
+    windows = PureWindowsPath(text)
+    path: PurePath = windows if windows.drive and windows.root else Path(text)
     if path.is_absolute() and path.is_relative_to(Path.home()):
         below = path.relative_to(Path.home()).parts
     elif path.root:
-        # on Windows also a path without a drive
         below = path.parts[3:] if path.parts[1:2] in (("home",), ("Users",)) else path.parts[1:]
     elif text.startswith("~"):
         below = path.parts[1:]

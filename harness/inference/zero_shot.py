@@ -114,7 +114,7 @@ def zero_shot(
         chosen_on="held-out painted images",
     )
     minimum = rule.lowest_score() if minimum_score is None else minimum_score
-    task = replace(task, cell_diameter=side, largest_cell=round(LARGEST * side), minimum_score=minimum)
+    task = replace(task, cell_diameter=side * scale, largest_cell=round(LARGEST * side), minimum_score=minimum)
     model = at_scale(_build(recipe, task, start), scale)
     return ZeroShot(model, task, TrainedTrial(Path(), spec, rule), f"{start.source}: {said}")
 

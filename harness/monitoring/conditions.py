@@ -5,6 +5,7 @@ Shares are rounded down to a few levels ("more than 25 %"), so that runs under t
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -103,8 +104,11 @@ def own_cpu_seconds() -> float:
     import psutil
 
     this = psutil.Process()
+    processes = [this]
+    with contextlib.suppress(psutil.Error, OSError):
+        processes += this.children(recursive=True)
     seconds = 0.0
-    for process in (this, *this.children(recursive=True)):
+    for process in processes:
         try:
             times = process.cpu_times()
         except (psutil.Error, OSError):  # it has just ended, and its parent's sums include it

@@ -206,7 +206,9 @@ def evaluate(
             "AP takes all cells as one class"
         )
     if not trained.trial.spec.preset.scale_by_size:
-        notes += _note_on_size(task.cell_diameter, [truth[image_id].cells for image_id in tested])
+        # the task has it as the network sees it
+        diameter = task.cell_diameter / trained.trial.spec.preset.scale
+        notes += _note_on_size(diameter, [truth[image_id].cells for image_id in tested])
     facts = data.facts(tested)
     record = EvaluationRecord(
         **_facts_of(trained),

@@ -40,6 +40,7 @@ METHOD = Method(
             "Network, flow targets and mask reconstruction are those of the package cellpose, version 3. Loop, clock, "
             "optimiser, crops and augmentation are the run's.",
             "Cells that overlap cannot be expressed: where masks overlap, the smaller cell keeps the pixels.",
+            "Regions of many cells are background here: the losses ignore no region.",
             "Flow targets are computed in each step for the cells of the crop, and count as training time; the package "
             "computes them before training for whole images. A cell that the crop cuts flows to the middle of what is "
             "left of it.",

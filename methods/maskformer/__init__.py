@@ -24,7 +24,7 @@ class MaskFormerOptions(Options):
     target_diameter: float = Field(
         64.0, gt=1, description="images are resized until the median training cell has this diameter, in pixels"
     )
-    no_object_weight: float = Field(0.1, ge=0, le=1, description="of queries without a cell, in the loss of classes")
+    no_object_weight: float = Field(0.1, gt=0, le=1, description="of queries without a cell, in the loss of classes")
 
 
 METHOD = Method(
@@ -40,15 +40,19 @@ METHOD = Method(
         departures=(
             "Network and losses are those of the package transformers. Loop, clock, optimiser, crops and augmentation "
             "are the run's.",
-            "The network starts as the authors' code does it, with unit-variance queries and Xavier weights in the "
-            "transformer. The package draws all of these with a deviation of 0.02, from which queries separate slowly.",
+            "Queries start with unit variance and the transformer's linear layers with Xavier weights, as in DETR. The "
+            "package draws all of these with a deviation of 0.02, from which queries separate slowly.",
             "The losses after each decoder layer are of its normalised output, as in the authors' code. The package "
             "leaves out the norm and adds a loss of the queries before the first layer.",
             "Trained on crops, it is applied to windows of a crop's size, which overlap by half. A cell is taken from "
-            "the window in whose middle part its centroid lies.",
-            "The number of queries follows from how many training cells fit into a crop; the paper has 100.",
-            "Images are enlarged until cells have 64 pixels (40 at the preset size small), since the queries see a map "
-            "of stride 32.",
+            "the window in whose middle part its centroid lies. One longer than half a crop may be cut or come twice, "
+            "and a window gives at most as many cells as there are queries.",
+            "Masks are compared at the stride of 4 that they are predicted at; the paper enlarges them first.",
+            "Regions of many cells are background here, since the package's losses ignore no region.",
+            "The number of queries follows from how many training cells fit into a crop, or is that of the weights it "
+            "starts from; the paper has 100.",
+            "Images are enlarged until cells have 64 pixels (40 at the preset size small) or a crop has 1,024, since "
+            "the queries see a map of stride 32.",
             "A cell's score is its class probability times the mean probability of its pixels.",
             "The paper starts from ImageNet weights; here training starts from scratch, or from an earlier run.",
         ),

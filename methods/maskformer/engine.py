@@ -22,6 +22,7 @@ from methods.maskformer.network import STRIDE, QueryOutputs, build_network, quer
 from methods.maskformer.windows import Window, windows
 from methods.shared.device_transfer import to_device
 from methods.shared.initial_weights import ClassHead, load_initial
+from methods.shared.weights import read_weights
 
 FEWEST_QUERIES = 10
 """For data whose crops hold a cell or two."""
@@ -29,14 +30,20 @@ FEWEST_QUERIES = 10
 UNKNOWN_DIAMETER = 32.0
 """In pixels, for a data set without a cell."""
 
-AT_ONCE = 8
-"""Windows that are predicted together."""
+LARGEST_SIDE = 1024
+"""Of a crop as the network sees it, in pixels: crops of few large cells, or of thousands, are not enlarged beyond."""
 
-CLASS_HEADS = (ClassHead("class_predictor.", after=1), ClassHead("empty_weight", after=1))
-"""The layer of classes and no object, and the weights of these in the loss."""
+PIXELS_AT_ONCE = 2**19
+"""Of windows that are predicted together, as the network sees them."""
 
-QUERIES = "queries_embedder."
-"""The learned queries, of which other data may need another number."""
+CLASS_HEADS = (ClassHead("class_predictor.", after=1),)
+"""The layer of classes and no object."""
+
+LOSS_WEIGHTS = "criterion."
+"""What the loss weighs the classes with. It is an option, and no weight that is learned."""
+
+QUERIES = "model.transformer_module.queries_embedder.weight"
+"""The learned queries: (queries, width)."""
 
 Image = NDArray[np.uint8]
 
@@ -53,22 +60,33 @@ class Cell(NamedTuple):
 class MaskFormerModel:
     """The package's network, with windows for images that are larger than a training crop."""
 
-    def __init__(self, task: Task, options: MaskFormerOptions) -> None:
+    def __init__(self, task: Task, options: MaskFormerOptions, queries: int | None = None) -> None:
+        """queries: of the weights that the model starts from; None for as many as the cells ask for."""
         self.task = task
         self.device = torch.device(task.device)
         diameter = task.cell_diameter or UNKNOWN_DIAMETER
-        self.factor = options.target_diameter / diameter
-        queries = options.queries or queries_for(task, diameter)
+        factor = min(options.target_diameter / diameter, LARGEST_SIDE / task.crop)
+        self.side = max(2 * STRIDE, STRIDE * round(task.crop * factor / STRIDE))
+        queries = options.queries or queries or queries_for(task, diameter)
         self.module = build_network(options, len(task.classes), queries)
         self.loaded: LoadedWeights | None = None
 
     def losses(self, batch: Sequence[Sample]) -> Mapping[str, Tensor]:
         """The paper's losses of classes and masks (focal and Dice), summed over the layers of the decoder."""
-        size = max(s.size[0] for s in batch), max(s.size[1] for s in batch)
-        outputs = query_outputs(self.module, self._pixels([s.image for s in batch], size))
-        masks = [to_device(_planes(s, size), self.device) for s in batch]
+        crop = max(self.task.crop, *(side for sample in batch for side in sample.size))
+        outputs = query_outputs(self.module, self._pixels([s.image for s in batch], crop))
+        masks = [self._targets(s, crop, outputs[0].masks.shape[-1]) for s in batch]
         labels = [to_device(s.instances.labels[_cells(s)], self.device) for s in batch]
         return matched_losses(self.module, outputs, masks, labels)
+
+    def _targets(self, sample: Sample, crop: int, side: int) -> Tensor:
+        """(N, side, side) masks of the cells, 0 or 1, of a sample that is padded to `crop`."""
+        masks = sample.instances.masks
+        assert masks is not None, "this method reads full masks"
+        planes = to_device(masks.select(_cells(sample)).planes(crop, crop), self.device)
+        if not len(planes):
+            return planes.new_zeros((0, side, side), dtype=torch.float32)
+        return (F.interpolate(planes[:, None].float(), (side, side), mode="area")[:, 0] >= 0.5).float()
 
     @torch.no_grad()
     def predict(self, images: Sequence[Image]) -> list[Predictions]:
@@ -76,39 +94,39 @@ class MaskFormerModel:
 
     def _predict(self, image: Image) -> Predictions:
         size = image.shape[0], image.shape[1]
-        all_windows = windows(size, self.task.crop)
-        together = [all_windows[begin : begin + AT_ONCE] for begin in range(0, len(all_windows), AT_ONCE)]
-        cells = [cell for some in together for cell in self._cells(image, some)]
+        all_windows, together = windows(size, self.task.crop), max(1, PIXELS_AT_ONCE // self.side**2)
+        parts = [all_windows[begin : begin + together] for begin in range(0, len(all_windows), together)]
+        cells = [cell for part in parts for cell in self._cells(image, part)]
         masks = CropMasks.from_crops([cell.box for cell in cells], [cell.mask for cell in cells])
         scores = np.asarray([cell.score for cell in cells], np.float32)
         return Predictions(size, masks, scores, np.asarray([cell.label for cell in cells], np.int64))
 
     def _cells(self, image: Image, some: Sequence[Window]) -> Iterator[Cell]:
-        """The cells of a few windows."""
-        parts = [image[w.top : w.bottom, w.left : w.right] for w in some]
-        size = max(part.shape[0] for part in parts), max(part.shape[1] for part in parts)
-        last = query_outputs(self.module, self._pixels(parts, size))[-1]
+        """The cells of a few windows, each padded to a training crop, since queries know places of a crop."""
+        crop = self.task.crop
+        pixels = self._pixels([image[w.top : w.bottom, w.left : w.right] for w in some], crop)
+        (last,) = query_outputs(self.module, pixels, last_only=True)
         chances, labels = last.classes.softmax(dim=-1)[..., :-1].max(dim=-1)
-        for window, part, chance, label, logits in zip(some, parts, chances, labels, last.masks, strict=True):
+        for window, chance, label, logits in zip(some, chances, labels, last.masks, strict=True):
             likely = torch.nonzero(chance >= self.task.minimum_score).flatten()
             if len(likely):
-                drawn = F.interpolate(logits[likely][None], size, mode="bilinear", align_corners=False)[0]
-                drawn = drawn[:, : part.shape[0], : part.shape[1]]
+                drawn = F.interpolate(logits[likely][None], (crop, crop), mode="bilinear", align_corners=False)[0]
+                drawn = drawn[:, : window.bottom - window.top, : window.right - window.left]
                 yield from cells_of(window, chance[likely], label[likely], drawn, self.task.minimum_score)
 
-    def _pixels(self, images: Sequence[Image], size: tuple[int, int]) -> Tensor:
-        """(B, 3, H, W): normalised, padded to `size` by the mean, and resized to the nearest multiples of STRIDE."""
-        batch = torch.stack([self._normalised(image, size) for image in images])
-        height, width = (max(STRIDE, STRIDE * round(side * self.factor / STRIDE)) for side in size)
-        if (height, width) != size:
-            batch = F.interpolate(batch, (height, width), mode="bilinear", align_corners=False, antialias=True)
+    def _pixels(self, images: Sequence[Image], crop: int) -> Tensor:
+        """(B, 3, side, side): normalised, padded to squares of `crop` by the mean, and resized."""
+        batch = torch.stack([self._normalised(image, crop) for image in images])
+        if self.side != crop:
+            shape = (self.side, self.side)
+            batch = F.interpolate(batch, shape, mode="bilinear", align_corners=False, antialias=True)
         return batch
 
-    def _normalised(self, image: Image, size: tuple[int, int]) -> Tensor:
+    def _normalised(self, image: Image, crop: int) -> Tensor:
         colour = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
         pixels = to_device(colour.transpose(2, 0, 1), self.device).float()
         mean, std = (torch.tensor(values, device=self.device)[:, None, None] for values in self.pixel_statistics())
-        return F.pad((pixels - mean) / std, (0, size[1] - image.shape[1], 0, size[0] - image.shape[0]))
+        return F.pad((pixels - mean) / std, (0, crop - image.shape[1], 0, crop - image.shape[0]))
 
     def pixel_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each channel, 0 to 255, that images are normalised with."""
@@ -141,7 +159,8 @@ def cells_of(window: Window, chances: Tensor, labels: Tensor, logits: Tensor, mi
             assert found is not None
             x0, y0, x1, y1 = found
             box = x0 + window.left, y0 + window.top, x1 + window.left, y1 + window.top
-            yield Cell(box, mask[y0:y1, x0:x1], score, label)
+            # a view would hold the masks of all queries
+            yield Cell(box, mask[y0:y1, x0:x1].copy(), score, label)
 
 
 def matched_losses(
@@ -174,13 +193,6 @@ def _cells(sample: Sample) -> NDArray[np.intp]:
     return np.arange(len(sample.instances)) if crowd is None else np.flatnonzero(~crowd)
 
 
-def _planes(sample: Sample, size: tuple[int, int]) -> NDArray[np.float32]:
-    """(N, H, W) masks of the cells of a sample, 0 or 1, padded by 0."""
-    masks = sample.instances.masks
-    assert masks is not None, "this method reads full masks"
-    return masks.select(_cells(sample)).planes(*size).astype(np.float32)
-
-
 def build(recipe: Recipe, task: Task, options: MaskFormerOptions) -> MaskFormerModel:
     """MaskFormer on task.device, from scratch or from an earlier run.
 
@@ -188,11 +200,13 @@ def build(recipe: Recipe, task: Task, options: MaskFormerOptions) -> MaskFormerM
         NoWeightsError: the init slot asks for weights that MaskFormer does not have here, or that do not fit.
     """
     init: Init = recipe.init.build(task)
-    model = MaskFormerModel(task, options)
     if init.kind in ("imagenet", "coco"):
         raise NoWeightsError(f"maskformer has no {init.kind} weights; type --init scratch, or --init checkpoint:FILE")
-    if init.kind == "checkpoint" and not init.restored:
-        loaded = load_initial(model.module, init, task.classes, CLASS_HEADS, (QUERIES,))
+    start = init.kind == "checkpoint" and init.path is not None
+    queries = read_weights(str(init.path)).get(QUERIES) if start else None
+    model = MaskFormerModel(task, options, None if queries is None else len(queries))
+    if start and not init.restored:
+        loaded = load_initial(model.module, init, task.classes, CLASS_HEADS, new=(LOSS_WEIGHTS,))
         mean, std = model.pixel_statistics()
         model.loaded = replace(loaded, pixel_mean=mean, pixel_std=std)
     model.module.to(task.device)

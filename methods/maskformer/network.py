@@ -66,7 +66,7 @@ def _backbone(name: str) -> ResNetConfig | SwinConfig:
 
 
 def _start(network: MaskFormerForInstanceSegmentation) -> None:
-    """New weights outside the backbone, as MaskFormer's and DETR's code draw them (transformer.py, fpn)."""
+    """New queries of unit variance, Xavier weights in the decoder, and a pyramid that is drawn like convolutions."""
     parts = network.model.transformer_module
     for module in parts.modules():
         if isinstance(module, nn.Linear):
@@ -77,19 +77,23 @@ def _start(network: MaskFormerForInstanceSegmentation) -> None:
             nn.init.kaiming_uniform_(module.weight, a=1)
 
 
-def query_outputs(network: MaskFormerForInstanceSegmentation, pixels: Tensor) -> list[QueryOutputs]:
+def query_outputs(
+    network: MaskFormerForInstanceSegmentation, pixels: Tensor, last_only: bool = False
+) -> list[QueryOutputs]:
     """What the queries are after each layer of the decoder, the last one last.
 
     Args:
         network: Of `build_network`.
         pixels: (B, 3, H, W) normalised, H and W multiples of STRIDE.
+        last_only: After the last layer alone, as prediction needs it.
     """
     model = network.model
     found = model.pixel_level_module(pixels, output_hidden_states=False)
     decoder = model.transformer_module.decoder
     hidden = model.transformer_module(found.encoder_last_hidden_state, output_hidden_states=True).hidden_states
     # the last one has been normalised; the first one is the input
-    layers = torch.stack([*(decoder.layernorm(states) for states in hidden[1:-1]), hidden[-1]])
+    earlier = [] if last_only else [decoder.layernorm(states) for states in hidden[1:-1]]
+    layers = torch.stack([*earlier, hidden[-1]])
     classes = network.class_predictor(layers)
     masks = torch.einsum("lbqc,bchw->lbqhw", network.mask_embedder(layers), found.decoder_last_hidden_state)
     return [QueryOutputs(c.float(), m.float()) for c, m in zip(classes, masks, strict=True)]

@@ -39,7 +39,7 @@ METHOD = Method(
             "A cell is star-convex: what a ray cannot reach from inside is lost. Long and branched cells have an upper "
             "bound on their IoU that no training lifts.",
             "Rays are read from a label map: where masks overlap, the smaller cell keeps the pixels. Predicted "
-            "polygons may overlap.",
+            "polygons may overlap. Regions of many cells are background here.",
             "Grey images, normalised by the training images' mean and deviation; the package's examples stretch each "
             "image between percentiles.",
             "Candidates at the border of the image are kept; the package drops those within two places of it.",

@@ -163,6 +163,15 @@ def test_cells_of_another_size_than_those_trained_on_are_told(run_dir: Path, tmp
     assert 0.2 < float(re.findall(r"resize the images by ([\d.]+) ", note)[0]) < 0.5
 
 
+def test_cells_that_a_network_sees_shrunk_are_not_taken_for_others(tmp_path: Path) -> None:
+    words = ["--adapter", ADAPTER, "--preset", "smoke", "--data", SOURCE, "--budget", "10it", "--device", "cpu"]
+    result = typed("run", "--methods", "brightness", *words, "--set", "model.scale=0.5", "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert evaluate(tmp_path / "run", "--data", OTHER).exit_code == 0
+    (record,) = records(tmp_path / "run")
+    assert not [line for line in record.notes if "those trained on were" in line]
+
+
 def test_classes_of_other_names_count_as_one_class(run_dir: Path, tmp_path: Path) -> None:
     result = evaluate(run_dir, "--data", as_folder(OTHER, tmp_path))
     assert result.exit_code == 0, result.output

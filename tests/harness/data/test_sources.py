@@ -54,6 +54,8 @@ def test_relative_and_home_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_absolute_paths_are_cut_for_records(monkeypatch: pytest.MonkeyPatch) -> None:
     assert public_path("/home/someone/study/data/images") == ".../data/images"
     assert public_path("/data") == ".../data"
+    assert public_path("C:\\Users\\someone\\study\\data\\images") == ".../data/images"
+    assert public_path("D:\\data") == ".../data"
     assert public_path("/home/someone/data") == public_path("/Users/someone/data") == ".../data"
     assert public_path("/home/someone") == public_path("~someone") == "..."
     home = Path("/srv/people/someone").absolute()

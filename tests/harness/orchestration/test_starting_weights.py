@@ -76,7 +76,7 @@ def test_so_it_is_with_the_files_of_other_parts(tmp_path: Path) -> None:
 def test_the_record_says_where_weights_are_from_and_names_no_folder(tmp_path: Path) -> None:
     spec = planned(found(safetensors(tmp_path / "secret" / "w.safetensors"))).spec
     record = RunRecord.from_spec(spec, "ok", machine={}, versions={}, git_commit="")
-    assert str(tmp_path) in json.dumps(spec.recipe), "the worker reads the file"
+    assert json.dumps(str(tmp_path))[1:-1] in json.dumps(spec.recipe), "the worker reads the file"
     assert "secret" not in record.model_dump_json()
     assert record.start is not None
     assert (record.start.name, record.start.file, record.start.source) == ("mine", "w.safetensors", "cells of a friend")

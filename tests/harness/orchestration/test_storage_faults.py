@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,9 @@ def test_faults_in_the_worker(tmp_path: Path, quiet: list[str], figures: Any, mo
         (found,) = read_records(run_dir)[0]
         # If the fault comes after the record was renamed into place, the record is good and counts.
         assert (code, found.status) in ((SOME_FAILED, "interrupted"), (ALL_OK, "ok")), found.reason
-        if (operation, count) not in (("fsync", 8), ("fsync", 7), ("replace", 4), ("write", 6)):
+        late = (operation, count) in (("fsync", 8), ("fsync", 7), ("replace", 4), ("write", 6))
+        # Windows writes folders to disk by itself, so that the last fsyncs are not called there
+        if not late and sys.platform != "win32":
             assert found.status == "interrupted"
         monkeypatch.delenv("HARNESS_FAULT")
         missing, more = goes_on(run_dir, quiet)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 pytest.importorskip("transformers", reason='transformers is not installed: pip install -e ".[maskformer]"')
 
@@ -54,8 +56,8 @@ def test_the_loss_of_the_last_layer_is_the_packages() -> None:
     model = build(classes=2)
     model.module.eval()
     samples = [draw_sample(n, (64, 64), seed=n, classes=2) for n in (3, 6)]
-    pixels = model._pixels([s.image for s in samples], (64, 64))
-    masks = [torch.from_numpy(engine._planes(s, (64, 64))) for s in samples]
+    pixels = model._pixels([s.image for s in samples], 64)
+    masks = [model._targets(s, 64, 32) for s in samples]
     labels = [torch.from_numpy(s.instances.labels) for s in samples]
     with torch.no_grad():
         ours = engine.matched_losses(model.module, query_outputs(model.module, pixels)[-1:], masks, labels)
@@ -66,9 +68,10 @@ def test_the_loss_of_the_last_layer_is_the_packages() -> None:
 def test_losses_are_of_all_layers() -> None:
     model = build()
     sample = draw_sample(4, (64, 64), seed=1)
-    masks = [torch.from_numpy(engine._planes(sample, (64, 64)))]
+    masks = [model._targets(sample, 64, 32)]
     labels = [torch.from_numpy(sample.instances.labels)]
-    outputs = query_outputs(model.module, model._pixels([sample.image], (64, 64)))
+    with torch.no_grad():
+        outputs = query_outputs(model.module, model._pixels([sample.image], 64))
     whole = engine.matched_losses(model.module, outputs, masks, labels)
     each = [engine.matched_losses(model.module, [layer], masks, labels) for layer in outputs]
     assert set(whole) == {"cross_entropy", "mask", "dice"}
@@ -93,7 +96,7 @@ def test_crowd_regions_are_no_targets() -> None:
     sample = draw_sample(3, (64, 64), seed=2)
     crowd = np.asarray([False, True, False])
     instances = sample.instances.of_masks(sample.instances.masks, sample.instances.labels, crowd)  # type: ignore[arg-type]
-    assert len(engine._planes(sample.with_(instances=instances), (64, 64))) == 2
+    assert len(build()._targets(sample.with_(instances=instances), 64, 32)) == 2
 
 
 @pytest.mark.parametrize(("x", "y"), [(20, 20), (56, 8), (40, 40), (130, 70), (0, 84), (88, 30)])
@@ -103,7 +106,7 @@ def test_a_cell_that_many_windows_see_is_found_once(monkeypatch: pytest.MonkeyPa
     image = np.zeros((100, 150), np.uint8)
     image[y : y + 16, x : x + 16] = 255
 
-    def bright(_: object, pixels: torch.Tensor) -> list[engine.QueryOutputs]:
+    def bright(_: object, pixels: torch.Tensor, last_only: bool) -> list[engine.QueryOutputs]:
         masks = torch.nn.functional.avg_pool2d(pixels.mean(dim=1, keepdim=True), 4)
         return [engine.QueryOutputs(torch.tensor([8.0, 0.0]).expand(len(pixels), 1, 2), masks)]
 
@@ -111,6 +114,36 @@ def test_a_cell_that_many_windows_see_is_found_once(monkeypatch: pytest.MonkeyPa
     (found,) = model.predict([image])
     assert np.abs(found.masks.boxes - [[x, y, x + 16, y + 16]]).max() <= 2, "one box, but for the resizing"
     assert found.scores[0] > 0.6
+
+
+def test_targets_are_the_masks_at_the_stride_of_the_predictions() -> None:
+    sample = draw_sample(4, (64, 64), seed=1)
+    assert sample.instances.masks is not None
+    planes = sample.instances.masks.planes(64, 64)
+    targets = build()._targets(sample, 64, 32).numpy()
+    assert targets.shape == (4, 32, 32)
+    assert set(np.unique(targets)) == {0, 1}
+    assert np.abs(targets.mean(axis=(1, 2)) - planes.mean(axis=(1, 2))).max() < 0.02
+    assert np.array_equal(build()._targets(sample, 64, 64).numpy(), planes)
+
+
+def test_a_small_image_is_seen_as_a_padded_crop() -> None:
+    model = build()
+    small = np.full((20, 30), 90, np.uint8)
+    crop = model._pixels([small], 64)
+    assert crop.shape == (1, 3, 128, 128), "cells of 20 pixels are enlarged to 40"
+    assert model._pixels([np.full((64, 64), 90, np.uint8)], 64).shape == crop.shape
+    assert float(crop[0, 0, 20, 20]) == pytest.approx(-0.5, abs=1e-3)
+    assert float(crop[0, 0, 120, 120]) == 0, "the mean"
+
+
+def test_weights_bring_their_queries_and_not_their_loss(tmp_path: Path) -> None:
+    save_file(build(queries=23, no_object_weight=0.2).module.state_dict(), tmp_path / "w.safetensors")
+    model = build(init=Init("checkpoint", str(tmp_path / "w.safetensors")), no_object_weight=0.5)
+    assert model.module.model.transformer_module.queries_embedder.weight.shape[0] == 23
+    assert float(model.module.criterion.empty_weight[-1]) == 0.5
+    assert model.loaded is not None
+    assert not [group for group, fates in model.loaded.groups.items() if "new" in fates and "criterion" not in group]
 
 
 @pytest.mark.parametrize("kind", ["imagenet", "coco"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,7 @@ def test_times_of_trials_that_shared_a_machine_are_compared_with_their_like_only
     assert time_differences([beside, beside, alone]) == [[], [], ["sharing"]]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a process that Windows is asked to end does not hear of it")
 def test_a_request_to_stop_reaches_every_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_FAKE_PAUSE", "0.05")
     monkeypatch.setenv("HARNESS_FAKE_JOBS", "2")
