@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -46,7 +47,7 @@ def methods_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file outside the package. The search path is restored afterwards."""
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
     path = tmp_path / "strangers_file.py"
     path.write_text(ADAPTER.format(name="strange"))
     yield path

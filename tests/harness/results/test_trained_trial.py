@@ -43,7 +43,7 @@ def test_by_method_seed_or_folder(run_dir: Path) -> None:
     ("method", "seed", "line"),
     [
         ("healthi", None, "has no method 'healthi'; did you mean 'healthy'\\?; it has: healthy, raises"),
-        ("damaged", None, "has no method 'damaged'.*damaged--seed0/record.json: not JSON"),
+        ("damaged", None, "has no method 'damaged'.*damaged--seed0.record.json: not JSON"),
         ("healthy", 3, "has no seed 3 of healthy; it has: 0, 1"),
         ("healthy", 1, "type --method healthy--seed1 or healthy--seed1--coco-12345678"),
         ("raises", None, "raises--seed0 did not end well \\(crash: \\)"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import resource
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from harness.errors import HarnessError
+from harness.platform.memory import peak_rss
 from harness.training.checkpoint import WEIGHTS, load_weights, restore, save, save_weights
 from harness.training.checkpoint_files import newest_blob, save_blob
 from harness.training.trace import Trace
@@ -77,7 +77,7 @@ def put_back(folder: Path) -> None:
 def attacked(tried: Callable[[st.DataObject], None], name: str, figures: Any) -> None:
     """Run `tried` on many inputs; count them, and those refused in one line."""
     inputs = refused = 0
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_rss()
 
     @settings(max_examples=examples(100))
     @given(data=st.data())
@@ -89,7 +89,7 @@ def attacked(tried: Callable[[st.DataObject], None], name: str, figures: Any) ->
         assert "\n" not in said
 
     attack()
-    assert 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) < MOST
+    assert peak_rss() - before < MOST
     assert refused > inputs / 10
     figures(name, inputs=inputs, refused=refused)
 

@@ -29,6 +29,7 @@ from harness.training.model_outputs import validated_total_loss
 from methods import mask_rcnn
 from methods.mean_teacher.average import WeightAverage
 
+pytestmark = pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="this build of torch knows no CUDA")
 CATALOG = load_catalog()
 NOT_BY_DEFAULT = ["mean_teacher", "self_training", "swin_t", "pvt_v2_b0"]
 """The others that `all` leaves out change where weights start or how deep the baseline is."""

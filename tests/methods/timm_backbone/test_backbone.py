@@ -147,9 +147,9 @@ def test_the_engine_normalizes_as_the_weights_were_trained(kind: str, mean: floa
 def test_without_a_network_it_says_how_to_give_a_file(
     task_of: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    hub = pytest.importorskip("huggingface_hub")
-    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(HarnessError, match="--init imagenet:FILE"):
         build(task_of(), TimmOptions(model="resnet10t"), init=Init("imagenet"))
 
