@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path, PurePath, PureWindowsPath
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
 
@@ -44,6 +44,11 @@ def _replaced(plain: Any, home: re.Pattern[str]) -> Any:
     if isinstance(plain, list):
         return [_replaced(value, home) for value in plain]
     return plain
+
+
+def is_absolute(text: str) -> bool:
+    """Whether the text is a path from the root of a disk, on this system or another. "/" alone is none."""
+    return len(text) > 1 and (PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute())
 
 
 def public_path(text: str) -> str:

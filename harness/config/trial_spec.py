@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from pathlib import PurePath, PureWindowsPath
+from pathlib import PurePath
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,7 +18,7 @@ from harness.config.start_facts import StartFacts
 from harness.config.tuning_facts import TuningFacts
 from harness.config.unlabelled_facts import UnlabelledFacts
 from harness.contract import INIT, Part, Recipe
-from harness.redaction import public_path
+from harness.redaction import is_absolute, public_path
 
 
 class TrialSpec(BaseModel):
@@ -112,14 +112,10 @@ def public_recipe(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def _public_options(part: dict[str, Any]) -> dict[str, Any]:
-    options = {n: public_path(v) if isinstance(v, str) and _is_path(v) else v for n, v in part["options"].items()}
+    options = {n: public_path(v) if isinstance(v, str) and is_absolute(v) else v for n, v in part["options"].items()}
     if part["factory"] == INIT and options.get("sha256"):
         options["path"] = PurePath(options["path"]).name
     return options
-
-
-def _is_path(text: str) -> bool:
-    return len(text) > 1 and (PurePath(text).is_absolute() or PureWindowsPath(text).is_absolute())
 
 
 def trial_key(**facts: Any) -> str:

@@ -30,7 +30,7 @@ from harness.fileio import make_folder, write_json_atomic
 from harness.inference.ensemble import Ensemble
 from harness.inference.trained_model import build_trained, load_task
 from harness.monitoring.machine import utc_now
-from harness.redaction import redact_home
+from harness.redaction import is_absolute, redact_home
 from harness.results.io import RECORD, read_json, read_record
 from harness.results.schema import DataFacts, public_split
 from harness.results.trained_trial import TrainedTrial
@@ -198,7 +198,7 @@ def _public(spec: TrialSpec) -> TrialSpec:
 
 
 def _is_path(value: Any) -> bool:
-    return isinstance(value, str) and (value.startswith("~") or Path(value).is_absolute())
+    return isinstance(value, str) and (value.startswith("~") or is_absolute(value))
 
 
 def _sha256(path: Path) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import PurePath
 
 from harness.config.split_spec import SplitSpec
 from harness.config.start_facts import StartFacts
 from harness.monitoring.placement import SHARING
-from harness.redaction import public_path
+from harness.redaction import is_absolute, public_path
 from harness.results.schema import RunRecord
 
 
@@ -79,7 +78,7 @@ def time_unit(seconds: Iterable[float | None]) -> tuple[str, float]:
 
 def shown(value: object) -> object:
     """An option without private folders."""
-    return public_path(value) if isinstance(value, str) and PurePath(value).is_absolute() else value
+    return public_path(value) if isinstance(value, str) and is_absolute(value) else value
 
 
 def start_text(start: StartFacts) -> str:

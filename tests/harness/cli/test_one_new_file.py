@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 
 def fingerprints(folder: Path) -> dict[str, str]:
     files = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_one_new_file_is_a_method_with_a_row(tmp_path: Path) -> None:

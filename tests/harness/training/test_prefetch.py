@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import psutil
 import pytest
+from systems import needs_forks
 
 from harness.contract import Sample, Task
 from harness.data.sources import load
@@ -33,7 +34,9 @@ WAYS: list[Callable[[MakeBatch, int], Batches]] = [
     lambda make, start: ThreadBatches(make, start, workers=3, ahead=5),
     lambda make, start: ProcessBatches(make, start, workers=2),
 ]
-both = pytest.mark.parametrize("way", WAYS, ids=["threads", "processes"])
+both = pytest.mark.parametrize(
+    "way", [pytest.param(WAYS[0], id="threads"), pytest.param(WAYS[1], id="processes", marks=needs_forks)]
+)
 
 
 def numbers(step: int) -> Any:
@@ -69,6 +72,7 @@ def test_an_error_in_a_batch_is_raised_where_it_is_asked_for(way: Callable[[Make
     assert str(raised.value) == "broken augmentation"
 
 
+@needs_forks
 def test_the_place_where_a_process_failed_is_reported() -> None:
     def make(step: int) -> list[Sample]:
         raise ValueError("broken augmentation")
@@ -83,6 +87,7 @@ class Particular(Exception):  # noqa: N818
         super().__init__(what)
 
 
+@needs_forks
 def test_an_error_that_cannot_be_pickled_is_reported_in_words() -> None:
     def make(step: int) -> list[Sample]:
         raise Particular("odd", "here")
@@ -91,6 +96,7 @@ def test_an_error_that_cannot_be_pickled_is_reported_in_words() -> None:
         next(ProcessBatches(make, 0, workers=1))
 
 
+@needs_forks
 def test_a_process_that_is_killed_ends_the_training() -> None:
     def make(step: int) -> list[Sample]:
         os._exit(9)
@@ -99,6 +105,7 @@ def test_a_process_that_is_killed_ends_the_training() -> None:
         next(ProcessBatches(make, 0, workers=1))
 
 
+@needs_forks
 def test_what_processes_make_is_what_is_made_here() -> None:
     data = load("synthetic:images=6,size=96", cache=False)
     task = Task(("a", "b", "c"), (120.0,) * 3, (30.0,) * 3, 64, 20, (96, 96))
@@ -136,6 +143,7 @@ def test_a_thread_serves_a_cpu_and_processes_a_gpu(monkeypatch: pytest.MonkeyPat
     assert chosen == ["ThreadBatches", "ProcessBatches"]
 
 
+@needs_forks
 def test_little_shared_memory_is_reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(prefetch, "SHARED_MEMORY_BYTES", 2**60)
     batches = prefetched(numbers, 0, "cuda")
@@ -144,6 +152,7 @@ def test_little_shared_memory_is_reported(monkeypatch: pytest.MonkeyPatch, capsy
     assert "--shm-size" in capsys.readouterr().err
 
 
+@needs_forks
 def test_processes_are_forked_before_the_first_batch_is_asked_for() -> None:
     """So that they are forked before the training clock starts."""
     before = set(psutil.Process().children())
