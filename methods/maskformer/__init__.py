@@ -19,7 +19,9 @@ class MaskFormerOptions(Options):
     width: int = Field(256, ge=32, multiple_of=32, description="channels of the queries, the pyramid and the masks")
     decoder_layers: int = Field(6, ge=1, description="layers of the transformer that the queries pass through")
     queries: int | None = recorded_if_set(
-        None, ge=1, description="most cells that a training crop or a window can give; none: from the training cells"
+        None,
+        ge=1,
+        description="most cells of a crop or window; none: as the weights have, else from the training cells",
     )
     target_diameter: float = Field(
         64.0, gt=1, description="images are resized until the median training cell has this diameter, in pixels"
